@@ -1,0 +1,1 @@
+//! Stable Diffusion in Rust: load a model, turn text into pictures.

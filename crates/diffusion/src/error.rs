@@ -1,0 +1,78 @@
+use crate::{SamplerKind, ScheduleKind};
+
+/// What can go wrong in this crate. Each message is one line that says what was expected and what to do.
+#[derive(Debug, Clone, PartialEq, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// A sampler id that does not exist.
+    #[error("unknown sampler {0:?}: use one of {list}", list = SamplerKind::list())]
+    UnknownSampler(String),
+    /// A schedule id that does not exist.
+    #[error("unknown schedule {0:?}: use one of {list}", list = ScheduleKind::list())]
+    UnknownSchedule(String),
+    /// A prediction type other than `epsilon` and `v_prediction`.
+    #[error("unknown prediction type {0:?}: the scheduler config must say epsilon or v_prediction")]
+    UnknownPrediction(String),
+    /// A sampler that has only its own schedule was given another one.
+    #[error(
+        "sampler {sampler} has no {schedule} schedule: use --schedule default or another sampler (euler, dpmpp_2m, ...)"
+    )]
+    Schedule {
+        /// The sampler asked for.
+        sampler: SamplerKind,
+        /// The schedule it does not have.
+        schedule: ScheduleKind,
+    },
+    /// `eta` was given to a sampler that has none.
+    #[error("sampler {sampler} has no eta (got {eta}): leave eta at 0 or use the sampler ddim")]
+    Eta {
+        /// The sampler asked for.
+        sampler: SamplerKind,
+        /// The value given.
+        eta: f64,
+    },
+    /// `eta` is not a number from 0 to 1.
+    #[error("eta is {0}: give a number from 0 (deterministic) to 1 (as much noise as DDPM)")]
+    EtaRange(f64),
+    /// More or fewer steps than the sampler can take.
+    #[error("{steps} steps are out of range for sampler {sampler}: give 1 to {max}")]
+    Steps {
+        /// The sampler asked for.
+        sampler: SamplerKind,
+        /// The count given.
+        steps: usize,
+        /// The most it can take with this noise schedule.
+        max: usize,
+    },
+    /// The numbers of a scheduler config make no noise schedule.
+    #[error("bad noise schedule: {field} is {value}, expected {expected}; check scheduler_config.json")]
+    NoiseSchedule {
+        /// The config field.
+        field: &'static str,
+        /// What it holds.
+        value: f64,
+        /// What it should hold.
+        expected: &'static str,
+    },
+    /// Two buffers that belong together differ in length.
+    #[error("{what} has {got} numbers, expected {expected}: latents, noise and predictions must have one shape")]
+    Length {
+        /// Which buffer.
+        what: &'static str,
+        /// Its length.
+        got: usize,
+        /// The length it should have.
+        expected: usize,
+    },
+    /// A timestep outside the noise schedule.
+    #[error("timestep {timestep} is outside the noise schedule: expected 0 to {last}")]
+    Timestep {
+        /// The timestep given.
+        timestep: usize,
+        /// The last one of the schedule.
+        last: usize,
+    },
+    /// The stored state of a [`crate::Generator`] can't be read.
+    #[error("bad generator state: {0}; the file is damaged or not ours")]
+    GeneratorState(&'static str),
+}

@@ -1,0 +1,34 @@
+//! Noise schedules, samplers, guidance and noise generators of latent diffusion.
+//!
+//! This crate knows no tensors and no model: latents are a few thousand numbers, so they live on the host as
+//! `&[f32]`, and the network is seen only through [`Denoiser`].
+//!
+//! ```text
+//! seed  → Generator, BatchNoise → unit-variance noise (B, h, w, C)
+//! noise → Sampler::run(denoiser, noise, noise source) → iterator of Step { index, total, sigma, latents }
+//! ```
+//!
+//! Every sampler works in the variance-exploding form of k-diffusion: `x = x0 + sigma · noise`
+//! (Karras et al. 2022, "Elucidating the Design Space of Diffusion-Based Generative Models").
+//! Networks of Stable Diffusion are trained in the variance-preserving form, `x / sqrt(sigma² + 1)`, and predict ε or v:
+//! [`ModelDenoiser`] turns such a [`Predictor`] into a [`Denoiser`] once, so that a sampler never sees the difference.
+//!
+//! All steps are elementwise, so any layout of the latents works, as long as noise and predictor use the same one.
+//! Final latents equal those of diffusers 0.42 (`output_type="latent"`) for the same noise.
+
+mod denoiser;
+mod error;
+mod generator;
+mod guidance;
+mod noise;
+mod normal;
+mod sampler;
+mod schedule;
+
+pub use denoiser::{Denoiser, ModelDenoiser, NoiseLevel, Predictor};
+pub use error::Error;
+pub use generator::Generator;
+pub use guidance::guide;
+pub use noise::{BatchNoise, NoiseSource, nchw_to_nhwc, nhwc_to_nchw};
+pub use sampler::{Run, SampleOptions, Sampler, SamplerKind, ScheduleKind, Step};
+pub use schedule::{NoiseSchedule, PredictionType};

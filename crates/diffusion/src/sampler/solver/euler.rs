@@ -1,0 +1,34 @@
+use super::{Model, Solver, current, derivative, sum};
+use crate::{Denoiser, NoiseLevel, NoiseSource};
+
+/// An Euler step down to `σ_down`, and fresh noise back up to the next sigma: `σ_up² + σ_down² = σ_to²`.
+///
+/// Three samplers in one. With η = 0 it is Euler (Karras et al. 2022, algorithm 2); with η = 1 k-diffusion's ancestral
+/// Euler; and DDIM (Song et al. 2021) for any η: its eq. 12 divided by `sqrt(ᾱ)` is this step, for `σ² = (1 − ᾱ) / ᾱ`
+/// turns the `σ_t` of its eq. 16, over `sqrt(ᾱ_to)`, into `σ_up`.
+pub(super) struct Euler {
+    pub(super) eta: f64,
+}
+
+impl<D: Denoiser, N: NoiseSource> Solver<D, N> for Euler {
+    fn step(
+        &mut self,
+        model: &mut Model<D, N>,
+        x: &[f32],
+        past: &[NoiseLevel],
+        to: NoiseLevel,
+    ) -> Result<Vec<f32>, D::Error> {
+        let from = current(past);
+        let sigma_up = self.eta * to.sigma * (1.0 - (to.sigma / from.sigma).powi(2)).max(0.0).sqrt();
+        let sigma_down = (to.sigma.powi(2) - sigma_up.powi(2)).max(0.0).sqrt();
+
+        let denoised = model.denoise(x, from)?;
+        let d = derivative(x, &denoised, from.sigma);
+        let dt = sigma_down - from.sigma;
+        if self.eta == 0.0 {
+            return Ok(sum(&[(1.0, x), (dt, &d)]));
+        }
+        let noise = model.noise(x)?;
+        Ok(sum(&[(1.0, x), (dt, &d), (sigma_up, &noise)]))
+    }
+}

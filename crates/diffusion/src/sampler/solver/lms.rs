@@ -1,0 +1,51 @@
+use std::collections::VecDeque;
+
+use super::{Model, Solver, current, derivative, sum};
+use crate::{Denoiser, NoiseLevel, NoiseSource};
+
+/// Slopes remembered, the one of the current step among them.
+const ORDER: usize = 4;
+
+/// Linear multistep, Adams–Bashforth on an uneven grid (k-diffusion `sample_lms`): the polynomial through the last four
+/// slopes `d(σ)`, integrated from this sigma to the next.
+#[derive(Default)]
+pub(super) struct Lms {
+    /// The latest first.
+    slopes: VecDeque<Vec<f32>>,
+}
+
+impl<D: Denoiser, N: NoiseSource> Solver<D, N> for Lms {
+    fn step(
+        &mut self,
+        model: &mut Model<D, N>,
+        x: &[f32],
+        past: &[NoiseLevel],
+        to: NoiseLevel,
+    ) -> Result<Vec<f32>, D::Error> {
+        let from = current(past);
+        let denoised = model.denoise(x, from)?;
+        self.slopes.push_front(derivative(x, &denoised, from.sigma));
+        self.slopes.truncate(ORDER);
+
+        let nodes: Vec<f64> = past.iter().rev().take(ORDER).map(|level| level.sigma).collect();
+        let mut terms = vec![(1.0, x)];
+        for (j, slope) in self.slopes.iter().enumerate() {
+            terms.push((integral(|sigma| lagrange(&nodes, j, sigma), from.sigma, to.sigma), slope));
+        }
+        Ok(sum(&terms))
+    }
+}
+
+/// The Lagrange polynomial of node `j`: 1 there and 0 at the other nodes.
+fn lagrange(nodes: &[f64], j: usize, sigma: f64) -> f64 {
+    let Some(own) = nodes.get(j) else { return 0.0 };
+    let others = nodes.iter().enumerate().filter(|&(k, _)| k != j);
+    others.map(|(_, node)| (sigma - node) / (own - node)).product()
+}
+
+/// `∫ f` by Gauss–Legendre's rule of two points, exact for polynomials up to the third degree: those of four nodes.
+fn integral(f: impl Fn(f64) -> f64, from: f64, to: f64) -> f64 {
+    let (middle, half) = (0.5 * (from + to), 0.5 * (to - from));
+    let offset = half / 3.0f64.sqrt();
+    half * (f(middle - offset) + f(middle + offset))
+}

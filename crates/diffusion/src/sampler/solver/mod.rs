@@ -1,0 +1,66 @@
+//! One step of each sampler, in variance-exploding form: `x = x0 + σ · noise`, so that `dx/dσ = d = (x − D(x, σ)) / σ`
+//! (Karras et al. 2022, eq. 1 with σ(t) = t).
+
+mod dpmpp_2m;
+mod euler;
+mod heun;
+mod lms;
+mod plms;
+
+use super::SamplerKind;
+use crate::{Denoiser, NoiseLevel, NoiseSource};
+
+/// The model and the noise a solver may ask for.
+pub(super) struct Model<D, N> {
+    pub(super) denoiser: D,
+    pub(super) noise: N,
+}
+
+/// A sampler's rule for one step, with what it remembers of earlier ones.
+pub(super) trait Solver<D: Denoiser, N: NoiseSource> {
+    /// The sample at level `to`, from `x` at the last level of `past`, which holds every level gone through.
+    fn step(
+        &mut self,
+        model: &mut Model<D, N>,
+        x: &[f32],
+        past: &[NoiseLevel],
+        to: NoiseLevel,
+    ) -> Result<Vec<f32>, D::Error>;
+}
+
+pub(super) fn solver<'a, D: Denoiser + 'a, N: NoiseSource + 'a>(
+    kind: SamplerKind,
+    eta: f64,
+) -> Box<dyn Solver<D, N> + 'a> {
+    match kind {
+        SamplerKind::Ddim => Box::new(euler::Euler { eta }),
+        SamplerKind::Euler => Box::new(euler::Euler { eta: 0.0 }),
+        SamplerKind::EulerA => Box::new(euler::Euler { eta: 1.0 }),
+        SamplerKind::Heun => Box::new(heun::Heun),
+        SamplerKind::Lms => Box::new(lms::Lms::default()),
+        SamplerKind::Plms => Box::new(plms::Plms::default()),
+        SamplerKind::Dpmpp2m => Box::new(dpmpp_2m::Dpmpp2m::default()),
+    }
+}
+
+/// The level a step starts from.
+fn current(past: &[NoiseLevel]) -> NoiseLevel {
+    past.last().copied().unwrap_or(NoiseLevel::CLEAN)
+}
+
+/// `dx/dσ` at a sample and its denoised form.
+fn derivative(x: &[f32], denoised: &[f32], sigma: f64) -> Vec<f32> {
+    sum(&[(1.0 / sigma, x), (-1.0 / sigma, denoised)])
+}
+
+/// `Σ factor · buffer`, in f64, rounded once.
+fn sum(terms: &[(f64, &[f32])]) -> Vec<f32> {
+    let length = terms.first().map_or(0, |(_, buffer)| buffer.len());
+    let mut total = vec![0.0f64; length];
+    for (factor, buffer) in terms {
+        for (total, &value) in total.iter_mut().zip(*buffer) {
+            *total += factor * f64::from(value);
+        }
+    }
+    total.into_iter().map(|total| total as f32).collect()
+}

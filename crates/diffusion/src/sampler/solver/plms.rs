@@ -1,0 +1,53 @@
+use std::collections::VecDeque;
+
+use super::{Model, Solver, current, derivative, sum};
+use crate::{Denoiser, NoiseLevel, NoiseSource};
+
+/// Pseudo linear multistep (Liu et al. 2022, eqs. 9 and 12) without the Runge–Kutta start, as CompVis and diffusers
+/// (`skip_prk_steps`) run it: the first step is Heun's, then Adams–Bashforth of order 2, 3 and 4.
+///
+/// Its transfer (eq. 9) in variance-exploding form is `x + (σ_to − σ) ε`. With v-prediction each prediction is turned
+/// into ε before it is remembered; diffusers remembers v.
+#[derive(Default)]
+pub(super) struct Plms {
+    /// Predicted noise, the latest first.
+    eps: VecDeque<Vec<f32>>,
+}
+
+impl<D: Denoiser, N: NoiseSource> Solver<D, N> for Plms {
+    fn step(
+        &mut self,
+        model: &mut Model<D, N>,
+        x: &[f32],
+        past: &[NoiseLevel],
+        to: NoiseLevel,
+    ) -> Result<Vec<f32>, D::Error> {
+        let from = current(past);
+        let dt = to.sigma - from.sigma;
+
+        let denoised = model.denoise(x, from)?;
+        self.eps.push_front(derivative(x, &denoised, from.sigma));
+        self.eps.truncate(4);
+        let remembered: Vec<&[f32]> = self.eps.iter().map(Vec::as_slice).collect();
+        match *remembered.as_slice() {
+            // Timestep 0 is no level of the run: a run of one step is Euler's.
+            [e] if to.timestep == 0.0 => Ok(sum(&[(1.0, x), (dt, e)])),
+            [e] => {
+                let x_next = sum(&[(1.0, x), (dt, e)]);
+                let denoised = model.denoise(&x_next, to)?;
+                let e_next = derivative(&x_next, &denoised, to.sigma);
+                Ok(sum(&[(1.0, x), (dt / 2.0, e), (dt / 2.0, &e_next)]))
+            }
+            [e, e1] => Ok(sum(&[(1.0, x), (dt * 3.0 / 2.0, e), (-dt / 2.0, e1)])),
+            [e, e1, e2] => Ok(sum(&[(1.0, x), (dt * 23.0 / 12.0, e), (-dt * 16.0 / 12.0, e1), (dt * 5.0 / 12.0, e2)])),
+            [e, e1, e2, e3, ..] => Ok(sum(&[
+                (1.0, x),
+                (dt * 55.0 / 24.0, e),
+                (-dt * 59.0 / 24.0, e1),
+                (dt * 37.0 / 24.0, e2),
+                (-dt * 9.0 / 24.0, e3),
+            ])),
+            [] => Ok(x.to_vec()),
+        }
+    }
+}

@@ -1,0 +1,188 @@
+use std::str::FromStr;
+
+use crate::Error;
+
+/// What the network predicts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum PredictionType {
+    /// The noise ε (Ho et al. 2020): Stable Diffusion 1.
+    #[default]
+    Epsilon,
+    /// The velocity `v = sqrt(ᾱ) ε − sqrt(1 − ᾱ) x0` (Salimans & Ho 2022): Stable Diffusion 2 at 768 pixels.
+    VPrediction,
+}
+
+impl FromStr for PredictionType {
+    type Err = Error;
+
+    /// The `prediction_type` of diffusers' `scheduler_config.json`.
+    fn from_str(s: &str) -> Result<Self, Error> {
+        match s {
+            "epsilon" => Ok(Self::Epsilon),
+            "v_prediction" => Ok(Self::VPrediction),
+            other => Err(Error::UnknownPrediction(other.chars().take(40).collect())),
+        }
+    }
+}
+
+/// The noise a network was trained with: `x_t = sqrt(ᾱ_t) x0 + sqrt(1 − ᾱ_t) ε` at each timestep `t`
+/// (Ho et al. 2020, eq. 4; ᾱ is `alphas_cumprod` here and in diffusers).
+#[derive(Debug, Clone, PartialEq)]
+pub struct NoiseSchedule {
+    alphas_cumprod: Vec<f32>,
+    sigmas: Vec<f32>,
+}
+
+/// More timesteps than any model has; a config that asks for more is damaged or hostile.
+const MAX_TRAIN_TIMESTEPS: usize = 100_000;
+
+impl NoiseSchedule {
+    /// `beta_schedule: "scaled_linear"`, the one of latent diffusion: betas whose square roots are evenly spaced.
+    ///
+    /// # Errors
+    /// [`Error::NoiseSchedule`] unless `0 < beta_start ≤ beta_end < 1` and there are 2 to 100000 timesteps.
+    pub fn scaled_linear(beta_start: f64, beta_end: f64, num_train_timesteps: usize) -> Result<Self, Error> {
+        check_betas(beta_start, beta_end, num_train_timesteps)?;
+        let roots = linspace(beta_start.sqrt(), beta_end.sqrt(), num_train_timesteps);
+        Self::from_betas(roots.map(|root| root * root), beta_end)
+    }
+
+    /// `beta_schedule: "linear"`: evenly spaced betas (Ho et al. 2020, section 4).
+    ///
+    /// # Errors
+    /// As [`NoiseSchedule::scaled_linear`].
+    pub fn linear(beta_start: f64, beta_end: f64, num_train_timesteps: usize) -> Result<Self, Error> {
+        check_betas(beta_start, beta_end, num_train_timesteps)?;
+        Self::from_betas(linspace(beta_start, beta_end, num_train_timesteps), beta_end)
+    }
+
+    /// Torch multiplies up in f64 and stores f32; sigma is computed from the stored value.
+    fn from_betas(betas: impl Iterator<Item = f32>, beta_end: f64) -> Result<Self, Error> {
+        let alphas_cumprod: Vec<f32> = betas
+            .scan(1.0f64, |product, beta| {
+                *product *= f64::from(1.0 - beta);
+                Some(*product as f32)
+            })
+            .collect();
+        let sigmas: Vec<f32> = alphas_cumprod.iter().map(|&alpha| ((1.0 - alpha) / alpha).sqrt()).collect();
+        if !sigmas.iter().all(|sigma| sigma.is_finite()) {
+            let expected = "smaller: the betas leave no signal at the last timestep";
+            return Err(Error::NoiseSchedule { field: "beta_end", value: beta_end, expected });
+        }
+        Ok(Self { alphas_cumprod, sigmas })
+    }
+
+    /// ᾱ of every timestep, falling from nearly 1.
+    #[must_use]
+    pub fn alphas_cumprod(&self) -> &[f32] {
+        &self.alphas_cumprod
+    }
+
+    /// `sqrt((1 − ᾱ) / ᾱ)` of every timestep, rising: the noise in variance-exploding form.
+    #[must_use]
+    pub fn sigmas(&self) -> &[f32] {
+        &self.sigmas
+    }
+
+    /// How many timesteps the network was trained with.
+    #[must_use]
+    pub fn num_train_timesteps(&self) -> usize {
+        self.sigmas.len()
+    }
+
+    /// The timestep of a sigma, interpolated in log sigma and held inside the schedule
+    /// (k-diffusion `DiscreteSchedule.sigma_to_t`).
+    #[must_use]
+    pub fn sigma_to_t(&self, sigma: f64) -> f64 {
+        // Logarithms are rounded to f32, as the references store them.
+        let log_of = |i: usize| self.sigmas.get(i).map_or(f64::NAN, |&s| f64::from(f64::from(s).ln() as f32));
+        let log_sigma = sigma.max(1e-10).ln();
+        let above = self.sigmas.partition_point(|&s| f64::from(f64::from(s).ln() as f32) <= log_sigma);
+        let low = above.saturating_sub(1).min(self.sigmas.len().saturating_sub(2));
+        let w = (log_of(low) - log_sigma) / (log_of(low) - log_of(low + 1));
+        low as f64 + w.clamp(0.0, 1.0)
+    }
+
+    /// The sigma of a timestep, interpolated in log sigma and held inside the schedule
+    /// (k-diffusion `DiscreteSchedule.t_to_sigma`).
+    #[must_use]
+    pub fn t_to_sigma(&self, timestep: f64) -> f64 {
+        self.interpolate(timestep, f64::ln).exp()
+    }
+
+    /// The sigma of a timestep, interpolated in sigma itself: how diffusers spaces its default schedules.
+    pub(crate) fn sigma_at(&self, timestep: f64) -> f64 {
+        self.interpolate(timestep, |sigma| sigma)
+    }
+
+    fn interpolate(&self, timestep: f64, map: impl Fn(f64) -> f64) -> f64 {
+        let last = self.sigmas.len().saturating_sub(1);
+        let t = timestep.clamp(0.0, last as f64);
+        let low = t.floor() as usize;
+        let value = |i: usize| self.sigmas.get(i.min(last)).map_or(f64::NAN, |&s| map(f64::from(s)));
+        value(low) + (value(low + 1) - value(low)) * (t - low as f64)
+    }
+
+    /// `(sqrt(ᾱ_t), sqrt(1 − ᾱ_t))`: the share of signal and of noise at a timestep.
+    ///
+    /// # Errors
+    /// [`Error::Timestep`] past the end.
+    pub fn signal_and_noise(&self, timestep: usize) -> Result<(f32, f32), Error> {
+        let last = self.sigmas.len().saturating_sub(1);
+        let alpha = *self.alphas_cumprod.get(timestep).ok_or(Error::Timestep { timestep, last })?;
+        Ok((alpha.sqrt(), (1.0 - alpha).sqrt()))
+    }
+
+    /// `sqrt(ᾱ_t) x0 + sqrt(1 − ᾱ_t) noise`: the network's input in training (Ho et al. 2020, eq. 4).
+    ///
+    /// # Errors
+    /// [`Error::Timestep`] past the end, [`Error::Length`] when the buffers differ in length.
+    pub fn add_noise(&self, x0: &[f32], noise: &[f32], timestep: usize) -> Result<Vec<f32>, Error> {
+        let (signal, sigma) = self.signal_and_noise(timestep)?;
+        blend(signal, x0, sigma, noise)
+    }
+
+    /// `sqrt(ᾱ_t) noise − sqrt(1 − ᾱ_t) x0`: the target of v-prediction (Salimans & Ho 2022, appendix D).
+    ///
+    /// # Errors
+    /// As [`NoiseSchedule::add_noise`].
+    pub fn velocity(&self, x0: &[f32], noise: &[f32], timestep: usize) -> Result<Vec<f32>, Error> {
+        let (signal, sigma) = self.signal_and_noise(timestep)?;
+        blend(-sigma, x0, signal, noise)
+    }
+}
+
+fn blend(a: f32, x0: &[f32], b: f32, noise: &[f32]) -> Result<Vec<f32>, Error> {
+    if noise.len() != x0.len() {
+        return Err(Error::Length { what: "the noise", got: noise.len(), expected: x0.len() });
+    }
+    Ok(x0.iter().zip(noise).map(|(&x0, &noise)| a * x0 + b * noise).collect())
+}
+
+fn check_betas(beta_start: f64, beta_end: f64, num_train_timesteps: usize) -> Result<(), Error> {
+    // The first beta in f32 must still leave 1 − beta < 1, else sigma is 0 at a timestep.
+    if !(1e-7..1.0).contains(&beta_start) {
+        let expected = "a number from 1e-7 to below 1";
+        return Err(Error::NoiseSchedule { field: "beta_start", value: beta_start, expected });
+    }
+    if !(beta_start..1.0).contains(&beta_end) {
+        let expected = "a number from beta_start to below 1";
+        return Err(Error::NoiseSchedule { field: "beta_end", value: beta_end, expected });
+    }
+    if !(2..=MAX_TRAIN_TIMESTEPS).contains(&num_train_timesteps) {
+        let (field, value) = ("num_train_timesteps", num_train_timesteps as f64);
+        return Err(Error::NoiseSchedule { field, value, expected: "2 to 100000" });
+    }
+    Ok(())
+}
+
+/// `torch.linspace(start, end, n)` in f32: from both ends to the middle, each value rounded once.
+fn linspace(start: f64, end: f64, n: usize) -> impl Iterator<Item = f32> {
+    let (start, end) = (start as f32, end as f32);
+    let step = (end - start) / (n - 1) as f32;
+    (0..n).map(
+        move |i| {
+            if i < n / 2 { step.mul_add(i as f32, start) } else { (-step).mul_add((n - 1 - i) as f32, end) }
+        },
+    )
+}

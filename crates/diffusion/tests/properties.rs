@@ -1,0 +1,247 @@
+//! What holds for every sampler, whatever the model.
+
+use calotype_diffusion::{
+    BatchNoise, Denoiser, Error, Generator, ModelDenoiser, NoiseLevel, NoiseSchedule, PredictionType, Predictor,
+    SampleOptions, Sampler, SamplerKind, ScheduleKind, guide, nchw_to_nhwc, nhwc_to_nchw,
+};
+use proptest::prelude::*;
+
+fn sd1() -> NoiseSchedule {
+    NoiseSchedule::scaled_linear(0.00085, 0.012, 1000).expect("valid")
+}
+
+/// Every sampler with every schedule it has.
+fn combinations() -> impl Iterator<Item = (SamplerKind, ScheduleKind)> {
+    let all = SamplerKind::ALL.into_iter().flat_map(|kind| ScheduleKind::ALL.map(|schedule| (kind, schedule)));
+    all.filter(|(kind, schedule)| kind.has_karras() || *schedule == ScheduleKind::Default)
+}
+
+/// Knows the truth at every level.
+struct Oracle(Vec<f32>);
+
+impl Denoiser for Oracle {
+    type Error = Error;
+
+    fn denoise(&mut self, _x: &[f32], _level: NoiseLevel) -> Result<Vec<f32>, Error> {
+        Ok(self.0.clone())
+    }
+}
+
+#[test]
+fn levels_fall_to_the_end() {
+    let noise_schedule = sd1();
+    let (min, max) = (noise_schedule.sigmas()[0], noise_schedule.sigmas()[999]);
+    for (kind, schedule) in combinations() {
+        for steps in [1, 2, 3, 7, 20, 50, 500, 999] {
+            let sampler = Sampler::new(kind, schedule, &noise_schedule, SampleOptions::new(steps)).expect("valid");
+            let levels = sampler.levels();
+            assert_eq!(levels.len(), steps + 1);
+            assert!(levels.windows(2).all(|pair| pair[0].sigma > pair[1].sigma), "{kind} {schedule} {steps}");
+            assert!(levels.windows(2).all(|pair| pair[0].timestep >= pair[1].timestep), "{kind} {schedule} {steps}");
+            let last = levels[steps];
+            match kind {
+                SamplerKind::Ddim | SamplerKind::Plms => assert_eq!(last.sigma as f32, min),
+                _ => assert_eq!(last, NoiseLevel::CLEAN),
+            }
+            if schedule == ScheduleKind::Karras && steps > 1 {
+                assert!((levels[0].sigma as f32 / max - 1.0).abs() < 1e-6, "{kind} starts at {}", levels[0].sigma);
+                assert!((levels[steps - 1].sigma as f32 / min - 1.0).abs() < 1e-6, "{kind} {steps}");
+                assert_eq!((levels[0].timestep.round(), levels[steps - 1].timestep.round()), (999.0, 0.0));
+            }
+        }
+    }
+}
+
+#[test]
+fn the_truth_is_found() {
+    let truth: Vec<f32> = (0..24).map(|i| (i as f32 * 0.7).sin() * 2.0).collect();
+    let noise_schedule = sd1();
+    for (kind, schedule) in combinations() {
+        for steps in [1, 2, 3, 4, 5, 20, 50, kind.max_steps(&noise_schedule)] {
+            let sampler = Sampler::new(kind, schedule, &noise_schedule, SampleOptions::new(steps)).expect("valid");
+            let mut noise = BatchNoise::new(3, 1, [4, 2, 3]);
+            let start = noise.randn();
+            let run: Result<Vec<_>, Error> = sampler.run(Oracle(truth.clone()), &start, noise).collect();
+            let run = run.expect("no error");
+            assert_eq!(run.len(), steps);
+            assert!(run.iter().enumerate().all(|(i, step)| step.index == i && step.total == steps));
+            let last = run.last().expect("a step");
+            assert_eq!(last.sigma, sampler.levels()[steps].sigma);
+            // The distance from the truth shrinks as sigma does; what is left then is rounding.
+            let left = 8.0 * sampler.init_noise_sigma() * last.sigma / sampler.levels()[0].sigma + 1e-4;
+            let worst = truth.iter().zip(&last.latents).map(|(a, b)| f64::from((a - b).abs())).fold(0.0, f64::max);
+            // Karras LMS magnifies rounding in long runs (see reference/samplers.py).
+            if (kind, schedule, steps) != (SamplerKind::Lms, ScheduleKind::Karras, 1000) {
+                assert!(worst < left, "{kind} {schedule} {steps}: {worst:e}");
+            }
+        }
+    }
+}
+
+#[test]
+fn a_picture_is_the_same_in_any_batch() {
+    let noise_schedule = sd1();
+    let options = SampleOptions::new(4);
+    for (kind, options) in [(SamplerKind::EulerA, options), (SamplerKind::Ddim, options.eta(0.7))] {
+        let sampler = Sampler::new(kind, ScheduleKind::Default, &noise_schedule, options).expect("valid");
+        let run = |seed: u64, batch: usize| {
+            let mut noise = BatchNoise::new(seed, batch, [4, 3, 5]);
+            let start = noise.randn();
+            let denoiser = Oracle(vec![0.25; start.len()]);
+            sampler.run(denoiser, &start, &mut noise).last().expect("a step").expect("no error").latents
+        };
+        assert_eq!(run(7, 3), [run(7, 1), run(8, 1), run(9, 1)].concat(), "{kind}");
+    }
+}
+
+#[test]
+fn both_predictions_give_the_same_denoised_sample() {
+    struct Fixed(Vec<f32>);
+    impl Predictor for Fixed {
+        type Error = Error;
+
+        fn predict(&mut self, _x: &[f32], _timestep: f64) -> Result<Vec<f32>, Error> {
+            Ok(self.0.clone())
+        }
+    }
+    let noise_schedule = sd1();
+    let (x0, noise) = (Generator::manual_seed(1).randn(64), Generator::manual_seed(2).randn(64));
+    for t in [0, 400, 999] {
+        let level = NoiseLevel { sigma: f64::from(noise_schedule.sigmas()[t]), timestep: t as f64 };
+        let x: Vec<f32> = x0.iter().zip(&noise).map(|(&x0, &e)| x0 + level.sigma as f32 * e).collect();
+        let noisy = noise_schedule.add_noise(&x0, &noise, t).expect("same length");
+        let v = noise_schedule.velocity(&x0, &noise, t).expect("same length");
+        for (prediction, kind) in [(noise.clone(), PredictionType::Epsilon), (v, PredictionType::VPrediction)] {
+            let denoised = ModelDenoiser::new(Fixed(prediction), kind).denoise(&x, level).expect("no error");
+            assert!(denoised.iter().zip(&x0).all(|(a, b)| (a - b).abs() < 1e-4), "{kind:?} at {t}");
+        }
+        let scaled = x.iter().map(|&x| x / level.scale() as f32);
+        assert!(scaled.zip(&noisy).all(|(a, b)| (a - b).abs() < 1e-5), "at {t}");
+    }
+    assert_eq!(noise_schedule.add_noise(&x0, &noise, 1000), Err(Error::Timestep { timestep: 1000, last: 999 }));
+}
+
+#[test]
+fn wrong_combinations_say_what_to_do() {
+    let noise_schedule = sd1();
+    let error = |kind, schedule, options| {
+        Sampler::new(kind, schedule, &noise_schedule, options).expect_err("refused").to_string()
+    };
+    let (ddim, euler) = (SamplerKind::Ddim, SamplerKind::Euler);
+    let ten = SampleOptions::new(10);
+    let messages = [
+        error(ddim, ScheduleKind::Karras, ten),
+        error(SamplerKind::Plms, ScheduleKind::Karras, ten),
+        error(euler, ScheduleKind::Default, ten.eta(0.5)),
+        error(ddim, ScheduleKind::Default, ten.eta(f64::NAN)),
+        error(ddim, ScheduleKind::Default, ten.eta(-0.1)),
+        error(ddim, ScheduleKind::Default, SampleOptions::new(1000)),
+        error(euler, ScheduleKind::Default, SampleOptions::new(0)),
+        error(euler, ScheduleKind::Default, SampleOptions::new(1001)),
+        "k_euler".parse::<SamplerKind>().expect_err("an alias").to_string(),
+        "Karras".parse::<ScheduleKind>().expect_err("an alias").to_string(),
+        "sample".parse::<PredictionType>().expect_err("not for us").to_string(),
+        NoiseSchedule::linear(0.5, 0.9, 1000).expect_err("no signal left").to_string(),
+        NoiseSchedule::linear(f64::NAN, 0.9, 1000).expect_err("no number").to_string(),
+        NoiseSchedule::scaled_linear(0.1, 0.05, 1000).expect_err("falling").to_string(),
+        NoiseSchedule::scaled_linear(0.1, 0.2, 1).expect_err("too short").to_string(),
+        guide(&[1.0], &[1.0, 2.0], 2.0).expect_err("two lengths").to_string(),
+    ];
+    for message in &messages {
+        assert!(!message.contains('\n') && message.len() < 160, "{message}");
+        assert!(message.contains(':') || message.contains(';'), "{message}");
+    }
+    assert_eq!(messages[5], "1000 steps are out of range for sampler ddim: give 1 to 999");
+    for kind in SamplerKind::ALL {
+        assert_eq!(kind.to_string().parse(), Ok(kind));
+    }
+    for kind in ScheduleKind::ALL {
+        assert_eq!(kind.to_string().parse(), Ok(kind));
+    }
+}
+
+#[test]
+fn errors_end_a_run() {
+    let sampler = Sampler::new(SamplerKind::EulerA, ScheduleKind::Default, &sd1(), SampleOptions::new(5));
+    let sampler = sampler.expect("valid");
+    // A denoiser of the wrong length, then noise of the wrong length.
+    let mut run = sampler.run(Oracle(vec![0.0; 3]), &[0.0; 4], BatchNoise::new(0, 1, [4, 1, 1]));
+    assert!(matches!(run.next(), Some(Err(Error::Length { got: 3, expected: 4, .. }))));
+    assert!(run.next().is_none());
+    let mut run = sampler.run(Oracle(vec![0.0; 4]), &[0.0; 4], BatchNoise::new(0, 1, [5, 1, 1]));
+    assert!(matches!(run.next(), Some(Err(Error::Length { got: 5, expected: 4, .. }))));
+    assert!(run.next().is_none());
+}
+
+#[test]
+fn guidance_is_linear_in_its_scale() {
+    let (uncond, cond) = ([1.0, -2.0], [3.0, 0.5]);
+    assert_eq!(guide(&uncond, &cond, 0.0).as_deref(), Ok(uncond.as_slice()));
+    assert_eq!(guide(&uncond, &cond, 1.0).as_deref(), Ok(cond.as_slice()));
+    assert_eq!(guide(&uncond, &cond, 7.5).as_deref(), Ok([16.0, 16.75].as_slice()));
+}
+
+proptest! {
+    #[test]
+    fn sigmas_and_timesteps_are_inverse(t in 0.0f64..999.0) {
+        let noise_schedule = sd1();
+        let back = noise_schedule.sigma_to_t(noise_schedule.t_to_sigma(t));
+        prop_assert!((back - t).abs() < 1e-3, "{t} came back as {back}");
+    }
+
+    #[test]
+    fn any_noise_schedule_is_refused_or_samples(start in 0.0f64..1.2, end in 0.0f64..1.2, train in 0usize..60, steps in 0usize..70) {
+        if let Ok(noise_schedule) = NoiseSchedule::scaled_linear(start, end, train) {
+            for (kind, schedule) in combinations() {
+                if let Ok(sampler) = Sampler::new(kind, schedule, &noise_schedule, SampleOptions::new(steps)) {
+                    let sigmas_fall = sampler.levels().windows(2).all(|pair| pair[0].sigma >= pair[1].sigma);
+                    prop_assert!(sigmas_fall, "{kind} {schedule}");
+                    let last = sampler.run(Oracle(vec![0.5]), &[1.0], BatchNoise::new(0, 1, [1, 1, 1])).last();
+                    let latents = last.expect("a step").expect("no error").latents;
+                    prop_assert!(latents[0].is_finite(), "{kind} {schedule}: {latents:?}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn a_stored_generator_goes_on(seed: u64, calls in proptest::collection::vec(0usize..40, 0..8)) {
+        let mut generator = Generator::manual_seed(seed);
+        for n in calls {
+            let _ = generator.randn(n);
+        }
+        let mut restored = Generator::from_bytes(&generator.to_bytes()).expect("our own state");
+        prop_assert_eq!(&restored, &generator);
+        prop_assert_eq!(restored.randn(700), generator.randn(700));
+        prop_assert_eq!(restored.randn(3), generator.randn(3));
+    }
+
+    #[test]
+    fn damaged_generator_states_never_panic(cut in 0usize..2600, at in 0usize..2525, byte: u8) {
+        let state = Generator::manual_seed(5).to_bytes();
+        if cut != state.len() {
+            prop_assert!(Generator::from_bytes(&state[..cut.min(state.len() - 1)]).is_err());
+        }
+        let mut state = state;
+        if let Some(slot) = state.get_mut(at) {
+            *slot = byte;
+        }
+        if let Ok(mut generator) = Generator::from_bytes(&state) {
+            prop_assert!(generator.randn(20).iter().all(|x| x.is_finite()));
+        }
+    }
+
+    #[test]
+    fn layouts_come_back(b in 0usize..3, c in 0usize..5, h in 0usize..4, w in 0usize..4) {
+        let shape = [b, c, h, w];
+        let x: Vec<f32> = (0..b * c * h * w).map(|i| i as f32).collect();
+        let nhwc = nchw_to_nhwc(&x, shape).expect("the length");
+        for (i, &value) in nhwc.iter().enumerate() {
+            let (channel, pixel) = (i % c, i / c);
+            let expected = (pixel / (h * w) * c + channel) * h * w + pixel % (h * w);
+            prop_assert_eq!(value, expected as f32);
+        }
+        prop_assert_eq!(nhwc_to_nchw(&nhwc, shape), Ok(x));
+        prop_assert!(nchw_to_nhwc(&nhwc, [b, c, h, w + usize::MAX / 2]).is_err() || nhwc.is_empty());
+    }
+}

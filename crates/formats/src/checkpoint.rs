@@ -1,0 +1,199 @@
+use std::{
+    collections::{BTreeMap, btree_map::Entry},
+    path::Path,
+};
+
+use serde::Deserialize;
+
+use crate::{
+    Error, Result, SafeTensors, TensorInfo,
+    error::{json_problem, quote, show_path},
+    header::MAX_HEADER,
+    json::{Object, UniqueMap},
+    source::Source,
+};
+
+/// Ends the name of a safetensors file.
+const SUFFIX: &str = ".safetensors";
+/// Ends the name of the file that says which shard holds which tensor.
+const INDEX_SUFFIX: &str = ".safetensors.index.json";
+
+/// The weights of one model: one safetensors file, or an index and its shards as diffusers and transformers write them.
+///
+/// It has the methods of [`SafeTensors`], from which it can also be made.
+pub struct Checkpoint {
+    /// The file, or the index.
+    label: String,
+    shards: Vec<SafeTensors>,
+    /// `(shard, place in the shard)` of every tensor, sorted by name.
+    places: Vec<(usize, usize)>,
+    metadata: BTreeMap<String, String>,
+}
+
+impl Checkpoint {
+    /// Opens the weights `basename` (such as `diffusion_pytorch_model`) in a folder: `BASENAME.safetensors` if it is
+    /// there, else `BASENAME.safetensors.index.json` and the shards it lists. A path that is a file is taken as the one
+    /// or the other itself.
+    ///
+    /// # Errors
+    /// Neither is there, a file breaks a rule of its format, or the index and the shards don't hold the same tensors.
+    pub fn open(folder_or_file: &Path, basename: &str) -> Result<Self> {
+        if !folder_or_file.is_dir() {
+            let is_index = folder_or_file.to_string_lossy().ends_with(INDEX_SUFFIX);
+            return if is_index { Self::open_index(folder_or_file) } else { Self::open_single(folder_or_file) };
+        }
+        let single = folder_or_file.join(format!("{basename}{SUFFIX}"));
+        if single.exists() {
+            return Self::open_single(&single);
+        }
+        let index = folder_or_file.join(format!("{basename}{INDEX_SUFFIX}"));
+        if index.exists() {
+            return Self::open_index(&index);
+        }
+        let problem =
+            format!("no {basename}{SUFFIX} in this folder (nor {basename}{INDEX_SUFFIX}): download the weights");
+        Err(Error::file(&show_path(folder_or_file), problem))
+    }
+
+    fn open_single(path: &Path) -> Result<Self> {
+        SafeTensors::open(path).map(Self::from)
+    }
+
+    fn open_index(path: &Path) -> Result<Self> {
+        let label = show_path(path);
+        let weight_map = read_index(path, &label)?;
+        let folder = path.parent().unwrap_or(Path::new(""));
+
+        let mut shards = Vec::new();
+        let mut number_of = BTreeMap::new();
+        for shard in weight_map.values() {
+            if let Entry::Vacant(place) = number_of.entry(shard.as_str()) {
+                check_shard_name(&label, shard)?;
+                place.insert(shards.len());
+                shards.push(SafeTensors::open(&folder.join(shard))?);
+            }
+        }
+        for (tensor, shard) in &weight_map {
+            if number_of.get(shard.as_str()).and_then(|&n| shards.get(n)).and_then(|s| s.get(tensor)).is_none() {
+                let problem = format!("not in its shard {}: download index and shards again", quote(shard));
+                return Err(Error::tensor(&label, tensor, problem));
+            }
+        }
+        // Every tensor listed is where the index says; one more in any shard is then a second copy or an unlisted one.
+        for (shard, tensor) in shards.iter().flat_map(|shard| shard.tensors().map(move |tensor| (shard, tensor))) {
+            let listed = weight_map.get(&tensor.name).and_then(|name| number_of.get(name.as_str()));
+            if !listed.and_then(|&n| shards.get(n)).is_some_and(|home| std::ptr::eq(home, shard)) {
+                let problem = "in this shard, but not by the index: download index and shards again";
+                return Err(Error::tensor(shard.label(), &tensor.name, problem));
+            }
+        }
+        Ok(Self::new(label, shards))
+    }
+
+    fn new(label: String, shards: Vec<SafeTensors>) -> Self {
+        let mut named: Vec<(&str, (usize, usize))> = Vec::new();
+        let mut metadata = BTreeMap::new();
+        for (number, shard) in shards.iter().enumerate() {
+            named.extend(shard.tensors().enumerate().map(|(place, tensor)| (tensor.name.as_str(), (number, place))));
+            metadata.extend(shard.metadata().clone());
+        }
+        named.sort_unstable();
+        let places = named.into_iter().map(|(_, place)| place).collect();
+        Self { label, shards, places, metadata }
+    }
+
+    /// How messages call these weights: the path of the file or of the index.
+    pub fn label(&self) -> &str {
+        &self.label
+    }
+
+    /// Every tensor of every shard, sorted by name.
+    pub fn tensors(&self) -> impl ExactSizeIterator<Item = &TensorInfo> {
+        self.places.iter().map(|&place| self.at(place).1)
+    }
+
+    /// What the files say of the tensor `name`.
+    pub fn get(&self, name: &str) -> Option<&TensorInfo> {
+        self.find(name).map(|(_, tensor)| tensor)
+    }
+
+    /// The files' free text (`__metadata__`), all shards' together.
+    pub fn metadata(&self) -> &BTreeMap<String, String> {
+        &self.metadata
+    }
+
+    /// As [`SafeTensors::read`].
+    ///
+    /// # Errors
+    /// As there.
+    pub fn read(&self, name: &str) -> Result<Vec<u8>> {
+        self.home(name)?.read(name)
+    }
+
+    /// As [`SafeTensors::read_f32`].
+    ///
+    /// # Errors
+    /// As there.
+    pub fn read_f32(&self, name: &str) -> Result<Vec<f32>> {
+        self.home(name)?.read_f32(name)
+    }
+
+    /// As [`SafeTensors::read_i64`].
+    ///
+    /// # Errors
+    /// As there.
+    pub fn read_i64(&self, name: &str) -> Result<Vec<i64>> {
+        self.home(name)?.read_i64(name)
+    }
+
+    fn home(&self, name: &str) -> Result<&SafeTensors> {
+        let found = self.find(name).map(|(shard, _)| shard);
+        found.ok_or_else(|| Error::Missing { file: self.label.clone(), tensor: quote(name) })
+    }
+
+    fn find(&self, name: &str) -> Option<(&SafeTensors, &TensorInfo)> {
+        let found = self.places.binary_search_by(|&place| self.at(place).1.name.as_str().cmp(name));
+        found.ok().map(|n| self.at(self.places[n]))
+    }
+
+    fn at(&self, (shard, place): (usize, usize)) -> (&SafeTensors, &TensorInfo) {
+        let shard = &self.shards[shard];
+        (shard, shard.at(place))
+    }
+}
+
+impl From<SafeTensors> for Checkpoint {
+    fn from(file: SafeTensors) -> Self {
+        Self::new(file.label().to_owned(), vec![file])
+    }
+}
+
+/// Which shard holds each tensor, as the index at `path` says.
+fn read_index(path: &Path, label: &str) -> Result<BTreeMap<String, String>> {
+    #[derive(Deserialize)]
+    struct Index {
+        weight_map: UniqueMap,
+    }
+
+    let source = Source::open(path)?;
+    if source.len > MAX_HEADER {
+        let problem =
+            format!("the index has {} bytes, at most {MAX_HEADER} are allowed: download it again", source.len);
+        return Err(Error::file(label, problem));
+    }
+    let mut text = vec![0; source.len as usize];
+    source.read_at(&mut text, 0)?;
+    let Object(index) = serde_json::from_slice::<Object<Index>>(&text)
+        .map_err(|e| Error::file(label, format!("the index is not valid: {}: download it again", json_problem(&e))))?;
+    Ok(index.weight_map.0)
+}
+
+/// An index must not lead out of its own folder.
+fn check_shard_name(label: &str, shard: &str) -> Result<()> {
+    let plain = shard.ends_with(SUFFIX) && !shard.contains(['/', '\\', ':']) && !shard.contains(char::is_control);
+    if plain {
+        return Ok(());
+    }
+    let problem = format!("shard {} is not the plain name of a {SUFFIX} file: do not use this index", quote(shard));
+    Err(Error::file(label, problem))
+}

@@ -1,0 +1,91 @@
+use std::{
+    borrow::Cow,
+    fs::{self, File},
+    io,
+    path::Path,
+};
+
+use crate::{Error, Result, error::show_path};
+
+/// Where a file's bytes are: on disk, read by position, or in memory.
+pub(crate) struct Source {
+    /// How messages call it.
+    pub(crate) label: String,
+    /// Bytes in all.
+    pub(crate) len: u64,
+    bytes: Bytes,
+}
+
+enum Bytes {
+    Memory(Cow<'static, [u8]>),
+    Disk(PositionedFile),
+}
+
+impl Source {
+    pub(crate) fn open(path: &Path) -> Result<Self> {
+        let label = show_path(path);
+        // Asked before opening: to open a pipe would wait for its writer.
+        let metadata = fs::metadata(path).map_err(|e| Error::read(path, "open the file", e))?;
+        if metadata.is_dir() {
+            return Err(Error::file(&label, "this is a folder: give the safetensors file in it"));
+        }
+        if !metadata.is_file() {
+            return Err(Error::file(&label, "this is not a regular file: give a safetensors file"));
+        }
+        let file = File::open(path).map_err(|e| Error::read(path, "open the file", e))?;
+        let len = file.metadata().map_err(|e| Error::read(path, "open the file", e))?.len();
+        Ok(Self { label, len, bytes: Bytes::Disk(PositionedFile::new(file)) })
+    }
+
+    pub(crate) fn memory(bytes: Cow<'static, [u8]>) -> Self {
+        Self { label: "weights in memory".to_owned(), len: bytes.len() as u64, bytes: Bytes::Memory(bytes) }
+    }
+
+    /// Fills `buffer` from byte `offset` of the source.
+    pub(crate) fn read_at(&self, buffer: &mut [u8], offset: u64) -> Result<()> {
+        let read = match &self.bytes {
+            Bytes::Memory(bytes) => {
+                let from = usize::try_from(offset).ok().and_then(|start| bytes.get(start..)?.get(..buffer.len()));
+                from.map(|from| buffer.copy_from_slice(from)).ok_or_else(|| io::ErrorKind::UnexpectedEof.into())
+            }
+            Bytes::Disk(file) => file.read_at(buffer, offset),
+        };
+        read.map_err(|source| Error::Read {
+            file: self.label.clone(),
+            action: "read the bytes its header promises (was it changed while in use?)",
+            source,
+        })
+    }
+}
+
+#[cfg(unix)]
+struct PositionedFile(File);
+
+#[cfg(unix)]
+impl PositionedFile {
+    fn new(file: File) -> Self {
+        Self(file)
+    }
+
+    fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<()> {
+        std::os::unix::fs::FileExt::read_exact_at(&self.0, buffer, offset)
+    }
+}
+
+/// Without a positioned read in the standard library's portable part, a lock keeps seek and read together.
+#[cfg(not(unix))]
+struct PositionedFile(std::sync::Mutex<File>);
+
+#[cfg(not(unix))]
+impl PositionedFile {
+    fn new(file: File) -> Self {
+        Self(std::sync::Mutex::new(file))
+    }
+
+    fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<()> {
+        use std::io::{Read, Seek};
+        let mut file = self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        file.seek(io::SeekFrom::Start(offset))?;
+        file.read_exact(buffer)
+    }
+}

@@ -1,0 +1,83 @@
+use std::fs::File;
+use std::io::{Cursor, Read};
+use std::path::Path;
+
+use image::error::ImageError;
+use image::{DynamicImage, ImageDecoder, ImageFormat, ImageReader};
+
+use crate::error::{Error, Result, one_line};
+use crate::rgb::RgbImage;
+use crate::rgba::RgbaImage;
+
+/// How large a picture may be. Checked from the header, before memory is taken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// Most pixels (width times height).
+    pub max_pixels: u64,
+    /// Most bytes of a file, and most bytes that its decoded form may take.
+    pub max_bytes: u64,
+}
+
+impl Default for Limits {
+    /// 8192 x 8192 pixels and 256 MiB.
+    fn default() -> Self {
+        Self { max_pixels: 8192 * 8192, max_bytes: 256 << 20 }
+    }
+}
+
+/// Reads a PNG or JPEG file as [`decode`] does.
+///
+/// # Errors
+/// [`Error::Read`] when the file cannot be read; [`Error::InFile`] with the file's name for all that [`decode`] refuses.
+pub fn open(path: impl AsRef<Path>, limits: &Limits) -> Result<RgbImage> {
+    let path = path.as_ref();
+    let mut bytes = Vec::new();
+    File::open(path)
+        .and_then(|file| file.take(limits.max_bytes.saturating_add(1)).read_to_end(&mut bytes))
+        .map_err(|source| Error::Read { path: path.into(), source })?;
+    decode(&bytes, limits).map_err(|error| Error::InFile { path: path.into(), error: Box::new(error) })
+}
+
+/// A picture from the bytes of a PNG or JPEG file (told by content), transparent parts laid over white.
+///
+/// # Errors
+/// As [`decode_rgba`].
+pub fn decode(bytes: &[u8], limits: &Limits) -> Result<RgbImage> {
+    Ok(decode_rgba(bytes, limits)?.over([255; 3]))
+}
+
+/// A picture with its alpha from the bytes of a PNG or JPEG file (told by content).
+///
+/// Grey and palette pictures become RGB, 16-bit values are scaled to 8, the EXIF orientation is applied, colour
+/// profiles are not. Of an animated PNG the still picture is taken.
+///
+/// # Errors
+/// [`Error::UnknownFormat`], [`Error::TooLarge`] or [`Error::Corrupt`].
+pub fn decode_rgba(bytes: &[u8], limits: &Limits) -> Result<RgbaImage> {
+    check(bytes.len() as u64, limits.max_bytes, "bytes")?;
+    let (format, name) = match image::guess_format(bytes) {
+        Ok(ImageFormat::Png) => (ImageFormat::Png, "PNG"),
+        Ok(ImageFormat::Jpeg) => (ImageFormat::Jpeg, "JPEG"),
+        _ => return Err(Error::UnknownFormat),
+    };
+    let failed = |error: ImageError| match error {
+        ImageError::Limits(_) => Error::TooLarge { found: 0, limit: limits.max_bytes, unit: "bytes" },
+        other => Error::Corrupt { format: name, reason: one_line(other) },
+    };
+    let mut reader = ImageReader::with_format(Cursor::new(bytes), format);
+    let mut decoder_limits = image::Limits::no_limits();
+    decoder_limits.max_alloc = Some(limits.max_bytes);
+    reader.limits(decoder_limits);
+    let mut decoder = reader.into_decoder().map_err(failed)?;
+    let (width, height) = decoder.dimensions();
+    check(u64::from(width) * u64::from(height), limits.max_pixels, "pixels")?;
+    check(decoder.total_bytes(), limits.max_bytes, "bytes")?;
+    let orientation = decoder.orientation().map_err(failed)?;
+    let mut picture = DynamicImage::from_decoder(decoder).map_err(failed)?;
+    picture.apply_orientation(orientation);
+    RgbaImage::new(picture.width(), picture.height(), picture.into_rgba8().into_raw())
+}
+
+fn check(found: u64, limit: u64, unit: &'static str) -> Result<()> {
+    if found > limit { Err(Error::TooLarge { found, limit, unit }) } else { Ok(()) }
+}

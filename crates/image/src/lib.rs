@@ -1,0 +1,36 @@
+//! Pictures: decoding with limits, PNG with text, grids and charts.
+//!
+//! Everything works on two plain types, [`RgbImage`] and [`RgbaImage`]: 8 bits per channel, rows from the top,
+//! channels last, `(H, W, 3)` and `(H, W, 4)`. Values are sRGB as stored in files; no function here changes the
+//! gamma, as the tools around Stable Diffusion do not either.
+//!
+//! | to | use |
+//! |---|---|
+//! | read a PNG or JPEG | [`open`], [`decode`], [`decode_rgba`] |
+//! | go to and from the autoencoder | [`RgbImage::from_unit_f32`], [`RgbImage::to_unit_f32`] |
+//! | change the size | [`resize`], [`RgbaImage::resize`], [`centre_crop_square`] |
+//! | write a PNG with text, and read the text | [`encode_png`], [`read_png_text`] |
+//! | show many pictures or curves in one | [`grid`], [`line_chart`] |
+//! | compare | [`mse`], [`psnr`] |
+
+mod axis;
+mod chart;
+mod compare;
+mod decode;
+mod error;
+mod font;
+mod grid;
+mod png_text;
+mod resize;
+mod rgb;
+mod rgba;
+
+pub use chart::{ChartOptions, Series, line_chart};
+pub use compare::{mse, psnr};
+pub use decode::{Limits, decode, decode_rgba, open};
+pub use error::{Error, Result};
+pub use grid::grid;
+pub use png_text::{encode_png, read_png_text};
+pub use resize::{centre_crop_square, resize};
+pub use rgb::RgbImage;
+pub use rgba::RgbaImage;

@@ -1,0 +1,124 @@
+use miniz_oxide::inflate::decompress_to_vec_zlib_with_limit;
+
+use crate::error::{Error, Result, one_line};
+use crate::rgb::RgbImage;
+
+/// Longest text that is read, per chunk and after decompression, in bytes.
+const MAX_TEXT_BYTES: usize = 4 << 20;
+/// Most texts that are read from one file.
+const MAX_TEXTS: usize = 256;
+const SIGNATURE: &[u8] = b"\x89PNG\r\n\x1a\n";
+
+/// The picture as a PNG file (8-bit RGB) with texts, each a keyword and its text, before the pixels.
+///
+/// A text goes into a `tEXt` chunk when it is Latin-1 and into an uncompressed `iTXt` chunk otherwise; PIL, and so
+/// A1111, reads both (`parameters` is the keyword there). U+0000, which PNG texts cannot hold, becomes U+FFFD.
+///
+/// # Errors
+/// [`Error::Keyword`] for a keyword that PNG does not allow; [`Error::Encode`] when the encoder refuses.
+pub fn encode_png(picture: &RgbImage, texts: &[(&str, &str)]) -> Result<Vec<u8>> {
+    let failed = |error: png::EncodingError| Error::Encode { reason: one_line(error) };
+    let mut bytes = Vec::new();
+    let mut encoder = png::Encoder::new(&mut bytes, picture.width(), picture.height());
+    encoder.set_color(png::ColorType::Rgb);
+    encoder.set_depth(png::BitDepth::Eight);
+    for (keyword, text) in texts {
+        check_keyword(keyword)?;
+        let text = text.replace('\0', "\u{fffd}");
+        if text.chars().all(|c| u32::from(c) < 256) {
+            encoder.add_text_chunk((*keyword).into(), text).map_err(failed)?;
+        } else {
+            encoder.add_itxt_chunk((*keyword).into(), text).map_err(failed)?;
+        }
+    }
+    let mut writer = encoder.write_header().map_err(failed)?;
+    writer.write_image_data(picture.data()).map_err(failed)?;
+    writer.finish().map_err(failed)?;
+    Ok(bytes)
+}
+
+/// The texts of a PNG file in their order, each a keyword and its text, from `tEXt`, `zTXt` and `iTXt` chunks before
+/// and after the pixels. The pixels are not decoded.
+///
+/// A text chunk that is damaged, longer than 4 MiB, or beyond the first 256 is passed over, and a file cut short gives
+/// the texts before the cut: what can be read of a picture's history is worth having.
+///
+/// # Errors
+/// [`Error::UnknownFormat`] when the bytes are no PNG file.
+pub fn read_png_text(bytes: &[u8]) -> Result<Vec<(String, String)>> {
+    let mut rest = bytes.strip_prefix(SIGNATURE).ok_or(Error::UnknownFormat)?;
+    let mut texts = Vec::new();
+    while texts.len() < MAX_TEXTS {
+        let Some((kind, data, tail)) = next_chunk(rest) else { break };
+        rest = tail;
+        match kind {
+            b"tEXt" => texts.extend(data.and_then(plain_text)),
+            b"zTXt" => texts.extend(data.and_then(compressed_text)),
+            b"iTXt" => texts.extend(data.and_then(international_text)),
+            b"IEND" => break,
+            _ => {}
+        }
+    }
+    Ok(texts)
+}
+
+/// The next chunk's kind, its data if it is short enough and its checksum right, and what follows.
+fn next_chunk(bytes: &[u8]) -> Option<(&[u8; 4], Option<&[u8]>, &[u8])> {
+    let (length, rest) = bytes.split_first_chunk::<4>()?;
+    let length = usize::try_from(u32::from_be_bytes(*length)).ok()?;
+    let kind = rest.first_chunk::<4>()?;
+    let (checked, rest) = rest.split_at_checked(length.checked_add(4)?)?;
+    let (checksum, rest) = rest.split_first_chunk::<4>()?;
+    // Only text is looked at, so that the checksum of large pixel chunks costs nothing.
+    let wanted = matches!(kind, b"tEXt" | b"zTXt" | b"iTXt");
+    let sound = wanted && length <= MAX_TEXT_BYTES && crc32fast::hash(checked) == u32::from_be_bytes(*checksum);
+    Some((kind, checked.get(4..).filter(|_| sound), rest))
+}
+
+/// `keyword NUL text`, all Latin-1.
+fn plain_text(data: &[u8]) -> Option<(String, String)> {
+    let (keyword, text) = split_nul(data)?;
+    Some((latin1(keyword), latin1(text)))
+}
+
+/// `keyword NUL method text`, the text Latin-1 and compressed.
+fn compressed_text(data: &[u8]) -> Option<(String, String)> {
+    let (keyword, rest) = split_nul(data)?;
+    let (&method, text) = rest.split_first()?;
+    let text = if method == 0 { decompress_to_vec_zlib_with_limit(text, MAX_TEXT_BYTES).ok()? } else { return None };
+    Some((latin1(keyword), latin1(&text)))
+}
+
+/// `keyword NUL compressed method language NUL translated-keyword NUL text`, the text UTF-8 and perhaps compressed.
+fn international_text(data: &[u8]) -> Option<(String, String)> {
+    let (keyword, rest) = split_nul(data)?;
+    let (&[compressed, method], rest) = rest.split_first_chunk::<2>()?;
+    let (_language, rest) = split_nul(rest)?;
+    let (_translated, text) = split_nul(rest)?;
+    let text = match (compressed, method) {
+        (0, _) => text.to_vec(),
+        (1, 0) => decompress_to_vec_zlib_with_limit(text, MAX_TEXT_BYTES).ok()?,
+        _ => return None,
+    };
+    Some((latin1(keyword), String::from_utf8(text).ok()?))
+}
+
+fn split_nul(data: &[u8]) -> Option<(&[u8], &[u8])> {
+    let at = data.iter().position(|&b| b == 0)?;
+    Some((&data[..at], &data[at + 1..]))
+}
+
+fn latin1(bytes: &[u8]) -> String {
+    bytes.iter().map(|&b| char::from(b)).collect()
+}
+
+/// PNG 1.2, section 4.2.3: 1 to 79 printable Latin-1 characters, no space at either end, none doubled.
+fn check_keyword(keyword: &str) -> Result<()> {
+    let printable = |c: char| matches!(u32::from(c), 0x20..=0x7e | 0xa1..=0xff);
+    let count = keyword.chars().count();
+    let sound = (1..=79).contains(&count)
+        && keyword.chars().all(printable)
+        && keyword.trim_matches(' ') == keyword
+        && !keyword.contains("  ");
+    if sound { Ok(()) } else { Err(Error::Keyword { keyword: keyword.into() }) }
+}

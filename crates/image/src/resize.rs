@@ -1,0 +1,66 @@
+use image::ImageBuffer;
+use image::imageops::FilterType;
+
+use crate::error::{Error, Result};
+use crate::rgb::RgbImage;
+
+/// The picture in another size, with a Lanczos-3 filter whose support grows when shrinking, as PIL's `LANCZOS`
+/// (diffusers' default); the sides' ratio is not kept.
+///
+/// # Errors
+/// [`Error::Size`] when `width` or `height` is 0.
+pub fn resize(picture: &RgbImage, width: u32, height: u32) -> Result<RgbImage> {
+    let failed =
+        || Error::Size { what: "resize", expected: "sides of at least 1".into(), got: format!("{width} x {height}") };
+    if width == 0 || height == 0 {
+        return Err(failed());
+    }
+    if (width, height) == (picture.width(), picture.height()) {
+        return Ok(picture.clone());
+    }
+    let view = ImageBuffer::<image::Rgb<u8>, _>::from_raw(picture.width(), picture.height(), picture.data())
+        .ok_or_else(failed)?;
+    let small = image::imageops::resize(&view, width, height, FilterType::Lanczos3);
+    RgbImage::new(width, height, small.into_raw())
+}
+
+/// The largest square around the middle of the picture; one pixel nearer the top or left where it cannot be exact.
+#[must_use]
+pub fn centre_crop_square(picture: &RgbImage) -> RgbImage {
+    let side = picture.width().min(picture.height());
+    let (left, top) = ((picture.width() - side) / 2, (picture.height() - side) / 2);
+    let mut square = RgbImage::filled(side, side, [0; 3]);
+    let row = side as usize * 3;
+    for (y, to) in square.data_mut().chunks_exact_mut(row).enumerate() {
+        let from = ((top as usize + y) * picture.width() as usize + left as usize) * 3;
+        to.copy_from_slice(&picture.data()[from..from + row]);
+    }
+    square
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_plain_colour_stays_plain() {
+        let small = resize(&RgbImage::filled(37, 21, [12, 200, 77]), 10, 50).unwrap();
+        assert_eq!(small, RgbImage::filled(10, 50, [12, 200, 77]));
+        assert!(resize(&small, 0, 5).is_err());
+    }
+
+    #[test]
+    fn shrinking_averages() {
+        // A checkerboard of single pixels must become grey, not black or white.
+        let data = (0..64 * 64).flat_map(|i| [if (i + i / 64) % 2 == 0 { 0 } else { 255 }; 3]).collect();
+        let small = resize(&RgbImage::new(64, 64, data).unwrap(), 8, 8).unwrap();
+        assert!(small.data().iter().all(|&x| (118..=137).contains(&x)), "{:?}", small.data());
+    }
+
+    #[test]
+    fn the_square_is_in_the_middle() {
+        let data = (0..5 * 2).flat_map(|i| [i as u8; 3]).collect();
+        let square = centre_crop_square(&RgbImage::new(5, 2, data).unwrap());
+        assert_eq!(square.data().chunks(3).map(|p| p[0]).collect::<Vec<_>>(), [1, 2, 6, 7]);
+    }
+}

@@ -1,0 +1,122 @@
+use calotype_tensor::{Activation, Attention, Backend, Error, ParamKind, Result as Computed};
+
+use crate::{
+    Init, Result, Scope, TextConfig,
+    layers::{LayerNorm, Linear, run},
+};
+
+/// The standard deviation that embeddings start with (Radford et al. 2021).
+const EMBEDDING_DEVIATION: f32 = 0.02;
+
+/// CLIP's text encoder (Radford et al. 2021; transformers `CLIPTextModel`): a causal transformer with norms before its parts.
+#[derive(Clone, Debug)]
+pub struct ClipTextEncoder<P> {
+    /// Whether each layer goes through [`Backend::checkpoint`].
+    pub checkpointing: bool,
+    token_embedding: P,
+    position_embedding: P,
+    layers: Vec<EncoderLayer<P>>,
+    final_layer_norm: LayerNorm<P>,
+    max_position_embeddings: usize,
+}
+
+impl<P> ClipTextEncoder<P> {
+    /// Makes it at `scope`, the root of a text encoder's names.
+    ///
+    /// # Errors
+    /// A parameter can't be had.
+    pub fn new(config: &TextConfig, scope: &mut Scope<'_, P>) -> Result<Self> {
+        let mut scope = scope.sub("text_model");
+        let width = config.hidden_size;
+        let mut table = |name: &str, rows: usize| {
+            scope.sub("embeddings").sub(name).param(
+                "weight",
+                ParamKind::Table,
+                &[rows, width],
+                Init::Normal(EMBEDDING_DEVIATION),
+            )
+        };
+        Ok(Self {
+            checkpointing: false,
+            token_embedding: table("token_embedding", config.vocab_size)?,
+            position_embedding: table("position_embedding", config.max_position_embeddings)?,
+            layers: (0..config.num_hidden_layers)
+                .map(|i| EncoderLayer::new(scope.sub(format_args!("encoder.layers.{i}")), config))
+                .collect::<Result<_>>()?,
+            final_layer_norm: LayerNorm::new(scope.sub("final_layer_norm"), width, config.layer_norm_eps)?,
+            max_position_embeddings: config.max_position_embeddings,
+        })
+    }
+
+    /// The context of `batch` sequences of equal length L, one after the other in `ids`: `(B, L, C)`, after the final norm.
+    /// Padding is attended to like any token, as Stable Diffusion does.
+    ///
+    /// # Errors
+    /// `ids` can't be divided into `batch` sequences, is too long, or has an id that is not in the vocabulary.
+    pub fn forward<B: Backend<Param = P>>(&self, b: &B, ids: &[u32], batch: usize) -> Computed<B::Tensor>
+    where
+        P: Clone + 'static,
+    {
+        let tokens = b.embedding(&self.token_embedding, ids, batch)?;
+        let length = ids.len() / batch.max(1);
+        if length > self.max_position_embeddings {
+            let message =
+                format!("{length} tokens were given, at most {} have a position", self.max_position_embeddings);
+            return Err(Error::Invalid { op: "text encoder", message });
+        }
+        let positions: Vec<u32> = (0..batch).flat_map(|_| 0..length as u32).collect();
+        let mut h = b.add(&tokens, &b.embedding(&self.position_embedding, &positions, batch)?)?;
+        for layer in &self.layers {
+            let layer = layer.clone();
+            h = run(b, self.checkpointing, &[h], move |b, inputs| layer.forward(b, &inputs[0]))?;
+        }
+        self.final_layer_norm.forward(b, &h)
+    }
+}
+
+/// Self-attention and MLP.
+#[derive(Clone, Debug)]
+struct EncoderLayer<P> {
+    layer_norm1: LayerNorm<P>,
+    q_proj: Linear<P>,
+    k_proj: Linear<P>,
+    v_proj: Linear<P>,
+    out_proj: Linear<P>,
+    layer_norm2: LayerNorm<P>,
+    fc1: Linear<P>,
+    fc2: Linear<P>,
+    attention: Attention,
+    activation: Activation,
+}
+
+impl<P> EncoderLayer<P> {
+    fn new(mut scope: Scope<'_, P>, config: &TextConfig) -> Result<Self> {
+        let &TextConfig { hidden_size: width, intermediate_size: inner, layer_norm_eps: eps, .. } = config;
+        // Radford et al. 2019, section 2.3: what adds to the residual stream starts smaller the more layers there are.
+        let out_deviation = (width as f32).sqrt().recip();
+        let in_deviation = out_deviation * ((2 * config.num_hidden_layers) as f32).sqrt().recip();
+        let fc_deviation = ((2 * width) as f32).sqrt().recip();
+        Ok(Self {
+            layer_norm1: LayerNorm::new(scope.sub("layer_norm1"), width, eps)?,
+            q_proj: Linear::normal(scope.sub("self_attn.q_proj"), width, width, in_deviation)?,
+            k_proj: Linear::normal(scope.sub("self_attn.k_proj"), width, width, in_deviation)?,
+            v_proj: Linear::normal(scope.sub("self_attn.v_proj"), width, width, in_deviation)?,
+            out_proj: Linear::normal(scope.sub("self_attn.out_proj"), width, width, out_deviation)?,
+            layer_norm2: LayerNorm::new(scope.sub("layer_norm2"), width, eps)?,
+            fc1: Linear::normal(scope.sub("mlp.fc1"), width, inner, fc_deviation)?,
+            fc2: Linear::normal(scope.sub("mlp.fc2"), inner, width, in_deviation)?,
+            attention: Attention { heads: config.num_attention_heads, causal: true },
+            activation: config.hidden_act.into(),
+        })
+    }
+
+    /// `x (B, L, C)`.
+    fn forward<B: Backend<Param = P>>(&self, b: &B, x: &B::Tensor) -> Computed<B::Tensor> {
+        let h = self.layer_norm1.forward(b, x)?;
+        let (q, k, v) = (self.q_proj.forward(b, &h)?, self.k_proj.forward(b, &h)?, self.v_proj.forward(b, &h)?);
+        let h = b.attention(&q, &k, &v, self.attention)?;
+        let x = self.out_proj.forward_with(b, &h, Some(x), Activation::None)?;
+        let h = self.fc1.forward_with(b, &self.layer_norm2.forward(b, &x)?, None, self.activation)?;
+        self.fc2.forward_with(b, &h, Some(&x), Activation::None)
+    }
+}

@@ -1,0 +1,113 @@
+use calotype_tensor::Activation;
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+
+use super::{CHANNELS, Check, LAYERS, ModelConfig};
+use crate::{ClipTextEncoder, Names, Result, Scope};
+
+/// The activation between the two layers of a text encoder's MLP.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum HiddenAct {
+    /// `x · sigmoid(1.702 x)`: OpenAI's CLIP.
+    QuickGelu,
+    /// The exact GELU: OpenCLIP.
+    Gelu,
+}
+
+impl From<HiddenAct> for Activation {
+    fn from(act: HiddenAct) -> Self {
+        match act {
+            HiddenAct::QuickGelu => Self::QuickGelu,
+            HiddenAct::Gelu => Self::Gelu,
+        }
+    }
+}
+
+/// The config of transformers' `CLIPTextModel`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, tag = "model_type", rename = "clip_text_model")]
+pub struct TextConfig {
+    /// Rows of the token embedding.
+    pub vocab_size: usize,
+    /// Width of the context.
+    pub hidden_size: usize,
+    /// Width inside the MLPs.
+    pub intermediate_size: usize,
+    /// Width of CLIP's joint space; not used here.
+    pub projection_dim: usize,
+    /// Layers.
+    pub num_hidden_layers: usize,
+    /// Heads of every attention.
+    pub num_attention_heads: usize,
+    /// The longest sequence, 77 in CLIP.
+    pub max_position_embeddings: usize,
+    /// Activation of the MLPs.
+    pub hidden_act: HiddenAct,
+    /// Added to the variance in every norm.
+    pub layer_norm_eps: f32,
+    /// The id that fills up a sequence, as transformers' config has it; CLIP's tokenizer has its own.
+    pub pad_token_id: Option<i64>,
+    /// The id that begins a sequence.
+    pub bos_token_id: Option<i64>,
+    /// The id that ends a sequence.
+    pub eos_token_id: Option<i64>,
+}
+
+impl Default for TextConfig {
+    fn default() -> Self {
+        Self {
+            vocab_size: 49408,
+            hidden_size: 512,
+            intermediate_size: 2048,
+            projection_dim: 512,
+            num_hidden_layers: 12,
+            num_attention_heads: 8,
+            max_position_embeddings: 77,
+            hidden_act: HiddenAct::QuickGelu,
+            layer_norm_eps: 1e-5,
+            pad_token_id: Some(1),
+            bos_token_id: Some(49406),
+            eos_token_id: Some(49407),
+        }
+    }
+}
+
+impl TextConfig {
+    /// Stable Diffusion v1's, CLIP ViT-L/14: 123,060,480 parameters.
+    pub fn sd15() -> Self {
+        Self {
+            hidden_size: 768,
+            intermediate_size: 3072,
+            projection_dim: 768,
+            num_attention_heads: 12,
+            ..Self::default()
+        }
+    }
+}
+
+impl ModelConfig for TextConfig {
+    type Model<P> = ClipTextEncoder<P>;
+
+    const MODEL: &'static str = "text encoder";
+    const NAMES: Names = Names::TextEncoder;
+
+    fn only_supported() -> Vec<(&'static str, Vec<Value>)> {
+        vec![("model_type", vec![json!("clip_text_model")])]
+    }
+
+    fn validate(&self) -> Result<()> {
+        let check = Check(Self::MODEL);
+        check.within("vocab_size", self.vocab_size, 1..=1 << 24)?;
+        check.within("hidden_size", self.hidden_size, CHANNELS)?;
+        check.within("intermediate_size", self.intermediate_size, 1..=1 << 20)?;
+        check.within("num_hidden_layers", self.num_hidden_layers, LAYERS)?;
+        check.within("max_position_embeddings", self.max_position_embeddings, 1..=1 << 20)?;
+        check.divides("num_attention_heads", self.num_attention_heads, self.hidden_size)?;
+        check.positive("layer_norm_eps", self.layer_norm_eps)
+    }
+
+    fn build<P>(&self, scope: &mut Scope<'_, P>) -> Result<ClipTextEncoder<P>> {
+        ClipTextEncoder::new(self, scope)
+    }
+}

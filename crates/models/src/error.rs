@@ -1,0 +1,60 @@
+use calotype_tensor::Shape;
+
+/// What can go wrong when a network is made. Every message is one line. (Its `forward` fails with a tensor error.)
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// A config is not one that this crate can make a network of.
+    #[error("{model} config: {problem}")]
+    Config {
+        /// Which network.
+        model: &'static str,
+        /// The key, its value, and what was expected.
+        problem: String,
+    },
+    /// A tensor that the config asks for is not there.
+    #[error("{source_label}: tensor {tensor} is missing: this file and the config are not of the same model")]
+    Missing {
+        /// The file, or what else the parameters come from.
+        source_label: String,
+        /// The tensor's name.
+        tensor: String,
+    },
+    /// A tensor is there that the config has no place for.
+    #[error("{source_label}: tensor {tensor} is not part of the model that the config describes")]
+    Extra {
+        /// The file.
+        source_label: String,
+        /// The tensor's name, quoted.
+        tensor: String,
+    },
+    /// A tensor has another shape, number of elements or dtype than the config asks for.
+    #[error("{source_label}: tensor {tensor} is {got}, but the config asks for {expected}")]
+    Misshapen {
+        /// The file, or what else the parameters come from.
+        source_label: String,
+        /// The tensor's name.
+        tensor: String,
+        /// What it must be.
+        expected: String,
+        /// What it is.
+        got: String,
+    },
+    /// Data whose length is not its shape's.
+    #[error("{elements} elements were given for a parameter of shape {shape}")]
+    Length {
+        /// How many there are.
+        elements: usize,
+        /// The shape.
+        shape: Shape,
+    },
+    /// A checkpoint could not be read.
+    #[error(transparent)]
+    Format(#[from] calotype_formats::Error),
+    /// The backend refused.
+    #[error(transparent)]
+    Tensor(#[from] calotype_tensor::Error),
+}
+
+/// The result of making a network.
+pub type Result<T, E = Error> = std::result::Result<T, E>;

@@ -1,0 +1,146 @@
+//! Layers with parameters: the op set's heavy operations, each with its weights and fixed options.
+
+use calotype_tensor::{Activation, Backend, Conv2d, Padding, ParamKind, Result as Computed};
+
+use crate::{Init, Result, Scope};
+
+/// A convolution, `weight` and `bias`.
+#[derive(Clone, Debug)]
+pub(crate) struct Conv<P> {
+    weight: P,
+    bias: P,
+    options: Conv2d,
+}
+
+impl<P> Conv<P> {
+    /// A square kernel, 3 or 1, that keeps the picture's size.
+    pub(crate) fn new(mut scope: Scope<'_, P>, inputs: usize, outputs: usize, kernel: usize) -> Result<Self> {
+        let init = Init::Uniform(((inputs * kernel * kernel) as f32).sqrt().recip());
+        Ok(Self {
+            weight: scope.param("weight", ParamKind::Conv, &[outputs, inputs, kernel, kernel], init)?,
+            bias: scope.param("bias", ParamKind::Vector, &[outputs], init)?,
+            options: Conv2d::padded(kernel / 2),
+        })
+    }
+
+    /// A 3×3 kernel that halves the picture.
+    pub(crate) fn halving(scope: Scope<'_, P>, channels: usize, padding: Padding) -> Result<Self> {
+        let options = Conv2d { stride: 2, padding, activation: Activation::None };
+        Ok(Self { options, ..Self::new(scope, channels, channels, 3)? })
+    }
+
+    /// `x (B, H, W, I)` to `(B, H', W', O)`, plus `residual`.
+    pub(crate) fn forward<B: Backend<Param = P>>(
+        &self,
+        b: &B,
+        x: &B::Tensor,
+        residual: Option<&B::Tensor>,
+    ) -> Computed<B::Tensor> {
+        b.conv2d(x, &self.weight, Some(&self.bias), residual, self.options)
+    }
+}
+
+/// A linear map, `weight` and perhaps `bias`.
+#[derive(Clone, Debug)]
+pub(crate) struct Linear<P> {
+    weight: P,
+    bias: Option<P>,
+}
+
+impl<P> Linear<P> {
+    /// With a bias.
+    pub(crate) fn new(mut scope: Scope<'_, P>, inputs: usize, outputs: usize) -> Result<Self> {
+        let init = Init::Uniform((inputs as f32).sqrt().recip());
+        let weight = scope.param("weight", ParamKind::Linear, &[outputs, inputs], init)?;
+        Ok(Self { weight, bias: Some(scope.param("bias", ParamKind::Vector, &[outputs], init)?) })
+    }
+
+    /// Without a bias.
+    pub(crate) fn unbiased(mut scope: Scope<'_, P>, inputs: usize, outputs: usize) -> Result<Self> {
+        let init = Init::Uniform((inputs as f32).sqrt().recip());
+        Ok(Self { weight: scope.param("weight", ParamKind::Linear, &[outputs, inputs], init)?, bias: None })
+    }
+
+    /// With a bias; starts normal with `deviation` and bias 0.
+    pub(crate) fn normal(mut scope: Scope<'_, P>, inputs: usize, outputs: usize, deviation: f32) -> Result<Self> {
+        let weight = scope.param("weight", ParamKind::Linear, &[outputs, inputs], Init::Normal(deviation))?;
+        Ok(Self { weight, bias: Some(scope.param("bias", ParamKind::Vector, &[outputs], Init::Zeros)?) })
+    }
+
+    /// `x (rows, I)` to `(rows, O)`.
+    pub(crate) fn forward<B: Backend<Param = P>>(&self, b: &B, x: &B::Tensor) -> Computed<B::Tensor> {
+        self.forward_with(b, x, None, Activation::None)
+    }
+
+    /// `activation(forward(x)) + residual`.
+    pub(crate) fn forward_with<B: Backend<Param = P>>(
+        &self,
+        b: &B,
+        x: &B::Tensor,
+        residual: Option<&B::Tensor>,
+        activation: Activation,
+    ) -> Computed<B::Tensor> {
+        b.linear(x, &self.weight, self.bias.as_ref(), residual, activation)
+    }
+}
+
+/// A group norm.
+#[derive(Clone, Debug)]
+pub(crate) struct GroupNorm<P> {
+    gamma: P,
+    beta: P,
+    groups: usize,
+    eps: f32,
+}
+
+impl<P> GroupNorm<P> {
+    pub(crate) fn new(scope: Scope<'_, P>, channels: usize, groups: usize, eps: f32) -> Result<Self> {
+        let (gamma, beta) = gain_and_offset(scope, channels)?;
+        Ok(Self { gamma, beta, groups, eps })
+    }
+
+    /// `activation(norm(x))`, `x (B, H, W, C)`.
+    pub(crate) fn forward<B: Backend<Param = P>>(
+        &self,
+        b: &B,
+        x: &B::Tensor,
+        activation: Activation,
+    ) -> Computed<B::Tensor> {
+        b.group_norm(x, &self.gamma, &self.beta, self.groups, self.eps, activation)
+    }
+}
+
+/// A layer norm.
+#[derive(Clone, Debug)]
+pub(crate) struct LayerNorm<P> {
+    gamma: P,
+    beta: P,
+    eps: f32,
+}
+
+impl<P> LayerNorm<P> {
+    pub(crate) fn new(scope: Scope<'_, P>, channels: usize, eps: f32) -> Result<Self> {
+        let (gamma, beta) = gain_and_offset(scope, channels)?;
+        Ok(Self { gamma, beta, eps })
+    }
+
+    /// `x (rows, C)`.
+    pub(crate) fn forward<B: Backend<Param = P>>(&self, b: &B, x: &B::Tensor) -> Computed<B::Tensor> {
+        b.layer_norm(x, &self.gamma, &self.beta, self.eps)
+    }
+}
+
+fn gain_and_offset<P>(mut scope: Scope<'_, P>, channels: usize) -> Result<(P, P)> {
+    let gamma = scope.param("weight", ParamKind::Vector, &[channels], Init::Ones)?;
+    Ok((gamma, scope.param("bias", ParamKind::Vector, &[channels], Init::Zeros)?))
+}
+
+/// Runs `block`, through [`Backend::checkpoint`] if `checkpointing`.
+pub(crate) fn run<B: Backend>(
+    b: &B,
+    checkpointing: bool,
+    inputs: &[B::Tensor],
+    block: impl Fn(&B, &[B::Tensor]) -> Computed<B::Tensor> + 'static,
+) -> Computed<B::Tensor> {
+    if checkpointing { b.checkpoint(inputs, block) } else { block(b, inputs) }
+}

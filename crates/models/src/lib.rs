@@ -1,0 +1,33 @@
+//! The networks of Stable Diffusion: CLIP's text encoder, the UNet, the autoencoder, and the names of their weights.
+//!
+//! Each network is made from its config, which is diffusers' or transformers' `config.json`:
+//! [`TextConfig`] makes a [`ClipTextEncoder`], [`UNetConfig`] a [`UNet`], [`VaeConfig`] an [`AutoencoderKl`].
+//! [`ModelConfig`] says how: [`load`](ModelConfig::load) takes the parameters from a checkpoint,
+//! [`init`](ModelConfig::init) from any [`ParamSource`], [`specs`](ModelConfig::specs) lists them and computes nothing.
+//!
+//! A network is generic over the form `P` of its parameters, and its `forward` over every
+//! [`Backend`](calotype_tensor::Backend) with that form, so the same code infers, trains and counts.
+//! Activations are channels-last.
+
+mod clip;
+mod config;
+mod error;
+mod layers;
+mod names;
+mod params;
+mod resnet;
+mod timestep;
+mod transformer;
+mod unet;
+mod vae;
+
+pub use clip::ClipTextEncoder;
+pub use config::{
+    DownBlockType, HiddenAct, MidBlockType, ModelConfig, PerBlock, TextConfig, UNetConfig, UpBlockType, VaeConfig,
+};
+pub use error::{Error, Result};
+pub use names::Names;
+pub use params::{InMemory, Init, ParamSource, ParamSpec, Random, Scope, Stored, from_file_layout, to_file_layout};
+pub use timestep::timestep_embedding;
+pub use unet::UNet;
+pub use vae::{AutoencoderKl, posterior};

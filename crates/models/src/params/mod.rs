@@ -1,0 +1,151 @@
+//! Where parameters come from.
+//!
+//! A network's constructor walks down a [`Scope`], which carries the dotted checkpoint path, and asks for each parameter
+//! by name, kind and shape. What answers is either a backend fed by a [`ParamSource`], one tensor at a time, so that a
+//! model is never held twice; or a list, so that everything is known before anything is read.
+
+mod layout;
+mod random;
+mod stored;
+
+use std::{collections::HashMap, fmt::Display};
+
+use calotype_tensor::{Backend, ParamKind};
+
+pub use layout::{from_file_layout, to_file_layout};
+pub use random::Random;
+pub use stored::Stored;
+
+use crate::{Error, Result};
+
+/// One parameter that a network has.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ParamSpec {
+    /// Its checkpoint path, in diffusers' and transformers' names.
+    pub name: String,
+    /// What it is.
+    pub kind: ParamKind,
+    /// Its shape in a file: a convolution's is `(O, I, KH, KW)`, a linear map's `(O, I)`.
+    pub shape: Vec<usize>,
+    /// How training starts it.
+    pub init: Init,
+}
+
+impl ParamSpec {
+    /// The number of its elements.
+    pub fn count(&self) -> usize {
+        self.shape.iter().product()
+    }
+}
+
+/// The distribution that training starts a parameter from.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Init {
+    /// All 0.
+    Zeros,
+    /// All 1.
+    Ones,
+    /// Uniform in `-bound..bound`. PyTorch's layers use `1/√fan_in` (He et al. 2015 with `a = √5`).
+    Uniform(f32),
+    /// Normal with this standard deviation around 0.
+    Normal(f32),
+}
+
+/// Something that has the values of parameters.
+pub trait ParamSource {
+    /// The elements of one parameter, row-major in its file layout ([`ParamSpec::shape`]).
+    ///
+    /// # Errors
+    /// There is no such parameter, it has another shape, or it can't be read.
+    fn read(&mut self, spec: &ParamSpec) -> Result<Vec<f32>>;
+}
+
+/// Values by checkpoint path, in file layout.
+#[derive(Clone, Debug, Default)]
+pub struct InMemory(pub HashMap<String, Vec<f32>>);
+
+impl ParamSource for InMemory {
+    /// Takes the value out, so that its memory is freed as the model is made.
+    fn read(&mut self, spec: &ParamSpec) -> Result<Vec<f32>> {
+        let source_label = || "parameters in memory".to_owned();
+        let data = self
+            .0
+            .remove(&spec.name)
+            .ok_or_else(|| Error::Missing { source_label: source_label(), tensor: spec.name.clone() })?;
+        if data.len() == spec.count() {
+            return Ok(data);
+        }
+        Err(Error::Misshapen {
+            source_label: source_label(),
+            tensor: spec.name.clone(),
+            expected: format!("{:?}", spec.shape),
+            got: format!("{} elements", data.len()),
+        })
+    }
+}
+
+/// Answers a constructor: turns what it asks for into a parameter of form `P`.
+trait Maker<P> {
+    fn make(&mut self, spec: ParamSpec) -> Result<P>;
+}
+
+/// Makes parameters of a backend.
+struct Loader<'a, B> {
+    backend: &'a B,
+    source: &'a mut dyn ParamSource,
+}
+
+impl<B: Backend> Maker<B::Param> for Loader<'_, B> {
+    fn make(&mut self, spec: ParamSpec) -> Result<B::Param> {
+        let (shape, data) = from_file_layout(spec.kind, &spec.shape, self.source.read(&spec)?)?;
+        Ok(self.backend.param(&spec.name, spec.kind, shape, data)?)
+    }
+}
+
+/// Lists parameters and makes none.
+impl Maker<()> for Vec<ParamSpec> {
+    fn make(&mut self, spec: ParamSpec) -> Result<()> {
+        self.push(spec);
+        Ok(())
+    }
+}
+
+/// A place in the tree of checkpoint names, where a constructor asks for parameters.
+pub struct Scope<'a, P> {
+    maker: &'a mut dyn Maker<P>,
+    path: String,
+}
+
+impl<P> Scope<'_, P> {
+    /// The place `name` below this one.
+    pub fn sub(&mut self, name: impl Display) -> Scope<'_, P> {
+        let path = self.join(name);
+        Scope { maker: &mut *self.maker, path }
+    }
+
+    /// The parameter `name` here; `shape` is its file layout.
+    pub(crate) fn param(&mut self, name: &str, kind: ParamKind, shape: &[usize], init: Init) -> Result<P> {
+        let name = self.join(name);
+        self.maker.make(ParamSpec { name, kind, shape: shape.to_vec(), init })
+    }
+
+    fn join(&self, name: impl Display) -> String {
+        if self.path.is_empty() { name.to_string() } else { format!("{}.{name}", self.path) }
+    }
+}
+
+/// Runs a constructor with `backend`'s parameters from `source`.
+pub(crate) fn with_backend<B: Backend, T>(
+    backend: &B,
+    source: &mut dyn ParamSource,
+    new: impl FnOnce(&mut Scope<'_, B::Param>) -> Result<T>,
+) -> Result<T> {
+    new(&mut Scope { maker: &mut Loader { backend, source }, path: String::new() })
+}
+
+/// Runs a constructor only to list what it asks for.
+pub(crate) fn list<T>(new: impl FnOnce(&mut Scope<'_, ()>) -> Result<T>) -> Result<Vec<ParamSpec>> {
+    let mut specs = Vec::new();
+    new(&mut Scope { maker: &mut specs, path: String::new() })?;
+    Ok(specs)
+}

@@ -1,0 +1,73 @@
+use calotype_tensor::{Activation, Backend, Result as Computed};
+
+use crate::{
+    Result, Scope,
+    layers::{Conv, GroupNorm, Linear, run},
+};
+
+/// Sizes and norm of a residual block.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct ResnetOptions {
+    pub(crate) groups: usize,
+    pub(crate) eps: f32,
+    /// Width of the time embedding, if the block has one.
+    pub(crate) time_width: Option<usize>,
+}
+
+/// A residual block (diffusers `ResnetBlock2D`):
+/// `shortcut(x) + conv2(silu(norm2(conv1(silu(norm1(x))) + time_emb_proj(silu(temb)))))`.
+#[derive(Clone, Debug)]
+pub(crate) struct ResnetBlock<P> {
+    norm1: GroupNorm<P>,
+    conv1: Conv<P>,
+    time_emb_proj: Option<Linear<P>>,
+    norm2: GroupNorm<P>,
+    conv2: Conv<P>,
+    conv_shortcut: Option<Conv<P>>,
+}
+
+impl<P> ResnetBlock<P> {
+    pub(crate) fn new(mut scope: Scope<'_, P>, inputs: usize, outputs: usize, options: ResnetOptions) -> Result<Self> {
+        let ResnetOptions { groups, eps, time_width } = options;
+        Ok(Self {
+            norm1: GroupNorm::new(scope.sub("norm1"), inputs, groups, eps)?,
+            conv1: Conv::new(scope.sub("conv1"), inputs, outputs, 3)?,
+            time_emb_proj: time_width
+                .map(|width| Linear::new(scope.sub("time_emb_proj"), width, outputs))
+                .transpose()?,
+            norm2: GroupNorm::new(scope.sub("norm2"), outputs, groups, eps)?,
+            conv2: Conv::new(scope.sub("conv2"), outputs, outputs, 3)?,
+            conv_shortcut: (inputs != outputs)
+                .then(|| Conv::new(scope.sub("conv_shortcut"), inputs, outputs, 1))
+                .transpose()?,
+        })
+    }
+
+    /// `x (B, H, W, I)` to `(B, H, W, O)`. `time` is `silu(temb) (B, T)`: the same for all blocks, so made once.
+    pub(crate) fn forward<B: Backend<Param = P>>(
+        &self,
+        b: &B,
+        x: &B::Tensor,
+        time: Option<&B::Tensor>,
+        checkpointing: bool,
+    ) -> Computed<B::Tensor>
+    where
+        P: Clone + 'static,
+    {
+        let inputs: Vec<B::Tensor> = [x].into_iter().chain(time).cloned().collect();
+        let block = self.clone();
+        run(b, checkpointing, &inputs, move |b, inputs| block.compute(b, &inputs[0], inputs.get(1)))
+    }
+
+    fn compute<B: Backend<Param = P>>(&self, b: &B, x: &B::Tensor, time: Option<&B::Tensor>) -> Computed<B::Tensor> {
+        let mut h = self.conv1.forward(b, &self.norm1.forward(b, x, Activation::Silu)?, None)?;
+        if let (Some(projection), Some(time)) = (&self.time_emb_proj, time) {
+            h = b.add_channels(&h, &projection.forward(b, time)?)?;
+        }
+        h = self.norm2.forward(b, &h, Activation::Silu)?;
+        match &self.conv_shortcut {
+            Some(shortcut) => self.conv2.forward(b, &h, Some(&shortcut.forward(b, x, None)?)),
+            None => self.conv2.forward(b, &h, Some(x)),
+        }
+    }
+}

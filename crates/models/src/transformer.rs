@@ -1,0 +1,172 @@
+use calotype_tensor::{Activation, Attention, Backend, Result as Computed, infer};
+
+use crate::{
+    Result, Scope,
+    layers::{Conv, GroupNorm, LayerNorm, Linear, run},
+};
+
+/// Added to the variance: in the group norm before a transformer, and in its layer norms.
+const GROUP_NORM_EPS: f32 = 1e-6;
+const LAYER_NORM_EPS: f32 = 1e-5;
+/// The feed-forward part is this many times as wide as its input.
+const FEED_FORWARD: usize = 4;
+
+/// Sizes of a transformer in the UNet.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct TransformerOptions {
+    pub(crate) layers: usize,
+    pub(crate) heads: usize,
+    pub(crate) context_width: usize,
+    pub(crate) groups: usize,
+    pub(crate) use_linear_projection: bool,
+}
+
+/// A transformer over the pixels of a picture (diffusers `Transformer2DModel`).
+#[derive(Clone, Debug)]
+pub(crate) struct Transformer2D<P> {
+    norm: GroupNorm<P>,
+    proj_in: Projection<P>,
+    transformer_blocks: Vec<TransformerBlock<P>>,
+    proj_out: Projection<P>,
+}
+
+impl<P> Transformer2D<P> {
+    pub(crate) fn new(mut scope: Scope<'_, P>, channels: usize, options: TransformerOptions) -> Result<Self> {
+        let linear = options.use_linear_projection;
+        Ok(Self {
+            norm: GroupNorm::new(scope.sub("norm"), channels, options.groups, GROUP_NORM_EPS)?,
+            proj_in: Projection::new(scope.sub("proj_in"), channels, linear)?,
+            transformer_blocks: (0..options.layers)
+                .map(|i| TransformerBlock::new(scope.sub(format_args!("transformer_blocks.{i}")), channels, options))
+                .collect::<Result<_>>()?,
+            proj_out: Projection::new(scope.sub("proj_out"), channels, linear)?,
+        })
+    }
+
+    /// `x (B, H, W, C)`, `context (B, L, context_width)`; the result is of `x`'s shape.
+    pub(crate) fn forward<B: Backend<Param = P>>(
+        &self,
+        b: &B,
+        x: &B::Tensor,
+        context: &B::Tensor,
+        checkpointing: bool,
+    ) -> Computed<B::Tensor>
+    where
+        P: Clone + 'static,
+    {
+        let block = self.clone();
+        run(b, checkpointing, &[x.clone(), context.clone()], move |b, inputs| block.compute(b, &inputs[0], &inputs[1]))
+    }
+
+    fn compute<B: Backend<Param = P>>(&self, b: &B, x: &B::Tensor, context: &B::Tensor) -> Computed<B::Tensor> {
+        let shape = b.shape(x);
+        let [batch, height, width, channels] = infer::picture("transformer", "x", shape)?;
+        let h = self.proj_in.forward(b, &self.norm.forward(b, x, Activation::None)?, None)?;
+        let mut h = b.reshape(&h, [batch, height * width, channels].into())?;
+        for block in &self.transformer_blocks {
+            h = block.forward(b, &h, context)?;
+        }
+        self.proj_out.forward(b, &b.reshape(&h, shape)?, Some(x))
+    }
+}
+
+/// The same map of every pixel, kept as a linear map or as a 1×1 convolution.
+#[derive(Clone, Debug)]
+enum Projection<P> {
+    Linear(Linear<P>),
+    Conv(Conv<P>),
+}
+
+impl<P> Projection<P> {
+    fn new(scope: Scope<'_, P>, channels: usize, linear: bool) -> Result<Self> {
+        Ok(if linear {
+            Self::Linear(Linear::new(scope, channels, channels)?)
+        } else {
+            Self::Conv(Conv::new(scope, channels, channels, 1)?)
+        })
+    }
+
+    fn forward<B: Backend<Param = P>>(
+        &self,
+        b: &B,
+        x: &B::Tensor,
+        residual: Option<&B::Tensor>,
+    ) -> Computed<B::Tensor> {
+        match self {
+            Self::Linear(linear) => linear.forward_with(b, x, residual, Activation::None),
+            Self::Conv(conv) => conv.forward(b, x, residual),
+        }
+    }
+}
+
+/// One layer (diffusers `BasicTransformerBlock`): self-attention, attention to the context, feed-forward with GEGLU.
+#[derive(Clone, Debug)]
+struct TransformerBlock<P> {
+    norm1: LayerNorm<P>,
+    attn1: UNetAttention<P>,
+    norm2: LayerNorm<P>,
+    attn2: UNetAttention<P>,
+    norm3: LayerNorm<P>,
+    ff_in: Linear<P>,
+    ff_out: Linear<P>,
+}
+
+impl<P> TransformerBlock<P> {
+    fn new(mut scope: Scope<'_, P>, channels: usize, options: TransformerOptions) -> Result<Self> {
+        let TransformerOptions { heads, context_width, .. } = options;
+        let inner = FEED_FORWARD * channels;
+        Ok(Self {
+            norm1: LayerNorm::new(scope.sub("norm1"), channels, LAYER_NORM_EPS)?,
+            attn1: UNetAttention::new(scope.sub("attn1"), channels, channels, heads)?,
+            norm2: LayerNorm::new(scope.sub("norm2"), channels, LAYER_NORM_EPS)?,
+            attn2: UNetAttention::new(scope.sub("attn2"), channels, context_width, heads)?,
+            norm3: LayerNorm::new(scope.sub("norm3"), channels, LAYER_NORM_EPS)?,
+            ff_in: Linear::new(scope.sub("ff.net.0.proj"), channels, 2 * inner)?,
+            ff_out: Linear::new(scope.sub("ff.net.2"), inner, channels)?,
+        })
+    }
+
+    /// `x (B, L, C)`.
+    fn forward<B: Backend<Param = P>>(&self, b: &B, x: &B::Tensor, context: &B::Tensor) -> Computed<B::Tensor> {
+        let h = self.norm1.forward(b, x)?;
+        let x = self.attn1.forward(b, &h, &h, x)?;
+        let x = self.attn2.forward(b, &self.norm2.forward(b, &x)?, context, &x)?;
+        let h = b.geglu(&self.ff_in.forward(b, &self.norm3.forward(b, &x)?)?)?;
+        self.ff_out.forward_with(b, &h, Some(&x), Activation::None)
+    }
+}
+
+/// Attention whose queries, keys and values have no bias.
+#[derive(Clone, Debug)]
+struct UNetAttention<P> {
+    to_q: Linear<P>,
+    to_k: Linear<P>,
+    to_v: Linear<P>,
+    to_out: Linear<P>,
+    heads: usize,
+}
+
+impl<P> UNetAttention<P> {
+    fn new(mut scope: Scope<'_, P>, channels: usize, context_width: usize, heads: usize) -> Result<Self> {
+        Ok(Self {
+            to_q: Linear::unbiased(scope.sub("to_q"), channels, channels)?,
+            to_k: Linear::unbiased(scope.sub("to_k"), context_width, channels)?,
+            to_v: Linear::unbiased(scope.sub("to_v"), context_width, channels)?,
+            to_out: Linear::new(scope.sub("to_out.0"), channels, channels)?,
+            heads,
+        })
+    }
+
+    /// `x (B, Lq, C)` attends to `context (B, Lk, context_width)`; `residual` and result are `(B, Lq, C)`.
+    fn forward<B: Backend<Param = P>>(
+        &self,
+        b: &B,
+        x: &B::Tensor,
+        context: &B::Tensor,
+        residual: &B::Tensor,
+    ) -> Computed<B::Tensor> {
+        let (q, k, v) = (self.to_q.forward(b, x)?, self.to_k.forward(b, context)?, self.to_v.forward(b, context)?);
+        let h = b.attention(&q, &k, &v, Attention { heads: self.heads, causal: false })?;
+        self.to_out.forward_with(b, &h, Some(residual), Activation::None)
+    }
+}

@@ -1,0 +1,199 @@
+use calotype_tensor::{Activation, Backend, Padding, Result as Computed};
+
+use super::attention::PixelAttention;
+use crate::{
+    Result, Scope, VaeConfig,
+    layers::{Conv, GroupNorm},
+    resnet::{ResnetBlock, ResnetOptions},
+};
+
+/// Added to the variance in every norm of the autoencoder.
+pub(super) const NORM_EPS: f32 = 1e-6;
+/// The encoder halves with zeros below and to the right only.
+const HALVING_PADDING: Padding = Padding { top: 0, left: 0, bottom: 1, right: 1 };
+
+/// The residual blocks of one resolution, and what changes the resolution after them.
+#[derive(Clone, Debug)]
+struct Level<P> {
+    resnets: Vec<ResnetBlock<P>>,
+    /// `downsamplers.0.conv` or `upsamplers.0.conv`.
+    resampler: Option<Conv<P>>,
+}
+
+impl<P> Level<P> {
+    fn resnets(
+        scope: &mut Scope<'_, P>,
+        config: &VaeConfig,
+        layers: usize,
+        inputs: usize,
+        outputs: usize,
+    ) -> Result<Vec<ResnetBlock<P>>> {
+        (0..layers)
+            .map(|i| {
+                let inputs = if i == 0 { inputs } else { outputs };
+                ResnetBlock::new(scope.sub(format_args!("resnets.{i}")), inputs, outputs, options(config))
+            })
+            .collect()
+    }
+
+    fn forward<B: Backend<Param = P>>(&self, b: &B, mut x: B::Tensor, checkpointing: bool) -> Computed<B::Tensor>
+    where
+        P: Clone + 'static,
+    {
+        for resnet in &self.resnets {
+            x = resnet.forward(b, &x, None, checkpointing)?;
+        }
+        Ok(x)
+    }
+}
+
+fn options(config: &VaeConfig) -> ResnetOptions {
+    ResnetOptions { groups: config.norm_num_groups, eps: NORM_EPS, time_width: None }
+}
+
+/// Channels at both ends of the resolutions.
+fn ends(config: &VaeConfig) -> (usize, usize) {
+    let end = |c: Option<&usize>| c.copied().unwrap_or(0);
+    (end(config.block_out_channels.first()), end(config.block_out_channels.last()))
+}
+
+/// The middle: a residual block, an attention unless the config leaves it out, a residual block.
+#[derive(Clone, Debug)]
+struct Middle<P> {
+    first: ResnetBlock<P>,
+    attention: Option<PixelAttention<P>>,
+    second: ResnetBlock<P>,
+}
+
+impl<P> Middle<P> {
+    fn new(mut scope: Scope<'_, P>, config: &VaeConfig, width: usize) -> Result<Self> {
+        Ok(Self {
+            first: ResnetBlock::new(scope.sub("resnets.0"), width, width, options(config))?,
+            attention: config
+                .mid_block_add_attention
+                .then(|| PixelAttention::new(scope.sub("attentions.0"), width, config.norm_num_groups))
+                .transpose()?,
+            second: ResnetBlock::new(scope.sub("resnets.1"), width, width, options(config))?,
+        })
+    }
+
+    fn forward<B: Backend<Param = P>>(&self, b: &B, x: &B::Tensor, checkpointing: bool) -> Computed<B::Tensor>
+    where
+        P: Clone + 'static,
+    {
+        let mut x = self.first.forward(b, x, None, checkpointing)?;
+        if let Some(attention) = &self.attention {
+            x = attention.forward(b, &x, checkpointing)?;
+        }
+        self.second.forward(b, &x, None, checkpointing)
+    }
+}
+
+/// Picture to moments.
+#[derive(Clone, Debug)]
+pub(super) struct Encoder<P> {
+    conv_in: Conv<P>,
+    down_blocks: Vec<Level<P>>,
+    mid_block: Middle<P>,
+    conv_norm_out: GroupNorm<P>,
+    conv_out: Conv<P>,
+}
+
+impl<P> Encoder<P> {
+    pub(super) fn new(mut scope: Scope<'_, P>, config: &VaeConfig) -> Result<Self> {
+        let (first, last) = ends(config);
+        let conv_in = Conv::new(scope.sub("conv_in"), config.in_channels, first, 3)?;
+        let mut down_blocks = Vec::new();
+        let mut inputs = first;
+        for (i, &outputs) in config.block_out_channels.iter().enumerate() {
+            let mut scope = scope.sub(format_args!("down_blocks.{i}"));
+            let resnets = Level::resnets(&mut scope, config, config.layers_per_block, inputs, outputs)?;
+            let resampler = (i + 1 < config.block_out_channels.len())
+                .then(|| Conv::halving(scope.sub("downsamplers.0.conv"), outputs, HALVING_PADDING))
+                .transpose()?;
+            down_blocks.push(Level { resnets, resampler });
+            inputs = outputs;
+        }
+        Ok(Self {
+            conv_in,
+            down_blocks,
+            mid_block: Middle::new(scope.sub("mid_block"), config, last)?,
+            conv_norm_out: GroupNorm::new(scope.sub("conv_norm_out"), last, config.norm_num_groups, NORM_EPS)?,
+            conv_out: Conv::new(scope.sub("conv_out"), last, 2 * config.latent_channels, 3)?,
+        })
+    }
+
+    pub(super) fn forward<B: Backend<Param = P>>(
+        &self,
+        b: &B,
+        pixels: &B::Tensor,
+        checkpointing: bool,
+    ) -> Computed<B::Tensor>
+    where
+        P: Clone + 'static,
+    {
+        let mut x = self.conv_in.forward(b, pixels, None)?;
+        for block in &self.down_blocks {
+            x = block.forward(b, x, checkpointing)?;
+            if let Some(downsampler) = &block.resampler {
+                x = downsampler.forward(b, &x, None)?;
+            }
+        }
+        x = self.mid_block.forward(b, &x, checkpointing)?;
+        self.conv_out.forward(b, &self.conv_norm_out.forward(b, &x, Activation::Silu)?, None)
+    }
+}
+
+/// Latents to picture.
+#[derive(Clone, Debug)]
+pub(super) struct Decoder<P> {
+    conv_in: Conv<P>,
+    mid_block: Middle<P>,
+    up_blocks: Vec<Level<P>>,
+    conv_norm_out: GroupNorm<P>,
+    conv_out: Conv<P>,
+}
+
+impl<P> Decoder<P> {
+    pub(super) fn new(mut scope: Scope<'_, P>, config: &VaeConfig) -> Result<Self> {
+        let (first, last) = ends(config);
+        let conv_in = Conv::new(scope.sub("conv_in"), config.latent_channels, last, 3)?;
+        let mut up_blocks = Vec::new();
+        let mut inputs = last;
+        for (i, &outputs) in config.block_out_channels.iter().rev().enumerate() {
+            let mut scope = scope.sub(format_args!("up_blocks.{i}"));
+            let resnets = Level::resnets(&mut scope, config, config.layers_per_block + 1, inputs, outputs)?;
+            let resampler = (i + 1 < config.block_out_channels.len())
+                .then(|| Conv::new(scope.sub("upsamplers.0.conv"), outputs, outputs, 3))
+                .transpose()?;
+            up_blocks.push(Level { resnets, resampler });
+            inputs = outputs;
+        }
+        Ok(Self {
+            conv_in,
+            mid_block: Middle::new(scope.sub("mid_block"), config, last)?,
+            up_blocks,
+            conv_norm_out: GroupNorm::new(scope.sub("conv_norm_out"), first, config.norm_num_groups, NORM_EPS)?,
+            conv_out: Conv::new(scope.sub("conv_out"), first, config.out_channels, 3)?,
+        })
+    }
+
+    pub(super) fn forward<B: Backend<Param = P>>(
+        &self,
+        b: &B,
+        latents: &B::Tensor,
+        checkpointing: bool,
+    ) -> Computed<B::Tensor>
+    where
+        P: Clone + 'static,
+    {
+        let mut x = self.mid_block.forward(b, &self.conv_in.forward(b, latents, None)?, checkpointing)?;
+        for block in &self.up_blocks {
+            x = block.forward(b, x, checkpointing)?;
+            if let Some(upsampler) = &block.resampler {
+                x = upsampler.forward(b, &b.upsample_nearest_2x(&x)?, None)?;
+            }
+        }
+        self.conv_out.forward(b, &self.conv_norm_out.forward(b, &x, Activation::Silu)?, None)
+    }
+}

@@ -1,0 +1,91 @@
+mod attention;
+mod coder;
+
+use calotype_tensor::{Backend, Result as Computed};
+
+use coder::{Decoder, Encoder};
+
+use crate::{Result, Scope, VaeConfig, layers::Conv};
+
+/// Bounds of a posterior's log-variance.
+const LOGVAR: (f32, f32) = (-30.0, 20.0);
+
+/// The autoencoder with a KL-regularised latent (Rombach et al. 2022; diffusers `AutoencoderKL`).
+///
+/// [`VaeConfig::scaling_factor`] is not applied here.
+#[derive(Clone, Debug)]
+pub struct AutoencoderKl<P> {
+    /// Whether each residual block and each attention goes through [`Backend::checkpoint`].
+    pub checkpointing: bool,
+    config: VaeConfig,
+    encoder: Encoder<P>,
+    quant_conv: Option<Conv<P>>,
+    post_quant_conv: Option<Conv<P>>,
+    decoder: Decoder<P>,
+}
+
+impl<P> AutoencoderKl<P> {
+    /// Makes it at `scope`, the root of an autoencoder's names.
+    ///
+    /// # Errors
+    /// A parameter can't be had.
+    pub fn new(config: &VaeConfig, scope: &mut Scope<'_, P>) -> Result<Self> {
+        let latents = config.latent_channels;
+        let mut pointwise = |name: &str, used: bool, channels: usize| {
+            used.then(|| Conv::new(scope.sub(name), channels, channels, 1)).transpose()
+        };
+        Ok(Self {
+            checkpointing: false,
+            config: config.clone(),
+            quant_conv: pointwise("quant_conv", config.use_quant_conv, 2 * latents)?,
+            post_quant_conv: pointwise("post_quant_conv", config.use_post_quant_conv, latents)?,
+            encoder: Encoder::new(scope.sub("encoder"), config)?,
+            decoder: Decoder::new(scope.sub("decoder"), config)?,
+        })
+    }
+
+    /// The config it was made from.
+    pub fn config(&self) -> &VaeConfig {
+        &self.config
+    }
+
+    /// A picture `(B, H, W, in_channels)` in `-1..1` to the moments of its posterior,
+    /// `(B, H/f, W/f, 2·latent_channels)`: means, then log-variances. [`posterior`] takes them apart.
+    ///
+    /// # Errors
+    /// The picture has other channels, or is too small.
+    pub fn encode<B: Backend<Param = P>>(&self, b: &B, pixels: &B::Tensor) -> Computed<B::Tensor>
+    where
+        P: Clone + 'static,
+    {
+        let moments = self.encoder.forward(b, pixels, self.checkpointing)?;
+        match &self.quant_conv {
+            Some(conv) => conv.forward(b, &moments, None),
+            None => Ok(moments),
+        }
+    }
+
+    /// Latents `(B, h, w, latent_channels)` to a picture `(B, f·h, f·w, out_channels)`, about `-1..1`, not clamped.
+    ///
+    /// # Errors
+    /// The latents have other channels.
+    pub fn decode<B: Backend<Param = P>>(&self, b: &B, latents: &B::Tensor) -> Computed<B::Tensor>
+    where
+        P: Clone + 'static,
+    {
+        match &self.post_quant_conv {
+            Some(conv) => self.decoder.forward(b, &conv.forward(b, latents, None)?, self.checkpointing),
+            None => self.decoder.forward(b, latents, self.checkpointing),
+        }
+    }
+}
+
+/// Mean and log-variance, each `(B, h, w, C)`, of moments `(B, h, w, 2C)`; the log-variance within `-30..20`.
+///
+/// # Errors
+/// `moments` is not a picture's.
+pub fn posterior<B: Backend>(b: &B, moments: &B::Tensor) -> Computed<(B::Tensor, B::Tensor)> {
+    let channels = b.shape(moments).last() / 2;
+    let logvar = b.clamp(&b.narrow(moments, channels, channels)?, LOGVAR.0, LOGVAR.1)?;
+    Ok((b.narrow(moments, 0, channels)?, logvar))
+}

@@ -1,0 +1,85 @@
+//! Configs: sizes that are known, what is refused, and what is written.
+
+use calotype_models::{ModelConfig, PerBlock, TextConfig, UNetConfig, VaeConfig};
+
+fn count(config: &impl ModelConfig) -> (usize, usize) {
+    let specs = config.specs().unwrap();
+    (specs.len(), specs.iter().map(|spec| spec.count()).sum())
+}
+
+#[test]
+fn stable_diffusion_v1_has_its_size() {
+    assert_eq!(count(&UNetConfig::sd15()), (686, 859_520_964));
+    assert_eq!(count(&VaeConfig::sd15()), (248, 83_653_863));
+    assert_eq!(count(&TextConfig::sd15()), (196, 123_060_480));
+    assert_eq!((UNetConfig::sd15().latent_multiple(), VaeConfig::sd15().downscale()), (8, 8));
+}
+
+#[test]
+fn configs_survive_writing() {
+    let unet = UNetConfig { attention_head_dim: PerBlock::Each(vec![5, 10, 20, 20]), ..UNetConfig::sd15() };
+    assert_eq!(UNetConfig::from_json(&unet.to_json()).unwrap(), unet);
+    assert_eq!(VaeConfig::from_json(&VaeConfig::sd15().to_json()).unwrap(), VaeConfig::sd15());
+    assert_eq!(TextConfig::from_json(&TextConfig::sd15().to_json()).unwrap(), TextConfig::sd15());
+    assert!(unet.to_json().contains(r#""_class_name": "UNet2DConditionModel""#));
+    assert!(VaeConfig::sd15().to_json().contains(r#""_class_name": "AutoencoderKL""#));
+    assert!(TextConfig::sd15().to_json().contains(r#""model_type": "clip_text_model""#));
+}
+
+#[test]
+fn missing_keys_have_the_references_defaults_and_unknown_ones_are_ignored() {
+    assert_eq!(UNetConfig::from_json("{}").unwrap(), UNetConfig::default());
+    assert_eq!(UNetConfig::from_json(r#"{"surprise": [1, {}]}"#).unwrap(), UNetConfig::default());
+    assert_eq!(TextConfig::from_json("{}").unwrap(), TextConfig::default());
+}
+
+fn refused<C: ModelConfig>(json: &str, message: &str) {
+    let error = C::from_json(json).err().unwrap_or_else(|| panic!("{json} was taken")).to_string();
+    assert!(error.contains(message), "{error}");
+    assert!(!error.contains('\n') && error.len() < 400, "{error}");
+}
+
+#[test]
+fn what_can_not_be_made_is_refused_by_name_and_value() {
+    refused::<UNetConfig>("", "UNet config: not valid JSON");
+    refused::<UNetConfig>("[]", "UNet config: ");
+    refused::<UNetConfig>("3", "UNet config: ");
+    refused::<UNetConfig>(r#"{"_class_name": "UNet2DModel"}"#, r#"_class_name = "UNet2DModel" is not supported"#);
+    refused::<UNetConfig>(
+        r#"{"class_embed_type": "timestep"}"#,
+        r#"class_embed_type = "timestep" is not supported, only null is"#,
+    );
+    refused::<UNetConfig>(r#"{"only_cross_attention": [false, true]}"#, "only_cross_attention = [false,true]");
+    refused::<UNetConfig>(r#"{"resnet_time_scale_shift": "scale_shift"}"#, "resnet_time_scale_shift");
+    refused::<UNetConfig>(r#"{"down_block_types": ["AttnDownBlock2D"]}"#, "AttnDownBlock2D");
+    refused::<UNetConfig>(r#"{"block_out_channels": []}"#, "number of block_out_channels = 0");
+    refused::<UNetConfig>(
+        r#"{"block_out_channels": [320, 640]}"#,
+        "down_block_types has 4 entries, expected one for each of 2 blocks",
+    );
+    refused::<UNetConfig>(r#"{"block_out_channels": [320, 640, 1280, 1000000000]}"#, "block_out_channels = 1000000000");
+    refused::<UNetConfig>(
+        r#"{"block_out_channels": [320, 640, 1280, 1300]}"#,
+        "1300 channels can't be divided by norm_num_groups = 32",
+    );
+    refused::<UNetConfig>(r#"{"attention_head_dim": 0}"#, "attention_head_dim = 0");
+    refused::<UNetConfig>(r#"{"attention_head_dim": 7}"#, "320 channels can't be divided by the number of heads = 7");
+    refused::<UNetConfig>(r#"{"attention_head_dim": [5, 10]}"#, "attention_head_dim has 2 entries");
+    refused::<UNetConfig>(r#"{"attention_head_dim": -8}"#, "UNet config: ");
+    refused::<UNetConfig>(r#"{"norm_num_groups": null}"#, "UNet config: ");
+    refused::<UNetConfig>(r#"{"norm_num_groups": 0}"#, "norm_num_groups = 0");
+    refused::<UNetConfig>(r#"{"norm_eps": -1}"#, "norm_eps = -1");
+    refused::<UNetConfig>(r#"{"freq_shift": 160}"#, "freq_shift = 160");
+    refused::<UNetConfig>(r#"{"layers_per_block": 4000000000}"#, "layers_per_block = 4000000000");
+    refused::<UNetConfig>(r#"{"layers_per_block": 18446744073709551616}"#, "UNet config: ");
+    refused::<UNetConfig>(&format!(r#"{{"act_fn": "{}"}}"#, "\\n".repeat(10_000)), "act_fn = ");
+    refused::<VaeConfig>(r#"{"_class_name": "VQModel"}"#, "VQModel");
+    refused::<VaeConfig>(r#"{"down_block_types": ["AttnDownEncoderBlock2D"]}"#, "AttnDownEncoderBlock2D");
+    refused::<VaeConfig>(r#"{"shift_factor": 0.1}"#, "shift_factor = 0.1");
+    refused::<VaeConfig>(r#"{"scaling_factor": 0}"#, "scaling_factor = 0");
+    refused::<VaeConfig>(r#"{"latent_channels": 0}"#, "latent_channels = 0");
+    refused::<TextConfig>(r#"{"model_type": "t5"}"#, r#"model_type = "t5""#);
+    refused::<TextConfig>(r#"{"hidden_act": "relu"}"#, "relu");
+    refused::<TextConfig>(r#"{"num_attention_heads": 0}"#, "num_attention_heads = 0");
+    refused::<TextConfig>(r#"{"hidden_size": 100}"#, "100 channels can't be divided by num_attention_heads = 8");
+}

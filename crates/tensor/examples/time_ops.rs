@@ -1,0 +1,40 @@
+//! Times the hot operations of Stable Diffusion on the CPU backend, in GFLOP/s:
+//! `cargo run --release -p calotype-tensor --example time_ops [-- FILTER] [--threads N] [--backward]`.
+#![expect(clippy::print_stdout, reason = "a program that prints a table")]
+
+use std::time::Instant;
+
+use calotype_tensor::{Backend, cases, cpu::Cpu};
+
+fn main() -> Result<(), calotype_tensor::Error> {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let threads = arguments.iter().position(|a| a == "--threads").and_then(|i| arguments.get(i + 1)?.parse().ok()).unwrap_or(0);
+    let backward = arguments.iter().any(|a| a == "--backward");
+    let filter = arguments.first().filter(|a| !a.starts_with("--"));
+    let cpu = Cpu::new(threads)?;
+    println!("{} threads, {}", cpu.threads(), cpu.isa());
+    for case in cases::timing() {
+        if filter.is_some_and(|f| !case.to_string().contains(f.as_str())) {
+            continue;
+        }
+        let inputs = case.upload(&cpu, &case.inputs(1))?;
+        let mut dy = case.forward(&cpu, &inputs)?;
+        let mut times: Vec<f64> = Vec::new();
+        let begin = Instant::now();
+        while times.len() < 3 || (begin.elapsed().as_secs_f64() < 0.5 && times.len() < 50) {
+            let start = Instant::now();
+            if backward {
+                case.backward(&cpu, &inputs, &dy)?;
+            } else {
+                dy = case.forward(&cpu, &inputs)?;
+            }
+            times.push(start.elapsed().as_secs_f64());
+        }
+        times.sort_by(f64::total_cmp);
+        let median = times[times.len() / 2];
+        // A gradient costs two products of the size of the forward pass.
+        let flops = case.flops() * if backward { 2.0 } else { 1.0 };
+        println!("{:8.2} ms {:7.1} GFLOP/s  {} -> {}", 1e3 * median, flops / median / 1e9, case, cpu.shape(&dy));
+    }
+    Ok(())
+}

@@ -1,0 +1,205 @@
+use crate::{DType, Result, Shape};
+
+/// The op set of Stable Diffusion.
+///
+/// Model code is generic over this trait and sees neither memory nor packing. Shapes are channels-last. `rows` below
+/// means "every dimension but the last". An operation never changes its arguments. Shapes are checked by [`crate::infer`],
+/// the same way on every backend, so a bad one is an [`Error`](crate::Error) and never a panic.
+pub trait Backend: Sized + 'static {
+    /// An activation: a dense array with a shape. Cloning is cheap (shared storage).
+    type Tensor: Clone + 'static;
+    /// A parameter in the form that this backend computes with, packed once. Cloning is cheap.
+    type Param: Clone + 'static;
+
+    /// The element type that activations are computed in.
+    fn dtype(&self) -> DType;
+
+    // ---- data in and out
+
+    /// A tensor from row-major data. Errors when the length is not the shape's.
+    fn from_f32(&self, shape: Shape, data: Vec<f32>) -> Result<Self::Tensor>;
+    /// The data of a tensor, row-major.
+    fn to_f32(&self, x: &Self::Tensor) -> Vec<f32>;
+    /// The shape of a tensor.
+    fn shape(&self, x: &Self::Tensor) -> Shape;
+    /// A parameter from data in the layout of its [`ParamKind`]. `name` is its checkpoint path.
+    fn param(&self, name: &str, kind: ParamKind, shape: Shape, data: Vec<f32>) -> Result<Self::Param>;
+    /// The shape of a parameter, in the layout of its [`ParamKind`].
+    fn param_shape(&self, p: &Self::Param) -> Shape;
+
+    // ---- the heavy operations
+
+    /// 2-D convolution (cross-correlation): `activation(x * weight + bias) + residual`.
+    ///
+    /// `x (B, H, W, I)`, `weight (KH, KW, I, O)`, `bias (O)`, `residual` and result `(B, H', W', O)` with
+    /// `H' = (H + top + bottom - KH) / stride + 1`, likewise `W'`.
+    fn conv2d(
+        &self,
+        x: &Self::Tensor,
+        weight: &Self::Param,
+        bias: Option<&Self::Param>,
+        residual: Option<&Self::Tensor>,
+        options: Conv2d,
+    ) -> Result<Self::Tensor>;
+
+    /// `activation(x · weight + bias) + residual`: `x (rows, I)`, `weight (I, O)`, `bias (O)`, `residual` and result `(rows, O)`.
+    fn linear(
+        &self,
+        x: &Self::Tensor,
+        weight: &Self::Param,
+        bias: Option<&Self::Param>,
+        residual: Option<&Self::Tensor>,
+        activation: Activation,
+    ) -> Result<Self::Tensor>;
+
+    /// Scaled-dot-product attention over heads that lie side by side in the channels (Vaswani et al. 2017, eq. 1).
+    ///
+    /// `q (B, Lq, heads·D)`, `k` and `v (B, Lk, heads·D)`, result `(B, Lq, heads·D)`; the scale is `1/√D`.
+    /// With `causal`, row `i` sees keys `0..=i` only. No backend may hold a whole `(Lq, Lk)` score matrix, save the reference.
+    fn attention(
+        &self,
+        q: &Self::Tensor,
+        k: &Self::Tensor,
+        v: &Self::Tensor,
+        options: Attention,
+    ) -> Result<Self::Tensor>;
+
+    // ---- normalisation
+
+    /// Group normalisation (Wu & He 2018) and then `activation`: `x (B, H, W, C)`, `gamma`, `beta (C)`. The variance is the biased one.
+    fn group_norm(
+        &self,
+        x: &Self::Tensor,
+        gamma: &Self::Param,
+        beta: &Self::Param,
+        groups: usize,
+        eps: f32,
+        activation: Activation,
+    ) -> Result<Self::Tensor>;
+
+    /// Layer normalisation (Ba et al. 2016) of the last dimension: `x (rows, C)`, `gamma`, `beta (C)`.
+    fn layer_norm(&self, x: &Self::Tensor, gamma: &Self::Param, beta: &Self::Param, eps: f32) -> Result<Self::Tensor>;
+
+    // ---- elementwise
+
+    /// `activation(x)`.
+    fn activation(&self, x: &Self::Tensor, activation: Activation) -> Result<Self::Tensor>;
+    /// GEGLU (Shazeer 2020): `x (rows, 2C)` is `(a, gate)`, the result `a · gelu(gate)` is `(rows, C)`.
+    fn geglu(&self, x: &Self::Tensor) -> Result<Self::Tensor>;
+    /// `a + b`, of one shape.
+    fn add(&self, a: &Self::Tensor, b: &Self::Tensor) -> Result<Self::Tensor>;
+    /// `a - b`, of one shape.
+    fn sub(&self, a: &Self::Tensor, b: &Self::Tensor) -> Result<Self::Tensor>;
+    /// `a · b`, of one shape.
+    fn mul(&self, a: &Self::Tensor, b: &Self::Tensor) -> Result<Self::Tensor>;
+    /// `x · factor`.
+    fn scale(&self, x: &Self::Tensor, factor: f32) -> Result<Self::Tensor>;
+    /// `x (B, H, W, C)` plus `v (B, C)` at every pixel.
+    fn add_channels(&self, x: &Self::Tensor, v: &Self::Tensor) -> Result<Self::Tensor>;
+    /// `|x|`.
+    fn abs(&self, x: &Self::Tensor) -> Result<Self::Tensor>;
+    /// `e^x`.
+    fn exp(&self, x: &Self::Tensor) -> Result<Self::Tensor>;
+    /// `min(max(x, low), high)`.
+    fn clamp(&self, x: &Self::Tensor, low: f32, high: f32) -> Result<Self::Tensor>;
+    /// The mean of all elements, of shape `(1)`.
+    fn mean(&self, x: &Self::Tensor) -> Result<Self::Tensor>;
+
+    // ---- form
+
+    /// The same elements in another shape.
+    fn reshape(&self, x: &Self::Tensor, shape: Shape) -> Result<Self::Tensor>;
+    /// Elements `start..start + length` of the last dimension.
+    fn narrow(&self, x: &Self::Tensor, start: usize, length: usize) -> Result<Self::Tensor>;
+    /// `a (rows, A)` and `b (rows, B)` side by side: `(rows, A + B)`.
+    fn concat(&self, a: &Self::Tensor, b: &Self::Tensor) -> Result<Self::Tensor>;
+    /// Each pixel twice in both directions: `(B, H, W, C)` to `(B, 2H, 2W, C)`.
+    fn upsample_nearest_2x(&self, x: &Self::Tensor) -> Result<Self::Tensor>;
+    /// Rows of `table (R, C)` by index: `ids` has `B·L` entries, the result is `(B, L, C)`. Errors when an id is not below `R`.
+    fn embedding(&self, table: &Self::Param, ids: &[u32], batch: usize) -> Result<Self::Tensor>;
+
+    // ---- memory
+
+    /// Runs `block`. A recording backend keeps only the inputs and runs it again for the gradient (Chen et al. 2016).
+    fn checkpoint(
+        &self,
+        inputs: &[Self::Tensor],
+        block: impl Fn(&Self, &[Self::Tensor]) -> Result<Self::Tensor> + 'static,
+    ) -> Result<Self::Tensor> {
+        block(self, inputs)
+    }
+}
+
+/// What a parameter is, and so in which layout its data comes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum ParamKind {
+    /// A convolution's weight, `(KH, KW, I, O)`.
+    Conv,
+    /// A linear map's weight, `(I, O)`.
+    Linear,
+    /// A bias, or a norm's gain or offset, `(C)`.
+    Vector,
+    /// An embedding table, `(R, C)`.
+    Table,
+}
+
+/// Activation functions.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum Activation {
+    /// `x`.
+    #[default]
+    None,
+    /// `x · sigmoid(x)` (Elfwing et al. 2017), also called swish.
+    Silu,
+    /// `x · Φ(x)` with the exact normal distribution function (Hendrycks & Gimpel 2016).
+    Gelu,
+    /// `x · sigmoid(1.702 x)`, CLIP's.
+    QuickGelu,
+}
+
+/// Rows and columns of zeros around a picture.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub struct Padding {
+    /// Rows above.
+    pub top: usize,
+    /// Columns to the left.
+    pub left: usize,
+    /// Rows below.
+    pub bottom: usize,
+    /// Columns to the right.
+    pub right: usize,
+}
+
+impl Padding {
+    /// The same on all four sides.
+    pub const fn all(n: usize) -> Self {
+        Self { top: n, left: n, bottom: n, right: n }
+    }
+}
+
+/// How a convolution walks its input.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Conv2d {
+    /// Pixels from one output to the next, in both directions.
+    pub stride: usize,
+    /// Zeros around the input.
+    pub padding: Padding,
+    /// Applied to the result, before the residual is added.
+    pub activation: Activation,
+}
+
+impl Conv2d {
+    /// Stride 1 with `padding` on all sides and no activation.
+    pub const fn padded(padding: usize) -> Self {
+        Self { stride: 1, padding: Padding::all(padding), activation: Activation::None }
+    }
+}
+
+/// How attention reads its arguments.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Attention {
+    /// How many heads share the channels.
+    pub heads: usize,
+    /// Whether row `i` sees keys `0..=i` only.
+    pub causal: bool,
+}

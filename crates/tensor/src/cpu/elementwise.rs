@@ -1,0 +1,141 @@
+//! Operations that touch each element once, and those that only move elements.
+
+use super::{Cpu, Tensor, isa::for_each_isa, math};
+use crate::{Activation, AdamW, Result, infer};
+
+/// Elements that one task works on.
+pub(super) const CHUNK: usize = 1 << 15;
+
+impl Cpu {
+    /// `f(isa, x, y)` over chunks.
+    pub(super) fn map(&self, x: &Tensor, f: impl Fn(&[f32], &mut [f32]) + Sync) -> Tensor {
+        self.make(x.shape(), |y| self.threads.chunks(y, CHUNK, |start, y| f(&x.data()[start..][..y.len()], y)))
+    }
+
+    /// `f(a, b, y)` over chunks of two tensors of one shape.
+    pub(super) fn zip(&self, op: &'static str, a: &Tensor, b: &Tensor, f: impl Fn(&[f32], &[f32], &mut [f32]) + Sync) -> Result<Tensor> {
+        infer::same(op, "b", a.shape(), b.shape())?;
+        Ok(self.make(a.shape(), |y| {
+            self.threads.chunks(y, CHUNK, |start, y| f(&a.data()[start..][..y.len()], &b.data()[start..][..y.len()], y));
+        }))
+    }
+
+    /// `f(row of x, row of y)` over rows of the last dimension, where the result has `last` columns.
+    pub(super) fn map_rows(&self, x: &Tensor, last: usize, f: impl Fn(&[f32], &mut [f32]) + Sync) -> Tensor {
+        let columns = x.shape().last();
+        let rows = (CHUNK / columns.max(last).max(1)).max(1);
+        self.make(x.shape().with_last(last), |y| {
+            self.threads.chunks(y, rows * last, |start, y| {
+                let x = &x.data()[start / last * columns..];
+                y.chunks_exact_mut(last).zip(x.chunks_exact(columns)).for_each(|(y, x)| f(x, y));
+            });
+        })
+    }
+
+    /// Changes `y` in place, after copying it when it is shared; `f(first index, chunk)`.
+    pub(super) fn update(&self, y: &mut Tensor, f: impl Fn(usize, &mut [f32]) + Sync) {
+        if y.data_mut().is_none() {
+            *y = self.make(y.shape(), |to| to.copy_from_slice(y.data()));
+        }
+        if let Some(data) = y.data_mut() {
+            self.threads.chunks(data, CHUNK, f);
+        }
+    }
+}
+
+for_each_isa! {
+    pub(super) fn activate(x: &[f32], y: &mut [f32], activation: Activation) {
+        let pairs = y.iter_mut().zip(x);
+        match activation {
+            Activation::None => y.copy_from_slice(x),
+            Activation::Silu => pairs.for_each(|(y, &x)| *y = math::swish(x, 1.0)),
+            Activation::Gelu => pairs.for_each(|(y, &x)| *y = math::gelu(x)),
+            Activation::QuickGelu => pairs.for_each(|(y, &x)| *y = math::swish(x, math::QUICK_GELU)),
+        }
+    }
+
+    pub(super) fn activate_backward(x: &[f32], dy: &[f32], dx: &mut [f32], activation: Activation) {
+        let triples = dx.iter_mut().zip(x).zip(dy);
+        match activation {
+            Activation::None => dx.copy_from_slice(dy),
+            Activation::Silu => triples.for_each(|((dx, &x), dy)| *dx = dy * math::swish_derivative(x, 1.0)),
+            Activation::Gelu => triples.for_each(|((dx, &x), dy)| *dx = dy * math::gelu_derivative(x)),
+            Activation::QuickGelu => triples.for_each(|((dx, &x), dy)| *dx = dy * math::swish_derivative(x, math::QUICK_GELU)),
+        }
+    }
+
+    pub(super) fn gate(x: &[f32], y: &mut [f32]) {
+        let (a, gate) = x.split_at(y.len());
+        for ((y, a), &g) in y.iter_mut().zip(a).zip(gate) {
+            *y = a * math::gelu(g);
+        }
+    }
+
+    pub(super) fn gate_backward(x: &[f32], dy: &[f32], dx: &mut [f32]) {
+        let (a, gate) = x.split_at(dy.len());
+        let (da, dgate) = dx.split_at_mut(dy.len());
+        for ((((da, dg), a), &g), dy) in da.iter_mut().zip(dgate).zip(a).zip(gate).zip(dy) {
+            *da = dy * math::gelu(g);
+            *dg = dy * a * math::gelu_derivative(g);
+        }
+    }
+
+    pub(super) fn exponentials(x: &[f32], y: &mut [f32]) {
+        y.iter_mut().zip(x).for_each(|(y, &x)| *y = math::exp(x));
+    }
+
+    pub(super) fn combine(a: &[f32], b: &[f32], y: &mut [f32], sign: f32) {
+        for ((y, a), b) in y.iter_mut().zip(a).zip(b) {
+            *y = a + sign * b;
+        }
+    }
+
+    pub(super) fn products(a: &[f32], b: &[f32], y: &mut [f32]) {
+        for ((y, a), b) in y.iter_mut().zip(a).zip(b) {
+            *y = a * b;
+        }
+    }
+
+    pub(super) fn scaled(x: &[f32], y: &mut [f32], factor: f32) {
+        y.iter_mut().zip(x).for_each(|(y, x)| *y = x * factor);
+    }
+
+    pub(super) fn towards(average: &mut [f32], value: &[f32], weight: f32) {
+        for (a, v) in average.iter_mut().zip(value) {
+            *a += (v - *a) * weight;
+        }
+    }
+
+    /// Σ x² in double precision, in sixteen interleaved sums.
+    pub(super) fn squares(x: &[f32]) -> f64 {
+        let mut sums = [0.0f64; 16];
+        for block in x.chunks(16) {
+            for (sum, &x) in sums.iter_mut().zip(block) {
+                *sum += f64::from(x) * f64::from(x);
+            }
+        }
+        sums.iter().sum()
+    }
+
+    /// Σ x in double precision, likewise.
+    pub(super) fn total(x: &[f32]) -> f64 {
+        let mut sums = [0.0f64; 16];
+        for block in x.chunks(16) {
+            for (sum, &x) in sums.iter_mut().zip(block) {
+                *sum += f64::from(x);
+            }
+        }
+        sums.iter().sum()
+    }
+
+    /// AdamW on part of a parameter; `corrections` are `1 - β₁ᵗ` and `√(1 - β₂ᵗ)`.
+    pub(super) fn adamw(value: &mut [f32], m: &mut [f32], v: &mut [f32], gradient: &[f32], step: &AdamW, corrections: [f32; 2]) {
+        let (rate, decay) = (step.learning_rate / corrections[0], 1.0 - step.learning_rate * step.weight_decay);
+        for (((x, m), v), g) in value.iter_mut().zip(m).zip(v).zip(gradient) {
+            let g = g * step.gradient_scale;
+            *m += (g - *m) * (1.0 - step.beta1);
+            *v = *v * step.beta2 + g * g * (1.0 - step.beta2);
+            *x = *x * decay - rate * *m / (v.sqrt() / corrections[1] + step.eps);
+        }
+    }
+}

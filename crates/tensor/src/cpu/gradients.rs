@@ -1,0 +1,178 @@
+//! The derivatives of the op set on the CPU, and the optimiser.
+
+use super::{Cpu, Param, Tensor, buffer::Buffer, elementwise as ew, elementwise::CHUNK, gemm};
+use crate::{Activation, AdamW, Attention, Conv2d, Differentiable, Error, ParamKind, Result, Shape, infer};
+
+impl Differentiable for Cpu {
+    fn conv2d_backward_input(&self, dy: &Tensor, weight: &Param, input: Shape, options: Conv2d) -> Result<Tensor> {
+        self.convolve_backward_input(dy, weight, input, options)
+    }
+
+    fn conv2d_backward_weight(&self, x: &Tensor, dy: &Tensor, kernel: [usize; 2], options: Conv2d) -> Result<Tensor> {
+        self.convolve_backward_weight(x, dy, kernel, options)
+    }
+
+    fn linear_backward_input(&self, dy: &Tensor, weight: &Param) -> Result<Tensor> {
+        self.multiply_backward_input(dy, weight)
+    }
+
+    fn linear_backward_weight(&self, x: &Tensor, dy: &Tensor) -> Result<Tensor> {
+        self.multiply_backward_weight(x, dy)
+    }
+
+    fn sum_rows(&self, dy: &Tensor) -> Result<Tensor> {
+        let shape = dy.shape();
+        Ok(Tensor::new([shape.last()].into(), self.sum_channels(dy, [1, shape.rows(), shape.last()])))
+    }
+
+    fn sum_pixels(&self, dy: &Tensor) -> Result<Tensor> {
+        let [b, h, w, c] = infer::picture("sum_pixels", "dy", dy.shape())?;
+        Ok(Tensor::new([b, c].into(), self.sum_channels(dy, [b, h * w, c])))
+    }
+
+    fn attention_backward(&self, q: &Tensor, k: &Tensor, v: &Tensor, dy: &Tensor, options: Attention) -> Result<[Tensor; 3]> {
+        self.attend_backward(q, k, v, dy, options)
+    }
+
+    fn group_norm_backward(
+        &self,
+        x: &Tensor,
+        gamma: &Param,
+        beta: &Param,
+        dy: &Tensor,
+        groups: usize,
+        eps: f32,
+        activation: Activation,
+    ) -> Result<[Tensor; 3]> {
+        self.normalise_groups_backward(x, gamma, beta, dy, groups, eps, activation)
+    }
+
+    fn layer_norm_backward(&self, x: &Tensor, gamma: &Param, dy: &Tensor, eps: f32) -> Result<[Tensor; 3]> {
+        self.normalise_layers_backward(x, gamma, dy, eps)
+    }
+
+    fn activation_backward(&self, x: &Tensor, dy: &Tensor, activation: Activation) -> Result<Tensor> {
+        self.zip("activation_backward", x, dy, |x, dy, dx| ew::activate_backward(self.isa, x, dy, dx, activation))
+    }
+
+    fn geglu_backward(&self, x: &Tensor, dy: &Tensor) -> Result<Tensor> {
+        let half = infer::geglu(x.shape())?;
+        infer::same("geglu_backward", "dy", half, dy.shape())?;
+        let (columns, width) = (half.last(), x.shape().last());
+        let rows = (CHUNK / width.max(1)).max(1);
+        Ok(self.make(x.shape(), |dx| {
+            self.threads.chunks(dx, rows * width, |start, dx| {
+                for (i, dx) in dx.chunks_exact_mut(width).enumerate() {
+                    let row = start / width + i;
+                    ew::gate_backward(self.isa, &x.data()[row * width..][..width], &dy.data()[row * columns..][..columns], dx);
+                }
+            });
+        }))
+    }
+
+    fn abs_backward(&self, x: &Tensor, dy: &Tensor) -> Result<Tensor> {
+        self.zip("abs_backward", x, dy, |x, dy, dx| {
+            for ((dx, x), dy) in dx.iter_mut().zip(x).zip(dy) {
+                *dx = if *x == 0.0 { 0.0 } else { dy * x.signum() };
+            }
+        })
+    }
+
+    fn clamp_backward(&self, x: &Tensor, dy: &Tensor, low: f32, high: f32) -> Result<Tensor> {
+        self.zip("clamp_backward", x, dy, |x, dy, dx| {
+            for ((dx, x), dy) in dx.iter_mut().zip(x).zip(dy) {
+                *dx = if (low..=high).contains(x) { *dy } else { 0.0 };
+            }
+        })
+    }
+
+    fn mean_backward(&self, dy: &Tensor, input: Shape) -> Result<Tensor> {
+        infer::same("mean_backward", "dy", [1].into(), dy.shape())?;
+        let value = (f64::from(dy.data()[0]) / input.count() as f64) as f32;
+        Ok(self.make(input, |dx| dx.fill(value)))
+    }
+
+    fn narrow_backward(&self, dy: &Tensor, start: usize, input: Shape) -> Result<Tensor> {
+        let length = dy.shape().last();
+        infer::same("narrow_backward", "dy", infer::narrow(input, start, length)?, dy.shape())?;
+        Ok(self.map_rows(dy, input.last(), |dy, dx| {
+            dx.fill(0.0);
+            dx[start..start + length].copy_from_slice(dy);
+        }))
+    }
+
+    fn upsample_nearest_2x_backward(&self, dy: &Tensor) -> Result<Tensor> {
+        let shape = infer::upsample_nearest_2x_backward(dy.shape())?;
+        let (line, channels) = (shape[2] * shape[3], shape[3]);
+        Ok(self.make(shape, |dx| {
+            self.threads.chunks(dx, line, |start, dx| {
+                let pair = &dy.data()[start * 4..][..line * 4];
+                for half in pair.chunks_exact(2 * line) {
+                    let first = std::ptr::eq(half.as_ptr(), pair.as_ptr());
+                    for (dx, from) in dx.chunks_exact_mut(channels).zip(half.chunks_exact(2 * channels)) {
+                        for (c, dx) in dx.iter_mut().enumerate() {
+                            let sum = from[c] + from[channels + c];
+                            *dx = if first { sum } else { *dx + sum };
+                        }
+                    }
+                }
+            });
+        }))
+    }
+
+    fn embedding_backward(&self, dy: &Tensor, ids: &[u32], rows: usize) -> Result<Tensor> {
+        let op = "embedding_backward";
+        let [batch, _, c] = infer::sequence(op, "dy", dy.shape())?;
+        infer::same(op, "dy", infer::embedding([rows, c].into(), ids, batch)?, dy.shape())?;
+        let mut table = Buffer::zeros(&self.pool, rows * c);
+        for (dy, &id) in dy.data().chunks_exact(c.max(1)).zip(ids) {
+            gemm::add(self.isa, &mut table.as_mut()[id as usize * c..][..c], dy);
+        }
+        Ok(Tensor::new([rows, c].into(), table))
+    }
+
+    fn accumulate(&self, into: &mut Tensor, x: &Tensor) -> Result<()> {
+        infer::same("accumulate", "x", into.shape(), x.shape())?;
+        self.update(into, |start, y| gemm::add(self.isa, y, &x.data()[start..][..y.len()]));
+        Ok(())
+    }
+
+    fn sum_squares(&self, x: &Tensor) -> f64 {
+        x.data().chunks(CHUNK).map(|x| ew::squares(self.isa, x)).sum()
+    }
+
+    fn pack(&self, kind: ParamKind, value: &Tensor) -> Result<Param> {
+        Param::new(self, kind, value.shape(), value.data())
+    }
+
+    fn adamw(&self, value: &mut Tensor, m: &mut Tensor, v: &mut Tensor, gradient: &Tensor, step: &AdamW) -> Result<()> {
+        let op = "adamw";
+        for (what, shape) in [("m", m.shape()), ("v", v.shape()), ("gradient", gradient.shape())] {
+            infer::same(op, what, value.shape(), shape)?;
+        }
+        if step.step == 0 {
+            return Err(Error::Invalid { op, message: "steps count from 1".into() });
+        }
+        for x in [&mut *value, m, v] {
+            self.update(x, |_, _| {});
+        }
+        let correction = |beta: f32| 1.0 - f64::from(beta).powf(step.step as f64);
+        let corrections = [correction(step.beta1) as f32, correction(step.beta2).sqrt() as f32];
+        if let (Some(value), Some(m), Some(v)) = (value.data_mut(), m.data_mut(), v.data_mut()) {
+            let [m, v] = [m, v].map(super::parallel::Shared::new);
+            self.threads.chunks(value, CHUNK, |start, value| {
+                let length = value.len();
+                // SAFETY: chunks do not overlap.
+                let (m, v) = unsafe { (m.slice(start, length), v.slice(start, length)) };
+                ew::adamw(self.isa, value, m, v, &gradient.data()[start..][..length], step, corrections);
+            });
+        }
+        Ok(())
+    }
+
+    fn lerp(&self, average: &mut Tensor, value: &Tensor, weight: f32) -> Result<()> {
+        infer::same("lerp", "value", average.shape(), value.shape())?;
+        self.update(average, |start, y| ew::towards(self.isa, y, &value.data()[start..][..y.len()], weight));
+        Ok(())
+    }
+}

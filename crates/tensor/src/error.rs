@@ -1,0 +1,30 @@
+use crate::Shape;
+
+/// What can go wrong in an operation. Every message is one line.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// A tensor has another shape than the operation can take.
+    #[error("{op}: {what} has shape {got}, expected {expected}")]
+    Shape {
+        /// The operation.
+        op: &'static str,
+        /// Which of its arguments.
+        what: &'static str,
+        /// The shape it must have, in words or numbers.
+        expected: String,
+        /// The shape it has.
+        got: Shape,
+    },
+    /// An argument is not one that the operation can take.
+    #[error("{op}: {message}")]
+    Invalid {
+        /// The operation.
+        op: &'static str,
+        /// What was got and what was expected.
+        message: String,
+    },
+}
+
+/// The result of an operation.
+pub type Result<T, E = Error> = std::result::Result<T, E>;

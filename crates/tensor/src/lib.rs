@@ -1,0 +1,24 @@
+//! The tensor core: the op set that Stable Diffusion needs, its backends, and the gradient tape.
+//!
+//! [`Backend`] names every operation; model code is written once, generic over it. [`reference::Reference`] is the
+//! readable truth, [`cpu::Cpu`] the fast one, and [`tape::Tape`] wraps either and records, so that the same `forward`
+//! trains and infers. [`cases`] is the one table of operations that all of them are held to.
+//!
+//! Activations are channels-last: `(B, H, W, C)` for pictures, `(B, L, C)` for sequences.
+
+mod backend;
+pub mod cases;
+pub mod cpu;
+mod dtype;
+mod error;
+mod gradients;
+pub mod infer;
+pub mod reference;
+mod shape;
+pub mod tape;
+
+pub use backend::{Activation, Attention, Backend, Conv2d, Padding, ParamKind};
+pub use dtype::DType;
+pub use error::{Error, Result};
+pub use gradients::{AdamW, Differentiable};
+pub use shape::Shape;

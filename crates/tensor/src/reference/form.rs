@@ -1,0 +1,87 @@
+//! Operations that move elements and compute nothing, and the sums that are their gradients.
+
+use super::array::Wide;
+use crate::{Error, Result, Shape, infer};
+
+pub(super) fn narrow(x: &Wide, start: usize, length: usize) -> Result<Wide> {
+    let mut y = Wide::filled(infer::narrow(x.shape(), start, length)?, 0.0);
+    for row in 0..x.shape().rows() {
+        y.row_mut(row).copy_from_slice(&x.row(row)[start..][..length]);
+    }
+    Ok(y)
+}
+
+pub(super) fn narrow_backward(dy: &Wide, start: usize, input: Shape) -> Result<Wide> {
+    let length = dy.shape().last();
+    infer::same("narrow_backward", "dy", infer::narrow(input, start, length)?, dy.shape())?;
+    let mut dx = Wide::filled(input, 0.0);
+    for row in 0..input.rows() {
+        dx.row_mut(row)[start..][..length].copy_from_slice(dy.row(row));
+    }
+    Ok(dx)
+}
+
+pub(super) fn concat(a: &Wide, b: &Wide) -> Result<Wide> {
+    let mut y = Wide::filled(infer::concat(a.shape(), b.shape())?, 0.0);
+    for row in 0..y.shape().rows() {
+        let (left, right) = y.row_mut(row).split_at_mut(a.shape().last());
+        left.copy_from_slice(a.row(row));
+        right.copy_from_slice(b.row(row));
+    }
+    Ok(y)
+}
+
+/// Calls `f(small pixel, large pixel)` for every pixel of the large `(B, 2H, 2W, C)`.
+fn for_each_copy(large: Shape, mut f: impl FnMut(usize, usize)) {
+    let &[batch, h, w, _] = &*large else { return };
+    for b in 0..batch {
+        for y in 0..h {
+            for x in 0..w {
+                f((b * (h / 2) + y / 2) * (w / 2) + x / 2, (b * h + y) * w + x);
+            }
+        }
+    }
+}
+
+pub(super) fn upsample_nearest_2x(x: &Wide) -> Result<Wide> {
+    let mut y = Wide::filled(infer::upsample_nearest_2x(x.shape())?, 0.0);
+    for_each_copy(y.shape(), |small, large| y.row_mut(large).copy_from_slice(x.row(small)));
+    Ok(y)
+}
+
+pub(super) fn upsample_nearest_2x_backward(dy: &Wide) -> Result<Wide> {
+    let mut dx = Wide::filled(infer::upsample_nearest_2x_backward(dy.shape())?, 0.0);
+    for_each_copy(dy.shape(), |small, large| {
+        for (dx, dy) in dx.row_mut(small).iter_mut().zip(dy.row(large)) {
+            *dx += dy;
+        }
+    });
+    Ok(dx)
+}
+
+pub(super) fn embedding(table: &Wide, ids: &[u32], batch: usize) -> Result<Wide> {
+    let mut y = Wide::filled(infer::embedding(table.shape(), ids, batch)?, 0.0);
+    for (row, &id) in ids.iter().enumerate() {
+        y.row_mut(row).copy_from_slice(table.row(id as usize));
+    }
+    Ok(y)
+}
+
+pub(super) fn embedding_backward(dy: &Wide, ids: &[u32], rows: usize) -> Result<Wide> {
+    let op = "embedding_backward";
+    let [batch, length, channels] = infer::sequence(op, "dy", dy.shape())?;
+    if batch * length != ids.len() {
+        return Err(Error::Invalid { op, message: format!("{} ids for dy of shape {}", ids.len(), dy.shape()) });
+    }
+    let table = Shape::new(&[rows, channels])?;
+    if !ids.is_empty() {
+        infer::embedding(table, ids, batch)?;
+    }
+    let mut dtable = Wide::filled(table, 0.0);
+    for (row, &id) in ids.iter().enumerate() {
+        for (sum, dy) in dtable.row_mut(id as usize).iter_mut().zip(dy.row(row)) {
+            *sum += dy;
+        }
+    }
+    Ok(dtable)
+}

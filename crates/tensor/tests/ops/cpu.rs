@@ -1,0 +1,42 @@
+//! The CPU backend with every instruction set that this machine has.
+
+use calotype_tensor::{
+    Backend, Result,
+    cases::{self, Case, Values},
+    cpu::{Cpu, Isa},
+};
+
+use crate::agreement::agrees;
+
+/// Backends of `threads` threads, one for each instruction set.
+pub(crate) fn backends(threads: usize) -> Result<Vec<(String, Cpu)>> {
+    let backend = |isa: Isa| Ok((format!("cpu {isa}, {threads} threads"), Cpu::with_isa(threads, isa)?));
+    Isa::available().into_iter().map(backend).collect()
+}
+
+#[test]
+fn agrees_with_the_reference() -> Result<()> {
+    backends(2)?.iter().for_each(|(name, cpu)| agrees(name, cpu));
+    Ok(())
+}
+
+/// The bits of the result and of all gradients.
+fn bits(cpu: &Cpu, case: &Case) -> Result<Vec<Vec<u32>>> {
+    let inputs = case.upload(cpu, &case.inputs(1))?;
+    let y = case.forward(cpu, &inputs)?;
+    let dy = Values::Uniform { low: -1.0, high: 2.0 }.draw(2, 0, cpu.shape(&y).count());
+    let mut results = case.backward(cpu, &inputs, &cpu.from_f32(cpu.shape(&y), dy)?)?;
+    results.push(y);
+    Ok(results.iter().map(|x| cpu.to_f32(x).into_iter().map(f32::to_bits).collect()).collect())
+}
+
+#[test]
+fn the_number_of_threads_changes_no_bit() -> Result<()> {
+    for isa in Isa::available() {
+        let [one, three] = [Cpu::with_isa(1, isa)?, Cpu::with_isa(3, isa)?];
+        for case in cases::table() {
+            assert_eq!(bits(&one, &case)?, bits(&three, &case)?, "{isa}: {case}");
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,9 @@
+//! Holds every backend to the table of operations in `calotype_tensor::cases`.
+
+mod agreement;
+mod bad_shapes;
+mod cpu;
+mod edges;
+mod gradients;
+mod optimizer;
+mod truth;

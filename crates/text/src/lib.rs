@@ -1,0 +1,18 @@
+//! CLIP byte-pair encoding: text in, token ids out.
+//!
+//! [`Tokenizer::clip`] is the tokenizer of Stable Diffusion v1, its vocabulary embedded; [`Tokenizer::from_folder`]
+//! and [`Tokenizer::from_files`] read another one. Ids are equal to those of transformers' `CLIPTokenizer` on any text.
+//! The way of a text: special tokens are cut out, the rest is normalized (NFC, whitespace, lower case), split into
+//! words, and each word's bytes are merged pair by pair, in the order of the merges file.
+
+mod bpe;
+mod characters;
+mod error;
+mod files;
+mod normalize;
+mod split;
+mod tokenizer;
+mod vocabulary;
+
+pub use error::Error;
+pub use tokenizer::{Encoding, MAX_LENGTH, Tokenizer};

@@ -1,0 +1,166 @@
+use std::collections::HashMap;
+use std::path::Path;
+use std::sync::LazyLock;
+
+use crate::bpe::merge;
+use crate::error::Error;
+use crate::files;
+use crate::normalize::normalize;
+use crate::split::split;
+use crate::vocabulary::{BOS, END_OF_WORD, EOS, Vocabulary, byte_chars, parse_merges, quote};
+
+/// Tokens of an encoded text, BOS, EOS and padding included: the length of CLIP's position embedding.
+pub const MAX_LENGTH: usize = 77;
+
+/// CLIP's merges, zlib-compressed: see `data/NOTICE` for their licence.
+const CLIP_MERGES: &[u8] = include_bytes!("../data/clip_merges.txt.z");
+
+static CLIP: LazyLock<Tokenizer> = LazyLock::new(|| clip().expect("the embedded merges are CLIP's"));
+
+fn clip() -> Result<Tokenizer, String> {
+    let merges = miniz_oxide::inflate::decompress_to_vec_zlib(CLIP_MERGES).map_err(|error| error.to_string())?;
+    let merges = String::from_utf8(merges).map_err(|error| error.to_string())?;
+    Tokenizer::new(Vocabulary::from_merges(&parse_merges(&merges)?)?, None)
+}
+
+/// A text as ids for the text encoder.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Encoding {
+    /// [`MAX_LENGTH`] ids: BOS, at most 75 of the text, EOS, then the pad token.
+    pub ids: Vec<u32>,
+    /// Number of tokens, BOS and EOS included, had nothing been cut or padded.
+    pub len_untruncated: usize,
+    /// What was cut from the end, decoded (so in lower case), for a warning; `None` where nothing was.
+    pub truncated_text: Option<String>,
+}
+
+/// A CLIP byte-pair tokenizer (Radford et al. 2021, <https://arxiv.org/abs/2103.00020>).
+#[derive(Debug)]
+pub struct Tokenizer {
+    vocabulary: Vocabulary,
+    bos: u32,
+    eos: u32,
+    pad: u32,
+    /// Recognized where a text has them to the letter, before any normalization.
+    specials: Vec<(String, u32)>,
+}
+
+impl Tokenizer {
+    /// The tokenizer of Stable Diffusion v1: 49408 tokens, BOS 49406, EOS 49407, padded with EOS.
+    /// Built at the first call, in some tens of milliseconds.
+    pub fn clip() -> &'static Self {
+        &CLIP
+    }
+
+    /// From a `vocab.json` and a `merges.txt`, padded with EOS.
+    ///
+    /// # Errors
+    /// A file that cannot be read or is larger than 32 MiB; ids that are not 0, 1, 2, … each once; no
+    /// `<|startoftext|>` or `<|endoftext|>`; a merge whose parts or whole the vocabulary lacks.
+    pub fn from_files(vocab: &Path, merges: &Path) -> Result<Self, Error> {
+        let vocabulary = files::read_pair(vocab, merges)?;
+        Self::new(vocabulary, None).map_err(|problem| files::invalid(vocab, problem))
+    }
+
+    /// From a diffusers `tokenizer` folder: `vocab.json` and `merges.txt`, or else `tokenizer.json`. The pad token is
+    /// that of `special_tokens_map.json` or `tokenizer_config.json` (Stable Diffusion v2: `!`, id 0), else EOS.
+    /// As in transformers, the pad token is then special wherever a text has it.
+    ///
+    /// # Errors
+    /// As [`Tokenizer::from_files`], and a pad token that the vocabulary lacks.
+    pub fn from_folder(folder: &Path) -> Result<Self, Error> {
+        let [vocab, single] = ["vocab.json", "tokenizer.json"].map(|name| folder.join(name));
+        let vocabulary = if !vocab.exists() && single.exists() {
+            files::read_single(&single)?
+        } else {
+            files::read_pair(&vocab, &folder.join("merges.txt"))?
+        };
+        let pad = files::pad_token(folder)?;
+        Self::new(vocabulary, pad.as_deref()).map_err(|problem| files::invalid(folder, problem))
+    }
+
+    fn new(vocabulary: Vocabulary, pad: Option<&str>) -> Result<Self, String> {
+        let id = |token: &str| vocabulary.id(token).ok_or_else(|| format!("the vocabulary lacks {}", quote(token)));
+        let (bos, eos) = (id(BOS)?, id(EOS)?);
+        let mut specials = vec![(BOS.to_string(), bos), (EOS.to_string(), eos)];
+        let mut pad_id = eos;
+        if let Some(pad) = pad.filter(|pad| !pad.is_empty()) {
+            pad_id = id(pad)?;
+            specials.push((pad.to_string(), pad_id));
+        }
+        Ok(Self { bos, eos, pad: pad_id, specials, vocabulary })
+    }
+
+    /// Number of tokens in the vocabulary; every id is below it.
+    pub fn vocab_size(&self) -> usize {
+        self.vocabulary.tokens.len()
+    }
+
+    /// A token as the vocabulary file writes it: bytes as characters, `</w>` where it ends a word.
+    pub fn token(&self, id: u32) -> Option<&str> {
+        self.vocabulary.tokens.get(id as usize).map(String::as_str)
+    }
+
+    /// The text for the text encoder: [`MAX_LENGTH`] ids, cut or padded to it.
+    pub fn encode(&self, text: &str) -> Encoding {
+        let raw = self.encode_raw(text);
+        let (kept, cut) = raw.split_at(raw.len().min(MAX_LENGTH - 2));
+        let mut ids = Vec::with_capacity(MAX_LENGTH);
+        ids.push(self.bos);
+        ids.extend(kept);
+        ids.push(self.eos);
+        ids.resize(MAX_LENGTH, self.pad);
+        let truncated_text = (!cut.is_empty()).then(|| self.decode(cut));
+        Encoding { ids, len_untruncated: raw.len() + 2, truncated_text }
+    }
+
+    /// The text's own ids, however many: no BOS, no EOS, no padding. A special token written in the text is its id.
+    pub fn encode_raw(&self, text: &str) -> Vec<u32> {
+        let mut ids = Vec::new();
+        let mut rest = text;
+        while let Some((before, special, after)) = self.next_special(rest) {
+            self.encode_plain(before, &mut ids);
+            ids.push(special);
+            rest = after;
+        }
+        self.encode_plain(rest, &mut ids);
+        ids
+    }
+
+    /// The text of these ids, a space after each word, none at the ends; special tokens as they are written.
+    /// Ids that the vocabulary lacks are skipped, bytes that are not UTF-8 are U+FFFD.
+    pub fn decode(&self, ids: &[u32]) -> String {
+        let chars: HashMap<char, u8> = byte_chars().into_iter().zip(0..=255).collect();
+        let mut bytes = Vec::new();
+        for &id in ids {
+            self.vocabulary.token_bytes(id, &chars, &mut bytes);
+        }
+        let text = String::from_utf8_lossy(&bytes).replace(END_OF_WORD, " ");
+        // U+001C to U+001F: whitespace to the reference here (Python's `strip`), though not to Unicode.
+        text.trim_matches(|c: char| c.is_whitespace() || matches!(c, '\x1c'..='\x1f')).to_string()
+    }
+
+    /// The first special token in `text`: what is before it, its id, what is after.
+    fn next_special<'a>(&self, text: &'a str) -> Option<(&'a str, u32, &'a str)> {
+        text.char_indices().find_map(|(start, _)| {
+            let (before, here) = text.split_at(start);
+            self.specials.iter().find_map(|(token, id)| Some((before, *id, here.strip_prefix(token.as_str())?)))
+        })
+    }
+
+    fn encode_plain(&self, text: &str, ids: &mut Vec<u32>) {
+        let normalized = normalize(text);
+        let mut tokens = Vec::new();
+        split(&normalized, |word| {
+            let mut bytes = word.bytes().map(|byte| self.vocabulary.bytes[usize::from(byte)]);
+            tokens.clear();
+            tokens.extend(bytes.clone().map(|(inside, _)| inside));
+            if let (Some(token), Some((_, last))) = (tokens.last_mut(), bytes.next_back()) {
+                *token = last;
+            }
+            merge(&mut tokens, &self.vocabulary.merges);
+            ids.append(&mut tokens);
+        });
+    }
+}

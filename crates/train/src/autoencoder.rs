@@ -1,0 +1,150 @@
+//! Training of an autoencoder.
+
+use std::{collections::BTreeMap, path::Path};
+
+use calotype_diffusion::Generator;
+use calotype_image::{RgbImage, grid, psnr};
+use calotype_models::{AutoencoderKl, ModelConfig, Random, VaeConfig, posterior};
+use calotype_tensor::{
+    Backend, Differentiable, Shape,
+    tape::{Parameter, Tape},
+};
+
+use crate::{
+    AutoencoderConfig, AutoencoderSizes, Result,
+    data::Dataset,
+    folders::{VAE, open_network},
+    losses::{Reconstruction, Term, terms},
+    run::{Loss, Task, scalar},
+    weights::Weights,
+};
+
+/// Pictures that are measured at once.
+const BATCH: usize = 16;
+/// Pictures on a sheet of samples, in rows of [`COLUMNS`].
+const SHEET: usize = 16;
+const COLUMNS: usize = 8;
+
+/// The autoencoder on a tape, its pictures, and its loss.
+pub(crate) struct AutoencoderTask<B: Differentiable> {
+    config: AutoencoderConfig,
+    vae: AutoencoderKl<Parameter<B>>,
+    pictures: Dataset,
+    held_out: Option<Dataset>,
+    terms: Vec<(f32, Box<dyn Term<Tape<B>>>)>,
+}
+
+impl AutoencoderSizes {
+    /// The config of the network for pictures of side `size`.
+    pub(crate) fn vae(&self, size: u32) -> VaeConfig {
+        VaeConfig {
+            layers_per_block: self.layers_per_block,
+            latent_channels: self.latent_channels,
+            norm_num_groups: self.norm_num_groups,
+            sample_size: Some(size as usize),
+            ..VaeConfig::with_channels(&self.block_out_channels)
+        }
+    }
+}
+
+impl<B: Differentiable> AutoencoderTask<B> {
+    /// Makes the network on `tape` and reads the pictures.
+    pub(crate) fn new(tape: &Tape<B>, config: &AutoencoderConfig) -> Result<Self> {
+        let data = &config.data;
+        let open = |folder: &Path| Dataset::open(folder, data.size, data.memory_limit_mb);
+        let sizes = config.model.vae(data.size);
+        let mut vae = match &config.train.init_from {
+            Some(folder) => sizes.load(tape, &open_network::<VaeConfig>(folder, VAE)?.1)?,
+            None => sizes.init(tape, &mut Random { seed: config.train.seed })?,
+        };
+        vae.checkpointing = config.train.checkpointing;
+        Ok(Self {
+            config: config.clone(),
+            vae,
+            pictures: open(&data.folder)?,
+            held_out: data.held_out.as_deref().map(open).transpose()?,
+            terms: terms(&config.loss),
+        })
+    }
+
+    fn shape(&self, count: usize) -> Shape {
+        let size = self.config.data.size as usize;
+        [count, size, size, 3].into()
+    }
+
+    /// What the weights make of pictures of `set`, with the latents at their mean.
+    fn reconstruct(
+        &self,
+        inner: &B,
+        weights: &Weights,
+        set: &Dataset,
+        count: usize,
+    ) -> Result<Vec<(RgbImage, RgbImage)>> {
+        let vae = self.vae.config().init(inner, &mut &*weights)?;
+        let indices: Vec<usize> = (0..count.min(set.len())).collect();
+        let mut pairs = Vec::with_capacity(indices.len());
+        for batch in indices.chunks(BATCH) {
+            let x = inner.from_f32(self.shape(batch.len()), set.batch(batch)?)?;
+            let (mean, _) = posterior(inner, &vae.encode(inner, &x)?)?;
+            let decoded = inner.to_f32(&vae.decode(inner, &mean)?);
+            for (&index, values) in batch.iter().zip(decoded.chunks_exact(decoded.len() / batch.len())) {
+                let size = self.config.data.size;
+                pairs.push((set.picture(index)?, RgbImage::from_unit_f32(values, size, size)?));
+            }
+        }
+        Ok(pairs)
+    }
+}
+
+impl<B: Differentiable> Task<B> for AutoencoderTask<B> {
+    const NAME: &'static str = "autoencoder";
+
+    fn pictures(&self) -> usize {
+        self.pictures.len()
+    }
+
+    fn loss(&self, tape: &Tape<B>, pictures: &[usize], random: &mut Generator) -> Result<Loss<B>> {
+        let pictures = tape.from_f32(self.shape(pictures.len()), self.pictures.batch(pictures)?)?;
+        let (mean, log_variance) = posterior(tape, &self.vae.encode(tape, &pictures)?)?;
+        // The reparameterisation of Kingma & Welling 2014, section 2.4.
+        let shape = tape.shape(&mean);
+        let noise = tape.from_f32(shape, random.randn(shape.count()))?;
+        let deviation = tape.exp(&tape.scale(&log_variance, 0.5)?)?;
+        let latents = tape.add(&mean, &tape.mul(&deviation, &noise)?)?;
+        let decoded = self.vae.decode(tape, &latents)?;
+
+        let batch = Reconstruction { pictures, decoded, mean, log_variance };
+        let (mut value, mut parts) = (tape.from_f32([1].into(), vec![0.0])?, Vec::new());
+        for (weight, term) in &self.terms {
+            let part = term.loss(tape, &batch)?;
+            parts.push((term.name(), scalar(tape, &part)));
+            value = tape.add(&value, &tape.scale(&part, *weight)?)?;
+        }
+        Ok(Loss { value, terms: parts })
+    }
+
+    fn evaluate(&self, inner: &B, weights: &Weights) -> Result<BTreeMap<String, f64>> {
+        let Some(held_out) = &self.held_out else { return Ok(BTreeMap::new()) };
+        let pairs = self.reconstruct(inner, weights, held_out, self.config.report.evaluate_pictures)?;
+        // Equal pictures have no finite ratio: 100 dB is more than 8 bits can show.
+        let ratios = pairs.iter().map(|(a, b)| Ok(psnr(a, b)?.min(100.0))).collect::<Result<Vec<f64>>>()?;
+        let mean = ratios.iter().sum::<f64>() / ratios.len().max(1) as f64;
+        Ok(BTreeMap::from([("psnr".to_owned(), mean)]))
+    }
+
+    /// Rows of pictures, and under each row what the autoencoder makes of it.
+    fn samples(&self, inner: &B, weights: &Weights) -> Result<Option<RgbImage>> {
+        let set = self.held_out.as_ref().unwrap_or(&self.pictures);
+        let pairs = self.reconstruct(inner, weights, set, SHEET)?;
+        let mut rows = Vec::new();
+        for row in pairs.chunks(COLUMNS) {
+            rows.extend(row.iter().map(|(picture, _)| picture.clone()));
+            rows.extend(row.iter().map(|(_, decoded)| decoded.clone()));
+        }
+        Ok(Some(grid(&rows, COLUMNS.min(pairs.len()), 2)?))
+    }
+
+    fn export(&self, weights: &Weights, folder: &Path) -> Result<()> {
+        weights.write(folder, VAE, self.vae.config(), self.config.report.precision)
+    }
+}

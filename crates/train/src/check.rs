@@ -1,0 +1,182 @@
+//! Reading a config file, and the rules its values must keep.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
+
+use serde::{Serialize, de::DeserializeOwned};
+
+use crate::{
+    AutoencoderConfig, DataConfig, DiffusionConfig, Error, LossWeighting, ReportConfig, Result, TimestepSampling,
+    TrainConfig,
+};
+
+/// A config that can be read and checked.
+pub(crate) trait Config: Serialize + DeserializeOwned {
+    /// Every path, to be taken from the config file's folder.
+    fn paths(&mut self) -> Vec<&mut PathBuf>;
+    /// The first rule that a value breaks: the key, what was expected, what was got.
+    fn problem(&self) -> Option<String>;
+    /// The settings that a resumed run must share with its checkpoint.
+    fn fixed(&self) -> Result<serde_json::Value> {
+        let mut value = serde_json::to_value(self).map_err(|e| Error::config(Path::new("config"), e.to_string()))?;
+        if let Some(table) = value.as_object_mut() {
+            table.remove("report");
+            table.remove("output");
+            if let Some(train) = table.get_mut("train").and_then(|t| t.as_object_mut()) {
+                train.remove("steps");
+            }
+            if let Some(data) = table.get_mut("data").and_then(|t| t.as_object_mut()) {
+                data.remove("memory_limit_mb");
+            }
+        }
+        Ok(value)
+    }
+}
+
+/// Reads and checks a config file.
+pub(crate) fn read<C: Config>(file: &Path) -> Result<C> {
+    let text = fs::read_to_string(file).map_err(|e| Error::io(file, "read the config", e))?;
+    let mut config: C = toml::from_str(&text).map_err(|e| {
+        let line = e.span().and_then(|span| text.get(..span.start)).map_or(1, |before| before.matches('\n').count() + 1);
+        let message = e.message().split_whitespace().collect::<Vec<_>>().join(" ");
+        Error::config(file, format!("line {line}: {message}"))
+    })?;
+    if let Some(problem) = config.problem() {
+        return Err(Error::config(file, problem));
+    }
+    let folder = file.parent().unwrap_or(Path::new(""));
+    for path in config.paths() {
+        *path = folder.join(&*path);
+    }
+    Ok(config)
+}
+
+/// `key: expected … , got …` unless the rule holds.
+macro_rules! rules {
+    ($($ok:expr, $key:literal, $expected:literal, $got:expr;)*) => {
+        $(if !$ok { return Some(format!("{}: expected {}, got {:?}", $key, $expected, $got)); })*
+    };
+}
+
+impl TrainConfig {
+    fn problem(&self) -> Option<String> {
+        let share = 0.0..=1.0;
+        let below_one = |x: &f64| (0.0..1.0).contains(x);
+        rules! {
+            self.batch_size > 0, "train.batch_size", "1 or more", self.batch_size;
+            self.gradient_accumulation > 0, "train.gradient_accumulation", "1 or more", self.gradient_accumulation;
+            self.steps > 0, "train.steps", "1 or more", self.steps;
+            self.learning_rate > 0.0 && self.learning_rate.is_finite(), "train.learning_rate", "a number above 0", self.learning_rate;
+            share.contains(&self.final_ratio), "train.final_ratio", "0 to 1", self.final_ratio;
+            share.contains(&self.weight_decay), "train.weight_decay", "0 to 1", self.weight_decay;
+            self.betas.iter().all(below_one), "train.betas", "two numbers from 0 to below 1", self.betas;
+            self.eps > 0.0 && self.eps < 1.0, "train.eps", "a small number above 0", self.eps;
+            self.gradient_clip >= 0.0, "train.gradient_clip", "0 (never) or more", self.gradient_clip;
+            below_one(&self.ema_decay), "train.ema_decay", "0 (none) to below 1", self.ema_decay;
+        }
+        None
+    }
+}
+
+impl ReportConfig {
+    fn problem(&self) -> Option<String> {
+        rules! {
+            self.checkpoint_minutes > 0.0, "report.checkpoint_minutes", "a number above 0", self.checkpoint_minutes;
+            self.guidance_scale.is_finite(), "report.guidance_scale", "a number", self.guidance_scale;
+            (1..=1000).contains(&self.sample_steps), "report.sample_steps", "1 to 1000", self.sample_steps;
+        }
+        None
+    }
+}
+
+/// Checks the widths of a network's levels, and that the groups of the norms divide them.
+fn levels(channels: &[usize], layers: usize, groups: usize) -> Option<String> {
+    let divided = groups > 0 && channels.iter().all(|c| *c > 0 && c.is_multiple_of(groups));
+    rules! {
+        (1..=8).contains(&channels.len()), "model.block_out_channels", "1 to 8 levels", channels;
+        divided, "model.block_out_channels", "multiples of model.norm_num_groups", (channels, groups);
+        (1..=16).contains(&layers), "model.layers_per_block", "1 to 16", layers;
+    }
+    None
+}
+
+impl DataConfig {
+    /// Checks that the pictures' side can be halved `halvings` times.
+    fn problem(&self, halvings: usize) -> Option<String> {
+        let divisor = 1u32 << halvings.min(16);
+        if !(1..=4096).contains(&self.size) || !self.size.is_multiple_of(divisor) {
+            return Some(format!("data.size: expected a multiple of {divisor} up to 4096, got {}", self.size));
+        }
+        None
+    }
+}
+
+impl Config for AutoencoderConfig {
+    fn paths(&mut self) -> Vec<&mut PathBuf> {
+        let mut paths = vec![&mut self.output, &mut self.data.folder];
+        paths.extend(self.data.held_out.as_mut());
+        paths.extend(self.train.init_from.as_mut());
+        paths
+    }
+
+    fn problem(&self) -> Option<String> {
+        let Self { model, loss, .. } = self;
+        levels(&model.block_out_channels, model.layers_per_block, model.norm_num_groups)
+            .or_else(|| self.data.problem(model.block_out_channels.len() - 1))
+            .or_else(|| self.train.problem())
+            .or_else(|| self.report.problem())
+            .or_else(|| {
+                let weight = |x: f32| x.is_finite() && x >= 0.0;
+                rules! {
+                    (1..=64).contains(&model.latent_channels), "model.latent_channels", "1 to 64", model.latent_channels;
+                    weight(loss.l1_weight) && loss.l1_weight > 0.0, "loss.l1_weight", "a number above 0", loss.l1_weight;
+                    weight(loss.edge_weight), "loss.edge_weight", "0 (none) or more", loss.edge_weight;
+                    weight(loss.kl_weight), "loss.kl_weight", "0 (none) or more", loss.kl_weight;
+                }
+                None
+            })
+    }
+}
+
+impl Config for DiffusionConfig {
+    fn paths(&mut self) -> Vec<&mut PathBuf> {
+        let mut paths = vec![&mut self.output, &mut self.data.folder, &mut self.model.autoencoder];
+        paths.extend(self.data.held_out.as_mut());
+        paths.extend(self.train.init_from.as_mut());
+        paths
+    }
+
+    fn problem(&self) -> Option<String> {
+        let Self { model, loss, .. } = self;
+        levels(&model.block_out_channels, model.layers_per_block, model.norm_num_groups)
+            .or_else(|| self.data.problem(0))
+            .or_else(|| self.train.problem())
+            .or_else(|| self.report.problem())
+            .or_else(|| {
+                let (text, heads) = (&model.text_encoder, model.attention_heads);
+                let levels = model.block_out_channels.len();
+                let divides = |heads: usize, width: usize| heads > 0 && width > 0 && width.is_multiple_of(heads);
+                let all_divided = model.block_out_channels.iter().all(|&c| divides(heads, c));
+                let sampling = match loss.timesteps {
+                    TimestepSampling::Uniform => true,
+                    TimestepSampling::LogitNormal { mean, std } => mean.is_finite() && std.is_finite() && std > 0.0,
+                };
+                let weighting = match loss.weighting {
+                    LossWeighting::Uniform => true,
+                    LossWeighting::MinSnr { gamma } => gamma.is_finite() && gamma > 0.0,
+                };
+                rules! {
+                    model.attention_levels.len() == levels, "model.attention_levels", "one entry for each of model.block_out_channels", model.attention_levels;
+                    all_divided, "model.attention_heads", "a divisor of all of model.block_out_channels", heads;
+                    divides(text.num_attention_heads, text.hidden_size), "model.text_encoder.num_attention_heads", "a divisor of hidden_size", text.num_attention_heads;
+                    (1..=64).contains(&text.num_hidden_layers), "model.text_encoder.num_hidden_layers", "1 to 64", text.num_hidden_layers;
+                    (0.0..=1.0).contains(&loss.conditioning_dropout), "loss.conditioning_dropout", "0 to 1", loss.conditioning_dropout;
+                    sampling, "loss.timesteps.logit_normal", "a mean, and a std above 0", loss.timesteps;
+                    weighting, "loss.weighting.min_snr", "a gamma above 0", loss.weighting;
+                }
+                None
+            })
+    }
+}

@@ -1,0 +1,256 @@
+//! Training of latent diffusion with its text encoder.
+
+use std::{collections::BTreeMap, path::Path};
+
+use calotype_diffusion::{Generator, NoiseSchedule};
+use calotype_image::{RgbImage, grid};
+use calotype_models::{
+    AutoencoderKl, ClipTextEncoder, DownBlockType, MidBlockType, ModelConfig, PerBlock, Random, TextConfig, UNet,
+    UNetConfig, UpBlockType, VaeConfig,
+};
+use calotype_tensor::{
+    Backend, Differentiable,
+    tape::{Parameter, Tape},
+};
+
+use crate::{
+    DiffusionConfig, DiffusionSizes, Error, LossWeighting, Result,
+    captions::Captions,
+    data::{Dataset, Order},
+    folder::RunFolder,
+    folders::{NUM_TRAIN_TIMESTEPS, TEXT_ENCODER, UNET, VAE, noise_schedule, open_network, write_model},
+    latents::Latents,
+    noising::{Noised, timestep},
+    random::{Stream, generator},
+    run::{Loss, Task, scalar},
+    sampling::Networks,
+    weights::{RandomUNet, Weights},
+};
+
+/// Latents that the scale factor is measured on, at most.
+const SCALE_FACTOR_PICTURES: u64 = 1024;
+/// Pictures that are measured at once.
+const BATCH: usize = 32;
+/// Pictures in a row of a sheet of samples.
+const COLUMNS: usize = 8;
+
+/// Pictures as the UNet is trained on them.
+struct LatentSet {
+    latents: Latents,
+    captions: Captions,
+    count: usize,
+}
+
+/// UNet and text encoder on a tape, their latents and captions, and what turns latents into pictures.
+pub(crate) struct DiffusionTask<B: Differentiable> {
+    config: DiffusionConfig,
+    unet_config: UNetConfig,
+    text_config: TextConfig,
+    unet: UNet<Parameter<B>>,
+    text: ClipTextEncoder<Parameter<B>>,
+    vae: AutoencoderKl<B::Param>,
+    vae_config: VaeConfig,
+    vae_weights: Weights,
+    schedule: NoiseSchedule,
+    training: LatentSet,
+    held_out: Option<LatentSet>,
+}
+
+impl DiffusionSizes {
+    /// The config of the UNet for latents `[h, w, c]`.
+    pub(crate) fn unet(&self, [h, _, c]: [usize; 3]) -> UNetConfig {
+        let down = |attends: &bool| if *attends { DownBlockType::CrossAttention } else { DownBlockType::Plain };
+        let up = |attends: &bool| if *attends { UpBlockType::CrossAttention } else { UpBlockType::Plain };
+        UNetConfig {
+            sample_size: Some(PerBlock::All(h)),
+            in_channels: c,
+            out_channels: c,
+            down_block_types: self.attention_levels.iter().map(down).collect(),
+            mid_block_type: Some(MidBlockType::CrossAttention),
+            up_block_types: self.attention_levels.iter().rev().map(up).collect(),
+            block_out_channels: self.block_out_channels.clone(),
+            layers_per_block: PerBlock::All(self.layers_per_block),
+            norm_num_groups: self.norm_num_groups,
+            cross_attention_dim: PerBlock::All(self.text_encoder.hidden_size),
+            attention_head_dim: PerBlock::All(self.attention_heads),
+            ..UNetConfig::default()
+        }
+    }
+
+    /// The config of the text encoder.
+    pub(crate) fn text(&self) -> TextConfig {
+        let sizes = &self.text_encoder;
+        TextConfig {
+            hidden_size: sizes.hidden_size,
+            intermediate_size: sizes.intermediate_size.unwrap_or(4 * sizes.hidden_size),
+            projection_dim: sizes.hidden_size,
+            num_hidden_layers: sizes.num_hidden_layers,
+            num_attention_heads: sizes.num_attention_heads,
+            ..TextConfig::default()
+        }
+    }
+}
+
+impl<B: Differentiable> DiffusionTask<B> {
+    /// Makes the networks on `tape`, and the latents of every picture.
+    pub(crate) fn new(tape: &Tape<B>, config: &DiffusionConfig, folder: &RunFolder) -> Result<Self> {
+        let (inner, data, seed) = (tape.inner(), &config.data, config.train.seed);
+        let (mut vae_config, file) = open_network::<VaeConfig>(&config.model.autoencoder, VAE)?;
+        let vae_weights = Weights::read(&vae_config, &file)?;
+        let vae = vae_config.init(inner, &mut &vae_weights)?;
+        let latent_set = |pictures: &Path, cache: &str| -> Result<LatentSet> {
+            let set = Dataset::open(pictures, data.size, data.memory_limit_mb)?;
+            let (hash, shape) = (set.hash() ^ vae_weights.hash(), latent_shape(config, &vae_config)?);
+            let size = data.size as usize;
+            let latents = Latents::load_or_compute(&folder.cache(cache), hash, &set, shape, |count, values| {
+                let pixels = inner.from_f32([count, size, size, 3].into(), values)?;
+                Ok(inner.to_f32(&vae.encode(inner, &pixels)?))
+            })?;
+            Ok(LatentSet { latents, captions: Captions::new(set.captions()), count: set.len() })
+        };
+        let mut training = latent_set(&data.folder, "train")?;
+        let mut held_out = data.held_out.as_deref().map(|set| latent_set(set, "held_out")).transpose()?;
+
+        let mut order = Order::new(seed, training.count);
+        let first: Vec<usize> =
+            (0..SCALE_FACTOR_PICTURES.min(training.count as u64)).map(|number| order.picture(number)).collect();
+        training.latents.measure_scaling_factor(&first, &mut generator(seed, Stream::ScaleFactor, 0));
+        vae_config.scaling_factor = training.latents.scaling_factor;
+        if let Some(held_out) = &mut held_out {
+            held_out.latents.scaling_factor = vae_config.scaling_factor;
+        }
+
+        let unet_config = config.model.unet(training.latents.shape());
+        let text_config = config.model.text();
+        let (mut unet, mut text) = match &config.train.init_from {
+            Some(from) => (
+                unet_config.load(tape, &open_network::<UNetConfig>(from, UNET)?.1)?,
+                text_config.load(tape, &open_network::<TextConfig>(from, TEXT_ENCODER)?.1)?,
+            ),
+            None => (
+                unet_config.init(tape, &mut RandomUNet(Random { seed }))?,
+                text_config.init(tape, &mut Random { seed })?,
+            ),
+        };
+        unet.checkpointing = config.train.checkpointing;
+        text.checkpointing = config.train.checkpointing;
+        let config = config.clone();
+        let schedule = noise_schedule()?;
+        Ok(Self {
+            config,
+            unet_config,
+            text_config,
+            unet,
+            text,
+            vae,
+            vae_config,
+            vae_weights,
+            schedule,
+            training,
+            held_out,
+        })
+    }
+}
+
+/// `[h, w, c]` of a picture's latents.
+fn latent_shape(config: &DiffusionConfig, vae: &VaeConfig) -> Result<[usize; 3]> {
+    let (size, factor) = (config.data.size as usize, vae.downscale());
+    let halvings = config.model.block_out_channels.len().saturating_sub(1);
+    if !size.is_multiple_of(factor << halvings) {
+        let problem = format!("expected a multiple of {} for this autoencoder and UNet, got {size}", factor << halvings);
+        return Err(Error::config(Path::new("data.size"), problem));
+    }
+    Ok([size / factor, size / factor, vae.latent_channels])
+}
+
+/// The mean squared error of the noise that `unet` predicts, weighted: a tensor of shape `(1)`.
+pub(crate) fn noise_loss<B: Backend>(
+    backend: &B,
+    unet: &UNet<B::Param>,
+    text: &ClipTextEncoder<B::Param>,
+    ids: &[u32],
+    noised: Noised,
+    [h, w, c]: [usize; 3],
+) -> Result<B::Tensor> {
+    let Noised { noisy, noise, timesteps, weights } = noised;
+    let shape = [timesteps.len(), h, w, c].into();
+    let context = text.forward(backend, ids, timesteps.len())?;
+    let predicted = unet.forward(backend, &backend.from_f32(shape, noisy)?, &timesteps, &context)?;
+    let error = backend.sub(&predicted, &backend.from_f32(shape, noise)?)?;
+    let mut square = backend.mul(&error, &error)?;
+    if !weights.is_empty() {
+        square = backend.mul(&square, &backend.from_f32(shape, weights)?)?;
+    }
+    Ok(backend.mean(&square)?)
+}
+
+impl<B: Differentiable> Task<B> for DiffusionTask<B> {
+    const NAME: &'static str = "diffusion";
+
+    fn pictures(&self) -> usize {
+        self.training.count
+    }
+
+    fn loss(&self, tape: &Tape<B>, pictures: &[usize], random: &mut Generator) -> Result<Loss<B>> {
+        let (config, LatentSet { latents, captions, .. }) = (&self.config.loss, &self.training);
+        let (mut noised, mut ids) = (Noised::default(), Vec::new());
+        for &picture in pictures {
+            let timestep = timestep(config, &self.schedule, random);
+            let dropped = random.uniform_f64() < config.conditioning_dropout;
+            ids.extend(if dropped { captions.empty() } else { captions.ids(picture) });
+            let x0 = latents.get(picture, config.sample_posterior.then_some(&mut *random));
+            noised.push(&x0, timestep, &self.schedule, config.weighting, random)?;
+        }
+        let value = noise_loss(tape, &self.unet, &self.text, &ids, noised, latents.shape())?;
+        Ok(Loss { value, terms: Vec::new() })
+    }
+
+    /// The unweighted loss at fixed timesteps, evenly spread, with fixed noise.
+    fn evaluate(&self, inner: &B, weights: &Weights) -> Result<BTreeMap<String, f64>> {
+        let Some(LatentSet { latents, captions, count }) = &self.held_out else { return Ok(BTreeMap::new()) };
+        let unet = self.unet_config.init(inner, &mut &*weights)?;
+        let text = self.text_config.init(inner, &mut &*weights)?;
+        let pictures: Vec<usize> = (0..self.config.report.evaluate_pictures.min(*count)).collect();
+        let mut sum = 0.0;
+        for (place, batch) in pictures.chunks(BATCH).enumerate() {
+            let mut random = generator(self.config.train.seed, Stream::HeldOut, place as u64);
+            let (mut noised, mut ids) = (Noised::default(), Vec::new());
+            for &picture in batch {
+                ids.extend(captions.ids(picture));
+                let timestep = (2 * picture + 1) * NUM_TRAIN_TIMESTEPS / (2 * pictures.len());
+                let x0 = latents.get(picture, None);
+                noised.push(&x0, timestep, &self.schedule, LossWeighting::Uniform, &mut random)?;
+            }
+            let loss = noise_loss(inner, &unet, &text, &ids, noised, latents.shape())?;
+            sum += scalar(inner, &loss) * batch.len() as f64;
+        }
+        Ok(BTreeMap::from([("loss".to_owned(), sum / pictures.len().max(1) as f64)]))
+    }
+
+    fn samples(&self, inner: &B, weights: &Weights) -> Result<Option<RgbImage>> {
+        let report = &self.config.report;
+        if report.prompts.is_empty() {
+            return Ok(None);
+        }
+        let unet = self.unet_config.init(inner, &mut &*weights)?;
+        let text = self.text_config.init(inner, &mut &*weights)?;
+        let networks = Networks {
+            inner,
+            unet: &unet,
+            text: &text,
+            vae: &self.vae,
+            scaling_factor: self.vae_config.scaling_factor,
+        };
+        let shape = self.training.latents.shape();
+        let pictures = networks.sample(report, &self.schedule, shape, self.config.train.seed)?;
+        Ok(Some(grid(&pictures, COLUMNS, 2)?))
+    }
+
+    fn export(&self, weights: &Weights, folder: &Path) -> Result<()> {
+        let precision = self.config.report.precision;
+        weights.write(folder, UNET, &self.unet_config, precision)?;
+        weights.write(folder, TEXT_ENCODER, &self.text_config, precision)?;
+        self.vae_weights.write(folder, VAE, &self.vae_config, precision)?;
+        write_model(folder)
+    }
+}

@@ -1,0 +1,74 @@
+//! A diffusers folder: where its parts are, and the files that are not weights.
+
+use std::{fs, path::Path};
+
+use calotype_diffusion::NoiseSchedule;
+use calotype_formats::Checkpoint;
+use calotype_models::ModelConfig;
+use serde_json::{Value, json};
+
+use crate::{Error, Result, metrics::write_file};
+
+/// Where a network is in a diffusers folder.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Part {
+    pub(crate) folder: &'static str,
+    /// The name of its weights, without `.safetensors`.
+    pub(crate) weights: &'static str,
+}
+
+pub(crate) const UNET: Part = Part { folder: "unet", weights: "diffusion_pytorch_model" };
+pub(crate) const VAE: Part = Part { folder: "vae", weights: "diffusion_pytorch_model" };
+pub(crate) const TEXT_ENCODER: Part = Part { folder: "text_encoder", weights: "model" };
+
+/// Stable Diffusion v1's noise: `scaled_linear` over so many timesteps.
+pub(crate) const NUM_TRAIN_TIMESTEPS: usize = 1000;
+const BETA_START: f64 = 0.00085;
+const BETA_END: f64 = 0.012;
+
+pub(crate) fn noise_schedule() -> Result<NoiseSchedule> {
+    Ok(NoiseSchedule::scaled_linear(BETA_START, BETA_END, NUM_TRAIN_TIMESTEPS)?)
+}
+
+/// Reads the config of a network in the diffusers folder `model`, and opens its weights.
+pub(crate) fn open_network<C: ModelConfig>(model: &Path, part: Part) -> Result<(C, Checkpoint)> {
+    let folder = model.join(part.folder);
+    let path = folder.join("config.json");
+    let text = fs::read_to_string(&path).map_err(|e| Error::io(&path, "read the network's config", e))?;
+    Ok((C::from_json(&text)?, Checkpoint::open(&folder, part.weights)?))
+}
+
+/// Writes `model_index.json`, the scheduler's config and the tokenizer of a Stable Diffusion v1 folder.
+pub(crate) fn write_model(folder: &Path) -> Result<()> {
+    let index = json!({
+        "_class_name": "StableDiffusionPipeline",
+        "_diffusers_version": "0.21.0",
+        "feature_extractor": [null, null],
+        "requires_safety_checker": false,
+        "safety_checker": [null, null],
+        "scheduler": ["diffusers", "DDIMScheduler"],
+        "text_encoder": ["transformers", "CLIPTextModel"],
+        "tokenizer": ["transformers", "CLIPTokenizer"],
+        "unet": ["diffusers", "UNet2DConditionModel"],
+        "vae": ["diffusers", "AutoencoderKL"],
+    });
+    let scheduler = json!({
+        "_class_name": "DDIMScheduler",
+        "beta_end": BETA_END,
+        "beta_schedule": "scaled_linear",
+        "beta_start": BETA_START,
+        "clip_sample": false,
+        "num_train_timesteps": NUM_TRAIN_TIMESTEPS,
+        "prediction_type": "epsilon",
+        "set_alpha_to_one": false,
+        "steps_offset": 1,
+    });
+    write_json(&folder.join("scheduler"), "scheduler_config.json", &scheduler)?;
+    // Last: a folder with an index is a whole model.
+    write_json(folder, "model_index.json", &index)
+}
+
+fn write_json(folder: &Path, file: &str, value: &Value) -> Result<()> {
+    fs::create_dir_all(folder).map_err(|e| Error::io(folder, "make the folder", e))?;
+    write_file(&folder.join(file), format!("{value:#}\n").as_bytes())
+}

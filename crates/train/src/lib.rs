@@ -1,0 +1,75 @@
+//! The trainer: datasets, losses, optimisers, EMA, resumable runs.
+//!
+//! [`train_autoencoder`] and [`train_diffusion`] each read a TOML file ([`AutoencoderConfig`], [`DiffusionConfig`]) and
+//! keep a run in its `output` folder: `checkpoint.safetensors`, `metrics.jsonl` ([`StepMetrics`] a line), `loss.png`,
+//! `samples/step_NNNNNN.png` and, when the run ends or is stopped, a diffusers folder `model/`.
+//!
+//! A run may be killed at any moment. Everything that a step depends on is in the checkpoint or follows from the seed and
+//! the step's number, so a resumed run has the same losses, bit for bit, as one that never stopped.
+
+mod autoencoder;
+mod captions;
+mod check;
+mod config;
+mod data;
+mod diffusion;
+mod ema;
+mod error;
+mod folder;
+mod folders;
+mod latents;
+mod losses;
+mod metrics;
+mod noising;
+mod optimiser;
+mod random;
+mod run;
+mod sampling;
+mod state;
+mod weights;
+
+use std::path::Path;
+
+use calotype_tensor::{cpu::Cpu, tape::Tape};
+
+use autoencoder::AutoencoderTask;
+use check::Config;
+use diffusion::DiffusionTask;
+use folder::RunFolder;
+use run::{Plan, run};
+
+pub use config::{
+    AutoencoderConfig, AutoencoderLossConfig, AutoencoderSizes, DataConfig, Decay, DiffusionConfig,
+    DiffusionLossConfig, DiffusionSizes, LossWeighting, Precision, ReportConfig, TextEncoderSizes, TimestepSampling,
+    TrainConfig,
+};
+pub use error::{Error, Result};
+pub use metrics::StepMetrics;
+pub use run::{Progress, RunOptions, Summary};
+
+/// Trains an autoencoder as the config file says, on the CPU.
+///
+/// # Errors
+/// The config or the data break a rule, the run's folder is in use or of another run, the disk fails, or the loss is no
+/// longer finite. The last checkpoint is usable after any of them.
+pub fn train_autoencoder(config: &Path, mut options: RunOptions<'_>) -> Result<Summary> {
+    let config: AutoencoderConfig = check::read(config)?;
+    let folder = RunFolder::open(&config.output, options.resume)?;
+    let tape = Tape::new(Cpu::new(options.threads)?);
+    let task = AutoencoderTask::new(&tape, &config)?;
+    let plan = Plan { folder: &folder, train: &config.train, report: &config.report, fixed: config.fixed()? };
+    run(&task, &tape, &plan, &mut options)
+}
+
+/// Trains latent diffusion with its text encoder as the config file says, on the CPU.
+///
+/// # Errors
+/// As [`train_autoencoder`]; also when the autoencoder that the config names can't be loaded.
+pub fn train_diffusion(config: &Path, mut options: RunOptions<'_>) -> Result<Summary> {
+    let config: DiffusionConfig = check::read(config)?;
+    let folder = RunFolder::open(&config.output, options.resume)?;
+    let tape = Tape::new(Cpu::new(options.threads)?);
+    let task = DiffusionTask::new(&tape, &config, &folder)?;
+    let plan = Plan { folder: &folder, train: &config.train, report: &config.report, fixed: config.fixed()? };
+    run(&task, &tape, &plan, &mut options)
+}

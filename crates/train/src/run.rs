@@ -1,0 +1,281 @@
+//! The training loop, the same for every task.
+
+use std::{
+    collections::BTreeMap,
+    path::{Path, PathBuf},
+    sync::atomic::{AtomicBool, Ordering},
+    time::{Duration, Instant},
+};
+
+use calotype_diffusion::Generator;
+use calotype_formats::SafeTensors;
+use calotype_image::{ChartOptions, RgbImage, Series, encode_png, line_chart};
+use calotype_tensor::{
+    Backend, Differentiable,
+    tape::{Gradients, Tape, Var},
+};
+
+use crate::{
+    Error, ReportConfig, Result, TrainConfig,
+    data::Order,
+    folder::RunFolder,
+    metrics::{Metrics, StepMetrics, thin, write_file},
+    optimiser::learning_rate,
+    random::{Stream, generator},
+    state::{self, Record, State},
+    weights::Weights,
+};
+
+/// How to run.
+pub struct RunOptions<'a> {
+    /// Go on from the checkpoint in the output folder, if there is one.
+    pub resume: bool,
+    /// Threads to compute with; 0 for as many as there are cores.
+    pub threads: usize,
+    /// Set it, and the run ends after the step it is in, with a checkpoint and a model.
+    pub stop: &'a AtomicBool,
+    /// Called after every step.
+    pub progress: &'a mut dyn FnMut(&Progress),
+}
+
+/// Where a run is.
+#[derive(Clone, Copy, Debug, PartialEq)]
+#[non_exhaustive]
+pub struct Progress {
+    /// Steps done.
+    pub step: u64,
+    /// Steps in all.
+    pub total: u64,
+    /// The loss of this step.
+    pub loss: f64,
+    /// Pictures a second, over the last steps.
+    pub samples_per_second: f64,
+    /// Time left.
+    pub eta: Duration,
+}
+
+/// What a run came to.
+#[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
+pub struct Summary {
+    /// Steps done.
+    pub step: u64,
+    /// Steps in all; more than `step` when the run was stopped.
+    pub total: u64,
+    /// Trained values.
+    pub parameters: usize,
+    /// The last loss; none when the run was over before.
+    pub loss: Option<f64>,
+    /// The last measurement on held-out pictures.
+    pub held_out: BTreeMap<String, f64>,
+    /// The diffusers folder that was written.
+    pub model: PathBuf,
+}
+
+/// What is trained: a loss, and what shows how good it is.
+pub(crate) trait Task<B: Differentiable> {
+    /// The name in checkpoints.
+    const NAME: &'static str;
+    /// How many pictures there are.
+    fn pictures(&self) -> usize;
+    /// The loss of the pictures of these indices, recorded on `tape`.
+    fn loss(&self, tape: &Tape<B>, pictures: &[usize], random: &mut Generator) -> Result<Loss<B>>;
+    /// Measures on held-out pictures, empty without any.
+    fn evaluate(&self, inner: &B, weights: &Weights) -> Result<BTreeMap<String, f64>>;
+    /// A sheet that shows what the weights can do, if there is something to show.
+    fn samples(&self, inner: &B, weights: &Weights) -> Result<Option<RgbImage>>;
+    /// Writes the diffusers folder.
+    fn export(&self, weights: &Weights, folder: &Path) -> Result<()>;
+}
+
+/// The loss of a batch.
+pub(crate) struct Loss<B: Differentiable> {
+    /// What is made small, of shape `(1)`.
+    pub(crate) value: Var<B>,
+    /// Its parts, unweighted.
+    pub(crate) terms: Vec<(&'static str, f64)>,
+}
+
+/// What the loop needs of a config.
+pub(crate) struct Plan<'a> {
+    pub(crate) folder: &'a RunFolder,
+    pub(crate) train: &'a TrainConfig,
+    pub(crate) report: &'a ReportConfig,
+    /// The settings that a checkpoint must share.
+    pub(crate) fixed: serde_json::Value,
+}
+
+/// Trains the parameters on `tape` until the last step, or until told to stop.
+pub(crate) fn run<B: Differentiable, T: Task<B>>(
+    task: &T,
+    tape: &Tape<B>,
+    plan: &Plan<'_>,
+    options: &mut RunOptions<'_>,
+) -> Result<Summary> {
+    let (inner, train, report) = (tape.inner(), plan.train, plan.report);
+    let mut state = State::new(inner, tape.parameters())?;
+    let mut record =
+        Record { version: state::VERSION, task: T::NAME.to_owned(), step: 0, config: plan.fixed.clone() };
+    load_checkpoint(&mut state, inner, plan, &mut record)?;
+    let mut metrics = Metrics::open(plan.folder.metrics(), record.step)?;
+    let mut order = Order::new(train.seed, task.pictures());
+    let samples_per_step = (train.batch_size * train.gradient_accumulation) as u64;
+    let mut pace = Pace::default();
+    let (mut last_loss, mut last_checkpoint, mut saved) = (None, Instant::now(), record.step);
+
+    while record.step < train.steps && !options.stop.load(Ordering::Relaxed) {
+        let (step, start) = (record.step + 1, Instant::now());
+        let (gradients, loss, terms) = gradients(task, tape, train, &mut order, step)?;
+        let grad_norm =
+            state.optimiser.step(inner, &state.parameters, &gradients, train.gradient_accumulation, step, train)?;
+        drop(gradients);
+        state.ema.update(inner, &state.parameters, step, train.ema_decay)?;
+        let time = start.elapsed();
+
+        let due = |every: u64| step == train.steps || (every > 0 && step.is_multiple_of(every));
+        let (evaluate, sample) = (due(report.evaluate_every), due(report.sample_every));
+        let weights = (evaluate || sample).then(|| Weights::averaged(tape, &state.ema)).transpose()?;
+        let held_out = match weights.as_ref().filter(|_| evaluate) {
+            Some(weights) => task.evaluate(inner, weights)?,
+            None => BTreeMap::new(),
+        };
+        metrics.push(&StepMetrics {
+            step,
+            loss,
+            terms,
+            learning_rate: learning_rate(train, step),
+            grad_norm,
+            seconds: time.as_secs_f64(),
+            samples_seen: step * samples_per_step,
+            held_out,
+        })?;
+        if let Some(weights) = weights.as_ref().filter(|_| sample) {
+            if let Some(sheet) = task.samples(inner, weights)? {
+                write_file(&plan.folder.sample(step), &encode_png(&sheet, &[])?)?;
+            }
+            draw_losses(&metrics, &plan.folder.chart())?;
+        }
+        record.step = step;
+        let by_time = last_checkpoint.elapsed().as_secs_f64() >= report.checkpoint_minutes * 60.0;
+        if by_time || (report.checkpoint_every > 0 && step.is_multiple_of(report.checkpoint_every)) {
+            state.save(inner, &plan.folder.checkpoint(), &record)?;
+            (last_checkpoint, saved) = (Instant::now(), step);
+        }
+        last_loss = Some(loss);
+        let seconds = pace.add(time);
+        (options.progress)(&Progress {
+            step,
+            total: train.steps,
+            loss,
+            samples_per_second: samples_per_step as f64 / seconds,
+            eta: Duration::try_from_secs_f64(seconds * (train.steps - step) as f64).unwrap_or(Duration::MAX),
+        });
+    }
+
+    if saved != record.step {
+        state.save(inner, &plan.folder.checkpoint(), &record)?;
+    }
+    draw_losses(&metrics, &plan.folder.chart())?;
+    let model = plan.folder.model();
+    task.export(&Weights::averaged(tape, &state.ema)?, &model)?;
+    Ok(Summary {
+        step: record.step,
+        total: train.steps,
+        parameters: state.parameters.iter().map(|p| p.shape().count()).sum(),
+        loss: last_loss,
+        held_out: metrics.last_held_out,
+        model,
+    })
+}
+
+/// Takes the state from the run's checkpoint, if there is one: a run that was killed before its first starts anew.
+fn load_checkpoint<B: Differentiable>(
+    state: &mut State<B>,
+    inner: &B,
+    plan: &Plan<'_>,
+    record: &mut Record,
+) -> Result<()> {
+    let path = plan.folder.checkpoint();
+    if !path.exists() {
+        return Ok(());
+    }
+    let file = SafeTensors::open(&path)?;
+    let found = state::record(&path, &file)?;
+    if found.task != record.task {
+        let problem = format!("is of a run of {}, not of {}: choose another output", found.task, record.task);
+        return Err(Error::run(&path, problem));
+    }
+    if let Some(key) = state::difference(&found.config, &record.config) {
+        let allowed = "only train.steps, [report] and output may change on --resume";
+        return Err(Error::run(&path, format!("was made with another {key}; {allowed}: set it back or start anew")));
+    }
+    if found.step > plan.train.steps {
+        let problem = format!("is at step {}, past train.steps = {}: raise it", found.step, plan.train.steps);
+        return Err(Error::run(&path, problem));
+    }
+    state.load(inner, &path, &file)?;
+    *record = found;
+    Ok(())
+}
+
+/// The sum of the gradients of a step's batches, and the means of their losses.
+fn gradients<B: Differentiable, T: Task<B>>(
+    task: &T,
+    tape: &Tape<B>,
+    train: &TrainConfig,
+    order: &mut Order,
+    step: u64,
+) -> Result<(Gradients<B>, f64, BTreeMap<String, f64>)> {
+    let (mut sum, mut loss, mut terms) = (None::<Gradients<B>>, 0.0, BTreeMap::new());
+    let (count, size) = (train.gradient_accumulation as u64, train.batch_size as u64);
+    for batch in (step - 1) * count..step * count {
+        let pictures: Vec<usize> = (batch * size..(batch + 1) * size).map(|number| order.picture(number)).collect();
+        tape.clear();
+        let part = task.loss(tape, &pictures, &mut generator(train.seed, Stream::Training, batch))?;
+        let value = scalar(tape.inner(), part.value.value());
+        if !value.is_finite() {
+            return Err(Error::NotFinite { step, what: "the loss" });
+        }
+        loss += value / count as f64;
+        for (name, term) in part.terms {
+            *terms.entry(name.to_owned()).or_insert(0.0) += term / count as f64;
+        }
+        let gradients = tape.backward(&part.value)?;
+        match &mut sum {
+            Some(sum) => sum.accumulate(tape.inner(), gradients)?,
+            none => *none = Some(gradients),
+        }
+    }
+    let sum = sum.ok_or_else(|| Error::run(Path::new("train.gradient_accumulation"), "expected 1 or more"))?;
+    Ok((sum, loss, terms))
+}
+
+/// The value of a tensor of shape `(1)`.
+pub(crate) fn scalar<B: Backend>(backend: &B, x: &B::Tensor) -> f64 {
+    backend.to_f32(x).first().map_or(f64::NAN, |&x| f64::from(x))
+}
+
+fn draw_losses(metrics: &Metrics, path: &Path) -> Result<()> {
+    if metrics.losses.len() < 2 {
+        return Ok(());
+    }
+    let series = Series { label: String::new(), points: thin(&metrics.losses, 400) };
+    let options = ChartOptions { title: "loss".into(), x_label: "step".into(), log_y: true, ..ChartOptions::default() };
+    let chart = line_chart(&[series], &options);
+    write_file(path, &encode_png(&chart, &[])?)
+}
+
+/// Seconds a step, over about the last twenty.
+#[derive(Default)]
+struct Pace {
+    seconds: Option<f64>,
+}
+
+impl Pace {
+    fn add(&mut self, time: Duration) -> f64 {
+        let now = time.as_secs_f64().max(1e-9);
+        let seconds = self.seconds.map_or(now, |before| before + (now - before) * 0.05);
+        self.seconds = Some(seconds);
+        seconds
+    }
+}

@@ -1,0 +1,100 @@
+//! Pictures for fixed prompts while a model trains.
+
+use calotype_diffusion::{
+    BatchNoise, ModelDenoiser, NoiseSchedule, PredictionType, Predictor, SampleOptions, Sampler, SamplerKind,
+    ScheduleKind, guide,
+};
+use calotype_image::RgbImage;
+use calotype_models::{AutoencoderKl, ClipTextEncoder, UNet};
+use calotype_tensor::{Backend, Shape};
+use calotype_text::Tokenizer;
+
+use crate::{
+    Error, ReportConfig, Result,
+    random::{Stream, generator},
+};
+
+/// Prompts that go through the networks at once, to bound memory.
+const BATCH: usize = 8;
+
+/// The networks of a latent diffusion model.
+pub(crate) struct Networks<'a, B: Backend> {
+    pub(crate) inner: &'a B,
+    pub(crate) text: &'a ClipTextEncoder<B::Param>,
+    pub(crate) unet: &'a UNet<B::Param>,
+    pub(crate) vae: &'a AutoencoderKl<B::Param>,
+    pub(crate) scaling_factor: f32,
+}
+
+impl<B: Backend> Networks<'_, B> {
+    /// A picture for each of the report's prompts, the same noise every time: DPM-Solver++(2M), which needs few steps.
+    /// `shape` is that of a picture's latents, `[h, w, c]`.
+    pub(crate) fn sample(
+        &self,
+        report: &ReportConfig,
+        schedule: &NoiseSchedule,
+        shape: [usize; 3],
+        seed: u64,
+    ) -> Result<Vec<RgbImage>> {
+        let options = SampleOptions::new(report.sample_steps);
+        let sampler = Sampler::new(SamplerKind::Dpmpp2m, ScheduleKind::Default, schedule, options)?;
+        let mut pictures = Vec::with_capacity(report.prompts.len());
+        for (batch, prompts) in report.prompts.chunks(BATCH).enumerate() {
+            let seeds = (0..prompts.len()).map(|i| generator(seed, Stream::Samples, (batch * BATCH + i) as u64));
+            let [h, w, c] = shape;
+            let mut noise = BatchNoise::from_generators(seeds.collect(), [c, h, w]);
+            let start = noise.randn();
+            let predictor = self.guided(prompts, report.guidance_scale, shape)?;
+            let denoiser = ModelDenoiser::new(predictor, PredictionType::Epsilon);
+            let mut latents = start.clone();
+            for step in sampler.run(denoiser, &start, noise) {
+                latents = step?.latents;
+            }
+            pictures.extend(self.decode([prompts.len(), h, w, c].into(), latents)?);
+        }
+        Ok(pictures)
+    }
+
+    fn guided(&self, prompts: &[String], scale: f32, [h, w, c]: [usize; 3]) -> Result<Guided<'_, B>> {
+        let tokenizer = Tokenizer::clip();
+        let mut ids: Vec<u32> = prompts.iter().flat_map(|_| tokenizer.encode("").ids).collect();
+        ids.extend(prompts.iter().flat_map(|prompt| tokenizer.encode(prompt).ids));
+        let context = self.text.forward(self.inner, &ids, 2 * prompts.len())?;
+        let shape = [2 * prompts.len(), h, w, c].into();
+        Ok(Guided { inner: self.inner, unet: self.unet, context, scale, shape })
+    }
+
+    /// Latents, scaled, to pictures.
+    fn decode(&self, shape: Shape, latents: Vec<f32>) -> Result<Vec<RgbImage>> {
+        let latents = latents.into_iter().map(|x| x / self.scaling_factor).collect();
+        let decoded = self.vae.decode(self.inner, &self.inner.from_f32(shape, latents)?)?;
+        let [_, h, w, _] = calotype_tensor::infer::picture("decode", "the picture", self.inner.shape(&decoded))?;
+        let values = self.inner.to_f32(&decoded);
+        let picture = |values: &[f32]| Ok(RgbImage::from_unit_f32(values, w as u32, h as u32)?);
+        values.chunks_exact((h * w * 3).max(1)).map(picture).collect()
+    }
+}
+
+/// The UNet with classifier-free guidance: the empty prompt's half of the batch first.
+struct Guided<'a, B: Backend> {
+    inner: &'a B,
+    unet: &'a UNet<B::Param>,
+    /// `(2B, L, C)`.
+    context: B::Tensor,
+    scale: f32,
+    /// `(2B, h, w, c)`.
+    shape: Shape,
+}
+
+impl<B: Backend> Predictor for Guided<'_, B> {
+    type Error = Error;
+
+    fn predict(&mut self, x: &[f32], timestep: f64) -> Result<Vec<f32>> {
+        let latents = self.inner.from_f32(self.shape, x.repeat(2))?;
+        let timesteps = vec![timestep as f32; self.shape.first().copied().unwrap_or(0)];
+        let predicted = self.unet.forward(self.inner, &latents, &timesteps, &self.context)?;
+        let predicted = self.inner.to_f32(&predicted);
+        let (unconditional, conditional) = predicted.split_at(predicted.len() / 2);
+        Ok(guide(unconditional, conditional, self.scale)?)
+    }
+}

@@ -1,0 +1,130 @@
+//! A run's checkpoint: everything that the next step depends on, in one safetensors file.
+//!
+//! Tensors `value/NAME`, `ema/NAME`, `m/NAME` and `v/NAME` for every parameter, f32, in the layout of its kind; the
+//! metadata entry `calotype` is [`Record`] as JSON. Random numbers need no state: see [`crate::random`].
+
+use std::{borrow::Cow, collections::BTreeMap, path::Path};
+
+use calotype_formats::{DType, SafeTensors, encode_f32, write_safetensors};
+use calotype_tensor::{Differentiable, Shape, tape::Parameter};
+use serde::{Deserialize, Serialize};
+
+use crate::{Error, Result, ema::Ema, optimiser::Optimiser};
+
+/// Where a run is, and what run it is.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Record {
+    /// 1; another number is another layout.
+    pub(crate) version: u32,
+    /// `autoencoder` or `diffusion`.
+    pub(crate) task: String,
+    /// Steps done.
+    pub(crate) step: u64,
+    /// The settings that may not change.
+    pub(crate) config: serde_json::Value,
+}
+
+const KEY: &str = "calotype";
+pub(crate) const VERSION: u32 = 1;
+
+/// Everything that a step changes.
+pub(crate) struct State<B: Differentiable> {
+    pub(crate) parameters: Vec<Parameter<B>>,
+    pub(crate) ema: Ema<B>,
+    pub(crate) optimiser: Optimiser<B>,
+}
+
+impl<B: Differentiable> State<B> {
+    pub(crate) fn new(inner: &B, parameters: Vec<Parameter<B>>) -> Result<Self> {
+        let (ema, optimiser) = (Ema::new(inner, &parameters)?, Optimiser::new(inner, &parameters)?);
+        Ok(Self { parameters, ema, optimiser })
+    }
+
+    /// Writes a checkpoint; the one that was there stays until this one is whole.
+    pub(crate) fn save(&self, inner: &B, path: &Path, record: &Record) -> Result<()> {
+        let mut tensors = Vec::with_capacity(self.parameters.len() * 4);
+        for (i, parameter) in self.parameters.iter().enumerate() {
+            let values = [Some(parameter.value())].into_iter().flatten();
+            let rest = [&self.ema.average, &self.optimiser.m, &self.optimiser.v].map(|list| list.get(i).cloned());
+            for (part, tensor) in PARTS.iter().zip(values.chain(rest.into_iter().flatten())) {
+                let data = encode_f32(&inner.to_f32(&tensor), DType::F32)?;
+                let name = format!("{part}/{}", parameter.name());
+                tensors.push((name, DType::F32, parameter.shape().to_vec(), Cow::from(data)));
+            }
+        }
+        let json = serde_json::to_string(record).map_err(|e| Error::run(path, e.to_string()))?;
+        Ok(write_safetensors(path, tensors, &BTreeMap::from([(KEY.to_owned(), json)]))?)
+    }
+
+    /// Takes everything from a checkpoint of the same parameters.
+    pub(crate) fn load(&mut self, inner: &B, path: &Path, file: &SafeTensors) -> Result<()> {
+        let expected = self.parameters.len() * PARTS.len();
+        if file.tensors().len() != expected {
+            let problem = format!("has {} tensors, expected {expected}: it is of another model", file.tensors().len());
+            return Err(Error::run(path, problem));
+        }
+        let tensor = |part: &str, parameter: &Parameter<B>| -> Result<B::Tensor> {
+            let name = format!("{part}/{}", parameter.name());
+            let found = file.get(&name).map(|info| info.shape.clone());
+            if let Some(found) = found.filter(|found| found[..] != parameter.shape()[..]) {
+                let problem = format!("tensor {name:?} has shape {found:?}, expected {}", parameter.shape());
+                return Err(Error::run(path, format!("{problem}: it is of another model")));
+            }
+            Ok(inner.from_f32(Shape::new(&parameter.shape())?, file.read_f32(&name)?)?)
+        };
+        for (i, parameter) in self.parameters.iter().enumerate() {
+            parameter.set(inner, tensor("value", parameter)?)?;
+            for (part, list) in
+                [("ema", &mut self.ema.average), ("m", &mut self.optimiser.m), ("v", &mut self.optimiser.v)]
+            {
+                if let Some(place) = list.get_mut(i) {
+                    *place = tensor(part, parameter)?;
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+const PARTS: [&str; 4] = ["value", "ema", "m", "v"];
+
+/// Reads what a checkpoint says of itself.
+pub(crate) fn record(path: &Path, file: &SafeTensors) -> Result<Record> {
+    let text = file.metadata().get(KEY).ok_or_else(|| Error::run(path, "is no checkpoint of a training run"))?;
+    let record: Record = serde_json::from_str(text)
+        .map_err(|e| Error::run(path, format!("the checkpoint's record is damaged ({e}): start a new run")))?;
+    if record.version != VERSION {
+        let problem = format!("is a checkpoint of version {}, expected {VERSION}: start a new run", record.version);
+        return Err(Error::run(path, problem));
+    }
+    Ok(record)
+}
+
+/// The first key whose values differ, as `train.seed`.
+pub(crate) fn difference(a: &serde_json::Value, b: &serde_json::Value) -> Option<String> {
+    let (Some(left), Some(right)) = (a.as_object(), b.as_object()) else {
+        return (a != b).then(String::new);
+    };
+    let keys = left.keys().chain(right.keys().filter(|key| !left.contains_key(*key)));
+    let mut differing = keys.filter_map(|key| {
+        let null = &serde_json::Value::Null;
+        let inner = difference(left.get(key).unwrap_or(null), right.get(key).unwrap_or(null))?;
+        Some(if inner.is_empty() { key.clone() } else { format!("{key}.{inner}") })
+    });
+    differing.next()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn a_difference_is_named_by_its_path() {
+        let a = json!({"train": {"seed": 1, "betas": [0.9, 0.99]}, "loss": {"x": 1}});
+        assert_eq!(difference(&a, &a), None);
+        assert_eq!(difference(&a, &json!({"train": {"seed": 2, "betas": [0.9, 0.99]}, "loss": {"x": 1}})).unwrap(), "train.seed");
+        assert_eq!(difference(&a, &json!({"train": {"seed": 1, "betas": [0.9, 0.9]}, "loss": {"x": 1}})).unwrap(), "train.betas");
+        assert_eq!(difference(&a, &json!({"train": {"seed": 1, "betas": [0.9, 0.99]}, "loss": {}})).unwrap(), "loss.x");
+    }
+}

@@ -1,0 +1,116 @@
+//! Weights between their places: random ones, a run's average, a network that infers, a folder.
+
+use std::{borrow::Cow, collections::BTreeMap, fs, path::Path};
+
+use calotype_formats::{Checkpoint, DType, encode_f32, write_safetensors};
+use calotype_models::{Error as ModelError, ModelConfig, ParamSource, ParamSpec, Random, to_file_layout};
+use calotype_tensor::{Differentiable, tape::Tape};
+
+use crate::{Error, Precision, Result, ema::Ema, folders::Part, metrics::write_file, random::fnv1a};
+
+/// Values by checkpoint path, in the layout of files.
+pub(crate) struct Weights(BTreeMap<String, Vec<f32>>);
+
+impl Weights {
+    /// A run's averages now.
+    pub(crate) fn averaged<B: Differentiable>(tape: &Tape<B>, ema: &Ema<B>) -> Result<Self> {
+        let mut weights = BTreeMap::new();
+        for (parameter, average) in tape.parameters().iter().zip(&ema.average) {
+            let data = tape.inner().to_f32(average);
+            let (_, data) = to_file_layout(parameter.kind(), parameter.shape(), data)?;
+            weights.insert(parameter.name().to_owned(), data);
+        }
+        Ok(Self(weights))
+    }
+
+    /// Every value of a network in a folder.
+    pub(crate) fn read<C: ModelConfig>(config: &C, file: &Checkpoint) -> Result<Self> {
+        let specs = config.specs()?;
+        let mut source = calotype_models::Stored::new(file, C::NAMES, &specs)?;
+        let read = |spec: &ParamSpec| Ok((spec.name.clone(), source.read(spec)?));
+        Ok(Self(specs.iter().map(read).collect::<Result<_>>()?))
+    }
+
+    /// Tells these values from others.
+    pub(crate) fn hash(&self) -> u64 {
+        let values = self.0.values().flatten();
+        fnv1a(values.flat_map(|value| value.to_bits().to_le_bytes()))
+    }
+
+    /// Writes `config.json` and the weights of one network of the diffusers folder `model`.
+    pub(crate) fn write<C: ModelConfig>(&self, model: &Path, part: Part, config: &C, precision: Precision) -> Result<()> {
+        let folder = &model.join(part.folder);
+        fs::create_dir_all(folder).map_err(|e| Error::io(folder, "make the folder", e))?;
+        let dtype = match precision {
+            Precision::F16 => DType::F16,
+            Precision::F32 => DType::F32,
+        };
+        let mut tensors = Vec::new();
+        for spec in config.specs()? {
+            let data = encode_f32(self.get(&spec)?, dtype)?;
+            tensors.push((spec.name, dtype, spec.shape, Cow::from(data)));
+        }
+        // transformers refuses a file that does not say so.
+        let metadata = BTreeMap::from([("format".to_owned(), "pt".to_owned())]);
+        write_safetensors(folder.join(format!("{}.safetensors", part.weights)), tensors, &metadata)?;
+        write_file(&folder.join("config.json"), config.to_json().as_bytes())
+    }
+
+    fn get(&self, spec: &ParamSpec) -> Result<&Vec<f32>, ModelError> {
+        let missing = || ModelError::Missing { source_label: "the run's weights".into(), tensor: spec.name.clone() };
+        self.0.get(&spec.name).ok_or_else(missing)
+    }
+}
+
+impl ParamSource for &Weights {
+    fn read(&mut self, spec: &ParamSpec) -> Result<Vec<f32>, ModelError> {
+        self.get(spec).cloned()
+    }
+}
+
+/// Random values for a UNet: zeros where a residual branch ends, so that each starts as nothing
+/// (`zero_module` in CompVis' `ldm/modules/diffusionmodules/openaimodel.py` and `ldm/modules/attention.py`).
+pub(crate) struct RandomUNet(pub(crate) Random);
+
+impl ParamSource for RandomUNet {
+    fn read(&mut self, spec: &ParamSpec) -> Result<Vec<f32>, ModelError> {
+        let ends_a_branch = ["conv2.weight", "proj_out.weight"].iter().any(|last| spec.name.ends_with(last));
+        if ends_a_branch || spec.name == "conv_out.weight" {
+            return Ok(vec![0.0; spec.count()]);
+        }
+        self.0.read(spec)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::folders::{VAE, open_network};
+    use calotype_models::{UNetConfig, VaeConfig};
+
+    #[test]
+    fn only_the_ends_of_branches_start_at_zero() {
+        let config = UNetConfig { block_out_channels: vec![32; 4], ..UNetConfig::default() };
+        let mut source = RandomUNet(Random { seed: 1 });
+        let specs = config.specs().unwrap();
+        let zeros = specs.iter().filter(|spec| source.read(spec).unwrap().iter().all(|x| *x == 0.0));
+        let weights = zeros.filter(|spec| spec.name.ends_with(".weight")).count();
+        // One for each of 22 residual blocks and 16 transformers, and the last convolution.
+        assert_eq!(weights, 22 + 16 + 1);
+    }
+
+    #[test]
+    fn what_is_written_is_read_again() {
+        let config = VaeConfig { norm_num_groups: 4, ..VaeConfig::with_channels(&[4, 8]) };
+        let specs = config.specs().unwrap();
+        let values = |spec: &ParamSpec| (spec.name.clone(), Random { seed: 1 }.read(spec).unwrap());
+        let weights = Weights(specs.iter().map(values).collect());
+        let folder = tempfile::tempdir().unwrap();
+        weights.write(folder.path(), VAE, &config, Precision::F32).unwrap();
+        let (read, file) = open_network::<VaeConfig>(folder.path(), VAE).unwrap();
+        assert_eq!(read, config);
+        let again = Weights::read(&config, &file).unwrap();
+        assert_eq!(again.0, weights.0);
+        assert_eq!(again.hash(), weights.hash());
+    }
+}
