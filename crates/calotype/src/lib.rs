@@ -1,1 +1,51 @@
 //! Stable Diffusion in Rust: load a model, turn text into pictures.
+//!
+//! ```no_run
+//! use calotype::{Model, Pipeline, PipelineOptions, Text2ImageRequest};
+//!
+//! # fn main() -> calotype::Result<()> {
+//! let model = Model::open("models/emoji")?;
+//! let pipeline = Pipeline::load(&model, PipelineOptions::default())?;
+//! let request = Text2ImageRequest { prompt: "an octopus on a yellow background".into(), ..Default::default() };
+//!
+//! let mut run = pipeline.txt2img(&request)?;
+//! for step in &mut run {
+//!     let step = step?;
+//!     println!("{} of {}, sigma {}", step.index + 1, step.total, step.sigma);
+//! }
+//! let pictures = run.finish()?;
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! A run is an iterator: progress, previews and cancelling need no callbacks. Same weights, request and noise give the
+//! latents of diffusers within 1e-4, and of any batch size and number of threads bit for bit.
+
+mod bench;
+mod error;
+mod files;
+mod hash;
+mod inspect;
+mod latents;
+mod memory;
+mod metadata;
+mod model;
+mod pipeline;
+mod request;
+mod scheduler;
+mod warning;
+
+pub use bench::{BenchOptions, BenchReport, BenchSource, bench};
+pub use calotype_diffusion::{PredictionType, SamplerKind, ScheduleKind, Step};
+pub use calotype_formats::write_atomic;
+pub use calotype_image::RgbImage;
+pub use error::{Error, Result};
+pub use files::EmbeddedFile;
+pub use inspect::{Component, Inspection, inspect};
+pub use latents::Latents;
+pub use memory::peak_memory;
+pub use metadata::{JSON_KEYWORD, LatentsMetadata, Metadata, PARAMETERS_KEYWORD};
+pub use model::Model;
+pub use pipeline::{Pictures, Pipeline, PipelineOptions, Precision, Run};
+pub use request::{Plan, Text2ImageRequest};
+pub use warning::Warning;

@@ -1,2 +1,47 @@
-//! The `calotype` command.
-fn main() {}
+//! The `calotype` command: arguments in, files and progress out.
+
+mod args;
+mod bench;
+mod builtin;
+mod failure;
+mod inspect;
+mod interrupt;
+mod model;
+mod output;
+mod progress;
+mod stdout;
+mod train;
+mod txt2img;
+
+use std::process::ExitCode;
+
+use args::{Cli, Command, Models};
+use clap::{Parser, error::ErrorKind};
+use failure::Failure;
+
+fn main() -> ExitCode {
+    match parse().and_then(|command| command.map_or(Ok(()), run)) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => failure.report(),
+    }
+}
+
+/// The command, or none when help or the version was asked for and is printed.
+fn parse() -> Result<Option<Command>, Failure> {
+    match Cli::try_parse() {
+        Ok(cli) => Ok(Some(cli.command)),
+        Err(error) if matches!(error.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion) => {
+            stdout::print(error.render().to_string().trim_end()).map(|()| None)
+        }
+        Err(error) => Err(error.into()),
+    }
+}
+
+fn run(command: Command) -> Result<(), Failure> {
+    match command {
+        Command::Txt2img(args) => txt2img::run(&args),
+        Command::Train(args) => train::run(args),
+        Command::Models(Models::Inspect(args)) => inspect::run(&args),
+        Command::Bench(args) => bench::run(&args),
+    }
+}

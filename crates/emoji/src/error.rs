@@ -15,6 +15,14 @@ pub enum Error {
         /// What the system said.
         source: std::io::Error,
     },
+    /// The font file was read, but is not a font that can be used.
+    #[error("{}: {error}", path.display())]
+    InFontFile {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with its contents.
+        error: Box<Error>,
+    },
     /// The bytes are no font, or one without colour bitmaps in PNG.
     #[error("no colour bitmap font: {reason}; expected NotoColorEmoji.ttf with CBDT bitmaps")]
     Font {

@@ -23,9 +23,10 @@ impl EmojiFont {
     /// The font in a file.
     ///
     /// # Errors
-    /// [`Error::FontFile`] when the file cannot be read, [`Error::Font`] when it is no font with colour bitmaps.
+    /// [`Error::FontFile`] when the file cannot be read, [`Error::InFontFile`] when it is no font with colour bitmaps.
     pub fn open(path: &Path) -> Result<Self> {
-        Self::new(fs::read(path).map_err(|source| Error::FontFile { path: path.into(), source })?)
+        let bytes = fs::read(path).map_err(|source| Error::FontFile { path: path.into(), source })?;
+        Self::new(bytes).map_err(|error| Error::InFontFile { path: path.into(), error: Box::new(error) })
     }
 
     /// The font in these bytes of a TrueType or OpenType file.
@@ -70,5 +71,8 @@ mod tests {
         assert!(matches!(EmojiFont::new(b"\0\x01\0\0\0\x05garbage".to_vec()), Err(Error::Font { .. })));
         let message = EmojiFont::open(Path::new("/nowhere/font.ttf")).err().unwrap().to_string();
         assert!(message.contains("/nowhere/font.ttf") && message.contains("fonts-noto-color-emoji"), "{message}");
+        let file = tempfile::NamedTempFile::new().unwrap();
+        let message = EmojiFont::open(file.path()).err().unwrap().to_string();
+        assert!(message.starts_with(&format!("{}: no colour bitmap font", file.path().display())), "{message}");
     }
 }

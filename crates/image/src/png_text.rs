@@ -1,4 +1,5 @@
 use miniz_oxide::inflate::decompress_to_vec_zlib_with_limit;
+use png::text_metadata::{ITXtChunk, TEXtChunk};
 
 use crate::error::{Error, Result, one_line};
 use crate::rgb::RgbImage;
@@ -22,16 +23,17 @@ pub fn encode_png(picture: &RgbImage, texts: &[(&str, &str)]) -> Result<Vec<u8>>
     let mut encoder = png::Encoder::new(&mut bytes, picture.width(), picture.height());
     encoder.set_color(png::ColorType::Rgb);
     encoder.set_depth(png::BitDepth::Eight);
+    let mut writer = encoder.write_header().map_err(failed)?;
     for (keyword, text) in texts {
         check_keyword(keyword)?;
         let text = text.replace('\0', "\u{fffd}");
-        if text.chars().all(|c| u32::from(c) < 256) {
-            encoder.add_text_chunk((*keyword).into(), text).map_err(failed)?;
+        let written = if text.chars().all(|c| u32::from(c) < 256) {
+            writer.write_text_chunk(&TEXtChunk::new(*keyword, text))
         } else {
-            encoder.add_itxt_chunk((*keyword).into(), text).map_err(failed)?;
-        }
+            writer.write_text_chunk(&ITXtChunk::new(*keyword, text))
+        };
+        written.map_err(failed)?;
     }
-    let mut writer = encoder.write_header().map_err(failed)?;
     writer.write_image_data(picture.data()).map_err(failed)?;
     writer.finish().map_err(failed)?;
     Ok(bytes)
@@ -49,12 +51,11 @@ pub fn read_png_text(bytes: &[u8]) -> Result<Vec<(String, String)>> {
     let mut rest = bytes.strip_prefix(SIGNATURE).ok_or(Error::UnknownFormat)?;
     let mut texts = Vec::new();
     while texts.len() < MAX_TEXTS {
-        let Some((kind, data, tail)) = next_chunk(rest) else { break };
-        rest = tail;
-        match kind {
-            b"tEXt" => texts.extend(data.and_then(plain_text)),
-            b"zTXt" => texts.extend(data.and_then(compressed_text)),
-            b"iTXt" => texts.extend(data.and_then(international_text)),
+        let Some(chunk) = Chunk::read(&mut rest) else { break };
+        match chunk.kind {
+            b"tEXt" => texts.extend(chunk.text_data().and_then(plain_text)),
+            b"zTXt" => texts.extend(chunk.text_data().and_then(compressed_text)),
+            b"iTXt" => texts.extend(chunk.text_data().and_then(international_text)),
             b"IEND" => break,
             _ => {}
         }
@@ -62,17 +63,31 @@ pub fn read_png_text(bytes: &[u8]) -> Result<Vec<(String, String)>> {
     Ok(texts)
 }
 
-/// The next chunk's kind, its data if it is short enough and its checksum right, and what follows.
-fn next_chunk(bytes: &[u8]) -> Option<(&[u8; 4], Option<&[u8]>, &[u8])> {
-    let (length, rest) = bytes.split_first_chunk::<4>()?;
-    let length = usize::try_from(u32::from_be_bytes(*length)).ok()?;
-    let kind = rest.first_chunk::<4>()?;
-    let (checked, rest) = rest.split_at_checked(length.checked_add(4)?)?;
-    let (checksum, rest) = rest.split_first_chunk::<4>()?;
-    // Only text is looked at, so that the checksum of large pixel chunks costs nothing.
-    let wanted = matches!(kind, b"tEXt" | b"zTXt" | b"iTXt");
-    let sound = wanted && length <= MAX_TEXT_BYTES && crc32fast::hash(checked) == u32::from_be_bytes(*checksum);
-    Some((kind, checked.get(4..).filter(|_| sound), rest))
+/// One chunk of a PNG file.
+struct Chunk<'a> {
+    kind: &'a [u8; 4],
+    /// The kind and the data, which the checksum is of.
+    checked: &'a [u8],
+    checksum: u32,
+}
+
+impl<'a> Chunk<'a> {
+    /// The next chunk, after which `bytes` is what follows it; `None` when it is not whole.
+    fn read(bytes: &mut &'a [u8]) -> Option<Self> {
+        let (length, rest) = bytes.split_first_chunk::<4>()?;
+        let length = usize::try_from(u32::from_be_bytes(*length)).ok()?;
+        let kind = rest.first_chunk::<4>()?;
+        let (checked, rest) = rest.split_at_checked(length.checked_add(4)?)?;
+        let (checksum, rest) = rest.split_first_chunk::<4>()?;
+        *bytes = rest;
+        Some(Self { kind, checked, checksum: u32::from_be_bytes(*checksum) })
+    }
+
+    /// The data, if it is short enough for a text and the checksum is right.
+    fn text_data(&self) -> Option<&'a [u8]> {
+        let data = self.checked.get(4..)?;
+        (data.len() <= MAX_TEXT_BYTES && crc32fast::hash(self.checked) == self.checksum).then_some(data)
+    }
 }
 
 /// `keyword NUL text`, all Latin-1.

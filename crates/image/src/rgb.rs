@@ -125,10 +125,19 @@ mod tests {
 
     #[test]
     fn values_round_half_to_even_and_clamp() {
-        // 0.5 + x/2 gives exactly 0.5/255, 1.5/255 … only for some x; these are numpy's results for the same f32.
-        let picture =
-            RgbImage::from_unit_f32(&[-1.0, 1.0, 0.0, -7.0, 7.0, f32::NAN, 0.5, -0.5, f32::INFINITY], 3, 1).unwrap();
+        let values = [-1.0, 1.0, 0.0, -7.0, 7.0, f32::NAN, 0.5, -0.5, f32::INFINITY];
+        let picture = RgbImage::from_unit_f32(&values, 3, 1).unwrap();
         assert_eq!(picture.data(), [0, 255, 128, 0, 255, 0, 191, 64, 255]);
+
+        // Values that land on a half exactly in f32.
+        let halves: Vec<(u8, f32)> = (0..255u8)
+            .map(|k| (k, (f32::from(k) + 0.5) / 255.0 * 2.0 - 1.0))
+            .filter(|&(k, x)| (x * 0.5 + 0.5) * 255.0 == f32::from(k) + 0.5)
+            .collect();
+        assert!(halves.iter().any(|(k, _)| k % 2 == 0) && halves.iter().any(|(k, _)| k % 2 == 1));
+        for (k, x) in halves {
+            assert_eq!(RgbImage::from_unit_f32(&[x; 3], 1, 1).unwrap().data(), [k + k % 2; 3], "{x}");
+        }
     }
 
     #[test]

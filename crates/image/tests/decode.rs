@@ -1,5 +1,7 @@
 //! What [`calotype_image::decode`] makes of the kinds of pictures there are.
 
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 use std::io::Cursor;
 
 use calotype_image::{Error, Limits, RgbImage, decode, decode_rgba, encode_png, open};
@@ -30,7 +32,8 @@ fn jpeg(picture: &RgbImage) -> Vec<u8> {
 #[test]
 fn every_kind_of_png_becomes_rgb() {
     use png::{BitDepth, ColorType};
-    let cases: [(ColorType, BitDepth, &[u8], &[u8], [u8; 6]); 7] = [
+    type Case = (ColorType, BitDepth, &'static [u8], &'static [u8], [u8; 6]);
+    let cases: [Case; 7] = [
         (ColorType::Rgb, BitDepth::Eight, &[], &[1, 2, 3, 4, 5, 6], [1, 2, 3, 4, 5, 6]),
         (ColorType::Grayscale, BitDepth::Eight, &[], &[7, 200], [7, 7, 7, 200, 200, 200]),
         (ColorType::Grayscale, BitDepth::One, &[], &[0b0100_0000], [0, 0, 0, 255, 255, 255]),

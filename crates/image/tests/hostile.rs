@@ -1,5 +1,7 @@
 //! Hostile pictures: an error or a picture, never a panic, and large ones are refused before memory is taken.
 
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 use std::time::{Duration, Instant};
 
 use calotype_image::{Error, Limits, RgbImage, decode, encode_png, read_png_text};

@@ -1,5 +1,7 @@
 //! PNG texts: what is written is read again, and stands in the chunks that other programs expect.
 
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 use calotype_image::{Error, RgbImage, encode_png, read_png_text};
 use miniz_oxide::deflate::compress_to_vec_zlib;
 

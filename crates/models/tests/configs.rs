@@ -1,5 +1,9 @@
 //! Configs: sizes that are known, what is refused, and what is written.
 
+#![allow(clippy::unwrap_used, reason = "these are tests")]
+
+use proptest::prelude::*;
+
 use calotype_models::{ModelConfig, PerBlock, TextConfig, UNetConfig, VaeConfig};
 
 fn count(config: &impl ModelConfig) -> (usize, usize) {
@@ -82,4 +86,42 @@ fn what_can_not_be_made_is_refused_by_name_and_value() {
     refused::<TextConfig>(r#"{"hidden_act": "relu"}"#, "relu");
     refused::<TextConfig>(r#"{"num_attention_heads": 0}"#, "num_attention_heads = 0");
     refused::<TextConfig>(r#"{"hidden_size": 100}"#, "100 channels can't be divided by num_attention_heads = 8");
+}
+
+/// A value of JSON that may stand at any key.
+fn any_value() -> impl Strategy<Value = serde_json::Value> {
+    let one = prop_oneof![
+        Just(serde_json::Value::Null),
+        any::<bool>().prop_map(Into::into),
+        any::<i64>().prop_map(Into::into),
+        (0u64..200).prop_map(Into::into),
+        any::<f64>().prop_map(Into::into),
+        ".*".prop_map(Into::into),
+    ];
+    prop_oneof![one.clone(), prop::collection::vec(one, 0..5).prop_map(Into::into)]
+}
+
+/// Reads `config` with one key changed: an error of one line, or a config whose parameters can be listed.
+fn with_a_key_changed<C: ModelConfig>(config: &C, key: &prop::sample::Index, value: serde_json::Value) {
+    let mut json: serde_json::Value = serde_json::from_str(&config.to_json()).unwrap();
+    let keys: Vec<String> = json.as_object().unwrap().keys().cloned().collect();
+    json[key.get(&keys)] = value;
+    match C::from_json(&json.to_string()) {
+        Ok(config) => assert!(!config.specs().unwrap().is_empty()),
+        Err(error) => assert!(!error.to_string().contains('\n'), "{error}"),
+    }
+}
+
+proptest! {
+    #[test]
+    fn no_value_of_any_key_is_a_panic(key in any::<prop::sample::Index>(), value in any_value()) {
+        with_a_key_changed(&UNetConfig::default(), &key, value.clone());
+        with_a_key_changed(&VaeConfig::sd15(), &key, value.clone());
+        with_a_key_changed(&TextConfig::default(), &key, value);
+    }
+
+    #[test]
+    fn no_text_is_a_panic(text in ".*") {
+        prop_assert!(UNetConfig::from_json(&text).is_err());
+    }
 }

@@ -1,5 +1,7 @@
 //! The networks' outputs against diffusers' and transformers', on every backend.
 
+#![allow(clippy::unwrap_used, reason = "these are tests")]
+
 mod common;
 
 use calotype_models::{ModelConfig, TextConfig, UNetConfig, VaeConfig, posterior};

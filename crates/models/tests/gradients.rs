@@ -1,5 +1,7 @@
 //! The networks' gradients against PyTorch's: every parameter and input, with and without checkpointing.
 
+#![allow(clippy::unwrap_used, reason = "these are tests")]
+
 mod common;
 
 use std::collections::BTreeMap;

@@ -63,9 +63,12 @@ pub fn conv2d(x: Shape, weight: Shape, options: &Conv2d) -> Result<Shape> {
         return shape_error(op, "x", format!("(B, H, W, {i})"), x);
     }
     let p = options.padding;
-    let extent = |n: usize, k: usize| n.checked_sub(k).filter(|_| options.stride > 0).map(|n| n / options.stride + 1);
-    match (extent(h + p.top + p.bottom, kh), extent(w + p.left + p.right, kw)) {
-        (Some(h), Some(w)) => Ok([b, h, w, o].into()),
+    let extent = |n: usize, before: usize, after: usize, k: usize| -> Option<usize> {
+        n.checked_add(before)?.checked_add(after)?.checked_sub(k)?.checked_div(options.stride).map(|n| n + 1)
+    };
+    match (extent(h, p.top, p.bottom, kh), extent(w, p.left, p.right, kw)) {
+        (Some(h), Some(w)) if kh * kw > 0 => Shape::new(&[b, h, w, o]),
+        (Some(_), Some(_)) => shape_error(op, "weight", "at least one kernel position", weight),
         _ => Err(Error::Invalid {
             op,
             message: format!("a {kh}×{kw} kernel with stride {} does not fit into {h}×{w} pixels", options.stride),

@@ -14,8 +14,8 @@ use crate::{
     AutoencoderConfig, AutoencoderSizes, Result,
     data::Dataset,
     folders::{VAE, open_network},
-    losses::{Reconstruction, Term, terms},
-    run::{Loss, Task, scalar},
+    losses::{Reconstruction, Terms, terms, weighted_sum},
+    run::{Loss, Task},
     weights::Weights,
 };
 
@@ -31,7 +31,7 @@ pub(crate) struct AutoencoderTask<B: Differentiable> {
     vae: AutoencoderKl<Parameter<B>>,
     pictures: Dataset,
     held_out: Option<Dataset>,
-    terms: Vec<(f32, Box<dyn Term<Tape<B>>>)>,
+    terms: Terms<Tape<B>>,
 }
 
 impl AutoencoderSizes {
@@ -96,6 +96,22 @@ impl<B: Differentiable> AutoencoderTask<B> {
     }
 }
 
+/// Encodes pictures, draws latents with `noise(count)`, and decodes them: the reparameterisation of
+/// Kingma & Welling 2014, section 2.4.
+pub(crate) fn sample_posterior<B: Backend>(
+    backend: &B,
+    vae: &AutoencoderKl<B::Param>,
+    pictures: B::Tensor,
+    noise: impl FnOnce(usize) -> Vec<f32>,
+) -> Result<Reconstruction<B::Tensor>> {
+    let (mean, log_variance) = posterior(backend, &vae.encode(backend, &pictures)?)?;
+    let shape = backend.shape(&mean);
+    let deviation = backend.exp(&backend.scale(&log_variance, 0.5)?)?;
+    let noise = backend.mul(&deviation, &backend.from_f32(shape, noise(shape.count()))?)?;
+    let decoded = vae.decode(backend, &backend.add(&mean, &noise)?)?;
+    Ok(Reconstruction { pictures, decoded, mean, log_variance })
+}
+
 impl<B: Differentiable> Task<B> for AutoencoderTask<B> {
     const NAME: &'static str = "autoencoder";
 
@@ -105,22 +121,9 @@ impl<B: Differentiable> Task<B> for AutoencoderTask<B> {
 
     fn loss(&self, tape: &Tape<B>, pictures: &[usize], random: &mut Generator) -> Result<Loss<B>> {
         let pictures = tape.from_f32(self.shape(pictures.len()), self.pictures.batch(pictures)?)?;
-        let (mean, log_variance) = posterior(tape, &self.vae.encode(tape, &pictures)?)?;
-        // The reparameterisation of Kingma & Welling 2014, section 2.4.
-        let shape = tape.shape(&mean);
-        let noise = tape.from_f32(shape, random.randn(shape.count()))?;
-        let deviation = tape.exp(&tape.scale(&log_variance, 0.5)?)?;
-        let latents = tape.add(&mean, &tape.mul(&deviation, &noise)?)?;
-        let decoded = self.vae.decode(tape, &latents)?;
-
-        let batch = Reconstruction { pictures, decoded, mean, log_variance };
-        let (mut value, mut parts) = (tape.from_f32([1].into(), vec![0.0])?, Vec::new());
-        for (weight, term) in &self.terms {
-            let part = term.loss(tape, &batch)?;
-            parts.push((term.name(), scalar(tape, &part)));
-            value = tape.add(&value, &tape.scale(&part, *weight)?)?;
-        }
-        Ok(Loss { value, terms: parts })
+        let batch = sample_posterior(tape, &self.vae, pictures, |count| random.randn(count))?;
+        let (value, terms) = weighted_sum(tape, &self.terms, &batch)?;
+        Ok(Loss { value, terms })
     }
 
     fn evaluate(&self, inner: &B, weights: &Weights) -> Result<BTreeMap<String, f64>> {

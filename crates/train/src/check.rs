@@ -39,7 +39,8 @@ pub(crate) trait Config: Serialize + DeserializeOwned {
 pub(crate) fn read<C: Config>(file: &Path) -> Result<C> {
     let text = fs::read_to_string(file).map_err(|e| Error::io(file, "read the config", e))?;
     let mut config: C = toml::from_str(&text).map_err(|e| {
-        let line = e.span().and_then(|span| text.get(..span.start)).map_or(1, |before| before.matches('\n').count() + 1);
+        let line =
+            e.span().and_then(|span| text.get(..span.start)).map_or(1, |before| before.matches('\n').count() + 1);
         let message = e.message().split_whitespace().collect::<Vec<_>>().join(" ");
         Error::config(file, format!("line {line}: {message}"))
     })?;

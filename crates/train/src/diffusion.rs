@@ -157,7 +157,8 @@ fn latent_shape(config: &DiffusionConfig, vae: &VaeConfig) -> Result<[usize; 3]>
     let (size, factor) = (config.data.size as usize, vae.downscale());
     let halvings = config.model.block_out_channels.len().saturating_sub(1);
     if !size.is_multiple_of(factor << halvings) {
-        let problem = format!("expected a multiple of {} for this autoencoder and UNet, got {size}", factor << halvings);
+        let problem =
+            format!("expected a multiple of {} for this autoencoder and UNet, got {size}", factor << halvings);
         return Err(Error::config(Path::new("data.size"), problem));
     }
     Ok([size / factor, size / factor, vae.latent_channels])
@@ -199,7 +200,8 @@ impl<B: Differentiable> Task<B> for DiffusionTask<B> {
             let dropped = random.uniform_f64() < config.conditioning_dropout;
             ids.extend(if dropped { captions.empty() } else { captions.ids(picture) });
             let x0 = latents.get(picture, config.sample_posterior.then_some(&mut *random));
-            noised.push(&x0, timestep, &self.schedule, config.weighting, random)?;
+            let noise = random.randn(latents.size());
+            noised.push(&x0, noise, timestep, &self.schedule, config.weighting)?;
         }
         let value = noise_loss(tape, &self.unet, &self.text, &ids, noised, latents.shape())?;
         Ok(Loss { value, terms: Vec::new() })
@@ -219,7 +221,8 @@ impl<B: Differentiable> Task<B> for DiffusionTask<B> {
                 ids.extend(captions.ids(picture));
                 let timestep = (2 * picture + 1) * NUM_TRAIN_TIMESTEPS / (2 * pictures.len());
                 let x0 = latents.get(picture, None);
-                noised.push(&x0, timestep, &self.schedule, LossWeighting::Uniform, &mut random)?;
+                let noise = random.randn(latents.size());
+                noised.push(&x0, noise, timestep, &self.schedule, LossWeighting::Uniform)?;
             }
             let loss = noise_loss(inner, &unet, &text, &ids, noised, latents.shape())?;
             sum += scalar(inner, &loss) * batch.len() as f64;

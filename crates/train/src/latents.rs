@@ -44,7 +44,8 @@ impl Latents {
             let problem = format!("the autoencoder gave other latents than {h}×{w}×{c} a picture");
             return Err(Error::run(cache, format!("{problem}: check data.size and model.autoencoder")));
         }
-        let tensor = ("moments", DType::F32, vec![set.len(), h, w, 2 * c], Cow::from(encode_f32(&moments, DType::F32)?));
+        let tensor =
+            ("moments", DType::F32, vec![set.len(), h, w, 2 * c], Cow::from(encode_f32(&moments, DType::F32)?));
         write_safetensors(cache, [tensor], &BTreeMap::from([(KEY.to_owned(), hash.to_string())]))?;
         Ok(Self { moments, shape, scaling_factor: 1.0 })
     }

@@ -26,6 +26,8 @@ mod random;
 mod run;
 mod sampling;
 mod state;
+#[cfg(test)]
+mod ten_steps;
 mod weights;
 
 use std::path::Path;

@@ -2,7 +2,7 @@
 
 use calotype_tensor::{Backend, Shape, infer};
 
-use crate::{AutoencoderLossConfig, Result};
+use crate::{AutoencoderLossConfig, Result, run::scalar};
 
 /// A batch that has gone through the autoencoder.
 pub(crate) struct Reconstruction<T> {
@@ -24,8 +24,26 @@ pub(crate) trait Term<B: Backend> {
     fn loss(&self, backend: &B, batch: &Reconstruction<B::Tensor>) -> Result<B::Tensor>;
 }
 
+/// Terms and their weights.
+pub(crate) type Terms<B> = Vec<(f32, Box<dyn Term<B>>)>;
+
+/// The sum of the weighted terms, and each term's name and unweighted value.
+pub(crate) fn weighted_sum<B: Backend>(
+    backend: &B,
+    terms: &Terms<B>,
+    batch: &Reconstruction<B::Tensor>,
+) -> Result<(B::Tensor, Vec<(&'static str, f64)>)> {
+    let (mut sum, mut parts) = (backend.from_f32([1].into(), vec![0.0])?, Vec::new());
+    for (weight, term) in terms {
+        let part = term.loss(backend, batch)?;
+        parts.push((term.name(), scalar(backend, &part)));
+        sum = backend.add(&sum, &backend.scale(&part, *weight)?)?;
+    }
+    Ok((sum, parts))
+}
+
 /// The terms with a weight above 0.
-pub(crate) fn terms<B: Backend>(config: &AutoencoderLossConfig) -> Vec<(f32, Box<dyn Term<B>>)> {
+pub(crate) fn terms<B: Backend>(config: &AutoencoderLossConfig) -> Terms<B> {
     let all: [(f32, Box<dyn Term<B>>); 3] =
         [(config.l1_weight, Box::new(L1)), (config.edge_weight, Box::new(Edge)), (config.kl_weight, Box::new(Kl))];
     all.into_iter().filter(|(weight, _)| *weight > 0.0).collect()

@@ -18,16 +18,15 @@ pub(crate) struct Noised {
 }
 
 impl Noised {
-    /// Adds a picture's latents at `timestep`, with noise from `random`.
+    /// Adds a picture's latents at `timestep`, with `noise`.
     pub(crate) fn push(
         &mut self,
         latents: &[f32],
+        noise: Vec<f32>,
         timestep: usize,
         schedule: &NoiseSchedule,
         weighting: LossWeighting,
-        random: &mut Generator,
     ) -> Result<()> {
-        let noise = random.randn(latents.len());
         self.noisy.extend(schedule.add_noise(latents, &noise, timestep)?);
         self.noise.extend(noise);
         self.timesteps.push(timestep as f32);
@@ -77,12 +76,13 @@ mod tests {
         let mut noised = Noised::default();
         for timestep in [0, 999] {
             let weighting = LossWeighting::MinSnr { gamma: 5.0 };
-            noised.push(&[1.0; 2], timestep, &schedule(), weighting, &mut Generator::manual_seed(1)).unwrap();
+            noised.push(&[1.0; 2], vec![1.0; 2], timestep, &schedule(), weighting).unwrap();
         }
         // SNR is 1175 at the first timestep and 0.0047 at the last.
         assert!((noised.weights[0] - 5.0 / 1175.0).abs() < 1e-4, "{:?}", noised.weights);
         assert_eq!(noised.weights[2..], [1.0, 1.0]);
         assert_eq!(noised.timesteps, [0.0, 999.0]);
         assert!((noised.noisy[0] - 1.0).abs() < 0.1);
+        assert_eq!(noised.noise, [1.0; 4]);
     }
 }

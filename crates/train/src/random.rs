@@ -8,8 +8,6 @@ use calotype_diffusion::Generator;
 /// What a stream of numbers is for. Streams of one seed are independent.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Stream {
-    /// First values of parameters; the place is a hash of the name.
-    Initial = 1,
     /// The order of an epoch's pictures; the place is the epoch.
     Order = 2,
     /// Noise, timesteps and dropped captions; the place is the number of the batch since the start.

@@ -114,8 +114,7 @@ pub(crate) fn run<B: Differentiable, T: Task<B>>(
 ) -> Result<Summary> {
     let (inner, train, report) = (tape.inner(), plan.train, plan.report);
     let mut state = State::new(inner, tape.parameters())?;
-    let mut record =
-        Record { version: state::VERSION, task: T::NAME.to_owned(), step: 0, config: plan.fixed.clone() };
+    let mut record = Record { version: state::VERSION, task: T::NAME.to_owned(), step: 0, config: plan.fixed.clone() };
     load_checkpoint(&mut state, inner, plan, &mut record)?;
     let mut metrics = Metrics::open(plan.folder.metrics(), record.step)?;
     let mut order = Order::new(train.seed, task.pictures());

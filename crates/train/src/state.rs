@@ -123,8 +123,14 @@ mod tests {
     fn a_difference_is_named_by_its_path() {
         let a = json!({"train": {"seed": 1, "betas": [0.9, 0.99]}, "loss": {"x": 1}});
         assert_eq!(difference(&a, &a), None);
-        assert_eq!(difference(&a, &json!({"train": {"seed": 2, "betas": [0.9, 0.99]}, "loss": {"x": 1}})).unwrap(), "train.seed");
-        assert_eq!(difference(&a, &json!({"train": {"seed": 1, "betas": [0.9, 0.9]}, "loss": {"x": 1}})).unwrap(), "train.betas");
+        assert_eq!(
+            difference(&a, &json!({"train": {"seed": 2, "betas": [0.9, 0.99]}, "loss": {"x": 1}})).unwrap(),
+            "train.seed"
+        );
+        assert_eq!(
+            difference(&a, &json!({"train": {"seed": 1, "betas": [0.9, 0.9]}, "loss": {"x": 1}})).unwrap(),
+            "train.betas"
+        );
         assert_eq!(difference(&a, &json!({"train": {"seed": 1, "betas": [0.9, 0.99]}, "loss": {}})).unwrap(), "loss.x");
     }
 }

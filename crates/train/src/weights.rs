@@ -38,7 +38,13 @@ impl Weights {
     }
 
     /// Writes `config.json` and the weights of one network of the diffusers folder `model`.
-    pub(crate) fn write<C: ModelConfig>(&self, model: &Path, part: Part, config: &C, precision: Precision) -> Result<()> {
+    pub(crate) fn write<C: ModelConfig>(
+        &self,
+        model: &Path,
+        part: Part,
+        config: &C,
+        precision: Precision,
+    ) -> Result<()> {
         let folder = &model.join(part.folder);
         fs::create_dir_all(folder).map_err(|e| Error::io(folder, "make the folder", e))?;
         let dtype = match precision {

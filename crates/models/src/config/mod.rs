@@ -9,7 +9,7 @@ use std::ops::RangeInclusive;
 use calotype_formats::Checkpoint;
 use calotype_tensor::Backend;
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
-use serde_json::{Value, json};
+use serde_json::Value;
 
 pub use text::{HiddenAct, TextConfig};
 pub use unet::{DownBlockType, MidBlockType, UNetConfig, UpBlockType};
@@ -22,8 +22,8 @@ use crate::{
 
 /// Widths that no Stable Diffusion comes near; they keep every product of sizes far from overflow.
 pub(crate) const CHANNELS: RangeInclusive<usize> = 1..=1 << 16;
-/// Likewise for counts of layers, blocks and heads.
-pub(crate) const LAYERS: RangeInclusive<usize> = 1..=1 << 10;
+/// Likewise for layers of a block; they keep the list of parameters short enough to make before a file is known to be good.
+pub(crate) const LAYERS: RangeInclusive<usize> = 1..=32;
 /// Resolutions of one network: each halves the picture.
 pub(crate) const LEVELS: RangeInclusive<usize> = 1..=8;
 
@@ -59,14 +59,23 @@ pub trait ModelConfig: Serialize + DeserializeOwned {
     fn from_json(text: &str) -> Result<Self> {
         let invalid = |problem: String| Error::Config { model: Self::MODEL, problem };
         let value: Value = serde_json::from_str(text).map_err(|e| invalid(format!("not valid JSON: {e}")))?;
+        if !value.is_object() {
+            return Err(invalid(format!(
+                "{} was given, expected an object of keys and values",
+                brief(&value.to_string())
+            )));
+        }
         for (key, supported) in Self::only_supported() {
             if let Some(got) = value.get(key).filter(|got| !is_one_of(got, &supported)) {
                 let supported: Vec<String> = supported.iter().map(Value::to_string).collect();
                 let expected = supported.join(" or ");
-                return Err(invalid(format!("{key} = {} is not supported, only {expected} is", brief(got))));
+                return Err(invalid(format!(
+                    "{key} = {} is not supported, only {expected} is",
+                    brief(&got.to_string())
+                )));
             }
         }
-        let config: Self = serde_json::from_value(value).map_err(|e| invalid(brief(&json!(e.to_string()))))?;
+        let config: Self = serde_json::from_value(value).map_err(|e| invalid(brief(&e.to_string())))?;
         config.validate()?;
         Ok(config)
     }
@@ -115,11 +124,15 @@ fn is_one_of(got: &Value, supported: &[Value]) -> bool {
     }
 }
 
-/// A value for a message: one line, not long.
-fn brief(value: &Value) -> String {
+/// Text for a message: one line, not long.
+fn brief(text: &str) -> String {
     const LONGEST: usize = 200;
-    let text = value.as_str().map_or_else(|| value.to_string(), |text| text.escape_debug().to_string());
-    if text.chars().count() > LONGEST { text.chars().take(LONGEST).chain("…".chars()).collect() } else { text }
+    let mut rest = text.chars().map(|c| if c.is_control() { char::REPLACEMENT_CHARACTER } else { c });
+    let mut brief: String = rest.by_ref().take(LONGEST).collect();
+    if rest.next().is_some() {
+        brief.push('…');
+    }
+    brief
 }
 
 /// A setting of each block: one for all, or a list.

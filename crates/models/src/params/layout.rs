@@ -3,8 +3,11 @@ use rayon::prelude::*;
 
 use crate::{Error, Result};
 
-/// The edge of the squares in which a matrix is transposed: two of them fit into the first-level cache.
+/// How many inputs one thread turns at a time.
 const TILE: usize = 64;
+/// How many outputs are turned together: a cache line of the result, and few enough lines of the source that strides
+/// of a power of two don't push each other out of the first-level cache.
+const OUTPUTS: usize = 16;
 
 /// Turns a parameter from the layout of files into that of [`ParamKind`]:
 /// convolutions from `(O, I, KH, KW)` to `(KH, KW, I, O)`, linear maps from `(O, I)` to `(I, O)`, others unchanged.
@@ -53,12 +56,14 @@ fn outputs_last(data: &[f32], [o, i, k]: [usize; 3]) -> Vec<f32> {
         bands.iter_mut().zip(matrix.chunks_mut(TILE * o)).for_each(|(band, rows)| band.push(rows));
     }
     bands.into_par_iter().enumerate().for_each(|(n, mut taps)| {
-        for first_o in (0..o).step_by(TILE) {
-            let outputs = first_o..o.min(first_o + TILE);
-            for (tap, rows) in taps.iter_mut().enumerate() {
-                for (row, values) in rows.chunks_mut(o).enumerate() {
-                    let column = (n * TILE + row) * k + tap;
-                    for (value, out) in values[outputs.clone()].iter_mut().zip(outputs.clone()) {
+        let inputs = taps.first().map_or(0, |rows| rows.len() / o);
+        for first_o in (0..o).step_by(OUTPUTS) {
+            let outputs = first_o..o.min(first_o + OUTPUTS);
+            for input in 0..inputs {
+                for (tap, rows) in taps.iter_mut().enumerate() {
+                    let column = (n * TILE + input) * k + tap;
+                    let values = &mut rows[input * o..(input + 1) * o][outputs.clone()];
+                    for (value, out) in values.iter_mut().zip(outputs.clone()) {
                         *value = data[out * i * k + column];
                     }
                 }

@@ -38,7 +38,7 @@ impl<P> PixelAttention<P> {
         P: Clone + 'static,
     {
         let block = self.clone();
-        run(b, checkpointing, &[x.clone()], move |b, inputs| block.compute(b, &inputs[0]))
+        run(b, checkpointing, std::slice::from_ref(x), move |b, inputs| block.compute(b, &inputs[0]))
     }
 
     fn compute<B: Backend<Param = P>>(&self, b: &B, x: &B::Tensor) -> Computed<B::Tensor> {

@@ -10,38 +10,38 @@ use serde::Deserialize;
 
 /// One file of goldens. Shapes and output are channels-last.
 #[derive(Deserialize)]
-pub struct Golden {
+pub(crate) struct Golden {
     config: serde_json::Value,
     #[serde(default)]
-    pub latents: Vec<usize>,
+    pub(crate) latents: Vec<usize>,
     #[serde(default)]
-    pub context: Vec<usize>,
+    pub(crate) context: Vec<usize>,
     #[serde(default)]
-    pub timesteps: Vec<f32>,
+    pub(crate) timesteps: Vec<f32>,
     #[serde(default)]
-    pub x: Vec<usize>,
+    pub(crate) x: Vec<usize>,
     #[serde(default)]
-    pub ids: Vec<Vec<u32>>,
-    pub shape: Vec<usize>,
-    pub output: Vec<f32>,
-    pub loss: f32,
+    pub(crate) ids: Vec<Vec<u32>>,
+    pub(crate) shape: Vec<usize>,
+    pub(crate) output: Vec<f32>,
+    pub(crate) loss: f32,
     /// Norm and dot product with the probe, by parameter or input.
-    pub gradients: BTreeMap<String, [f32; 2]>,
+    pub(crate) gradients: BTreeMap<String, [f32; 2]>,
 }
 
 impl Golden {
-    pub fn read(name: &str) -> Self {
+    pub(crate) fn read(name: &str) -> Self {
         let path = format!("{}/tests/goldens/{name}.json", env!("CARGO_MANIFEST_DIR"));
         serde_json::from_str(&std::fs::read_to_string(path).unwrap()).unwrap()
     }
 
-    pub fn config<C: ModelConfig>(&self) -> C {
+    pub(crate) fn config<C: ModelConfig>(&self) -> C {
         C::from_json(&self.config.to_string()).unwrap()
     }
 }
 
 /// Pseudo-random numbers in -1..1: FNV-1a of the name, then SplitMix64.
-pub fn values(name: &str, count: usize) -> Vec<f64> {
+pub(crate) fn values(name: &str, count: usize) -> Vec<f64> {
     let state = name
         .bytes()
         .fold(0xcbf2_9ce4_8422_2325, |state: u64, byte| (state ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3));
@@ -56,7 +56,7 @@ pub fn values(name: &str, count: usize) -> Vec<f64> {
 }
 
 /// `values(name)` as the reference shapes them, `(B, C, H, W)` for a picture, turned to the channels-last `shape`.
-pub fn tensor(name: &str, shape: &[usize]) -> (Shape, Vec<f32>) {
+pub(crate) fn tensor(name: &str, shape: &[usize]) -> (Shape, Vec<f32>) {
     let data: Vec<f32> = values(name, shape.iter().product()).into_iter().map(|v| v as f32).collect();
     let channels_last = match *shape {
         [b, h, w, c] => channels_last(&data, [b, c, h, w]),
@@ -66,7 +66,7 @@ pub fn tensor(name: &str, shape: &[usize]) -> (Shape, Vec<f32>) {
 }
 
 /// `(B, C, H, W)` to `(B, H, W, C)`.
-pub fn channels_last(data: &[f32], [b, c, h, w]: [usize; 4]) -> Vec<f32> {
+pub(crate) fn channels_last(data: &[f32], [b, c, h, w]: [usize; 4]) -> Vec<f32> {
     (0..b * h * w * c)
         .map(|n| {
             let (c_n, pixel, b_n) = (n % c, n / c % (h * w), n / (c * h * w));
@@ -76,7 +76,7 @@ pub fn channels_last(data: &[f32], [b, c, h, w]: [usize; 4]) -> Vec<f32> {
 }
 
 /// Weights by formula.
-pub struct Formula;
+pub(crate) struct Formula;
 
 impl ParamSource for Formula {
     fn read(&mut self, spec: &ParamSpec) -> Result<Vec<f32>> {
@@ -92,7 +92,7 @@ impl ParamSource for Formula {
 }
 
 /// Checks that the greatest difference is at most `tolerance` times the greatest expected value.
-pub fn assert_close(what: &str, got: &[f32], expected: &[f32], tolerance: f32) {
+pub(crate) fn assert_close(what: &str, got: &[f32], expected: &[f32], tolerance: f32) {
     assert_eq!(got.len(), expected.len(), "{what}");
     let greatest = expected.iter().fold(0.0f32, |m, v| m.max(v.abs()));
     let difference = got.iter().zip(expected).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);

@@ -1,7 +1,7 @@
 //! Runs a case on a backend, forward and backward.
 
 use super::{Case, Op, Role};
-use crate::{Activation, Backend, Conv2d, Differentiable, Error, ParamKind, Result};
+use crate::{Activation, Backend, Conv2d, Differentiable, Error, Result};
 
 /// An input on a backend.
 pub enum Value<B: Backend> {
@@ -56,9 +56,7 @@ impl Case {
                 let (bias, residual) = bias_and_residual(&with, *bias, *residual)?;
                 backend.linear(with.tensor(0)?, with.param(1)?, bias, residual, *activation)
             }
-            Op::Attention(options) => {
-                backend.attention(with.tensor(0)?, with.tensor(1)?, with.tensor(2)?, *options)
-            }
+            Op::Attention(options) => backend.attention(with.tensor(0)?, with.tensor(1)?, with.tensor(2)?, *options),
             Op::GroupNorm { groups, eps, activation } => {
                 backend.group_norm(with.tensor(0)?, with.param(1)?, with.param(2)?, *groups, *eps, *activation)
             }
@@ -145,22 +143,16 @@ impl Case {
             }
         }
     }
-
-    /// The kind of parameter that input `index` is, if it is one.
-    pub fn param_kind(&self, index: usize) -> Option<ParamKind> {
-        match self.inputs.get(index)?.role {
-            Role::Param(kind) => Some(kind),
-            Role::Tensor => None,
-        }
-    }
 }
+
+type BiasAndResidual<'a, B> = (Option<&'a <B as Backend>::Param>, Option<&'a <B as Backend>::Tensor>);
 
 /// The optional inputs after `x` and `weight`.
 fn bias_and_residual<'a, B: Backend>(
     with: &Arguments<'a, B>,
     bias: bool,
     residual: bool,
-) -> Result<(Option<&'a B::Param>, Option<&'a B::Tensor>)> {
+) -> Result<BiasAndResidual<'a, B>> {
     let at = 2 + usize::from(bias);
     Ok((bias.then(|| with.param(2)).transpose()?, residual.then(|| with.tensor(at)).transpose()?))
 }

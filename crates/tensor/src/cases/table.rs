@@ -16,9 +16,10 @@ fn param(name: &'static str, kind: ParamKind, shape: impl Into<Shape>, fan_in: u
     Input { name, shape: shape.into(), role: Role::Param(kind), values: Values::Uniform { low: -high, high } }
 }
 
-fn gain(channels: usize) -> Input {
-    let values = Values::Uniform { low: 0.5, high: 1.5 };
-    Input { values, ..param("gamma", ParamKind::Vector, [channels], 1) }
+/// A norm's gain and offset; the offset is not around 0, so that no result is only what a cancellation left.
+fn gain_and_offset(channels: usize) -> [Input; 2] {
+    [("gamma", Values::Uniform { low: 0.5, high: 1.5 }), ("beta", Values::Uniform { low: 0.25, high: 1.0 })]
+        .map(|(name, values)| Input { values, ..param(name, ParamKind::Vector, [channels], 1) })
 }
 
 fn optional(mut inputs: Vec<Input>, bias: bool, residual: bool, y: Shape) -> Vec<Input> {
@@ -58,23 +59,20 @@ pub(super) fn attention(
     let c = heads * head_dim;
     Case {
         op: Op::Attention(Attention { heads, causal }),
-        inputs: vec![
-            tensor("q", [batch, queries, c]),
-            tensor("k", [batch, keys, c]),
-            tensor("v", [batch, keys, c]),
-        ],
+        inputs: vec![tensor("q", [batch, queries, c]), tensor("k", [batch, keys, c]), tensor("v", [batch, keys, c])],
     }
 }
 
 pub(super) fn group_norm(x: [usize; 4], groups: usize, eps: f32, activation: Activation) -> Case {
-    let inputs = vec![tensor("x", x), gain(x[3]), param("beta", ParamKind::Vector, [x[3]], 1)];
+    let [gamma, beta] = gain_and_offset(x[3]);
+    let inputs = vec![tensor("x", x), gamma, beta];
     Case { op: Op::GroupNorm { groups, eps, activation }, inputs }
 }
 
 pub(super) fn layer_norm(x: impl Into<Shape>, eps: f32) -> Case {
     let x: Shape = x.into();
-    let inputs = vec![tensor("x", x), gain(x.last()), param("beta", ParamKind::Vector, [x.last()], 1)];
-    Case { op: Op::LayerNorm { eps }, inputs }
+    let [gamma, beta] = gain_and_offset(x.last());
+    Case { op: Op::LayerNorm { eps }, inputs: vec![tensor("x", x), gamma, beta] }
 }
 
 pub(super) fn unary(op: Op, x: impl Into<Shape>) -> Case {

@@ -29,23 +29,34 @@ pub(crate) struct Epilogue<'a> {
     pub(crate) residual: Option<&'a [f32]>,
 }
 
-/// `y (rows, N) = epilogue(Σ_tap x[row, tap] · weight[tap])`, where `source(row, tap)` is the slice of `channels` floats that stands
-/// there, or `None` for zeros.
-pub(crate) fn gather_multiply<'a>(
-    threads: &Threads,
-    weight: &Packed,
-    taps: usize,
-    y: &mut [f32],
-    source: impl Fn(usize, usize) -> Option<&'a [f32]> + Sync,
-    epilogue: Epilogue<'_>,
-) {
+/// Which rows of a `(rows, channels)` matrix stand at the taps of a row of a product.
+pub(crate) trait Gather: Sync {
+    /// How many taps a row has.
+    fn taps(&self) -> usize;
+    /// Calls `place(tap, source row)` for each tap of `row` that does not read zeros.
+    fn visit(&self, row: usize, place: impl FnMut(usize, usize));
+}
+
+/// One tap, the row itself: a plain matrix product.
+pub(crate) struct Rows;
+
+impl Gather for Rows {
+    fn taps(&self) -> usize {
+        1
+    }
+
+    fn visit(&self, row: usize, mut place: impl FnMut(usize, usize)) {
+        place(0, row);
+    }
+}
+
+/// `y (rows, N) = epilogue(Σ_tap x[row at the tap] · weight[tap])`, with `x (·, channels)` and `weight (taps · channels, N)`.
+pub(crate) fn gather_multiply(threads: &Threads, weight: &Packed, gather: &impl Gather, x: &[f32], y: &mut [f32], epilogue: Epilogue<'_>) {
     let isa = weight.isa;
     let columns = weight.columns;
+    let taps = gather.taps();
     let channels = weight.depth / taps;
-    let rows = y.len() / columns.max(1);
-    if rows == 0 || channels == 0 {
-        return;
-    }
+    let rows = y.len() / columns;
     let zeros = vec![0.0f32; channels + super::kernel::WIDEST];
     let blocks = depth_blocks(taps, channels);
     let row_blocks = rows.div_ceil(BLOCK_ROWS);
@@ -59,12 +70,7 @@ pub(crate) fn gather_multiply<'a>(
         let mut pointers = vec![zeros.as_ptr(); tiles * taps * ROWS];
         for (i, tile) in pointers.chunks_exact_mut(taps * ROWS).enumerate() {
             for r in 0..ROWS.min(block_rows - i * ROWS) {
-                for tap in 0..taps {
-                    if let Some(x) = source(first_row + i * ROWS + r, tap) {
-                        debug_assert_eq!(x.len(), channels);
-                        tile[tap * ROWS + r] = x.as_ptr();
-                    }
-                }
+                gather.visit(first_row + i * ROWS + r, |tap, from| tile[tap * ROWS + r] = x[from * channels..][..channels].as_ptr());
             }
         }
         let panels = weight.panels() * group / groups..weight.panels() * (group + 1) / groups;
@@ -121,16 +127,17 @@ fn depth_blocks(taps: usize, channels: usize) -> Vec<DepthBlock> {
     }
 }
 
-/// `dw (taps, channels, N) = Σ_row x[row, tap]ᵀ · dy[row]`: the gradient of the weight in [`gather_multiply`].
-pub(crate) fn gather_outer<'a>(
-    isa: Isa,
-    threads: &Threads,
-    [taps, channels, columns]: [usize; 3],
-    dy: &[f32],
-    dw: &mut [f32],
-    source: impl Fn(usize, usize) -> Option<&'a [f32]> + Sync,
-) {
-    let rows = dy.len() / columns.max(1);
+/// `dw (taps, channels, N) = Σ_row x[row at the tap]ᵀ · dy[row]`: the gradient of the weight in [`gather_multiply`].
+pub(crate) fn gather_outer(isa: Isa, threads: &Threads, [channels, columns]: [usize; 2], gather: &impl Gather, x: &[f32], dy: &[f32], dw: &mut [f32]) {
+    /// Stands for a row of zeros.
+    const NONE: u32 = u32::MAX;
+    let rows = dy.len() / columns;
+    let taps = gather.taps();
+    // Every task of a tap walks the same rows, so they are found once.
+    let mut sources = vec![NONE; taps * rows];
+    for row in 0..rows {
+        gather.visit(row, |tap, from| sources[tap * rows + row] = from as u32);
+    }
     let zeros = vec![0.0f32; channels + super::kernel::WIDEST];
     let parts = channels.div_ceil(BLOCK_INPUTS);
     let panels = columns.div_ceil(isa.panel());
@@ -144,15 +151,15 @@ pub(crate) fn gather_outer<'a>(
         let inputs = part * BLOCK_INPUTS..channels.min((part + 1) * BLOCK_INPUTS);
         let mut sums = Tile::new();
         let mut pointers = [zeros.as_ptr(); BLOCK_PIXELS];
-        for first in (0..rows).step_by(BLOCK_PIXELS) {
-            let count = BLOCK_PIXELS.min(rows - first);
+        for (block, sources) in sources[tap * rows..][..rows].chunks(BLOCK_PIXELS).enumerate() {
+            for (pointer, &from) in pointers.iter_mut().zip(sources) {
+                *pointer = if from == NONE { zeros.as_ptr() } else { x[from as usize * channels..][..channels].as_ptr() };
+            }
+            let dy = &dy[block * BLOCK_PIXELS * columns + start..];
             for input in inputs.clone().step_by(ROWS) {
-                for (r, pointer) in pointers[..count].iter_mut().enumerate() {
-                    *pointer = source(first + r, tap).map_or(zeros.as_ptr(), |x| x[input..].as_ptr());
-                }
                 // SAFETY: a source of `channels` floats lies in a buffer with slack, so that ROWS floats from any of them, and a
                 // vector of `dy` from any column, can be read; what is read past the end is not used.
-                unsafe { outer(isa, pointers.as_ptr(), dy[first * columns + start..].as_ptr(), columns, count, width, &mut sums) };
+                unsafe { outer(isa, pointers.as_ptr(), input, dy.as_ptr(), columns, sources.len(), width, &mut sums) };
                 for r in 0..ROWS.min(inputs.end - input) {
                     // SAFETY: this task alone has this tap, these inputs and these columns.
                     let out = unsafe { dw.slice((tap * channels + input + r) * columns + start, used) };
@@ -234,15 +241,13 @@ pub(crate) fn outer_block(
     mut each: impl FnMut(usize, usize, &[f32]),
 ) {
     let mut sums = Tile::new();
-    let mut pointers = Vec::with_capacity(count);
+    let pointers: Vec<*const f32> = (0..count).map(|k| a[k * stride..].as_ptr()).collect();
     for input in (0..inputs).step_by(ROWS) {
-        pointers.clear();
-        pointers.extend((0..count).map(|k| a[k * stride + input..].as_ptr()));
         for start in (0..columns).step_by(isa.panel()) {
             let used = isa.panel().min(columns - start);
             let width = used.next_multiple_of(isa.lanes());
             // SAFETY: rows are as the caller says, and reads past their ends stay within the slack.
-            unsafe { outer(isa, pointers.as_ptr(), b[start..].as_ptr(), b_stride, count, width, &mut sums) };
+            unsafe { outer(isa, pointers.as_ptr(), input, b[start..].as_ptr(), b_stride, count, width, &mut sums) };
             for r in 0..ROWS.min(inputs - input) {
                 each(input + r, start, &sums.0[r * width..][..used]);
             }

@@ -49,23 +49,23 @@ pub(crate) unsafe fn multiply_rows(isa: Isa, a: RowSegments, b: *const f32, widt
     }
 }
 
-/// `tile[r][n] = Σ_k a[k][r] · b[k · stride + n]`: a sum of outer products, for gradients of weights.
+/// `tile[r][n] = Σ_k a[k][offset + r] · b[k · stride + n]`: a sum of outer products, for gradients of weights.
 ///
 /// # Safety
-/// `a` has `count` pointers, each to at least `ROWS` readable floats; `b` has `count` rows, each with `width` readable floats;
+/// `a` has `count` pointers, each to at least `offset + ROWS` readable floats; `b` has `count` rows, each with `width` readable floats;
 /// `width` and `isa` as in [`multiply_rows`].
-pub(crate) unsafe fn outer(isa: Isa, a: *const *const f32, b: *const f32, stride: usize, count: usize, width: usize, tile: &mut Tile) {
+pub(crate) unsafe fn outer(isa: Isa, a: *const *const f32, offset: usize, b: *const f32, stride: usize, count: usize, width: usize, tile: &mut Tile) {
     let tile = tile.0.as_mut_ptr();
     // SAFETY: the caller's promises.
     unsafe {
         match isa {
             #[cfg(target_arch = "x86_64")]
-            Isa::Avx512 => x86::outer_avx512(a, b, stride, count, width, tile),
+            Isa::Avx512 => x86::outer_avx512(a, offset, b, stride, count, width, tile),
             #[cfg(target_arch = "x86_64")]
-            Isa::Avx2 => x86::outer_avx2(a, b, stride, count, width, tile),
+            Isa::Avx2 => x86::outer_avx2(a, offset, b, stride, count, width, tile),
             _ => match width / 4 {
-                1 => outer_products::<[f32; 4], 1>(a, b, stride, count, tile),
-                _ => outer_products::<[f32; 4], 2>(a, b, stride, count, tile),
+                1 => outer_products::<[f32; 4], 1>(a, offset, b, stride, count, tile),
+                _ => outer_products::<[f32; 4], 2>(a, offset, b, stride, count, tile),
             },
         }
     }
@@ -104,12 +104,12 @@ unsafe fn rows<T: Vector, const V: usize>(a: RowSegments, mut b: *const f32, til
 }
 
 #[inline(always)]
-unsafe fn outer_products<T: Vector, const V: usize>(a: *const *const f32, mut b: *const f32, stride: usize, count: usize, tile: *mut f32) {
+unsafe fn outer_products<T: Vector, const V: usize>(a: *const *const f32, offset: usize, mut b: *const f32, stride: usize, count: usize, tile: *mut f32) {
     // SAFETY: every access is within what the caller of `outer` promises.
     unsafe {
         let mut sums = [[T::splat(0.0); V]; ROWS];
         for k in 0..count {
-            let left = *a.add(k);
+            let left = (*a.add(k)).add(offset);
             let right: [T; V] = std::array::from_fn(|v| T::load(b.add(v * T::LANES)));
             for r in 0..ROWS {
                 let left = T::splat(*left.add(r));
@@ -216,25 +216,25 @@ mod x86 {
     }
 
     #[target_feature(enable = "avx512f")]
-    pub(super) unsafe fn outer_avx512(a: *const *const f32, b: *const f32, stride: usize, count: usize, width: usize, tile: *mut f32) {
+    pub(super) unsafe fn outer_avx512(a: *const *const f32, offset: usize, b: *const f32, stride: usize, count: usize, width: usize, tile: *mut f32) {
         // SAFETY: the caller's promises; `width` is 1 to 4 vectors.
         unsafe {
             match width / 16 {
-                1 => outer_products::<__m512, 1>(a, b, stride, count, tile),
-                2 => outer_products::<__m512, 2>(a, b, stride, count, tile),
-                3 => outer_products::<__m512, 3>(a, b, stride, count, tile),
-                _ => outer_products::<__m512, 4>(a, b, stride, count, tile),
+                1 => outer_products::<__m512, 1>(a, offset, b, stride, count, tile),
+                2 => outer_products::<__m512, 2>(a, offset, b, stride, count, tile),
+                3 => outer_products::<__m512, 3>(a, offset, b, stride, count, tile),
+                _ => outer_products::<__m512, 4>(a, offset, b, stride, count, tile),
             }
         }
     }
 
     #[target_feature(enable = "avx2,fma")]
-    pub(super) unsafe fn outer_avx2(a: *const *const f32, b: *const f32, stride: usize, count: usize, width: usize, tile: *mut f32) {
+    pub(super) unsafe fn outer_avx2(a: *const *const f32, offset: usize, b: *const f32, stride: usize, count: usize, width: usize, tile: *mut f32) {
         // SAFETY: the caller's promises; `width` is 1 or 2 vectors.
         unsafe {
             match width / 8 {
-                1 => outer_products::<__m256, 1>(a, b, stride, count, tile),
-                _ => outer_products::<__m256, 2>(a, b, stride, count, tile),
+                1 => outer_products::<__m256, 1>(a, offset, b, stride, count, tile),
+                _ => outer_products::<__m256, 2>(a, offset, b, stride, count, tile),
             }
         }
     }

@@ -1,6 +1,6 @@
 use super::{
     Cpu, Param, Tensor,
-    gemm::{Epilogue, gather_multiply, gather_outer},
+    gemm::{Epilogue, Rows, gather_multiply, gather_outer},
 };
 use crate::{Activation, Result, Shape, infer};
 
@@ -28,10 +28,8 @@ impl Cpu {
         let shape = infer::linear(x.shape(), weight.shape())?;
         let epilogue = self.epilogue("linear", shape, shape.last(), bias, residual, activation)?;
         let weight = weight.weight("linear")?;
-        let inputs = x.shape().last();
         Ok(self.make(shape, |y| {
-            let source = |row: usize, _| Some(&x.data()[row * inputs..][..inputs]);
-            gather_multiply(&self.threads, &weight.packed, 1, y, source, epilogue);
+            gather_multiply(&self.threads, &weight.packed, &Rows, x.data(), y, epilogue);
         }))
     }
 
@@ -42,8 +40,7 @@ impl Cpu {
         infer::same(op, "dy", dy.shape().with_last(columns), dy.shape())?;
         let weight = weight.weight(op)?;
         Ok(self.make(dy.shape().with_last(inputs), |dx| {
-            let source = |row: usize, _| Some(&dy.data()[row * columns..][..columns]);
-            gather_multiply(&self.threads, weight.transposed(self), 1, dx, source, Epilogue::default());
+            gather_multiply(&self.threads, weight.transposed(self), &Rows, dy.data(), dx, Epilogue::default());
         }))
     }
 
@@ -51,8 +48,7 @@ impl Cpu {
         let (inputs, columns) = (x.shape().last(), dy.shape().last());
         infer::same("linear_backward_weight", "dy", x.shape().with_last(columns), dy.shape())?;
         Ok(self.make([inputs, columns].into(), |dw| {
-            let source = |row: usize, _| Some(&x.data()[row * inputs..][..inputs]);
-            gather_outer(self.isa, &self.threads, [1, inputs, columns], dy.data(), dw, source);
+            gather_outer(self.isa, &self.threads, [inputs, columns], &Rows, x.data(), dy.data(), dw);
         }))
     }
 }

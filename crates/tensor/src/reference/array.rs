@@ -117,9 +117,6 @@ impl<E: Element> Param<E> {
         if self.kind == kind {
             return Ok(self.array.widen());
         }
-        Err(Error::Invalid {
-            op,
-            message: format!("{what} is a {:?} parameter, expected {kind:?}", self.kind),
-        })
+        Err(Error::Invalid { op, message: format!("{what} is a {:?} parameter, expected {kind:?}", self.kind) })
     }
 }

@@ -1,6 +1,8 @@
 //! Widens the arguments, calls the gradient, rounds the result.
 
-use super::{Array, Element, Param, Reference, activation, attention, conv, elementwise, form, linear, norm, optimizer, round};
+use super::{
+    Array, Element, Param, Reference, activation, attention, conv, elementwise, form, linear, norm, optimizer, round,
+};
 use crate::{Activation, AdamW, Attention, Conv2d, Differentiable, ParamKind, Result, Shape};
 
 impl<E: Element> Differentiable for Reference<E> {
@@ -71,13 +73,7 @@ impl<E: Element> Differentiable for Reference<E> {
         Ok(gradients.map(round))
     }
 
-    fn layer_norm_backward(
-        &self,
-        x: &Array<E>,
-        gamma: &Param<E>,
-        dy: &Array<E>,
-        eps: f32,
-    ) -> Result<[Array<E>; 3]> {
+    fn layer_norm_backward(&self, x: &Array<E>, gamma: &Param<E>, dy: &Array<E>, eps: f32) -> Result<[Array<E>; 3]> {
         let gamma = gamma.widen("layer_norm_backward", "gamma", ParamKind::Vector)?;
         // Without an activation the offset has no part in the gradients.
         let beta = gamma.convert(|_| 0.0);

@@ -17,8 +17,8 @@ mod optimizer;
 
 use std::marker::PhantomData;
 
-pub use array::{Array, Element, Param};
 use array::Wide;
+pub use array::{Array, Element, Param};
 
 /// The reference backend with elements `E`: `f32` or `f64`.
 #[derive(Clone, Copy, Debug, Default)]

@@ -37,14 +37,7 @@ fn moments(x: &[f64], set: &Set, eps: f64) -> (f64, f64) {
 }
 
 /// `activation((x - mean) / √(variance + eps) · gamma + beta)`.
-pub(super) fn forward(
-    x: &Wide,
-    gamma: &Wide,
-    beta: &Wide,
-    sets: &[Set],
-    eps: f32,
-    activation: Activation,
-) -> Wide {
+pub(super) fn forward(x: &Wide, gamma: &Wide, beta: &Wide, sets: &[Set], eps: f32, activation: Activation) -> Wide {
     let (x, gamma, beta, shape) = (x.data(), gamma.data(), beta.data(), x.shape());
     let mut y = Wide::filled(shape, 0.0);
     let out = y.data_mut();

@@ -1,0 +1,204 @@
+//! The command line.
+
+use std::path::PathBuf;
+
+use calotype::{SamplerKind, ScheduleKind};
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+/// Stable Diffusion: pictures from text, and the training of models that make them.
+#[derive(Parser)]
+#[command(name = "calotype", version, arg_required_else_help = true, max_term_width = 100, after_help = "\
+Examples:
+  calotype txt2img \"an octopus on a yellow background\"
+  calotype txt2img \"a cat\" --model ~/models/sd15 --steps 25 --sampler dpmpp_2m --schedule karras
+  calotype models inspect ~/models/sd15
+
+Exit status: 0 done, 1 failed, 2 wrong use, 130 stopped by Ctrl-C.")]
+pub(crate) struct Cli {
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+#[derive(Subcommand)]
+pub(crate) enum Command {
+    /// Make pictures from a text
+    Txt2img(Txt2img),
+    /// Train a model on a folder of pictures
+    #[command(subcommand)]
+    Train(Train),
+    /// Look at models
+    #[command(subcommand)]
+    Models(Models),
+    /// Time the parts of a run on this machine
+    Bench(Bench),
+}
+
+#[derive(Args)]
+#[command(after_help = "\
+Examples:
+  calotype txt2img \"a red apple on a blue background\"
+  calotype txt2img \"a dog\" --negative-prompt blurry --seed 7 --output dog.png
+  calotype txt2img \"a dog\" --batch-size 4 --batch-count 2 --output dogs")]
+pub(crate) struct Txt2img {
+    /// What is to be seen
+    pub(crate) prompt: String,
+    /// Folder of a diffusers model [default: the model inside this program]
+    #[arg(long, value_name = "DIR")]
+    pub(crate) model: Option<PathBuf>,
+    /// What is not to be seen
+    #[arg(long, value_name = "TEXT", default_value = "", hide_default_value = true)]
+    pub(crate) negative_prompt: String,
+    /// Steps of the sampler: more are finer and slower
+    #[arg(long, value_name = "N", default_value_t = 50)]
+    pub(crate) steps: usize,
+    /// ddim, plms, euler, euler_a, heun, lms or dpmpp_2m
+    #[arg(long, value_name = "NAME", default_value_t = SamplerKind::Ddim)]
+    pub(crate) sampler: SamplerKind,
+    /// Noise levels: default or karras (not for ddim and plms)
+    #[arg(long, value_name = "NAME", default_value_t = ScheduleKind::Default)]
+    pub(crate) schedule: ScheduleKind,
+    /// Fresh noise of ddim, 0 to 1
+    #[arg(long, value_name = "X", default_value_t = 0.0)]
+    pub(crate) eta: f64,
+    /// How strongly the prompt pulls; 1 is not at all, and twice as fast
+    #[arg(long, value_name = "X", default_value_t = 7.5)]
+    pub(crate) guidance_scale: f32,
+    /// Width in pixels [default: the model's own]
+    #[arg(long, value_name = "PIXELS")]
+    pub(crate) width: Option<usize>,
+    /// Height in pixels [default: the model's own]
+    #[arg(long, value_name = "PIXELS")]
+    pub(crate) height: Option<usize>,
+    /// Seed of the first picture; each one after has the next
+    #[arg(long, value_name = "N", default_value_t = 42)]
+    pub(crate) seed: u64,
+    /// Pictures made at once [default: 1, or as many as --latents has]
+    #[arg(long, value_name = "N")]
+    pub(crate) batch_size: Option<usize>,
+    /// Batches, one after the other
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    pub(crate) batch_count: usize,
+    #[command(flatten)]
+    pub(crate) compute: Compute,
+    /// File for one picture (replaced if it exists), folder for several [default: outputs/00000.png, counting up]
+    #[arg(long, short, value_name = "PATH")]
+    pub(crate) output: Option<PathBuf>,
+    /// Starting noise: a safetensors file with one tensor `latents`, f32 (B, 4, h, w)
+    #[arg(long, value_name = "FILE")]
+    pub(crate) latents: Option<PathBuf>,
+    /// Write the final latents of all pictures to a file of the same form
+    #[arg(long, value_name = "FILE")]
+    pub(crate) save_latents: Option<PathBuf>,
+    /// Print a JSON object for each picture
+    #[arg(long)]
+    pub(crate) json: bool,
+    /// No progress bar, no file names
+    #[arg(long, short)]
+    pub(crate) quiet: bool,
+}
+
+/// How to compute.
+#[derive(Args)]
+pub(crate) struct Compute {
+    /// Number type of weights and activations
+    #[arg(long, value_name = "TYPE", value_enum, default_value_t = Precision::F32)]
+    pub(crate) precision: Precision,
+    /// Threads to compute with [default: one for each core]
+    #[arg(long, value_name = "N", value_parser = threads)]
+    pub(crate) threads: Option<usize>,
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+pub(crate) enum Precision {
+    F32,
+}
+
+impl From<Precision> for calotype::Precision {
+    fn from(precision: Precision) -> Self {
+        match precision {
+            Precision::F32 => Self::F32,
+        }
+    }
+}
+
+/// A count of threads that can be started.
+fn threads(text: &str) -> Result<usize, String> {
+    const MOST: usize = 1024;
+    let count = text.parse().ok().filter(|count| (1..=MOST).contains(count));
+    count.ok_or_else(|| format!("expected a number from 1 to {MOST}"))
+}
+
+#[derive(Subcommand)]
+pub(crate) enum Train {
+    /// Train an autoencoder: pictures to latents and back
+    Autoencoder(TrainRun),
+    /// Train latent diffusion with its text encoder
+    Diffusion(TrainRun),
+}
+
+#[derive(Args)]
+#[command(after_help = "\
+Ctrl-C stops after the step under way and keeps a checkpoint; the same command with --resume goes on.")]
+pub(crate) struct TrainRun {
+    /// What to train, on what, and how
+    #[arg(long, value_name = "FILE.toml")]
+    pub(crate) config: PathBuf,
+    /// Go on from the last checkpoint
+    #[arg(long)]
+    pub(crate) resume: bool,
+    /// Threads to compute with [default: one for each core]
+    #[arg(long, value_name = "N", value_parser = threads)]
+    pub(crate) threads: Option<usize>,
+    /// No progress bar, no summary
+    #[arg(long, short)]
+    pub(crate) quiet: bool,
+}
+
+#[derive(Subcommand)]
+pub(crate) enum Models {
+    /// Say what a diffusers folder or a safetensors file is, and whether it is sound
+    Inspect(Inspect),
+}
+
+#[derive(Args)]
+pub(crate) struct Inspect {
+    /// A diffusers folder, or a safetensors file [default: the model inside this program]
+    pub(crate) path: Option<PathBuf>,
+    /// Print JSON
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Args)]
+#[command(after_help = "\
+Times the text encoder with two prompts, one UNet step with guidance (the median of 3 after a warm-up), and the
+decoding of one picture, one network in memory at a time.
+
+Examples:
+  calotype bench --arch sd15
+  calotype bench --width 64 --height 64")]
+pub(crate) struct Bench {
+    /// Networks of this size with random weights; no file is needed
+    #[arg(long, value_name = "NAME", value_enum, conflicts_with = "model")]
+    pub(crate) arch: Option<Arch>,
+    /// Folder of a diffusers model [default: the model inside this program]
+    #[arg(long, value_name = "DIR")]
+    pub(crate) model: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) compute: Compute,
+    /// Width in pixels
+    #[arg(long, value_name = "PIXELS", default_value_t = 512)]
+    pub(crate) width: usize,
+    /// Height in pixels
+    #[arg(long, value_name = "PIXELS", default_value_t = 512)]
+    pub(crate) height: usize,
+    /// Print JSON
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+pub(crate) enum Arch {
+    /// Stable Diffusion v1.5
+    Sd15,
+}

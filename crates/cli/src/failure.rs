@@ -1,0 +1,81 @@
+//! How the program ends when it does not end well: a line `error: …`, perhaps a line `hint: …`, and an exit status.
+
+use std::process::ExitCode;
+
+/// The exit status of a run that was stopped by Ctrl-C.
+pub(crate) const INTERRUPTED: u8 = 130;
+
+/// Why a command did not do what it was asked.
+#[derive(Debug)]
+pub(crate) enum Failure {
+    /// It was asked for what can't be: exit 2.
+    Usage { message: String, hint: Option<String> },
+    /// It failed: exit 1.
+    Failed(String),
+    /// It was stopped: exit 130.
+    Interrupted(String),
+    /// Nobody reads what it prints: no fault of its own, so exit 0.
+    BrokenPipe,
+}
+
+impl Failure {
+    pub(crate) fn usage(message: impl Into<String>) -> Self {
+        Self::Usage { message: message.into(), hint: None }
+    }
+
+    /// Prints the lines and gives the exit status.
+    pub(crate) fn report(self) -> ExitCode {
+        match self {
+            Self::Usage { message, hint } => {
+                line("error", &message);
+                if let Some(hint) = hint {
+                    line("hint", &hint);
+                }
+                ExitCode::from(2)
+            }
+            Self::Failed(message) => {
+                line("error", &message);
+                ExitCode::FAILURE
+            }
+            Self::Interrupted(message) => {
+                line("interrupted", &message);
+                ExitCode::from(INTERRUPTED)
+            }
+            Self::BrokenPipe => ExitCode::SUCCESS,
+        }
+    }
+}
+
+/// A line on stderr. When it can't be written there is nobody left to tell.
+pub(crate) fn line(label: &str, message: &str) {
+    use std::io::Write;
+    let one_line: String = message.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
+    let _ = writeln!(std::io::stderr(), "{label}: {one_line}");
+}
+
+impl From<calotype::Error> for Failure {
+    fn from(error: calotype::Error) -> Self {
+        if error.is_request() { Self::usage(error.to_string()) } else { Self::Failed(error.to_string()) }
+    }
+}
+
+impl From<calotype_train::Error> for Failure {
+    fn from(error: calotype_train::Error) -> Self {
+        Self::Failed(error.to_string())
+    }
+}
+
+impl From<clap::Error> for Failure {
+    /// clap's message, whose first paragraph may have several lines, and its tip.
+    fn from(error: clap::Error) -> Self {
+        let text = error.render().to_string();
+        let mut paragraphs = text.split("\n\n").map(|paragraph| {
+            let words: Vec<&str> = paragraph.split_whitespace().collect();
+            words.join(" ")
+        });
+        let first = paragraphs.next().unwrap_or_default();
+        let message = first.strip_prefix("error: ").unwrap_or(&first).to_owned();
+        let tip = paragraphs.find_map(|paragraph| paragraph.strip_prefix("tip: ").map(str::to_owned));
+        Self::Usage { message, hint: Some(tip.unwrap_or_else(|| "see calotype --help".to_owned())) }
+    }
+}

@@ -1,0 +1,101 @@
+//! Where pictures go.
+
+use std::{
+    ffi::OsStr,
+    fs::{self, OpenOptions},
+    io::{ErrorKind, Write},
+    path::{Path, PathBuf},
+};
+
+use crate::{failure::Failure, interrupt};
+
+/// Where pictures go when nobody says.
+const DEFAULT_FOLDER: &str = "outputs";
+
+/// A place for the pictures of a run.
+pub(crate) enum Output {
+    /// One picture, which replaces what was there.
+    File(PathBuf),
+    /// `00000.png` and up, none replaced.
+    Folder { path: PathBuf, next: u32 },
+}
+
+impl Output {
+    /// The place that `--output` names for `count` pictures; folders are made.
+    pub(crate) fn new(output: Option<&Path>, count: usize) -> Result<Self, Failure> {
+        let path = output.unwrap_or(Path::new(DEFAULT_FOLDER));
+        let ends_as_folder = path.as_os_str().as_encoded_bytes().last().is_some_and(|&c| c == b'/');
+        if output.is_none() || count > 1 || path.is_dir() || ends_as_folder {
+            return Self::folder(path);
+        }
+        if path.extension().is_some_and(|e| !e.eq_ignore_ascii_case("png")) {
+            return Err(Failure::usage(format!("--output {}: pictures are PNG files: end it in .png", path.display())));
+        }
+        make_parent(path)?;
+        Ok(Self::File(path.to_owned()))
+    }
+
+    fn folder(path: &Path) -> Result<Self, Failure> {
+        if path.exists() && !path.is_dir() {
+            let problem = "is a file, but several pictures need a folder: give another path";
+            return Err(Failure::usage(format!("--output {} {problem}", path.display())));
+        }
+        make_folder(path)?;
+        let last = fs::read_dir(path)
+            .map_err(|e| Failure::Failed(format!("{}: cannot be listed: {e}", path.display())))?
+            .filter_map(|entry| number(&entry.ok()?.file_name()))
+            .max();
+        Ok(Self::Folder { path: path.to_owned(), next: last.map_or(0, |last| last.saturating_add(1)) })
+    }
+
+    /// Writes a picture whole or not at all, and gives its path.
+    pub(crate) fn write(&mut self, png: &[u8]) -> Result<PathBuf, Failure> {
+        let _guard = interrupt::writing();
+        match self {
+            Self::File(path) => write(path, png).map(|()| path.clone()),
+            Self::Folder { path, next } => loop {
+                let file = path.join(format!("{next:05}.png"));
+                *next = next.checked_add(1).ok_or_else(|| {
+                    Failure::Failed(format!("{}: its numbers are used up: give another folder", path.display()))
+                })?;
+                if reserve(&file)? {
+                    return write(&file, png).map(|()| file.clone()).inspect_err(|_| {
+                        // The empty file is ours; if it can't be removed either, the error at hand says enough.
+                        let _ = fs::remove_file(&file);
+                    });
+                }
+            },
+        }
+    }
+}
+
+/// The number of `00042.png`.
+fn number(file: &OsStr) -> Option<u32> {
+    let digits = file.to_str()?.strip_suffix(".png")?;
+    if digits.len() >= 5 && digits.bytes().all(|c| c.is_ascii_digit()) { digits.parse().ok() } else { None }
+}
+
+/// Makes an empty file unless there is one: of two programs that want the same name, one gets it.
+fn reserve(file: &Path) -> Result<bool, Failure> {
+    match OpenOptions::new().write(true).create_new(true).open(file) {
+        Ok(_) => Ok(true),
+        Err(error) if error.kind() == ErrorKind::AlreadyExists => Ok(false),
+        Err(error) => Err(Failure::Failed(format!("{}: cannot be written: {error}", file.display()))),
+    }
+}
+
+fn write(file: &Path, bytes: &[u8]) -> Result<(), Failure> {
+    calotype::write_atomic(file, |writer: &mut dyn Write| writer.write_all(bytes)).map_err(Failure::from)
+}
+
+/// Makes the folder that a file is to be in.
+pub(crate) fn make_parent(file: &Path) -> Result<(), Failure> {
+    match file.parent() {
+        Some(parent) if !parent.as_os_str().is_empty() => make_folder(parent),
+        _ => Ok(()),
+    }
+}
+
+fn make_folder(path: &Path) -> Result<(), Failure> {
+    fs::create_dir_all(path).map_err(|e| Failure::Failed(format!("{}: the folder cannot be made: {e}", path.display())))
+}

@@ -1,0 +1,218 @@
+//! Runs that are killed and go on: the losses, and everything they end in, are those of a run that never stopped.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    process::{Child, Command, Stdio},
+    sync::atomic::{AtomicBool, Ordering},
+    thread::sleep,
+    time::Duration,
+};
+
+use calotype_image::{RgbImage, encode_png};
+use calotype_train::{RunOptions, Summary, train_autoencoder, train_diffusion};
+
+/// Which config a child process trains: a variable of [`child`]'s environment.
+const CONFIG: &str = "CALOTYPE_TEST_CONFIG";
+
+/// Not a test of its own: the process that the tests start and kill.
+#[test]
+fn child() {
+    let Some(config) = std::env::var_os(CONFIG) else { return };
+    // Slow enough for the kills to hit every part of a run.
+    train(Path::new(&config), true, &mut |_| sleep(Duration::from_millis(3))).unwrap();
+}
+
+fn train(
+    config: &Path,
+    resume: bool,
+    progress: &mut dyn FnMut(&calotype_train::Progress),
+) -> calotype_train::Result<Summary> {
+    let options = RunOptions { resume, threads: 1, stop: &AtomicBool::new(false), progress };
+    if config.ends_with("autoencoder.toml") {
+        train_autoencoder(config, options)
+    } else {
+        train_diffusion(config, options)
+    }
+}
+
+fn start(config: &Path, before: &str) -> Child {
+    let test = std::env::current_exe().unwrap();
+    Command::new("sh")
+        .args(["-c", &format!("{before} exec \"$0\" --exact child --nocapture")])
+        .arg(test)
+        .env(CONFIG, config)
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap()
+}
+
+/// A folder of twelve pictures and the two configs, whose runs are kept in `output`.
+struct Place {
+    folder: tempfile::TempDir,
+}
+
+impl Place {
+    fn new() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let pictures = folder.path().join("pictures");
+        fs::create_dir(&pictures).unwrap();
+        let mut list = String::new();
+        for i in 0..12u8 {
+            let mut picture = RgbImage::filled(8, 8, [i * 20, 255 - i * 20, 128]);
+            (0..8).for_each(|x| picture.set_pixel(x, u32::from(i % 8), [255, 255, i]));
+            fs::write(pictures.join(format!("{i}.png")), encode_png(&picture, &[]).unwrap()).unwrap();
+            list += &format!("{{\"file_name\":\"{i}.png\",\"text\":\"picture {}\"}}\n", i % 5);
+        }
+        fs::write(pictures.join("metadata.jsonl"), list).unwrap();
+        Self { folder }
+    }
+
+    /// Writes a config under `run` and gives its path.
+    fn config(&self, run: &str, task: &str, model: &str) -> PathBuf {
+        let folder = self.folder.path().join(run);
+        fs::create_dir_all(&folder).unwrap();
+        let path = folder.join(format!("{task}.toml"));
+        let text = format!(
+            "output = \"output\"\n[data]\nfolder = \"../pictures\"\nheld_out = \"../pictures\"\nsize = 8\n\
+             [train]\nbatch_size = 3\ngradient_accumulation = 2\nsteps = 25\nlearning_rate = 0.002\nwarmup_steps = 4\nseed = 7\n\
+             [report]\nsample_every = 9\nevaluate_every = 6\ncheckpoint_every = 2\nsample_steps = 2\nprompts = [\"picture 1\"]\n{model}"
+        );
+        fs::write(&path, text).unwrap();
+        path
+    }
+
+    fn autoencoder(&self, run: &str) -> PathBuf {
+        self.config(run, "autoencoder", "[model]\nblock_out_channels = [4, 8]\nnorm_num_groups = 2\n")
+    }
+
+    fn diffusion(&self, run: &str, autoencoder: &str) -> PathBuf {
+        let model = format!(
+            "[model]\nautoencoder = \"../{autoencoder}/output/model\"\nblock_out_channels = [4, 8]\nlayers_per_block = 1\n\
+             attention_levels = [false, true]\nattention_heads = 2\nnorm_num_groups = 2\n\
+             [model.text_encoder]\nhidden_size = 4\nnum_hidden_layers = 1\nnum_attention_heads = 2\n"
+        );
+        self.config(run, "diffusion", &model)
+    }
+}
+
+/// The metrics without their times, and the bytes of everything else that a run ends in.
+fn results(config: &Path) -> (Vec<serde_json::Value>, Vec<(String, Vec<u8>)>) {
+    let output = config.with_file_name("output");
+    let lines = fs::read_to_string(output.join("metrics.jsonl")).unwrap();
+    let without_time = |line: &str| {
+        let mut value: serde_json::Value = serde_json::from_str(line).unwrap();
+        value.as_object_mut().unwrap().remove("seconds").unwrap();
+        value
+    };
+    let files = ["checkpoint.safetensors", "loss.png", "samples/step_000025.png"];
+    let mut files: Vec<PathBuf> = files.iter().map(|file| output.join(file)).collect();
+    for part in ["vae", "unet", "text_encoder"].map(|part| output.join("model").join(part)) {
+        files.extend(fs::read_dir(part).into_iter().flatten().map(|file| file.unwrap().path()));
+    }
+    files.sort();
+    let name = |file: &Path| file.strip_prefix(&output).unwrap().display().to_string();
+    (lines.lines().map(without_time).collect(), files.iter().map(|f| (name(f), fs::read(f).unwrap())).collect())
+}
+
+/// Compares what two runs ended in.
+fn assert_equal(a: &Path, b: &Path) {
+    let ((metrics_a, files_a), (metrics_b, files_b)) = (results(a), results(b));
+    assert_eq!(metrics_a.len(), 25);
+    for (a, b) in metrics_a.iter().zip(&metrics_b) {
+        assert_eq!(a, b);
+    }
+    assert_eq!(metrics_a.len(), metrics_b.len());
+    assert_eq!(files_a.len(), files_b.len());
+    for ((name, a), (_, b)) in files_a.iter().zip(&files_b) {
+        assert!(a == b, "{name} differs");
+    }
+}
+
+/// Starts the run again and again, killing it after so many milliseconds, until it is done.
+fn train_with_kills(config: &Path, delays: impl IntoIterator<Item = u64>) {
+    let mut kills = 0;
+    for delay in delays {
+        let mut child = start(config, "");
+        sleep(Duration::from_millis(delay));
+        child.kill().unwrap();
+        kills += u32::from(!child.wait().unwrap().success());
+    }
+    assert!(kills >= 3, "only {kills} runs were killed before their end");
+    assert!(start(config, "").wait().unwrap().success());
+}
+
+/// Delays that differ from run to run of the test: where the kills hit is the point.
+fn delays(count: usize, longest: u64) -> Vec<u64> {
+    use std::hash::{BuildHasher, RandomState};
+    (0..count).map(|i| RandomState::new().hash_one(i) % longest).collect()
+}
+
+#[test]
+fn killed_runs_of_an_autoencoder_and_of_diffusion_end_like_whole_ones() {
+    let place = Place::new();
+    let (whole, killed) = (place.autoencoder("a"), place.autoencoder("b"));
+    let summary = train(&whole, false, &mut |_| {}).unwrap();
+    assert_eq!((summary.step, summary.total), (25, 25));
+    assert!(summary.held_out["psnr"] > 3.0, "{summary:?}");
+    train_with_kills(&killed, delays(8, 250));
+    assert_equal(&whole, &killed);
+
+    let (whole, killed) = (place.diffusion("c", "a"), place.diffusion("d", "b"));
+    train(&whole, false, &mut |_| {}).unwrap();
+    train_with_kills(&killed, delays(6, 1500));
+    assert_equal(&whole, &killed);
+}
+
+#[test]
+#[cfg(unix)]
+fn a_full_disk_leaves_the_last_checkpoint() {
+    let place = Place::new();
+    let (whole, stopped) = (place.autoencoder("a"), place.autoencoder("b"));
+    train(&whole, false, &mut |_| {}).unwrap();
+
+    let stop = AtomicBool::new(false);
+    let mut progress = |p: &calotype_train::Progress| stop.store(p.step == 5, Ordering::Relaxed);
+    let options = RunOptions { resume: false, threads: 1, stop: &stop, progress: &mut progress };
+    assert_eq!(train_autoencoder(&stopped, options).unwrap().step, 5);
+    let checkpoint = stopped.with_file_name("output").join("checkpoint.safetensors");
+    let before = fs::read(&checkpoint).unwrap();
+    assert!(before.len() > 32 * 1024);
+    // No file may grow past 16 KiB: the metrics fit, a checkpoint does not.
+    assert!(!start(&stopped, "trap '' XFSZ; ulimit -f 16;").wait().unwrap().success());
+    assert!(fs::read(&checkpoint).unwrap() == before);
+    train(&stopped, true, &mut |_| {}).unwrap();
+    assert_equal(&whole, &stopped);
+}
+
+#[test]
+fn a_changed_config_is_refused_unless_only_reports_change() {
+    let place = Place::new();
+    let config = place.autoencoder("a");
+    let stop = AtomicBool::new(true);
+    let options = RunOptions { resume: false, threads: 1, stop: &stop, progress: &mut |_| {} };
+    assert_eq!(train_autoencoder(&config, options).unwrap().step, 0);
+    assert!(train(&config, false, &mut |_| {}).unwrap_err().to_string().contains("--resume"));
+
+    // A run of no steps has no checkpoint that binds it; one step makes one.
+    let text = fs::read_to_string(&config).unwrap();
+    let set = |from: &str, to: &str| {
+        assert!(text.contains(from));
+        fs::write(&config, text.replace(from, to)).unwrap();
+        train(&config, true, &mut |_| {})
+    };
+    assert_eq!(set("steps = 25", "steps = 1").unwrap().step, 1);
+    for (from, to, key) in [
+        ("seed = 7", "seed = 8", "train.seed"),
+        ("batch_size = 3", "batch_size = 4", "train.batch_size"),
+        ("norm_num_groups = 2", "norm_num_groups = 4", "model.norm_num_groups"),
+    ] {
+        let message = set(from, to).unwrap_err().to_string();
+        assert!(message.contains(&format!("another {key};")) && !message.contains('\n'), "{message}");
+    }
+    assert_eq!(set("steps = 25", "steps = 3").unwrap().step, 3);
+    assert!(set("steps = 25", "steps = 2").unwrap_err().to_string().contains("past train.steps = 2"));
+    let summary = set("sample_every = 9", "sample_every = 1").unwrap();
+    assert_eq!(summary.step, 25);
+}
