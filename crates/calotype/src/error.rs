@@ -32,7 +32,9 @@ pub enum Error {
         source: io::Error,
     },
     /// Latents became infinite or no number.
-    #[error("the latents are no longer finite numbers: lower guidance_scale, or check that the model's weights are sound")]
+    #[error(
+        "the latents are no longer finite numbers: lower guidance_scale, or check that the model's weights are sound"
+    )]
     NotFinite,
     /// A weights file can't be read or written.
     #[error(transparent)]

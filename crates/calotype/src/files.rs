@@ -62,7 +62,9 @@ impl Files {
     /// The tokenizer in `tokenizer/`, if there is one.
     pub(crate) fn open_tokenizer(&self) -> Result<Option<Tokenizer>> {
         match self {
-            Self::Folder(root) if self.exists("tokenizer") => Ok(Some(Tokenizer::from_folder(&root.join("tokenizer"))?)),
+            Self::Folder(root) if self.exists("tokenizer") => {
+                Ok(Some(Tokenizer::from_folder(&root.join("tokenizer"))?))
+            }
             Self::Folder(_) | Self::Embedded(_) => Ok(None),
         }
     }

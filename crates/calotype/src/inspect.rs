@@ -114,7 +114,8 @@ fn folder(model: &Model, path: String) -> Result<Inspection> {
 }
 
 fn network<C: ModelConfig>(name: &str, network: &Network<C>) -> Component {
-    let config = serde_json::to_value(&network.config).ok();
+    // By way of text, which has the shortest digits of an f32.
+    let config = serde_json::from_str(&network.config.to_json()).ok();
     Component { config, ..components(&network.weights, |_| name.to_owned()).pop().unwrap_or_else(|| empty(name)) }
 }
 

@@ -46,9 +46,11 @@ impl Latents {
         let refuse = |problem: String| Error::file(show(path), problem);
         let tensor = file.get(NAME).filter(|_| file.tensors().len() == 1);
         let tensor = tensor.ok_or_else(|| refuse("expected one tensor, named latents".into()))?;
-        let shape: [usize; 4] = tensor.shape.as_slice().try_into().map_err(|_| {
-            refuse(format!("tensor latents has shape {:?}, expected (B, C, h, w)", tensor.shape))
-        })?;
+        let shape: [usize; 4] = tensor
+            .shape
+            .as_slice()
+            .try_into()
+            .map_err(|_| refuse(format!("tensor latents has shape {:?}, expected (B, C, h, w)", tensor.shape)))?;
         if tensor.dtype != DType::F32 {
             return Err(refuse(format!("tensor latents is {}, expected F32", tensor.dtype)));
         }
@@ -96,7 +98,11 @@ impl Latents {
     pub fn concat(batches: &[Self]) -> Result<Self> {
         let [_, c, h, w] = batches.first().map_or([0; 4], Self::shape);
         if let Some(other) = batches.iter().find(|batch| batch.shape[1..] != [c, h, w]) {
-            return Err(Error::Request(format!("latents {:?} can't be joined with others of {:?}", other.shape, [c, h, w])));
+            return Err(Error::Request(format!(
+                "latents {:?} can't be joined with others of {:?}",
+                other.shape,
+                [c, h, w]
+            )));
         }
         let pictures = batches.iter().map(|batch| batch.shape[0]).sum();
         Self::new([pictures, c, h, w], batches.iter().flat_map(|batch| &batch.data).copied().collect())

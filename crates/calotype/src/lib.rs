@@ -37,7 +37,6 @@ mod warning;
 
 pub use bench::{BenchOptions, BenchReport, BenchSource, bench};
 pub use calotype_diffusion::{PredictionType, SamplerKind, ScheduleKind, Step};
-pub use calotype_formats::write_atomic;
 pub use calotype_image::RgbImage;
 pub use error::{Error, Result};
 pub use files::EmbeddedFile;

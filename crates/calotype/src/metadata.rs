@@ -65,7 +65,13 @@ impl Metadata {
     ///
     /// # Errors
     /// The model's weights can't be read to hash them.
-    pub fn new(model: &Model, request: &Text2ImageRequest, plan: &Plan, precision: Precision, index: usize) -> Result<Self> {
+    pub fn new(
+        model: &Model,
+        request: &Text2ImageRequest,
+        plan: &Plan,
+        precision: Precision,
+        index: usize,
+    ) -> Result<Self> {
         let start = request.latents.as_ref().and_then(|latents| latents.slice(index, 1));
         Ok(Self {
             version: env!("CARGO_PKG_VERSION"),
@@ -93,10 +99,8 @@ impl Metadata {
         if !self.negative_prompt.is_empty() {
             text.push_str(&format!("\nNegative prompt: {}", self.negative_prompt));
         }
-        let mut settings = vec![
-            ("Steps", self.num_inference_steps.to_string()),
-            ("Sampler", sampler_label(self.sampler).to_owned()),
-        ];
+        let mut settings =
+            vec![("Steps", self.num_inference_steps.to_string()), ("Sampler", sampler_label(self.sampler).to_owned())];
         if self.schedule == ScheduleKind::Karras.id() {
             settings.push(("Schedule type", "Karras".to_owned()));
         }

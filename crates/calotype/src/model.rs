@@ -156,7 +156,9 @@ impl Model {
     #[must_use]
     pub fn default_size(&self) -> (usize, usize) {
         let side = |n: usize| self.unet.config.sample_size.as_ref().map_or(0, |size| size.get(n));
-        let pixels = |latent: usize| if latent == 0 { self.size_multiple() } else { latent.saturating_mul(self.vae.config.downscale()) };
+        let pixels = |latent: usize| {
+            if latent == 0 { self.size_multiple() } else { latent.saturating_mul(self.vae.config.downscale()) }
+        };
         // A list is (height, width), as diffusers has it.
         (pixels(side(1)), pixels(side(0)))
     }
@@ -170,7 +172,9 @@ impl Model {
             let (got_in, got_out) = (unet.in_channels, unet.out_channels);
             return refuse(
                 "unet/config.json",
-                format!("in_channels = {got_in} and out_channels = {got_out}, but txt2img needs the VAE's {channels} for both"),
+                format!(
+                    "in_channels = {got_in} and out_channels = {got_out}, but txt2img needs the VAE's {channels} for both"
+                ),
             );
         }
         if vae.out_channels != 3 {
@@ -194,7 +198,10 @@ impl Model {
         }
         let side = self.default_size();
         if side.0 > MAX_SIDE || side.1 > MAX_SIDE {
-            return refuse("unet/config.json", format!("sample_size asks for pictures of {} x {} pixels", side.0, side.1));
+            return refuse(
+                "unet/config.json",
+                format!("sample_size asks for pictures of {} x {} pixels", side.0, side.1),
+            );
         }
         Ok(())
     }

@@ -93,7 +93,9 @@ impl Model {
         let latents_shape = [batch, self.vae_config().latent_channels, height / downscale, width / downscale];
         if let Some(latents) = request.latents.as_ref().filter(|latents| latents.shape() != latents_shape) {
             let (got, expected) = (latents.shape(), latents_shape);
-            return refuse(format!("the starting latents are {got:?}, expected {expected:?} for {batch} of {width} x {height} pixels"));
+            return refuse(format!(
+                "the starting latents are {got:?}, expected {expected:?} for {batch} of {width} x {height} pixels"
+            ));
         }
         Ok(Plan { sampler, width, height, latents_shape })
     }

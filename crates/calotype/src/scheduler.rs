@@ -53,7 +53,8 @@ impl SchedulerConfig {
             "scaled_linear" => NoiseSchedule::scaled_linear,
             "linear" => NoiseSchedule::linear,
             other => {
-                let problem = format!("beta_schedule {:?} is not supported: expected scaled_linear or linear", brief(other));
+                let problem =
+                    format!("beta_schedule {:?} is not supported: expected scaled_linear or linear", brief(other));
                 return Err(Error::file(label, problem));
             }
         };

@@ -1,9 +1,12 @@
 //! Everything that diffusers computed from `../shared/goldens/sd1-tiny`, if that folder is beside the repository.
 
+mod common;
+
 use std::path::{Path, PathBuf};
 
 use calotype::{Latents, Model, Pipeline, PipelineOptions, Text2ImageRequest};
 use calotype_formats::SafeTensors;
+use common::distance;
 use serde_json::Value;
 
 fn folder() -> Option<PathBuf> {
@@ -13,13 +16,6 @@ fn folder() -> Option<PathBuf> {
     }
     println!("skipped: {} does not exist", folder.display());
     None
-}
-
-/// The greatest difference, relative to the greatest expected value.
-fn distance(got: &[f32], expected: &[f32]) -> f32 {
-    assert_eq!(got.len(), expected.len());
-    let greatest = expected.iter().fold(0.0f32, |max, x| max.max(x.abs()));
-    got.iter().zip(expected).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max) / greatest
 }
 
 struct Golden {

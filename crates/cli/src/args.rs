@@ -7,13 +7,19 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 
 /// Stable Diffusion: pictures from text, and the training of models that make them.
 #[derive(Parser)]
-#[command(name = "calotype", version, arg_required_else_help = true, max_term_width = 100, after_help = "\
+#[command(
+    name = "calotype",
+    version,
+    arg_required_else_help = true,
+    max_term_width = 100,
+    after_help = "\
 Examples:
   calotype txt2img \"an octopus on a yellow background\"
   calotype txt2img \"a cat\" --model ~/models/sd15 --steps 25 --sampler dpmpp_2m --schedule karras
   calotype models inspect ~/models/sd15
 
-Exit status: 0 done, 1 failed, 2 wrong use, 130 stopped by Ctrl-C.")]
+Exit status: 0 done, 1 failed, 2 wrong use, 130 stopped by Ctrl-C."
+)]
 pub(crate) struct Cli {
     #[command(subcommand)]
     pub(crate) command: Command,

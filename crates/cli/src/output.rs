@@ -3,9 +3,11 @@
 use std::{
     ffi::OsStr,
     fs::{self, OpenOptions},
-    io::{ErrorKind, Write},
+    io::ErrorKind,
     path::{Path, PathBuf},
 };
+
+use calotype_formats::write_atomic;
 
 use crate::{failure::Failure, interrupt};
 
@@ -85,7 +87,7 @@ fn reserve(file: &Path) -> Result<bool, Failure> {
 }
 
 fn write(file: &Path, bytes: &[u8]) -> Result<(), Failure> {
-    calotype::write_atomic(file, |writer: &mut dyn Write| writer.write_all(bytes)).map_err(Failure::from)
+    write_atomic(file, |writer| writer.write_all(bytes)).map_err(|error| Failure::Failed(error.to_string()))
 }
 
 /// Makes the folder that a file is to be in.

@@ -21,8 +21,7 @@ pub(crate) fn run(command: Train) -> Result<(), Failure> {
         let (loss, rate, left) = (progress.loss, progress.samples_per_second, indicatif::HumanDuration(progress.eta));
         bar.set_message(format!("loss {loss:.4}, {rate:.1} samples/s, {left} left"));
     };
-    let options =
-        RunOptions { resume: args.resume, threads: args.threads.unwrap_or(0), stop, progress: &mut progress };
+    let options = RunOptions { resume: args.resume, threads: args.threads.unwrap_or(0), stop, progress: &mut progress };
     let summary = match command {
         Train::Autoencoder(_) => train_autoencoder(&args.config, options),
         Train::Diffusion(_) => train_diffusion(&args.config, options),

@@ -2,9 +2,7 @@
 
 use std::{path::Path, thread, time::Instant};
 
-use calotype::{
-    Latents, Metadata, Model, Pictures, Pipeline, PipelineOptions, Plan, Run, Text2ImageRequest, Warning,
-};
+use calotype::{Latents, Metadata, Model, Pictures, Pipeline, PipelineOptions, Plan, Run, Text2ImageRequest, Warning};
 use serde_json::{Value, json};
 
 use crate::{
@@ -64,8 +62,7 @@ impl<'a> Job<'a> {
     fn run(&self, output: &mut Output) -> Result<(), Failure> {
         let quiet = self.args.quiet;
         let compute = &self.args.compute;
-        let options =
-            PipelineOptions { threads: compute.threads.unwrap_or(0), precision: compute.precision.into() };
+        let options = PipelineOptions { threads: compute.threads.unwrap_or(0), precision: compute.precision.into() };
         let loading = progress::spinner(quiet, &format!("loading {}", self.model.name()));
         let pipeline = Pipeline::load(self.model, options)?;
         loading.finish_and_clear();
@@ -161,7 +158,9 @@ fn object(path: &Path, seconds: f64, warnings: &[Warning], metadata: &Metadata) 
         "seconds": seconds,
         "warnings": warnings.iter().map(ToString::to_string).collect::<Vec<_>>(),
     });
-    if let (Some(object), Ok(Value::Object(metadata))) = (object.as_object_mut(), serde_json::to_value(metadata)) {
+    if let (Some(object), Ok(Value::Object(metadata))) =
+        (object.as_object_mut(), serde_json::from_str(&metadata.to_json()))
+    {
         object.extend(metadata);
     }
     object

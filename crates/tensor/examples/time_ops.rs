@@ -8,7 +8,8 @@ use calotype_tensor::{Backend, cases, cpu::Cpu};
 
 fn main() -> Result<(), calotype_tensor::Error> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
-    let threads = arguments.iter().position(|a| a == "--threads").and_then(|i| arguments.get(i + 1)?.parse().ok()).unwrap_or(0);
+    let threads =
+        arguments.iter().position(|a| a == "--threads").and_then(|i| arguments.get(i + 1)?.parse().ok()).unwrap_or(0);
     let backward = arguments.iter().any(|a| a == "--backward");
     let filter = arguments.first().filter(|a| !a.starts_with("--"));
     let cpu = Cpu::new(threads)?;

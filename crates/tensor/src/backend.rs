@@ -17,6 +17,7 @@ pub trait Backend: Sized + 'static {
     // ---- data in and out
 
     /// A tensor from row-major data. Errors when the length is not the shape's.
+    #[expect(clippy::wrong_self_convention, reason = "the backend makes it, as torch.from_numpy does")]
     fn from_f32(&self, shape: Shape, data: Vec<f32>) -> Result<Self::Tensor>;
     /// The data of a tensor, row-major.
     fn to_f32(&self, x: &Self::Tensor) -> Vec<f32>;
@@ -66,7 +67,8 @@ pub trait Backend: Sized + 'static {
 
     // ---- normalisation
 
-    /// Group normalisation (Wu & He 2018) and then `activation`: `x (B, H, W, C)`, `gamma`, `beta (C)`. The variance is the biased one.
+    /// Group normalisation (Wu & He 2018) and then `activation`, which is `None` or `Silu`: `x (B, H, W, C)`, `gamma`, `beta (C)`.
+    /// The variance is the biased one.
     fn group_norm(
         &self,
         x: &Self::Tensor,

@@ -95,21 +95,21 @@ pub trait Differentiable: Backend {
     fn lerp(&self, average: &mut Self::Tensor, value: &Self::Tensor, weight: f32) -> Result<()>;
 }
 
-/// The numbers of one AdamW step.
+/// The numbers of one AdamW step, in double precision as PyTorch keeps them.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct AdamW {
     /// Learning rate of this step.
-    pub learning_rate: f32,
+    pub learning_rate: f64,
     /// Decay of the first moment.
-    pub beta1: f32,
+    pub beta1: f64,
     /// Decay of the second moment.
-    pub beta2: f32,
+    pub beta2: f64,
     /// Added to the root of the second moment.
-    pub eps: f32,
+    pub eps: f64,
     /// Decoupled weight decay: the value shrinks by `learning_rate · weight_decay`.
-    pub weight_decay: f32,
+    pub weight_decay: f64,
     /// The gradient is multiplied by this first (clipping, averaging over accumulated batches).
-    pub gradient_scale: f32,
+    pub gradient_scale: f64,
     /// Which step this is, from 1, for the bias corrections.
     pub step: u64,
 }

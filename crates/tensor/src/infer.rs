@@ -1,6 +1,6 @@
 //! The shape of every operation's result, and the check of its arguments: one place for all backends.
 
-use crate::{Attention, Conv2d, Error, ParamKind, Result, Shape};
+use crate::{Activation, Attention, Conv2d, Error, ParamKind, Result, Shape};
 
 fn shape_error<T>(op: &'static str, what: &'static str, expected: impl Into<String>, got: Shape) -> Result<T> {
     Err(Error::Shape { op, what, expected: expected.into(), got })
@@ -118,8 +118,11 @@ pub fn attention(q: Shape, k: Shape, v: Shape, options: &Attention) -> Result<At
 }
 
 /// Checks a group norm and gives `[B, H·W, C]`.
-pub fn group_norm(x: Shape, gamma: Shape, beta: Shape, groups: usize) -> Result<[usize; 3]> {
+pub fn group_norm(x: Shape, gamma: Shape, beta: Shape, groups: usize, activation: Activation) -> Result<[usize; 3]> {
     let op = "group_norm";
+    if !matches!(activation, Activation::None | Activation::Silu) {
+        return Err(Error::Invalid { op, message: format!("{activation:?} can't follow it, only Silu or None") });
+    }
     let [b, h, w, c] = picture(op, "x", x)?;
     vector(op, "gamma", c, gamma)?;
     vector(op, "beta", c, beta)?;
@@ -192,6 +195,7 @@ pub fn embedding(table: Shape, ids: &[u32], batch: usize) -> Result<Shape> {
             message: format!("{} ids can't be divided into {batch} sequences", ids.len()),
         });
     }
+    data(op, [ids.len().max(1)].into(), ids.len())?;
     match ids.iter().find(|&&id| id as usize >= rows) {
         Some(id) => Err(Error::Invalid { op, message: format!("id {id} is not below the table's {rows} rows") }),
         None => Ok([batch, ids.len() / batch, c].into()),

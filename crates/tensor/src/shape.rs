@@ -10,16 +10,16 @@ pub struct Shape {
 }
 
 impl Shape {
-    /// A shape from a slice of one to four extents whose product fits in memory.
+    /// A shape from a slice of one to four extents over 0 whose product fits in memory.
     pub fn new(dims: &[usize]) -> Result<Self> {
         let fits = dims
             .iter()
             .try_fold(8usize, |product, &dim| product.checked_mul(dim))
             .is_some_and(|n| n <= isize::MAX as usize);
-        if dims.is_empty() || dims.len() > 4 || !fits {
+        if dims.is_empty() || dims.len() > 4 || dims.contains(&0) || !fits {
             return Err(Error::Invalid {
                 op: "shape",
-                message: format!("{dims:?} is not one to four extents that fit in memory"),
+                message: format!("{dims:?} is not one to four extents over 0 that fit in memory"),
             });
         }
         let mut shape = Self { dims: [1; 4], rank: dims.len() };

@@ -39,12 +39,12 @@ impl<B: Differentiable> Optimiser<B> {
             let Some(gradient) = gradients.get(parameter) else { continue };
             let decays = matches!(parameter.kind(), ParamKind::Conv | ParamKind::Linear);
             let options = AdamW {
-                learning_rate: learning_rate(config, step) as f32,
-                beta1: config.betas[0] as f32,
-                beta2: config.betas[1] as f32,
-                eps: config.eps as f32,
-                weight_decay: if decays { config.weight_decay as f32 } else { 0.0 },
-                gradient_scale: (clip / batches as f64) as f32,
+                learning_rate: learning_rate(config, step),
+                beta1: config.betas[0],
+                beta2: config.betas[1],
+                eps: config.eps,
+                weight_decay: if decays { config.weight_decay } else { 0.0 },
+                gradient_scale: clip / batches as f64,
                 step,
             };
             parameter.update(|value| inner.adamw(value, m, v, gradient, &options))?;

@@ -66,7 +66,16 @@ impl Cpu {
     }
 
     /// The output of `count` queries of one head, `(count, D)`.
-    fn attend_block(&self, q: &Head<'_>, count: usize, first: usize, by_keys: &Packed, values: &Packed, scale: f32, causal: bool) -> Buffer {
+    fn attend_block(
+        &self,
+        q: &Head<'_>,
+        count: usize,
+        first: usize,
+        by_keys: &Packed,
+        values: &Packed,
+        scale: f32,
+        causal: bool,
+    ) -> Buffer {
         let (keys, head_dim) = (by_keys.columns, values.columns);
         let mut scores = self.buffer(QUERIES * KEYS);
         let mut sums = Buffer::zeros(&self.pool, count * head_dim);
@@ -100,7 +109,14 @@ impl Cpu {
         sums
     }
 
-    pub(super) fn attend_backward(&self, q: &Tensor, k: &Tensor, v: &Tensor, dy: &Tensor, options: Attention) -> Result<[Tensor; 3]> {
+    pub(super) fn attend_backward(
+        &self,
+        q: &Tensor,
+        k: &Tensor,
+        v: &Tensor,
+        dy: &Tensor,
+        options: Attention,
+    ) -> Result<[Tensor; 3]> {
         let extents = infer::attention(q.shape(), k.shape(), v.shape(), &options)?;
         infer::same("attention_backward", "dy", q.shape(), dy.shape())?;
         let mut gradients = [q, k, v].map(|x| Buffer::zeros(&self.pool, x.shape().count()));
@@ -112,11 +128,19 @@ impl Cpu {
         Ok([Tensor::new(q.shape(), dq), Tensor::new(k.shape(), dk), Tensor::new(v.shape(), dv)])
     }
 
-    fn attend_backward_head(&self, [q, k, v, dy]: [&[f32]; 4], [dq, dk, dv]: [Shared; 3], extents: AttentionExtents, options: Attention, task: usize) {
+    fn attend_backward_head(
+        &self,
+        [q, k, v, dy]: [&[f32]; 4],
+        [dq, dk, dv]: [Shared; 3],
+        extents: AttentionExtents,
+        options: Attention,
+        task: usize,
+    ) {
         let AttentionExtents { queries, keys, head_dim, .. } = extents;
         let stride = options.heads * head_dim;
         let scale = 1.0 / (head_dim as f32).sqrt();
-        let (start_q, start_k) = (head_start(task, options.heads, queries, head_dim), head_start(task, options.heads, keys, head_dim));
+        let (start_q, start_k) =
+            (head_start(task, options.heads, queries, head_dim), head_start(task, options.heads, keys, head_dim));
         let mut by_keys = Packed::empty(self.isa, &self.pool, [head_dim, keys]);
         by_keys.fill_columns(&k[start_k..], stride);
         let mut by_values = Packed::empty(self.isa, &self.pool, [head_dim, keys]);

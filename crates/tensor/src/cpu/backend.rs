@@ -32,11 +32,25 @@ impl Backend for Cpu {
         p.shape()
     }
 
-    fn conv2d(&self, x: &Tensor, weight: &Param, bias: Option<&Param>, residual: Option<&Tensor>, options: Conv2d) -> Result<Tensor> {
+    fn conv2d(
+        &self,
+        x: &Tensor,
+        weight: &Param,
+        bias: Option<&Param>,
+        residual: Option<&Tensor>,
+        options: Conv2d,
+    ) -> Result<Tensor> {
         self.convolve(x, weight, bias, residual, options)
     }
 
-    fn linear(&self, x: &Tensor, weight: &Param, bias: Option<&Param>, residual: Option<&Tensor>, activation: Activation) -> Result<Tensor> {
+    fn linear(
+        &self,
+        x: &Tensor,
+        weight: &Param,
+        bias: Option<&Param>,
+        residual: Option<&Tensor>,
+        activation: Activation,
+    ) -> Result<Tensor> {
         self.multiply(x, weight, bias, residual, activation)
     }
 
@@ -44,7 +58,15 @@ impl Backend for Cpu {
         self.attend(q, k, v, options)
     }
 
-    fn group_norm(&self, x: &Tensor, gamma: &Param, beta: &Param, groups: usize, eps: f32, activation: Activation) -> Result<Tensor> {
+    fn group_norm(
+        &self,
+        x: &Tensor,
+        gamma: &Param,
+        beta: &Param,
+        groups: usize,
+        eps: f32,
+        activation: Activation,
+    ) -> Result<Tensor> {
         self.normalise_groups(x, gamma, beta, groups, eps, activation)
     }
 

@@ -38,7 +38,9 @@ impl Drop for Block {
 
 impl Block {
     fn new(capacity: usize) -> Self {
-        let Ok(layout) = Layout::from_size_align(capacity, ALIGN) else { panic!("a buffer of {capacity} bytes is past the address space") };
+        let Ok(layout) = Layout::from_size_align(capacity, ALIGN) else {
+            panic!("a buffer of {capacity} bytes is past the address space")
+        };
         // SAFETY: the layout has a size over zero, since every capacity includes the slack.
         let Some(data) = NonNull::new(unsafe { alloc_zeroed(layout) }) else { handle_alloc_error(layout) };
         Self { data, layout }

@@ -26,7 +26,12 @@ impl Geometry {
 
     /// Calls `place(tap, y, x)` for the kernel positions where both coordinates exist.
     #[inline]
-    fn visit(&self, y: impl Fn(usize) -> Option<usize>, x: impl Fn(usize) -> Option<usize>, mut place: impl FnMut(usize, usize, usize)) {
+    fn visit(
+        &self,
+        y: impl Fn(usize) -> Option<usize>,
+        x: impl Fn(usize) -> Option<usize>,
+        mut place: impl FnMut(usize, usize, usize),
+    ) {
         let [kh, kw] = self.kernel;
         for ky in 0..kh {
             if let Some(y) = y(ky) {
@@ -55,8 +60,14 @@ impl Gather for Inputs {
     fn visit(&self, row: usize, mut place: impl FnMut(usize, usize)) {
         let Geometry { input: [h, w], output, options: Conv2d { stride, padding, .. }, .. } = self.0;
         let [b, y, x] = position(row, output);
-        let along = |at: usize, k: usize, before: usize, extent: usize| (at * stride + k).checked_sub(before).filter(|&i| i < extent);
-        self.0.visit(|ky| along(y, ky, padding.top, h), |kx| along(x, kx, padding.left, w), |tap, y, x| place(tap, (b * h + y) * w + x));
+        let along = |at: usize, k: usize, before: usize, extent: usize| {
+            (at * stride + k).checked_sub(before).filter(|&i| i < extent)
+        };
+        self.0.visit(
+            |ky| along(y, ky, padding.top, h),
+            |kx| along(x, kx, padding.left, w),
+            |tap, y, x| place(tap, (b * h + y) * w + x),
+        );
     }
 }
 
@@ -73,12 +84,23 @@ impl Gather for Outputs {
             let distance = at.checked_sub(k)?;
             (distance.is_multiple_of(stride) && distance / stride < extent).then_some(distance / stride)
         };
-        self.0.visit(|ky| along(y + padding.top, ky, h), |kx| along(x + padding.left, kx, w), |tap, y, x| place(tap, (b * h + y) * w + x));
+        self.0.visit(
+            |ky| along(y + padding.top, ky, h),
+            |kx| along(x + padding.left, kx, w),
+            |tap, y, x| place(tap, (b * h + y) * w + x),
+        );
     }
 }
 
 impl Cpu {
-    pub(super) fn convolve(&self, x: &Tensor, weight: &Param, bias: Option<&Param>, residual: Option<&Tensor>, options: Conv2d) -> Result<Tensor> {
+    pub(super) fn convolve(
+        &self,
+        x: &Tensor,
+        weight: &Param,
+        bias: Option<&Param>,
+        residual: Option<&Tensor>,
+        options: Conv2d,
+    ) -> Result<Tensor> {
         let shape = infer::conv2d(x.shape(), weight.shape(), &options)?;
         let [kh, kw, _, columns] = infer::picture("conv2d", "weight", weight.shape())?;
         let epilogue = self.epilogue("conv2d", shape, columns, bias, residual, options.activation)?;
@@ -89,7 +111,13 @@ impl Cpu {
         }))
     }
 
-    pub(super) fn convolve_backward_input(&self, dy: &Tensor, weight: &Param, input: Shape, options: Conv2d) -> Result<Tensor> {
+    pub(super) fn convolve_backward_input(
+        &self,
+        dy: &Tensor,
+        weight: &Param,
+        input: Shape,
+        options: Conv2d,
+    ) -> Result<Tensor> {
         let op = "conv2d_backward_input";
         infer::same(op, "dy", infer::conv2d(input, weight.shape(), &options)?, dy.shape())?;
         let [kh, kw, _, _] = infer::picture(op, "weight", weight.shape())?;
@@ -100,7 +128,13 @@ impl Cpu {
         }))
     }
 
-    pub(super) fn convolve_backward_weight(&self, x: &Tensor, dy: &Tensor, [kh, kw]: [usize; 2], options: Conv2d) -> Result<Tensor> {
+    pub(super) fn convolve_backward_weight(
+        &self,
+        x: &Tensor,
+        dy: &Tensor,
+        [kh, kw]: [usize; 2],
+        options: Conv2d,
+    ) -> Result<Tensor> {
         let op = "conv2d_backward_weight";
         let [_, _, _, channels] = infer::picture(op, "x", x.shape())?;
         let [_, _, _, columns] = infer::picture(op, "dy", dy.shape())?;

@@ -13,10 +13,17 @@ impl Cpu {
     }
 
     /// `f(a, b, y)` over chunks of two tensors of one shape.
-    pub(super) fn zip(&self, op: &'static str, a: &Tensor, b: &Tensor, f: impl Fn(&[f32], &[f32], &mut [f32]) + Sync) -> Result<Tensor> {
+    pub(super) fn zip(
+        &self,
+        op: &'static str,
+        a: &Tensor,
+        b: &Tensor,
+        f: impl Fn(&[f32], &[f32], &mut [f32]) + Sync,
+    ) -> Result<Tensor> {
         infer::same(op, "b", a.shape(), b.shape())?;
         Ok(self.make(a.shape(), |y| {
-            self.threads.chunks(y, CHUNK, |start, y| f(&a.data()[start..][..y.len()], &b.data()[start..][..y.len()], y));
+            self.threads
+                .chunks(y, CHUNK, |start, y| f(&a.data()[start..][..y.len()], &b.data()[start..][..y.len()], y));
         }))
     }
 
@@ -128,14 +135,19 @@ for_each_isa! {
         sums.iter().sum()
     }
 
-    /// AdamW on part of a parameter; `corrections` are `1 - β₁ᵗ` and `√(1 - β₂ᵗ)`.
-    pub(super) fn adamw(value: &mut [f32], m: &mut [f32], v: &mut [f32], gradient: &[f32], step: &AdamW, corrections: [f32; 2]) {
-        let (rate, decay) = (step.learning_rate / corrections[0], 1.0 - step.learning_rate * step.weight_decay);
+    /// AdamW on part of a parameter.
+    pub(super) fn adamw(value: &mut [f32], m: &mut [f32], v: &mut [f32], gradient: &[f32], step: &AdamW) {
+        let correction = |beta: f64| 1.0 - beta.powf(step.step as f64);
+        let rate = (step.learning_rate / correction(step.beta1)) as f32;
+        let keep = (1.0 - step.learning_rate * step.weight_decay) as f32;
+        let root = correction(step.beta2).sqrt() as f32;
+        let [new_m, keep_v, new_v] = [1.0 - step.beta1, step.beta2, 1.0 - step.beta2].map(|x| x as f32);
+        let [scale, eps] = [step.gradient_scale, step.eps].map(|x| x as f32);
         for (((x, m), v), g) in value.iter_mut().zip(m).zip(v).zip(gradient) {
-            let g = g * step.gradient_scale;
-            *m += (g - *m) * (1.0 - step.beta1);
-            *v = *v * step.beta2 + g * g * (1.0 - step.beta2);
-            *x = *x * decay - rate * *m / (v.sqrt() / corrections[1] + step.eps);
+            let g = g * scale;
+            *m += (g - *m) * new_m;
+            *v = *v * keep_v + g * g * new_v;
+            *x = *x * keep - rate * *m / (v.sqrt() / root + eps);
         }
     }
 }

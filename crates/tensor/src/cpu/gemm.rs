@@ -51,7 +51,14 @@ impl Gather for Rows {
 }
 
 /// `y (rows, N) = epilogue(Σ_tap x[row at the tap] · weight[tap])`, with `x (·, channels)` and `weight (taps · channels, N)`.
-pub(crate) fn gather_multiply(threads: &Threads, weight: &Packed, gather: &impl Gather, x: &[f32], y: &mut [f32], epilogue: Epilogue<'_>) {
+pub(crate) fn gather_multiply(
+    threads: &Threads,
+    weight: &Packed,
+    gather: &impl Gather,
+    x: &[f32],
+    y: &mut [f32],
+    epilogue: Epilogue<'_>,
+) {
     let isa = weight.isa;
     let columns = weight.columns;
     let taps = gather.taps();
@@ -70,7 +77,9 @@ pub(crate) fn gather_multiply(threads: &Threads, weight: &Packed, gather: &impl 
         let mut pointers = vec![zeros.as_ptr(); tiles * taps * ROWS];
         for (i, tile) in pointers.chunks_exact_mut(taps * ROWS).enumerate() {
             for r in 0..ROWS.min(block_rows - i * ROWS) {
-                gather.visit(first_row + i * ROWS + r, |tap, from| tile[tap * ROWS + r] = x[from * channels..][..channels].as_ptr());
+                gather.visit(first_row + i * ROWS + r, |tap, from| {
+                    tile[tap * ROWS + r] = x[from * channels..][..channels].as_ptr()
+                });
             }
         }
         let panels = weight.panels() * group / groups..weight.panels() * (group + 1) / groups;
@@ -84,7 +93,8 @@ pub(crate) fn gather_multiply(threads: &Threads, weight: &Packed, gather: &impl 
                         offset: block.channel,
                         length: block.length,
                     };
-                    let right = &panel.data[(block.tap * channels + block.channel) * panel.width..][..block.taps * block.length * panel.width];
+                    let right = &panel.data[(block.tap * channels + block.channel) * panel.width..]
+                        [..block.taps * block.length * panel.width];
                     // SAFETY: every pointer is to `channels` floats; the panel has a row for each product; `isa` was detected.
                     unsafe { multiply_rows(isa, left, right.as_ptr(), panel.width, &mut sums) };
                     for r in 0..ROWS.min(block_rows - tile * ROWS) {
@@ -98,7 +108,13 @@ pub(crate) fn gather_multiply(threads: &Threads, weight: &Packed, gather: &impl 
                             out.copy_from_slice(sum);
                         }
                         if i + 1 == blocks.len() {
-                            finish(isa, out, epilogue.bias.map(|b| &b[panel.start..][..panel.columns]), epilogue.activation, epilogue.residual.map(|x| &x[at..][..panel.columns]));
+                            finish(
+                                isa,
+                                out,
+                                epilogue.bias.map(|b| &b[panel.start..][..panel.columns]),
+                                epilogue.activation,
+                                epilogue.residual.map(|x| &x[at..][..panel.columns]),
+                            );
                         }
                     }
                 }
@@ -118,7 +134,10 @@ struct DepthBlock {
 fn depth_blocks(taps: usize, channels: usize) -> Vec<DepthBlock> {
     if channels <= DEPTH {
         let group = (DEPTH / channels).max(1);
-        (0..taps).step_by(group).map(|tap| DepthBlock { tap, taps: group.min(taps - tap), channel: 0, length: channels }).collect()
+        (0..taps)
+            .step_by(group)
+            .map(|tap| DepthBlock { tap, taps: group.min(taps - tap), channel: 0, length: channels })
+            .collect()
     } else {
         let length = channels.div_ceil(channels.div_ceil(DEPTH));
         let parts = (0..channels).step_by(length);
@@ -128,7 +147,15 @@ fn depth_blocks(taps: usize, channels: usize) -> Vec<DepthBlock> {
 }
 
 /// `dw (taps, channels, N) = Σ_row x[row at the tap]ᵀ · dy[row]`: the gradient of the weight in [`gather_multiply`].
-pub(crate) fn gather_outer(isa: Isa, threads: &Threads, [channels, columns]: [usize; 2], gather: &impl Gather, x: &[f32], dy: &[f32], dw: &mut [f32]) {
+pub(crate) fn gather_outer(
+    isa: Isa,
+    threads: &Threads,
+    [channels, columns]: [usize; 2],
+    gather: &impl Gather,
+    x: &[f32],
+    dy: &[f32],
+    dw: &mut [f32],
+) {
     /// Stands for a row of zeros.
     const NONE: u32 = u32::MAX;
     let rows = dy.len() / columns;
@@ -153,7 +180,8 @@ pub(crate) fn gather_outer(isa: Isa, threads: &Threads, [channels, columns]: [us
         let mut pointers = [zeros.as_ptr(); BLOCK_PIXELS];
         for (block, sources) in sources[tap * rows..][..rows].chunks(BLOCK_PIXELS).enumerate() {
             for (pointer, &from) in pointers.iter_mut().zip(sources) {
-                *pointer = if from == NONE { zeros.as_ptr() } else { x[from as usize * channels..][..channels].as_ptr() };
+                *pointer =
+                    if from == NONE { zeros.as_ptr() } else { x[from as usize * channels..][..channels].as_ptr() };
             }
             let dy = &dy[block * BLOCK_PIXELS * columns + start..];
             for input in inputs.clone().step_by(ROWS) {
@@ -201,7 +229,14 @@ for_each_isa! {
 
 /// A small product on one thread, for a tile of attention: `a (count, depth)`, with rows `stride` apart, by the rows `depth` of
 /// `right`. `each(row, column, sums)` is called with every run of finished sums.
-pub(crate) fn multiply_block(a: &[f32], stride: usize, count: usize, right: &Packed, depth: Range<usize>, each: impl FnMut(usize, usize, &[f32])) {
+pub(crate) fn multiply_block(
+    a: &[f32],
+    stride: usize,
+    count: usize,
+    right: &Packed,
+    depth: Range<usize>,
+    each: impl FnMut(usize, usize, &[f32]),
+) {
     multiply_panels(a, stride, count, right, 0..right.panels(), depth, each);
 }
 
@@ -220,7 +255,8 @@ pub(crate) fn multiply_panels(
     for panel in panels.map(|p| right.panel(p)) {
         let data = &panel.data[depth.start * panel.width..depth.end * panel.width];
         for first in (0..count).step_by(ROWS) {
-            let pointers: [*const f32; ROWS] = std::array::from_fn(|r| a[(first + r).min(count - 1) * stride..][..length].as_ptr());
+            let pointers: [*const f32; ROWS] =
+                std::array::from_fn(|r| a[(first + r).min(count - 1) * stride..][..length].as_ptr());
             let left = RowSegments { pointers: pointers.as_ptr(), segments: 1, offset: 0, length };
             // SAFETY: every pointer is to `length` floats, the panel has as many rows.
             unsafe { multiply_rows(right.isa, left, data.as_ptr(), panel.width, &mut sums) };
@@ -254,4 +290,3 @@ pub(crate) fn outer_block(
         }
     }
 }
-

@@ -30,7 +30,14 @@ impl Differentiable for Cpu {
         Ok(Tensor::new([b, c].into(), self.sum_channels(dy, [b, h * w, c])))
     }
 
-    fn attention_backward(&self, q: &Tensor, k: &Tensor, v: &Tensor, dy: &Tensor, options: Attention) -> Result<[Tensor; 3]> {
+    fn attention_backward(
+        &self,
+        q: &Tensor,
+        k: &Tensor,
+        v: &Tensor,
+        dy: &Tensor,
+        options: Attention,
+    ) -> Result<[Tensor; 3]> {
         self.attend_backward(q, k, v, dy, options)
     }
 
@@ -64,7 +71,12 @@ impl Differentiable for Cpu {
             self.threads.chunks(dx, rows * width, |start, dx| {
                 for (i, dx) in dx.chunks_exact_mut(width).enumerate() {
                     let row = start / width + i;
-                    ew::gate_backward(self.isa, &x.data()[row * width..][..width], &dy.data()[row * columns..][..columns], dx);
+                    ew::gate_backward(
+                        self.isa,
+                        &x.data()[row * width..][..width],
+                        &dy.data()[row * columns..][..columns],
+                        dx,
+                    );
                 }
             });
         }))
@@ -156,15 +168,13 @@ impl Differentiable for Cpu {
         for x in [&mut *value, m, v] {
             self.update(x, |_, _| {});
         }
-        let correction = |beta: f32| 1.0 - f64::from(beta).powf(step.step as f64);
-        let corrections = [correction(step.beta1) as f32, correction(step.beta2).sqrt() as f32];
         if let (Some(value), Some(m), Some(v)) = (value.data_mut(), m.data_mut(), v.data_mut()) {
             let [m, v] = [m, v].map(super::parallel::Shared::new);
             self.threads.chunks(value, CHUNK, |start, value| {
                 let length = value.len();
                 // SAFETY: chunks do not overlap.
                 let (m, v) = unsafe { (m.slice(start, length), v.slice(start, length)) };
-                ew::adamw(self.isa, value, m, v, &gradient.data()[start..][..length], step, corrections);
+                ew::adamw(self.isa, value, m, v, &gradient.data()[start..][..length], step);
             });
         }
         Ok(())

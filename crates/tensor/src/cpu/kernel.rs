@@ -54,7 +54,16 @@ pub(crate) unsafe fn multiply_rows(isa: Isa, a: RowSegments, b: *const f32, widt
 /// # Safety
 /// `a` has `count` pointers, each to at least `offset + ROWS` readable floats; `b` has `count` rows, each with `width` readable floats;
 /// `width` and `isa` as in [`multiply_rows`].
-pub(crate) unsafe fn outer(isa: Isa, a: *const *const f32, offset: usize, b: *const f32, stride: usize, count: usize, width: usize, tile: &mut Tile) {
+pub(crate) unsafe fn outer(
+    isa: Isa,
+    a: *const *const f32,
+    offset: usize,
+    b: *const f32,
+    stride: usize,
+    count: usize,
+    width: usize,
+    tile: &mut Tile,
+) {
     let tile = tile.0.as_mut_ptr();
     // SAFETY: the caller's promises.
     unsafe {
@@ -90,10 +99,10 @@ unsafe fn rows<T: Vector, const V: usize>(a: RowSegments, mut b: *const f32, til
             let row: [*const f32; ROWS] = std::array::from_fn(|r| (*a.pointers.add(s * ROWS + r)).add(a.offset));
             for k in 0..a.length {
                 let right: [T; V] = std::array::from_fn(|v| T::load(b.add(v * T::LANES)));
-                for r in 0..ROWS {
-                    let left = T::splat(*row[r].add(k));
-                    for v in 0..V {
-                        sums[r][v] = sums[r][v].add_product(left, right[v]);
+                for (sums, row) in sums.iter_mut().zip(row) {
+                    let left = T::splat(*row.add(k));
+                    for (sum, right) in sums.iter_mut().zip(right) {
+                        *sum = sum.add_product(left, right);
                     }
                 }
                 b = b.add(V * T::LANES);
@@ -104,17 +113,24 @@ unsafe fn rows<T: Vector, const V: usize>(a: RowSegments, mut b: *const f32, til
 }
 
 #[inline(always)]
-unsafe fn outer_products<T: Vector, const V: usize>(a: *const *const f32, offset: usize, mut b: *const f32, stride: usize, count: usize, tile: *mut f32) {
+unsafe fn outer_products<T: Vector, const V: usize>(
+    a: *const *const f32,
+    offset: usize,
+    mut b: *const f32,
+    stride: usize,
+    count: usize,
+    tile: *mut f32,
+) {
     // SAFETY: every access is within what the caller of `outer` promises.
     unsafe {
         let mut sums = [[T::splat(0.0); V]; ROWS];
         for k in 0..count {
             let left = (*a.add(k)).add(offset);
             let right: [T; V] = std::array::from_fn(|v| T::load(b.add(v * T::LANES)));
-            for r in 0..ROWS {
+            for (r, sums) in sums.iter_mut().enumerate() {
                 let left = T::splat(*left.add(r));
-                for v in 0..V {
-                    sums[r][v] = sums[r][v].add_product(left, right[v]);
+                for (sum, right) in sums.iter_mut().zip(right) {
+                    *sum = sum.add_product(left, right);
                 }
             }
             b = b.wrapping_add(stride);
@@ -216,7 +232,15 @@ mod x86 {
     }
 
     #[target_feature(enable = "avx512f")]
-    pub(super) unsafe fn outer_avx512(a: *const *const f32, offset: usize, b: *const f32, stride: usize, count: usize, width: usize, tile: *mut f32) {
+    pub(super) unsafe fn outer_avx512(
+        a: *const *const f32,
+        offset: usize,
+        b: *const f32,
+        stride: usize,
+        count: usize,
+        width: usize,
+        tile: *mut f32,
+    ) {
         // SAFETY: the caller's promises; `width` is 1 to 4 vectors.
         unsafe {
             match width / 16 {
@@ -229,7 +253,15 @@ mod x86 {
     }
 
     #[target_feature(enable = "avx2,fma")]
-    pub(super) unsafe fn outer_avx2(a: *const *const f32, offset: usize, b: *const f32, stride: usize, count: usize, width: usize, tile: *mut f32) {
+    pub(super) unsafe fn outer_avx2(
+        a: *const *const f32,
+        offset: usize,
+        b: *const f32,
+        stride: usize,
+        count: usize,
+        width: usize,
+        tile: *mut f32,
+    ) {
         // SAFETY: the caller's promises; `width` is 1 or 2 vectors.
         unsafe {
             match width / 8 {

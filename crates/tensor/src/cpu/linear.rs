@@ -24,7 +24,14 @@ impl Cpu {
         Ok(Epilogue { bias: bias.map(|b| b.plain(op)).transpose()?, activation, residual: residual.map(Tensor::data) })
     }
 
-    pub(super) fn multiply(&self, x: &Tensor, weight: &Param, bias: Option<&Param>, residual: Option<&Tensor>, activation: Activation) -> Result<Tensor> {
+    pub(super) fn multiply(
+        &self,
+        x: &Tensor,
+        weight: &Param,
+        bias: Option<&Param>,
+        residual: Option<&Tensor>,
+        activation: Activation,
+    ) -> Result<Tensor> {
         let shape = infer::linear(x.shape(), weight.shape())?;
         let epilogue = self.epilogue("linear", shape, shape.last(), bias, residual, activation)?;
         let weight = weight.weight("linear")?;

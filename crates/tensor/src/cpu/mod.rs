@@ -49,9 +49,13 @@ impl Cpu {
         let available = Isa::available();
         if !available.contains(&isa) {
             let has: Vec<String> = available.iter().map(Isa::to_string).collect();
-            return Err(Error::Invalid { op: "cpu", message: format!("this processor has no {isa}, it has {}", has.join(", ")) });
+            return Err(Error::Invalid {
+                op: "cpu",
+                message: format!("this processor has no {isa}, it has {}", has.join(", ")),
+            });
         }
-        let threads = Threads::new(threads).map_err(|e| Error::Invalid { op: "cpu", message: format!("threads can't be started: {e}") })?;
+        let threads = Threads::new(threads)
+            .map_err(|e| Error::Invalid { op: "cpu", message: format!("threads can't be started: {e}") })?;
         Ok(Self { isa, threads: Arc::new(threads), pool: Arc::default() })
     }
 

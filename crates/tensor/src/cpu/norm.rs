@@ -1,7 +1,7 @@
 //! Group and layer normalisation, with their gradients.
 
 use super::{Cpu, Param, Tensor, buffer::Buffer, isa::for_each_isa, math, parallel::Shared};
-use crate::{Activation, Error, Result, infer};
+use crate::{Activation, Result, infer};
 
 /// Elements of a picture that one task walks over.
 const CHUNK: usize = 1 << 15;
@@ -38,7 +38,12 @@ impl Chunks {
 
 impl Cpu {
     /// Per image, sums over pixels of what `sum(elements, image, sums)` adds to `channels · terms` sums, in a fixed order.
-    fn sum_images(&self, [batch, pixels, channels]: [usize; 3], terms: usize, sum: impl Fn(std::ops::Range<usize>, usize, &mut [f64]) + Sync) -> Vec<f64> {
+    fn sum_images(
+        &self,
+        [batch, pixels, channels]: [usize; 3],
+        terms: usize,
+        sum: impl Fn(std::ops::Range<usize>, usize, &mut [f64]) + Sync,
+    ) -> Vec<f64> {
         let chunks = Chunks::new(pixels, channels);
         let width = channels * terms;
         let tasks = batch * chunks.per_image;
@@ -63,8 +68,11 @@ impl Cpu {
         let [batch, pixels, channels] = extents;
         let size = channels / groups;
         let count = (pixels * size) as f64;
-        let by_group = |sums: &[f64]| -> Vec<f64> { sums.chunks_exact(size).map(|s| s.iter().sum::<f64>() / count).collect() };
-        let spread = |per_group: Vec<f32>| -> Vec<f32> { per_group.iter().flat_map(|&x| std::iter::repeat_n(x, size)).collect() };
+        let by_group =
+            |sums: &[f64]| -> Vec<f64> { sums.chunks_exact(size).map(|s| s.iter().sum::<f64>() / count).collect() };
+        let spread = |per_group: Vec<f32>| -> Vec<f32> {
+            per_group.iter().flat_map(|&x| std::iter::repeat_n(x, size)).collect()
+        };
         let sums = self.sum_images(extents, 1, |range, _, sums| sum_channels(self.isa, &x.data()[range], sums));
         let mean = spread(by_group(&sums).into_iter().map(|m| m as f32).collect());
         let squares = self.sum_images(extents, 1, |range, image, sums| {
@@ -75,11 +83,19 @@ impl Cpu {
         Statistics { mean, rstd }
     }
 
-    pub(super) fn normalise_groups(&self, x: &Tensor, gamma: &Param, beta: &Param, groups: usize, eps: f32, activation: Activation) -> Result<Tensor> {
+    pub(super) fn normalise_groups(
+        &self,
+        x: &Tensor,
+        gamma: &Param,
+        beta: &Param,
+        groups: usize,
+        eps: f32,
+        activation: Activation,
+    ) -> Result<Tensor> {
         let op = "group_norm";
-        let extents = infer::group_norm(x.shape(), gamma.shape(), beta.shape(), groups)?;
+        let extents = infer::group_norm(x.shape(), gamma.shape(), beta.shape(), groups, activation)?;
         let [batch, pixels, channels] = extents;
-        let slope = swish_slope(op, activation)?;
+        let silu = activation == Activation::Silu;
         let (gamma, beta) = (gamma.plain(op)?, beta.plain(op)?);
         let statistics = self.group_statistics(x, extents, groups, eps);
         let chunks = Chunks::new(pixels, channels);
@@ -88,10 +104,11 @@ impl Cpu {
             self.threads.each(batch * chunks.per_image, |task| {
                 let (image, range) = chunks.range(task);
                 let mean = &statistics.mean[image * channels..][..channels];
-                let scale: Vec<f32> = statistics.rstd[image * channels..].iter().zip(gamma).map(|(rstd, gamma)| rstd * gamma).collect();
+                let scale: Vec<f32> =
+                    statistics.rstd[image * channels..].iter().zip(gamma).map(|(rstd, gamma)| rstd * gamma).collect();
                 // SAFETY: ranges of tasks do not overlap.
                 let y = unsafe { y.slice(range.start, range.len()) };
-                scale_and_shift(self.isa, &x.data()[range], [mean, &scale, beta], slope, y);
+                scale_and_shift(self.isa, &x.data()[range], [mean, &scale, beta], silu, y);
             });
         }))
     }
@@ -107,17 +124,17 @@ impl Cpu {
         activation: Activation,
     ) -> Result<[Tensor; 3]> {
         let op = "group_norm_backward";
-        let extents = infer::group_norm(x.shape(), gamma.shape(), beta.shape(), groups)?;
+        let extents = infer::group_norm(x.shape(), gamma.shape(), beta.shape(), groups, activation)?;
         let [batch, pixels, channels] = extents;
         infer::same(op, "dy", x.shape(), dy.shape())?;
-        let slope = swish_slope(op, activation)?;
+        let silu = activation == Activation::Silu;
         let (gamma, beta) = (gamma.plain(op)?, beta.plain(op)?);
         let statistics = self.group_statistics(x, extents, groups, eps);
         let at = |image: usize, v: &'_ [f32]| v[image * channels..][..channels].to_vec();
         // Per image and channel: Σ dz, then Σ dz · x̂, where z is what the activation is applied to.
         let sums = self.sum_images(extents, 2, |range, image, sums| {
             let (mean, rstd) = (at(image, &statistics.mean), at(image, &statistics.rstd));
-            norm_sums(self.isa, &x.data()[range.clone()], &dy.data()[range], [&mean, &rstd, gamma, beta], slope, sums);
+            norm_sums(self.isa, &x.data()[range.clone()], &dy.data()[range], [&mean, &rstd, gamma, beta], silu, sums);
         });
         let size = channels / groups;
         let count = (pixels * size) as f64;
@@ -138,10 +155,20 @@ impl Cpu {
             self.threads.each(batch * chunks.per_image, |task| {
                 let (image, range) = chunks.range(task);
                 let (mean, rstd) = (at(image, &statistics.mean), at(image, &statistics.rstd));
-                let spread = |term: usize| -> Vec<f32> { (0..channels).map(|c| means[image * groups + c / size][term]).collect() };
+                let spread = |term: usize| -> Vec<f32> {
+                    (0..channels).map(|c| means[image * groups + c / size][term]).collect()
+                };
                 // SAFETY: ranges of tasks do not overlap.
                 let dx = unsafe { dx.slice(range.start, range.len()) };
-                norm_backward(self.isa, &x.data()[range.clone()], &dy.data()[range], [&mean, &rstd, gamma, beta], [&spread(0), &spread(1)], slope, dx);
+                norm_backward(
+                    self.isa,
+                    &x.data()[range.clone()],
+                    &dy.data()[range],
+                    [&mean, &rstd, gamma, beta],
+                    [&spread(0), &spread(1)],
+                    silu,
+                    dx,
+                );
             });
         });
         let vector = |v: Vec<f32>| self.make([channels].into(), |to| to.copy_from_slice(&v));
@@ -165,7 +192,13 @@ impl Cpu {
         }))
     }
 
-    pub(super) fn normalise_layers_backward(&self, x: &Tensor, gamma: &Param, dy: &Tensor, eps: f32) -> Result<[Tensor; 3]> {
+    pub(super) fn normalise_layers_backward(
+        &self,
+        x: &Tensor,
+        gamma: &Param,
+        dy: &Tensor,
+        eps: f32,
+    ) -> Result<[Tensor; 3]> {
         let op = "layer_norm_backward";
         let channels = x.shape().last();
         infer::vector(op, "gamma", channels, gamma.shape())?;
@@ -185,7 +218,8 @@ impl Cpu {
                 row_backward(self.isa, x, dy, mean, rstd, gamma, dx, dgamma, dbeta);
             }
         });
-        let vector = |v: &[f64]| self.make([channels].into(), |to| to.iter_mut().zip(v).for_each(|(to, &x)| *to = x as f32));
+        let vector =
+            |v: &[f64]| self.make([channels].into(), |to| to.iter_mut().zip(v).for_each(|(to, &x)| *to = x as f32));
         Ok([Tensor::new(x.shape(), dx), vector(&sums[channels..]), vector(&sums[..channels])])
     }
 
@@ -195,16 +229,6 @@ impl Cpu {
         let mut out = self.buffer(sums.len());
         out.as_mut().iter_mut().zip(sums).for_each(|(to, x)| *to = x as f32);
         out
-    }
-}
-
-/// The slope of the swish that follows a norm, 0 for none.
-fn swish_slope(op: &'static str, activation: Activation) -> Result<f32> {
-    match activation {
-        Activation::None => Ok(0.0),
-        Activation::Silu => Ok(1.0),
-        Activation::QuickGelu => Ok(math::QUICK_GELU),
-        Activation::Gelu => Err(Error::Invalid { op, message: "gelu does not follow a group norm; silu does".into() }),
     }
 }
 
@@ -243,22 +267,22 @@ for_each_isa! {
         }
     }
 
-    /// `swish((x - mean) · scale + beta)` by channel.
-    fn scale_and_shift(x: &[f32], parameters: [&[f32]; 3], slope: f32, y: &mut [f32]) {
+    /// `silu((x - mean) · scale + beta)` by channel.
+    fn scale_and_shift(x: &[f32], parameters: [&[f32]; 3], silu: bool, y: &mut [f32]) {
         let [mean, scale, beta] = parameters;
         let channels = mean.len();
         for (y, x) in y.chunks_exact_mut(channels).zip(x.chunks_exact(channels)) {
             for ((((y, x), m), s), b) in y.iter_mut().zip(x).zip(mean).zip(scale).zip(beta) {
                 *y = (x - m) * s + b;
             }
-            if slope != 0.0 {
-                y.iter_mut().for_each(|y| *y = math::swish(*y, slope));
+            if silu {
+                y.iter_mut().for_each(|y| *y = math::swish(*y, 1.0));
             }
         }
     }
 
     /// Adds `dz` to the first half of `sums` and `dz · x̂` to the second.
-    fn norm_sums(x: &[f32], dy: &[f32], parameters: [&[f32]; 4], slope: f32, sums: &mut [f64]) {
+    fn norm_sums(x: &[f32], dy: &[f32], parameters: [&[f32]; 4], silu: bool, sums: &mut [f64]) {
         let [mean, rstd, gamma, beta] = parameters;
         let channels = mean.len();
         let mut run = vec![0.0f32; 2 * channels];
@@ -268,7 +292,7 @@ for_each_isa! {
             for (x, dy) in xs.chunks_exact(channels).zip(dys.chunks_exact(channels)) {
                 for c in 0..channels.min(x.len()).min(dy.len()).min(rstd.len()).min(gamma.len()).min(beta.len()).min(plain.len()).min(weighted.len()) {
                     let normal = (x[c] - mean[c]) * rstd[c];
-                    let dz = if slope == 0.0 { dy[c] } else { dy[c] * math::swish_derivative(gamma[c] * normal + beta[c], slope) };
+                    let dz = if silu { dy[c] * math::swish_derivative(gamma[c] * normal + beta[c], 1.0) } else { dy[c] };
                     plain[c] += dz;
                     weighted[c] += dz * normal;
                 }
@@ -280,14 +304,14 @@ for_each_isa! {
     }
 
     /// `dx = rstd (γ dz - mean(γ dz) - x̂ · mean(γ dz x̂))`.
-    fn norm_backward(x: &[f32], dy: &[f32], parameters: [&[f32]; 4], means: [&[f32]; 2], slope: f32, dx: &mut [f32]) {
+    fn norm_backward(x: &[f32], dy: &[f32], parameters: [&[f32]; 4], means: [&[f32]; 2], silu: bool, dx: &mut [f32]) {
         let [mean, rstd, gamma, beta] = parameters;
         let [plain, weighted] = means;
         let channels = mean.len();
         for ((x, dy), dx) in x.chunks_exact(channels).zip(dy.chunks_exact(channels)).zip(dx.chunks_exact_mut(channels)) {
             for c in 0..channels.min(x.len()).min(dy.len()).min(dx.len()).min(rstd.len()).min(gamma.len()).min(beta.len()).min(plain.len()).min(weighted.len()) {
                 let normal = (x[c] - mean[c]) * rstd[c];
-                let dz = if slope == 0.0 { dy[c] } else { dy[c] * math::swish_derivative(gamma[c] * normal + beta[c], slope) };
+                let dz = if silu { dy[c] * math::swish_derivative(gamma[c] * normal + beta[c], 1.0) } else { dy[c] };
                 dx[c] = rstd[c] * (gamma[c] * dz - plain[c] - normal * weighted[c]);
             }
         }

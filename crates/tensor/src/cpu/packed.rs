@@ -33,7 +33,13 @@ pub(crate) struct Panel<'a> {
 
 impl Packed {
     /// Packs a matrix whose element `(k, n)` begins row copies: `fill(k, n, to)` writes elements `(k, n..n + to.len())`.
-    pub(crate) fn new(isa: Isa, threads: &Threads, pool: &Arc<Pool>, [depth, columns]: [usize; 2], fill: impl Fn(usize, usize, &mut [f32]) + Sync) -> Self {
+    pub(crate) fn new(
+        isa: Isa,
+        threads: &Threads,
+        pool: &Arc<Pool>,
+        [depth, columns]: [usize; 2],
+        fill: impl Fn(usize, usize, &mut [f32]) + Sync,
+    ) -> Self {
         let mut packed = Self::empty(isa, pool, [depth, columns]);
         let starts: Vec<usize> = (0..packed.panels()).map(|p| p * isa.panel() * depth).collect();
         let widths: Vec<usize> = (0..packed.panels()).map(|p| packed.width(p)).collect();

@@ -58,6 +58,8 @@ impl Threads {
             }
             return;
         }
-        self.0.install(|| data.par_chunks_mut(length).with_max_len(1).enumerate().for_each(|(i, chunk)| task(i * length, chunk)));
+        self.0.install(|| {
+            data.par_chunks_mut(length).with_max_len(1).enumerate().for_each(|(i, chunk)| task(i * length, chunk))
+        });
     }
 }

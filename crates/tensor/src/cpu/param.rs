@@ -56,14 +56,19 @@ impl Param {
     pub(super) fn weight(&self, op: &'static str) -> Result<&Weight> {
         match &self.form {
             Form::Weight(weight) => Ok(weight),
-            Form::Plain(_) => Err(Error::Invalid { op, message: format!("the weight {} is a vector or a table", self.shape) }),
+            Form::Plain(_) => {
+                Err(Error::Invalid { op, message: format!("the weight {} is a vector or a table", self.shape) })
+            }
         }
     }
 
     pub(super) fn plain(&self, op: &'static str) -> Result<&[f32]> {
         match &self.form {
             Form::Plain(tensor) => Ok(tensor.data()),
-            Form::Weight(_) => Err(Error::Invalid { op, message: format!("{} is a packed weight, expected a vector or a table", self.shape) }),
+            Form::Weight(_) => Err(Error::Invalid {
+                op,
+                message: format!("{} is a packed weight, expected a vector or a table", self.shape),
+            }),
         }
     }
 }

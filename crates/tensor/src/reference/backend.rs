@@ -77,7 +77,7 @@ impl<E: Element> Backend for Reference<E> {
     ) -> Result<Array<E>> {
         let gamma = gamma.widen("group_norm", "gamma", ParamKind::Vector)?;
         let beta = beta.widen("group_norm", "beta", ParamKind::Vector)?;
-        let sets = norm::groups(x.shape(), gamma.shape(), beta.shape(), groups)?;
+        let sets = norm::groups(x.shape(), gamma.shape(), beta.shape(), groups, activation)?;
         Ok(round(norm::forward(&x.widen(), &gamma, &beta, &sets, eps, activation)))
     }
 

@@ -68,7 +68,7 @@ impl<E: Element> Differentiable for Reference<E> {
     ) -> Result<[Array<E>; 3]> {
         let gamma = gamma.widen("group_norm_backward", "gamma", ParamKind::Vector)?;
         let beta = beta.widen("group_norm_backward", "beta", ParamKind::Vector)?;
-        let sets = norm::groups(x.shape(), gamma.shape(), beta.shape(), groups)?;
+        let sets = norm::groups(x.shape(), gamma.shape(), beta.shape(), groups, activation)?;
         let gradients = norm::backward(&x.widen(), &gamma, &beta, &dy.widen(), &sets, eps, activation)?;
         Ok(gradients.map(round))
     }

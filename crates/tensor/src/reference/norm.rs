@@ -7,8 +7,8 @@ use crate::{Activation, Result, Shape, infer};
 type Set = Vec<usize>;
 
 /// One set for every sample and group of `x (B, H, W, C)`.
-pub(super) fn groups(x: Shape, gamma: Shape, beta: Shape, groups: usize) -> Result<Vec<Set>> {
-    let [batch, pixels, channels] = infer::group_norm(x, gamma, beta, groups)?;
+pub(super) fn groups(x: Shape, gamma: Shape, beta: Shape, groups: usize, activation: Activation) -> Result<Vec<Set>> {
+    let [batch, pixels, channels] = infer::group_norm(x, gamma, beta, groups, activation)?;
     let width = channels / groups;
     let set = |b: usize, group: usize| {
         (0..pixels)

@@ -11,8 +11,7 @@ pub(super) fn adamw(value: &Wide, m: &Wide, v: &Wide, gradient: &Wide, step: &Ad
     for (what, x) in [("m", m), ("v", v), ("gradient", gradient)] {
         infer::same("adamw", what, value.shape(), x.shape())?;
     }
-    let [learning_rate, beta1, beta2, eps, weight_decay, gradient_scale] =
-        [step.learning_rate, step.beta1, step.beta2, step.eps, step.weight_decay, step.gradient_scale].map(f64::from);
+    let AdamW { learning_rate, beta1, beta2, eps, weight_decay, gradient_scale, .. } = *step;
     let [correction1, correction2] = [beta1, beta2].map(|beta| 1.0 - beta.powf(step.step as f64));
     let (mut value, mut m, mut v) = (value.clone(), m.clone(), v.clone());
     let moments = m.data_mut().iter_mut().zip(v.data_mut());

@@ -1,0 +1,126 @@
+//! A small model in a folder, made from formulas.
+
+#![allow(dead_code, reason = "each test uses a part")]
+
+use std::{borrow::Cow, collections::BTreeMap, fs, path::Path};
+
+use calotype_formats::{DType, encode_f32, write_safetensors};
+use calotype_models::{ModelConfig, ParamSource, ParamSpec, PerBlock, Result, TextConfig, UNetConfig, VaeConfig};
+use serde_json::json;
+
+/// Pseudo-random numbers in -1..1: FNV-1a of the name, then SplitMix64, as in `reference/pipeline.py`.
+pub fn values(name: &str, count: usize) -> Vec<f64> {
+    let state = name
+        .bytes()
+        .fold(0xcbf2_9ce4_8422_2325, |state: u64, byte| (state ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3));
+    (1..=count as u64)
+        .map(|n| {
+            let z = state.wrapping_add(n.wrapping_mul(0x9e37_79b9_7f4a_7c15));
+            let z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+            let z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+            ((z ^ (z >> 31)) >> 40) as f64 / (1u32 << 24) as f64 * 2.0 - 1.0
+        })
+        .collect()
+}
+
+/// Weights by formula.
+pub struct Formula;
+
+impl ParamSource for Formula {
+    fn read(&mut self, spec: &ParamSpec) -> Result<Vec<f32>> {
+        let fan_in = (spec.count() / spec.shape[0]) as f64;
+        let scaled = |v: f64| match spec.shape.len() {
+            _ if spec.name.contains("embedding.weight") => v,
+            2.. => v * (3.0 / fan_in).sqrt(),
+            _ if spec.name.ends_with("weight") => 1.0 + 0.1 * v,
+            _ => 0.1 * v,
+        };
+        Ok(values(&spec.name, spec.count()).into_iter().map(|v| scaled(v) as f32).collect())
+    }
+}
+
+/// The sizes of a model.
+pub struct Sizes {
+    pub text: TextConfig,
+    pub unet: UNetConfig,
+    pub vae: VaeConfig,
+    pub prediction_type: &'static str,
+}
+
+impl Default for Sizes {
+    /// Pictures of 32 × 32 pixels in multiples of 8: latents a quarter, and two resolutions in the UNet.
+    fn default() -> Self {
+        use calotype_models::{DownBlockType as Down, UpBlockType as Up};
+        let text = TextConfig {
+            hidden_size: 8,
+            intermediate_size: 16,
+            num_hidden_layers: 1,
+            num_attention_heads: 2,
+            ..TextConfig::default()
+        };
+        let unet = UNetConfig {
+            sample_size: Some(PerBlock::All(8)),
+            block_out_channels: vec![8, 16],
+            down_block_types: vec![Down::CrossAttention, Down::Plain],
+            up_block_types: vec![Up::Plain, Up::CrossAttention],
+            layers_per_block: PerBlock::All(1),
+            cross_attention_dim: PerBlock::All(8),
+            attention_head_dim: PerBlock::All(2),
+            norm_num_groups: 4,
+            ..UNetConfig::default()
+        };
+        let vae = VaeConfig { norm_num_groups: 4, ..VaeConfig::with_channels(&[8, 8, 12]) };
+        Self { text, unet, vae, prediction_type: "epsilon" }
+    }
+}
+
+impl Sizes {
+    /// Writes the diffusers folder.
+    pub fn write(&self, folder: &Path) {
+        network(&self.text, &folder.join("text_encoder"), "model");
+        network(&self.unet, &folder.join("unet"), "diffusion_pytorch_model");
+        network(&self.vae, &folder.join("vae"), "diffusion_pytorch_model");
+        let scheduler = json!({
+            "_class_name": "DDIMScheduler",
+            "beta_start": 0.00085,
+            "beta_end": 0.012,
+            "beta_schedule": "scaled_linear",
+            "num_train_timesteps": 1000,
+            "prediction_type": self.prediction_type,
+        });
+        fs::create_dir(folder.join("scheduler")).unwrap();
+        fs::write(folder.join("scheduler/scheduler_config.json"), scheduler.to_string()).unwrap();
+        fs::write(folder.join("model_index.json"), json!({"_class_name": "StableDiffusionPipeline"}).to_string())
+            .unwrap();
+    }
+}
+
+fn network(config: &impl ModelConfig, folder: &Path, basename: &str) {
+    fs::create_dir_all(folder).unwrap();
+    fs::write(folder.join("config.json"), config.to_json()).unwrap();
+    write_weights(&folder.join(format!("{basename}.safetensors")), &tensors(config));
+}
+
+/// Tensors by name: shape and numbers.
+pub type Tensors = BTreeMap<String, (Vec<usize>, Vec<f32>)>;
+
+/// The weights of a network.
+pub fn tensors(config: &impl ModelConfig) -> Tensors {
+    let specs = config.specs().unwrap();
+    specs.iter().map(|spec| (spec.name.clone(), (spec.shape.clone(), Formula.read(spec).unwrap()))).collect()
+}
+
+/// Writes weights as f32.
+pub fn write_weights(file: &Path, tensors: &Tensors) {
+    let encoded = tensors.iter().map(|(name, (shape, data))| {
+        (name.clone(), DType::F32, shape.clone(), Cow::from(encode_f32(data, DType::F32).unwrap()))
+    });
+    write_safetensors(file, encoded.collect::<Vec<_>>(), &BTreeMap::new()).unwrap();
+}
+
+/// The greatest difference, relative to the greatest expected value.
+pub fn distance(got: &[f32], expected: &[f32]) -> f32 {
+    assert_eq!(got.len(), expected.len());
+    let greatest = expected.iter().fold(0.0f32, |max, x| max.max(x.abs()));
+    got.iter().zip(expected).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max) / greatest
+}

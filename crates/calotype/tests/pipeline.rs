@@ -1,0 +1,235 @@
+//! A run's results: equal to diffusers', and to themselves however the work is cut up.
+
+mod common;
+
+use calotype::{Latents, Metadata, Model, Pipeline, PipelineOptions, Precision, Text2ImageRequest};
+use common::{Sizes, distance};
+use serde::Deserialize;
+use tempfile::TempDir;
+
+/// A case of `reference/pipeline.py`.
+#[derive(Deserialize)]
+struct Golden {
+    sampler: String,
+    #[serde(default = "default_schedule")]
+    schedule: String,
+    steps: usize,
+    #[serde(default)]
+    eta: f64,
+    prompt: String,
+    #[serde(default)]
+    negative: String,
+    width: usize,
+    height: usize,
+    seed: u64,
+    #[serde(default = "default_guidance")]
+    guidance: f32,
+    #[serde(default = "default_batch")]
+    batch: usize,
+    #[serde(default = "default_prediction")]
+    prediction_type: String,
+    latents: Vec<f32>,
+    picture: Option<Vec<u8>>,
+}
+
+fn default_schedule() -> String {
+    "default".into()
+}
+
+fn default_prediction() -> String {
+    "epsilon".into()
+}
+
+fn default_guidance() -> f32 {
+    7.5
+}
+
+fn default_batch() -> usize {
+    1
+}
+
+fn model(sizes: &Sizes) -> (TempDir, Model) {
+    let folder = TempDir::new().unwrap();
+    sizes.write(folder.path());
+    let model = Model::open(folder.path()).unwrap();
+    (folder, model)
+}
+
+fn load(model: &Model) -> Pipeline<'_> {
+    Pipeline::load(model, PipelineOptions::default()).unwrap()
+}
+
+fn latents(pipeline: &Pipeline<'_>, request: &Text2ImageRequest) -> Latents {
+    pipeline.txt2img(request).unwrap().finish_latents().unwrap()
+}
+
+fn short(prompt: &str) -> Text2ImageRequest {
+    Text2ImageRequest { prompt: prompt.into(), num_inference_steps: 3, ..Default::default() }
+}
+
+#[test]
+fn equals_diffusers() {
+    let goldens: Vec<Golden> = serde_json::from_str(include_str!("goldens/pipeline.json")).unwrap();
+    let (_a, epsilon) = model(&Sizes::default());
+    let (_b, velocity) = model(&Sizes { prediction_type: "v_prediction", ..Sizes::default() });
+    let (epsilon, velocity) = (load(&epsilon), load(&velocity));
+    assert_eq!(goldens.len(), 8);
+    for golden in goldens {
+        let pipeline = if golden.prediction_type == "v_prediction" { &velocity } else { &epsilon };
+        let request = Text2ImageRequest {
+            prompt: golden.prompt,
+            negative_prompt: golden.negative,
+            num_inference_steps: golden.steps,
+            sampler: golden.sampler.parse().unwrap(),
+            schedule: golden.schedule.parse().unwrap(),
+            eta: golden.eta,
+            guidance_scale: golden.guidance,
+            width: Some(golden.width),
+            height: Some(golden.height),
+            seed: golden.seed,
+            batch_size: golden.batch,
+            latents: None,
+        };
+        let pictures = pipeline.txt2img(&request).unwrap().finish().unwrap();
+        let error = distance(pictures.latents.data(), &golden.latents);
+        println!("{} {}: {error:.1e}", golden.sampler, golden.schedule);
+        assert!(error <= 1e-4, "{} {}: {error:.1e}", golden.sampler, golden.schedule);
+        if let Some(expected) = golden.picture {
+            let picture = pictures.images[0].data();
+            assert_eq!(picture.len(), expected.len());
+            assert!(picture.iter().zip(&expected).all(|(a, b)| a.abs_diff(*b) <= 1));
+        }
+    }
+}
+
+#[test]
+fn a_picture_does_not_depend_on_its_batch_or_on_threads() {
+    let (_folder, model) = model(&Sizes::default());
+    let pipeline = load(&model);
+    for sampler in ["ddim", "euler_a"] {
+        let sampler = sampler.parse().unwrap();
+        let request = Text2ImageRequest { sampler, seed: 10, batch_size: 3, ..short("a tree") };
+        let batch = pipeline.txt2img(&request).unwrap().finish().unwrap();
+        let one_thread = PipelineOptions { threads: 1, ..Default::default() };
+        assert_eq!(latents(&Pipeline::load(&model, one_thread).unwrap(), &request), batch.latents);
+        for k in 0..3 {
+            let alone = Text2ImageRequest { seed: 10 + k as u64, batch_size: 1, ..request.clone() };
+            let alone = pipeline.txt2img(&alone).unwrap().finish().unwrap();
+            assert_eq!(Some(alone.latents), batch.latents.slice(k, 1), "{sampler}");
+            assert_eq!(alone.images[0], batch.images[k]);
+        }
+    }
+}
+
+#[test]
+fn a_run_is_an_iterator_of_steps() {
+    let (_folder, model) = model(&Sizes::default());
+    let pipeline = load(&model);
+    let mut run = pipeline.txt2img(&short("a tree")).unwrap();
+    let first = run.next().unwrap().unwrap();
+    assert_eq!((first.index, first.total, first.latents.len()), (0, 3, 4 * 8 * 8));
+    let rest: Vec<usize> = (&mut run).map(|step| step.unwrap().index).collect();
+    assert_eq!(rest, [1, 2]);
+    assert_eq!(run.finish_latents().unwrap(), latents(&pipeline, &short("a tree")));
+}
+
+#[test]
+fn guidance_of_one_has_no_second_pass() {
+    let (_folder, model) = model(&Sizes::default());
+    let pipeline = load(&model);
+    let long = "word ".repeat(100);
+    let request = |negative: &str, guidance_scale| Text2ImageRequest {
+        negative_prompt: negative.to_owned(),
+        guidance_scale,
+        ..short("a tree")
+    };
+    // The negative prompt is not even read.
+    assert!(pipeline.txt2img(&request(&long, 1.0)).unwrap().warnings().is_empty());
+    assert_eq!(latents(&pipeline, &request(&long, 1.0)), latents(&pipeline, &request("", 1.0)));
+    assert_ne!(latents(&pipeline, &request("blue", 2.0)), latents(&pipeline, &request("", 2.0)));
+    // At nearly 1 the second pass changes nearly nothing.
+    let near = distance(latents(&pipeline, &request("", 1.0001)).data(), latents(&pipeline, &request("", 1.0)).data());
+    assert!(near > 0.0 && near < 1e-3, "{near}");
+}
+
+#[test]
+fn long_prompts_are_cut_with_a_warning() {
+    let (_folder, model) = model(&Sizes::default());
+    let request = short(&format!("{}the end", "word ".repeat(75)));
+    let run = load(&model).txt2img(&request).unwrap().warnings().iter().map(ToString::to_string).collect::<Vec<_>>();
+    assert_eq!(run, [r#"the prompt is longer than 75 tokens and was cut before "the end""#]);
+}
+
+#[test]
+fn starting_latents_take_the_place_of_the_seed() {
+    let (folder, model) = model(&Sizes::default());
+    let pipeline = load(&model);
+    let request = Text2ImageRequest { batch_size: 2, ..short("a tree") };
+    let file = folder.path().join("latents.safetensors");
+    let expected = latents(&pipeline, &request);
+    expected.save(&file).unwrap();
+    assert_eq!(Latents::open(&file).unwrap(), expected);
+
+    // diffusers' noise of seed 42, as torch draws it, is what the seed starts from.
+    let noise = Latents::new([1, 4, 8, 8], calotype_diffusion::Generator::manual_seed(42).randn(256)).unwrap();
+    noise.save(&file).unwrap();
+    let request = Text2ImageRequest { seed: 5, latents: Some(Latents::open(&file).unwrap()), ..short("a tree") };
+    assert_eq!(Some(latents(&pipeline, &request)), expected.slice(0, 1));
+}
+
+#[test]
+fn requests_that_cannot_be_met_are_refused() {
+    let (_folder, model) = model(&Sizes::default());
+    let refused = |request: Text2ImageRequest, message: &str| {
+        let error = model.check(&request).expect_err(message);
+        assert!(error.is_request(), "{error}");
+        assert_eq!(error.to_string(), message);
+    };
+    let size = |width, height| Text2ImageRequest { width: Some(width), height: Some(height), ..short("") };
+    let needs = "which this model needs";
+    refused(size(30, 32), &format!("width 30 is not a multiple of 8, {needs}: give 24 or 32"));
+    refused(size(32, 7), &format!("height 7 is not a multiple of 8, {needs}: give 8"));
+    refused(size(0, 32), &format!("width 0 is not a multiple of 8, {needs}: give 8"));
+    refused(size(32, usize::MAX), &format!("height {} is too large: give at most 16384", usize::MAX));
+    let steps = |num_inference_steps| Text2ImageRequest { num_inference_steps, ..short("") };
+    refused(steps(0), "0 steps are out of range for sampler ddim: give 1 to 999");
+    refused(steps(1000), "1000 steps are out of range for sampler ddim: give 1 to 999");
+    let guidance = |guidance_scale| Text2ImageRequest { guidance_scale, ..short("") };
+    refused(guidance(f32::NAN), "guidance scale NaN is out of range: give a number from 0, such as 7.5");
+    refused(guidance(-1.0), "guidance scale -1 is out of range: give a number from 0, such as 7.5");
+    refused(Text2ImageRequest { batch_size: 0, ..short("") }, "batch size 0 is out of range: give 1 to 1024");
+    let euler = Text2ImageRequest { sampler: "euler".parse().unwrap(), eta: 0.5, ..short("") };
+    refused(euler, "sampler euler has no eta (got 0.5): leave eta at 0 or use the sampler ddim");
+    let start = Latents::new([1, 4, 8, 4], vec![0.0; 128]).unwrap();
+    let given = Text2ImageRequest { latents: Some(start), width: Some(32), ..short("") };
+    refused(given, "the starting latents are [1, 4, 8, 4], expected [1, 4, 8, 8] for 1 of 32 x 32 pixels");
+    assert!(model.check(&size(16384, 16384)).is_err_and(|error| error.to_string().contains("GiB")));
+}
+
+#[test]
+fn endless_guidance_ends_in_an_error() {
+    let (_folder, model) = model(&Sizes::default());
+    let request = Text2ImageRequest { guidance_scale: f32::MAX, ..short("a tree") };
+    let error = load(&model).txt2img(&request).unwrap().finish().unwrap_err().to_string();
+    assert!(error.starts_with("the latents are no longer finite numbers"), "{error}");
+}
+
+#[test]
+fn metadata_has_the_form_of_a1111() {
+    let (_folder, model) = model(&Sizes::default());
+    let request = Text2ImageRequest {
+        negative_prompt: "blurry".into(),
+        sampler: "dpmpp_2m".parse().unwrap(),
+        schedule: "karras".parse().unwrap(),
+        ..short("a tree,\nin autumn")
+    };
+    let plan = model.check(&request).unwrap();
+    let metadata = Metadata::new(&model, &request, &plan, Precision::F32, 2).unwrap();
+    let (short_hash, name) = (&model.hash().unwrap()[..10], model.name());
+    let expected = format!(
+        "a tree,\nin autumn\nNegative prompt: blurry\nSteps: 3, Sampler: DPM++ 2M, Schedule type: Karras, \
+         CFG scale: 7.5, Seed: 44, Size: 32x32, Model hash: {short_hash}, Model: {name}, Version: calotype {}",
+        env!("CARGO_PKG_VERSION")
+    );
+    assert_eq!(metadata.parameters(), expected);
+}
