@@ -1,6 +1,9 @@
 //! A model: a diffusers folder, read and checked whole before anything is computed.
 
-use std::{path::Path, sync::OnceLock};
+use std::{
+    path::Path,
+    sync::{Mutex, OnceLock, PoisonError},
+};
 
 use calotype_diffusion::{NoiseSchedule, PredictionType};
 use calotype_formats::Checkpoint;
@@ -40,6 +43,8 @@ pub struct Model {
     prediction_type: PredictionType,
     tokenizer: Option<Tokenizer>,
     hash: OnceLock<String>,
+    /// Held while the hash is computed, so that it is computed once.
+    hashing: Mutex<()>,
 }
 
 impl Model {
@@ -85,6 +90,7 @@ impl Model {
             tokenizer: files.open_tokenizer()?,
             files,
             hash: OnceLock::new(),
+            hashing: Mutex::new(()),
         };
         model.check_fit()?;
         Ok(model)
@@ -103,6 +109,7 @@ impl Model {
     /// # Errors
     /// A file can't be read.
     pub fn hash(&self) -> Result<&str> {
+        let _one_at_a_time = self.hashing.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(hash) = self.hash.get() {
             return Ok(hash);
         }

@@ -25,7 +25,7 @@ pub struct Text2ImageRequest {
     pub schedule: ScheduleKind,
     /// Noise of `ddim`, from 0 to 1.
     pub eta: f64,
-    /// How strongly the prompt pulls (Ho & Salimans 2022): 1 is not at all, and takes half the time.
+    /// How strongly the prompt pulls (Ho & Salimans 2022): 1 is without guidance, and takes half the time.
     pub guidance_scale: f32,
     /// Width in pixels; the model's own if not given.
     pub width: Option<usize>,

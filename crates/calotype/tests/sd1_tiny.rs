@@ -1,5 +1,7 @@
 //! Everything that diffusers computed from `../shared/goldens/sd1-tiny`, if that folder is beside the repository.
 
+#![allow(clippy::print_stdout, clippy::unwrap_used, reason = "these are tests")]
+
 mod common;
 
 use std::path::{Path, PathBuf};

@@ -11,6 +11,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
     name = "calotype",
     version,
     arg_required_else_help = true,
+    args_override_self = true,
     max_term_width = 100,
     after_help = "\
 Examples:
@@ -66,7 +67,7 @@ pub(crate) struct Txt2img {
     /// Fresh noise of ddim, 0 to 1
     #[arg(long, value_name = "X", default_value_t = 0.0)]
     pub(crate) eta: f64,
-    /// How strongly the prompt pulls; 1 is not at all, and twice as fast
+    /// How strongly the prompt pulls; 1 is without guidance, and twice as fast
     #[arg(long, value_name = "X", default_value_t = 7.5)]
     pub(crate) guidance_scale: f32,
     /// Width in pixels [default: the model's own]

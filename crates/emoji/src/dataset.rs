@@ -8,7 +8,7 @@ use crate::backgrounds::{BACKGROUNDS, Background};
 use crate::draw::draw;
 use crate::error::{Error, Result};
 use crate::objects::{Object, with_article};
-use crate::pairs::{all_pairs, held_out_pairs};
+use crate::pairs::{Pair, all_pairs, held_out_pairs};
 
 /// What [`write_dataset`] wrote.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -23,6 +23,19 @@ pub struct Summary {
 #[must_use]
 pub fn caption(object: &Object, background: &Background) -> String {
     format!("{} on {}", object.phrase, with_article(&format!("{} background", background.name)))
+}
+
+/// The folders of a data set: what is trained on, and what is held out.
+const FOLDERS: [&str; 2] = ["train", "held_out"];
+
+/// The folder that a pair's picture is in.
+pub(crate) fn folder_of(pair: Pair, objects: usize) -> Result<&'static str> {
+    Ok(FOLDERS[usize::from(held_out_pairs(objects)?.binary_search(&pair).is_ok())])
+}
+
+/// The file that a pair's picture is in.
+pub(crate) fn file_name(object: &Object, background: &Background) -> String {
+    format!("{:x}_{}.png", u32::from(object.character), background.name)
 }
 
 /// Writes the data set in the Hugging Face imagefolder form: `train/` and `held_out/`, each with PNG files and
@@ -40,7 +53,7 @@ pub fn write_dataset(out: &Path, objects: &[Object], bitmaps: &[RgbaImage], size
         let path = path.to_owned();
         move |source| Error::Write { path, source }
     };
-    let folders = [out.join("train"), out.join("held_out")];
+    let folders = FOLDERS.map(|name| out.join(name));
     if let Some(path) = folders.iter().find(|folder| folder.exists()) {
         return Err(Error::Exists { path: path.clone() });
     }
@@ -53,7 +66,7 @@ pub fn write_dataset(out: &Path, objects: &[Object], bitmaps: &[RgbaImage], size
         let (object, background) = (&objects[pair.object], &BACKGROUNDS[pair.background]);
         let bitmap = bitmaps.get(pair.object).ok_or(Error::Glyph { codepoint: object.character.into() })?;
         let folder = usize::from(held_out.binary_search(&pair).is_ok());
-        let file_name = format!("{:x}_{}.png", u32::from(object.character), background.name);
+        let file_name = file_name(object, background);
         let path = folders[folder].join(&file_name);
         let png = encode_png(&draw(bitmap, background.rgb, size)?, &[])?;
         fs::write(&path, png).map_err(write_failed(&path))?;

@@ -65,6 +65,9 @@ pub enum Error {
         /// What the system said.
         source: std::io::Error,
     },
+    /// The model could not be opened, or not make a picture.
+    #[error(transparent)]
+    Model(#[from] calotype::Error),
     /// A picture could not be decoded, resized or encoded.
     #[error(transparent)]
     Image(#[from] calotype_image::Error),

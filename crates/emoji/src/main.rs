@@ -1,17 +1,36 @@
-//! `calotype-emoji`: makes the emoji data set.
+//! `calotype-emoji`: makes the emoji data set, and judges a model that was trained on it.
 
-use std::io::Write;
-use std::path::PathBuf;
+use std::io::{IsTerminal, Write};
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use calotype_emoji::{BACKGROUNDS, DEFAULT_FONT, EmojiFont, draw, most_alike, objects, write_dataset};
+use calotype::{Model, SamplerKind, Text2ImageRequest};
+use calotype_emoji::{
+    BACKGROUNDS, DEFAULT_FONT, EmojiFont, Figures, HELD_OUT, Judged, draw, evaluate, most_alike, objects, write_dataset,
+};
 use calotype_image::{RgbImage, encode_png, grid};
-use clap::Parser;
+use clap::{Parser, Subcommand};
 
-/// Make the emoji data set: pictures with captions, and the held-out pairs.
+type Result<T = ()> = std::result::Result<T, Box<dyn std::error::Error>>;
+
+/// Make the emoji data set, and judge a model that was trained on it
 #[derive(Parser)]
 #[command(version)]
 struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Draw the pictures with their captions, and hold 200 of them out
+    Make(Make),
+    /// Make pictures of the held-out captions and compare them with the drawn ones
+    Evaluate(Evaluate),
+}
+
+#[derive(clap::Args)]
+struct Make {
     /// Folder to write train/, held_out/ and objects.json to
     #[arg(long, value_name = "DIR")]
     out: PathBuf,
@@ -26,8 +45,40 @@ struct Arguments {
     contact_sheet: Option<PathBuf>,
 }
 
+#[derive(clap::Args)]
+struct Evaluate {
+    /// Model to judge, a diffusers folder
+    #[arg(long, value_name = "DIR", default_value = "models/emoji")]
+    model: PathBuf,
+    /// The data set, as `make` wrote it
+    #[arg(long, value_name = "DIR", default_value = "data/emoji")]
+    data: PathBuf,
+    /// Judge only this many of the held-out pairs
+    #[arg(long, value_name = "N", default_value_t = HELD_OUT)]
+    limit: usize,
+    /// Steps of the sampler
+    #[arg(long, value_name = "N", default_value_t = 50)]
+    steps: usize,
+    /// Sampler, as in `calotype txt2img`
+    #[arg(long, value_name = "NAME", default_value_t = SamplerKind::Ddim)]
+    sampler: SamplerKind,
+    /// How strongly the caption pulls
+    #[arg(long, value_name = "X", default_value_t = 7.5)]
+    guidance_scale: f32,
+    /// Seed of the first picture; the next have the next seeds
+    #[arg(long, value_name = "N", default_value_t = 42)]
+    seed: u64,
+    /// Also write the pictures, each beside the drawn one, to this PNG file
+    #[arg(long, value_name = "FILE")]
+    sheet: Option<PathBuf>,
+}
+
 fn main() -> ExitCode {
-    match run(&Arguments::parse()) {
+    let result = match Arguments::parse().command {
+        Command::Make(arguments) => make(&arguments),
+        Command::Evaluate(arguments) => judge(&arguments),
+    };
+    match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             let _ = writeln!(std::io::stderr(), "error: {error}");
@@ -36,19 +87,63 @@ fn main() -> ExitCode {
     }
 }
 
-fn run(arguments: &Arguments) -> Result<(), Box<dyn std::error::Error>> {
+fn write_png(path: &Path, picture: &RgbImage) -> Result {
+    std::fs::write(path, encode_png(picture, &[])?)
+        .map_err(|error| format!("{}: cannot be written: {error}", path.display()))?;
+    Ok(())
+}
+
+fn judge(arguments: &Evaluate) -> Result {
+    let model = Model::open(&arguments.model)?;
+    let request = Text2ImageRequest {
+        num_inference_steps: arguments.steps,
+        sampler: arguments.sampler,
+        guidance_scale: arguments.guidance_scale,
+        seed: arguments.seed,
+        ..Text2ImageRequest::default()
+    };
+    let total = arguments.limit.min(HELD_OUT);
+    let mut stderr = std::io::stderr();
+    let mut progress = |judged: &[Judged]| {
+        if stderr.is_terminal() {
+            let figures = Figures::of(judged);
+            let _ = write!(
+                stderr,
+                "\r{} of {total}, top 1 {:.1} %, top 5 {:.1} % ",
+                figures.pictures,
+                100.0 * figures.top1,
+                100.0 * figures.top5
+            );
+        }
+    };
+    let judged = evaluate(&model, &arguments.data, &request, arguments.limit, &mut progress)?;
+    if let Some(path) = &arguments.sheet {
+        let pictures: Vec<RgbImage> = judged.iter().map(|j| j.picture.clone()).collect();
+        write_png(path, &grid(&pictures, 20, 2)?)?;
+    }
+    let objects = objects()?;
+    let mut stdout = std::io::stdout();
+    for wrong in judged.iter().filter(|j| j.rank > 0 || j.background != j.pair.background) {
+        let (asked, nearest) = (&objects[wrong.pair.object].phrase, &objects[wrong.nearest].phrase);
+        let (on, looks) = (BACKGROUNDS[wrong.pair.background].name, BACKGROUNDS[wrong.background].name);
+        writeln!(stdout, "{asked} on {on}: rank {}, nearest {nearest}, background {looks}", wrong.rank + 1)?;
+    }
+    writeln!(stdout, "{}", serde_json::to_string(&Figures::of(&judged))?)?;
+    Ok(())
+}
+
+fn make(arguments: &Make) -> Result {
     let font = EmojiFont::open(&arguments.font)?;
     let objects = objects()?;
-    let bitmaps = objects.iter().map(|o| font.bitmap(o.character)).collect::<Result<Vec<_>, _>>()?;
+    let bitmaps = objects.iter().map(|o| font.bitmap(o.character)).collect::<calotype_emoji::Result<Vec<_>>>()?;
     let summary = write_dataset(&arguments.out, &objects, &bitmaps, arguments.size)?;
     if let Some(path) = &arguments.contact_sheet {
         let pictures: Vec<RgbImage> = bitmaps
             .iter()
             .zip(BACKGROUNDS.iter().cycle())
             .map(|(bitmap, background)| draw(bitmap, background.rgb, arguments.size))
-            .collect::<Result<_, _>>()?;
-        std::fs::write(path, encode_png(&grid(&pictures, 15, 2)?, &[])?)
-            .map_err(|error| format!("{}: cannot be written: {error}", path.display()))?;
+            .collect::<calotype_emoji::Result<_>>()?;
+        write_png(path, &grid(&pictures, 15, 2)?)?;
     }
     let mut stdout = std::io::stdout();
     writeln!(

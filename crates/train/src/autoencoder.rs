@@ -10,6 +10,8 @@ use calotype_tensor::{
     tape::{Parameter, Tape},
 };
 
+use serde_json::json;
+
 use crate::{
     AutoencoderConfig, AutoencoderSizes, Result,
     data::Dataset,
@@ -114,6 +116,10 @@ pub(crate) fn sample_posterior<B: Backend>(
 
 impl<B: Differentiable> Task<B> for AutoencoderTask<B> {
     const NAME: &'static str = "autoencoder";
+
+    fn inputs(&self) -> serde_json::Value {
+        json!({"pictures": self.pictures.hash()})
+    }
 
     fn pictures(&self) -> usize {
         self.pictures.len()

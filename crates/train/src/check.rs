@@ -12,23 +12,31 @@ use crate::{
     TrainConfig,
 };
 
+/// What may be another on `--resume`, as JSON pointers.
+const MAY_CHANGE: [&str; 8] = [
+    "/output",
+    "/report",
+    "/data/folder",
+    "/data/held_out",
+    "/data/memory_limit_mb",
+    "/model/autoencoder",
+    "/train/init_from",
+    "/train/steps",
+];
+
 /// A config that can be read and checked.
 pub(crate) trait Config: Serialize + DeserializeOwned {
     /// Every path, to be taken from the config file's folder.
     fn paths(&mut self) -> Vec<&mut PathBuf>;
     /// The first rule that a value breaks: the key, what was expected, what was got.
     fn problem(&self) -> Option<String>;
-    /// The settings that a resumed run must share with its checkpoint.
+    /// The settings that a resumed run must share with its checkpoint. Paths are not among them: a run may move.
     fn fixed(&self) -> Result<serde_json::Value> {
         let mut value = serde_json::to_value(self).map_err(|e| Error::config(Path::new("config"), e.to_string()))?;
-        if let Some(table) = value.as_object_mut() {
-            table.remove("report");
-            table.remove("output");
-            if let Some(train) = table.get_mut("train").and_then(|t| t.as_object_mut()) {
-                train.remove("steps");
-            }
-            if let Some(data) = table.get_mut("data").and_then(|t| t.as_object_mut()) {
-                data.remove("memory_limit_mb");
+        for pointer in MAY_CHANGE {
+            let (table, key) = pointer.rsplit_once('/').unwrap_or(("", pointer));
+            if let Some(table) = value.pointer_mut(table).and_then(|table| table.as_object_mut()) {
+                table.remove(key);
             }
         }
         Ok(value)
@@ -166,7 +174,7 @@ impl Config for DiffusionConfig {
                 };
                 let weighting = match loss.weighting {
                     LossWeighting::Uniform => true,
-                    LossWeighting::MinSnr { gamma } => gamma.is_finite() && gamma > 0.0,
+                    LossWeighting::MinSnr { gamma: limit } | LossWeighting::Velocity { max: limit } => limit.is_finite() && limit > 0.0,
                 };
                 rules! {
                     model.attention_levels.len() == levels, "model.attention_levels", "one entry for each of model.block_out_channels", model.attention_levels;
@@ -175,7 +183,7 @@ impl Config for DiffusionConfig {
                     (1..=64).contains(&text.num_hidden_layers), "model.text_encoder.num_hidden_layers", "1 to 64", text.num_hidden_layers;
                     (0.0..=1.0).contains(&loss.conditioning_dropout), "loss.conditioning_dropout", "0 to 1", loss.conditioning_dropout;
                     sampling, "loss.timesteps.logit_normal", "a mean, and a std above 0", loss.timesteps;
-                    weighting, "loss.weighting.min_snr", "a gamma above 0", loss.weighting;
+                    weighting, "loss.weighting", "a number above 0", loss.weighting;
                 }
                 None
             })

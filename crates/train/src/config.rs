@@ -185,6 +185,12 @@ pub enum LossWeighting {
         /// The clamp; the paper uses 5.
         gamma: f64,
     },
+    /// `min(1 / ᾱ, max)`: the loss of v (Salimans & Ho 2022, section 4 and appendix D), written as one of ε. What a caption
+    /// means is decided where there is much noise, and ε tells little about it there.
+    Velocity {
+        /// The clamp, since `1 / ᾱ` is 215 at the last timestep.
+        max: f64,
+    },
 }
 
 /// `[train]`: the optimiser and its schedule.

@@ -51,8 +51,8 @@ impl Dataset {
         if files.is_empty() {
             return Err(Error::data(&list, "lists no picture: give at least one line"));
         }
-        let hash = fnv1a(text.bytes().chain(size.to_le_bytes()));
-        let mut dataset = Self { folder: folder.to_owned(), files, captions, size, cached: None, hash };
+        let mut dataset = Self { folder: folder.to_owned(), files, captions, size, cached: None, hash: 0 };
+        dataset.hash = fnv1a(text.bytes().chain(size.to_le_bytes()).chain(dataset.lengths()?));
         let bytes = dataset.len() as u64 * u64::from(size) * u64::from(size) * 3;
         if bytes <= memory_limit_mb.saturating_mul(1 << 20) {
             dataset.cached = Some((0..dataset.len()).map(|i| dataset.picture(i)).collect::<Result<_>>()?);
@@ -68,7 +68,18 @@ impl Dataset {
         &self.captions
     }
 
-    /// Tells this set from another list of pictures, or another size.
+    /// The lengths of the files: pictures that changed have others, with few exceptions.
+    fn lengths(&self) -> Result<Vec<u8>> {
+        let mut bytes = Vec::with_capacity(self.len() * 8);
+        for file in &self.files {
+            let path = self.folder.join(file);
+            let length = fs::metadata(&path).map_err(|e| Error::io(&path, "open the picture", e))?.len();
+            bytes.extend(length.to_le_bytes());
+        }
+        Ok(bytes)
+    }
+
+    /// Tells this set from other pictures, or the same in another size.
     pub(crate) fn hash(&self) -> u64 {
         self.hash
     }
@@ -156,7 +167,7 @@ mod tests {
             ("\n{\"file_name\":\"../a.png\",\"text\":\"\"}", "line 2: file_name \"../a.png\" must be a path inside"),
             ("{\"file_name\":\"/a.png\",\"text\":\"\"}", "must be a path inside"),
             ("{\"file_name\":\"\",\"text\":\"\"}", "must be a path inside"),
-            ("{\"file_name\":\"b.png\",\"text\":\"\"}", "b.png: cannot be read"),
+            ("{\"file_name\":\"b.png\",\"text\":\"\"}", "b.png: cannot open the picture"),
         ] {
             write(folder.path(), list);
             let message = Dataset::open(folder.path(), 2, 1).err().unwrap().to_string();

@@ -13,6 +13,8 @@ use calotype_tensor::{
     tape::{Parameter, Tape},
 };
 
+use serde_json::json;
+
 use crate::{
     DiffusionConfig, DiffusionSizes, Error, LossWeighting, Result,
     captions::Captions,
@@ -39,6 +41,8 @@ struct LatentSet {
     latents: Latents,
     captions: Captions,
     count: usize,
+    /// Tells its pictures from others.
+    hash: u64,
 }
 
 /// UNet and text encoder on a tape, their latents and captions, and what turns latents into pictures.
@@ -106,7 +110,7 @@ impl<B: Differentiable> DiffusionTask<B> {
                 let pixels = inner.from_f32([count, size, size, 3].into(), values)?;
                 Ok(inner.to_f32(&vae.encode(inner, &pixels)?))
             })?;
-            Ok(LatentSet { latents, captions: Captions::new(set.captions()), count: set.len() })
+            Ok(LatentSet { latents, captions: Captions::new(set.captions()), count: set.len(), hash: set.hash() })
         };
         let mut training = latent_set(&data.folder, "train")?;
         let mut held_out = data.held_out.as_deref().map(|set| latent_set(set, "held_out")).transpose()?;
@@ -188,6 +192,10 @@ pub(crate) fn noise_loss<B: Backend>(
 impl<B: Differentiable> Task<B> for DiffusionTask<B> {
     const NAME: &'static str = "diffusion";
 
+    fn inputs(&self) -> serde_json::Value {
+        json!({"pictures": self.training.hash, "autoencoder": self.vae_weights.hash()})
+    }
+
     fn pictures(&self) -> usize {
         self.training.count
     }
@@ -209,7 +217,7 @@ impl<B: Differentiable> Task<B> for DiffusionTask<B> {
 
     /// The unweighted loss at fixed timesteps, evenly spread, with fixed noise.
     fn evaluate(&self, inner: &B, weights: &Weights) -> Result<BTreeMap<String, f64>> {
-        let Some(LatentSet { latents, captions, count }) = &self.held_out else { return Ok(BTreeMap::new()) };
+        let Some(LatentSet { latents, captions, count, .. }) = &self.held_out else { return Ok(BTreeMap::new()) };
         let unet = self.unet_config.init(inner, &mut &*weights)?;
         let text = self.text_config.init(inner, &mut &*weights)?;
         let pictures: Vec<usize> = (0..self.config.report.evaluate_pictures.min(*count)).collect();

@@ -30,13 +30,25 @@ impl Noised {
         self.noisy.extend(schedule.add_noise(latents, &noise, timestep)?);
         self.noise.extend(noise);
         self.timesteps.push(timestep as f32);
-        if let LossWeighting::MinSnr { gamma } = weighting {
-            let (signal, noise) = schedule.signal_and_noise(timestep)?;
-            let snr = f64::from(signal / noise).powi(2);
-            self.weights.extend(std::iter::repeat_n((snr.min(gamma) / snr) as f32, latents.len()));
+        if let Some(weight) = weight(schedule, timestep, weighting)? {
+            self.weights.extend(std::iter::repeat_n(weight as f32, latents.len()));
         }
         Ok(())
     }
+}
+
+/// The weight of a squared error of ε at a timestep; none when all are alike.
+fn weight(schedule: &NoiseSchedule, timestep: usize, weighting: LossWeighting) -> Result<Option<f64>> {
+    let (signal, noise) = schedule.signal_and_noise(timestep)?;
+    let [signal, noise] = [signal, noise].map(f64::from);
+    Ok(match weighting {
+        LossWeighting::Uniform => None,
+        LossWeighting::MinSnr { gamma } => {
+            let snr = (signal / noise).powi(2);
+            Some(snr.min(gamma) / snr)
+        }
+        LossWeighting::Velocity { max } => Some(signal.powi(-2).min(max)),
+    })
 }
 
 /// A timestep of a training sample.
@@ -69,6 +81,14 @@ mod tests {
         assert!((mean(TimestepSampling::Uniform) - 500.0).abs() < 20.0);
         assert!((mean(TimestepSampling::LogitNormal { mean: 0.0, std: 1.0 }) - 500.0).abs() < 20.0);
         assert!(mean(TimestepSampling::LogitNormal { mean: -2.0, std: 0.5 }) < 200.0);
+    }
+
+    #[test]
+    fn velocity_weighs_much_noise_more() {
+        let at = |timestep| weight(&schedule(), timestep, LossWeighting::Velocity { max: 20.0 }).unwrap().unwrap();
+        assert!((at(0) - 1.0 / 0.99915).abs() < 1e-5);
+        assert!((at(500) - 1.0 / 0.276_332_7).abs() < 1e-4);
+        assert_eq!(at(999), 20.0);
     }
 
     #[test]

@@ -76,6 +76,8 @@ pub struct Summary {
 pub(crate) trait Task<B: Differentiable> {
     /// The name in checkpoints.
     const NAME: &'static str;
+    /// What tells the run's inputs, pictures and networks, from others.
+    fn inputs(&self) -> serde_json::Value;
     /// How many pictures there are.
     fn pictures(&self) -> usize;
     /// The loss of the pictures of these indices, recorded on `tape`.
@@ -114,7 +116,13 @@ pub(crate) fn run<B: Differentiable, T: Task<B>>(
 ) -> Result<Summary> {
     let (inner, train, report) = (tape.inner(), plan.train, plan.report);
     let mut state = State::new(inner, tape.parameters())?;
-    let mut record = Record { version: state::VERSION, task: T::NAME.to_owned(), step: 0, config: plan.fixed.clone() };
+    let mut record = Record {
+        version: state::VERSION,
+        task: T::NAME.to_owned(),
+        step: 0,
+        config: plan.fixed.clone(),
+        inputs: task.inputs(),
+    };
     load_checkpoint(&mut state, inner, plan, &mut record)?;
     let mut metrics = Metrics::open(plan.folder.metrics(), record.step)?;
     let mut order = Order::new(train.seed, task.pictures());
@@ -205,15 +213,19 @@ fn load_checkpoint<B: Differentiable>(
         return Err(Error::run(&path, problem));
     }
     if let Some(key) = state::difference(&found.config, &record.config) {
-        let allowed = "only train.steps, [report] and output may change on --resume";
+        let allowed = "only train.steps, [report] and paths may change on --resume";
         return Err(Error::run(&path, format!("was made with another {key}; {allowed}: set it back or start anew")));
+    }
+    if let Some(key) = state::difference(&found.inputs, &record.inputs) {
+        let problem = format!("was made from other {key}: give the same ones, or choose another output");
+        return Err(Error::run(&path, problem));
     }
     if found.step > plan.train.steps {
         let problem = format!("is at step {}, past train.steps = {}: raise it", found.step, plan.train.steps);
         return Err(Error::run(&path, problem));
     }
     state.load(inner, &path, &file)?;
-    *record = found;
+    record.step = found.step;
     Ok(())
 }
 

@@ -22,6 +22,9 @@ pub(crate) struct Record {
     pub(crate) step: u64,
     /// The settings that may not change.
     pub(crate) config: serde_json::Value,
+    /// What tells its pictures and networks from others.
+    #[serde(default)]
+    pub(crate) inputs: serde_json::Value,
 }
 
 const KEY: &str = "calotype";
@@ -100,18 +103,16 @@ pub(crate) fn record(path: &Path, file: &SafeTensors) -> Result<Record> {
     Ok(record)
 }
 
-/// The first key whose values differ, as `train.seed`.
+/// The first key whose values differ, as `train.seed`. A key that only one of them has is of another version of this
+/// crate, where its meaning was the default.
 pub(crate) fn difference(a: &serde_json::Value, b: &serde_json::Value) -> Option<String> {
     let (Some(left), Some(right)) = (a.as_object(), b.as_object()) else {
-        return (a != b).then(String::new);
+        return (!a.is_null() && a != b).then(String::new);
     };
-    let keys = left.keys().chain(right.keys().filter(|key| !left.contains_key(*key)));
-    let mut differing = keys.filter_map(|key| {
-        let null = &serde_json::Value::Null;
-        let inner = difference(left.get(key).unwrap_or(null), right.get(key).unwrap_or(null))?;
+    left.iter().find_map(|(key, value)| {
+        let inner = difference(value, right.get(key)?)?;
         Some(if inner.is_empty() { key.clone() } else { format!("{key}.{inner}") })
-    });
-    differing.next()
+    })
 }
 
 #[cfg(test)]
@@ -122,15 +123,16 @@ mod tests {
     #[test]
     fn a_difference_is_named_by_its_path() {
         let a = json!({"train": {"seed": 1, "betas": [0.9, 0.99]}, "loss": {"x": 1}});
-        assert_eq!(difference(&a, &a), None);
-        assert_eq!(
-            difference(&a, &json!({"train": {"seed": 2, "betas": [0.9, 0.99]}, "loss": {"x": 1}})).unwrap(),
-            "train.seed"
-        );
-        assert_eq!(
-            difference(&a, &json!({"train": {"seed": 1, "betas": [0.9, 0.9]}, "loss": {"x": 1}})).unwrap(),
-            "train.betas"
-        );
-        assert_eq!(difference(&a, &json!({"train": {"seed": 1, "betas": [0.9, 0.99]}, "loss": {}})).unwrap(), "loss.x");
+        let changed = |pointer: &str, value| {
+            let mut b = a.clone();
+            *b.pointer_mut(pointer).unwrap() = value;
+            difference(&a, &b)
+        };
+        assert_eq!(changed("/train/seed", json!(1)), None);
+        assert_eq!(changed("/train/seed", json!(2)).unwrap(), "train.seed");
+        assert_eq!(changed("/train/betas/1", json!(0.9)).unwrap(), "train.betas");
+        assert_eq!(changed("/loss/x", json!(null)).unwrap(), "loss.x");
+        assert_eq!(changed("/loss", json!({"y": 2})), None);
+        assert_eq!(changed("/loss", json!(0)).unwrap(), "loss");
     }
 }

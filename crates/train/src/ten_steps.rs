@@ -92,6 +92,10 @@ struct Fixed<L> {
 impl<B: Differentiable, L: FixedLoss<B>> Task<B> for Fixed<L> {
     const NAME: &'static str = "fixed";
 
+    fn inputs(&self) -> serde_json::Value {
+        serde_json::Value::Null
+    }
+
     fn pictures(&self) -> usize {
         3
     }

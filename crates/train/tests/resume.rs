@@ -216,3 +216,15 @@ fn a_changed_config_is_refused_unless_only_reports_change() {
     let summary = set("sample_every = 9", "sample_every = 1").unwrap();
     assert_eq!(summary.step, 25);
 }
+
+#[test]
+fn other_inputs_are_refused() {
+    let place = Place::new();
+    let config = place.autoencoder("a");
+    train(&config, false, &mut |_| {}).unwrap();
+    let list = place.folder.path().join("pictures/metadata.jsonl");
+    let text = fs::read_to_string(&list).unwrap();
+    fs::write(&list, text.lines().take(11).collect::<Vec<_>>().join("\n")).unwrap();
+    let message = train(&config, true, &mut |_| {}).unwrap_err().to_string();
+    assert!(message.contains("was made from other pictures") && !message.contains('\n'), "{message}");
+}

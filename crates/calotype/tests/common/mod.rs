@@ -9,7 +9,7 @@ use calotype_models::{ModelConfig, ParamSource, ParamSpec, PerBlock, Result, Tex
 use serde_json::json;
 
 /// Pseudo-random numbers in -1..1: FNV-1a of the name, then SplitMix64, as in `reference/pipeline.py`.
-pub fn values(name: &str, count: usize) -> Vec<f64> {
+pub(crate) fn values(name: &str, count: usize) -> Vec<f64> {
     let state = name
         .bytes()
         .fold(0xcbf2_9ce4_8422_2325, |state: u64, byte| (state ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3));
@@ -24,7 +24,7 @@ pub fn values(name: &str, count: usize) -> Vec<f64> {
 }
 
 /// Weights by formula.
-pub struct Formula;
+pub(crate) struct Formula;
 
 impl ParamSource for Formula {
     fn read(&mut self, spec: &ParamSpec) -> Result<Vec<f32>> {
@@ -40,11 +40,11 @@ impl ParamSource for Formula {
 }
 
 /// The sizes of a model.
-pub struct Sizes {
-    pub text: TextConfig,
-    pub unet: UNetConfig,
-    pub vae: VaeConfig,
-    pub prediction_type: &'static str,
+pub(crate) struct Sizes {
+    pub(crate) text: TextConfig,
+    pub(crate) unet: UNetConfig,
+    pub(crate) vae: VaeConfig,
+    pub(crate) prediction_type: &'static str,
 }
 
 impl Default for Sizes {
@@ -76,7 +76,7 @@ impl Default for Sizes {
 
 impl Sizes {
     /// Writes the diffusers folder.
-    pub fn write(&self, folder: &Path) {
+    pub(crate) fn write(&self, folder: &Path) {
         network(&self.text, &folder.join("text_encoder"), "model");
         network(&self.unet, &folder.join("unet"), "diffusion_pytorch_model");
         network(&self.vae, &folder.join("vae"), "diffusion_pytorch_model");
@@ -102,16 +102,16 @@ fn network(config: &impl ModelConfig, folder: &Path, basename: &str) {
 }
 
 /// Tensors by name: shape and numbers.
-pub type Tensors = BTreeMap<String, (Vec<usize>, Vec<f32>)>;
+pub(crate) type Tensors = BTreeMap<String, (Vec<usize>, Vec<f32>)>;
 
 /// The weights of a network.
-pub fn tensors(config: &impl ModelConfig) -> Tensors {
+pub(crate) fn tensors(config: &impl ModelConfig) -> Tensors {
     let specs = config.specs().unwrap();
     specs.iter().map(|spec| (spec.name.clone(), (spec.shape.clone(), Formula.read(spec).unwrap()))).collect()
 }
 
 /// Writes weights as f32.
-pub fn write_weights(file: &Path, tensors: &Tensors) {
+pub(crate) fn write_weights(file: &Path, tensors: &Tensors) {
     let encoded = tensors.iter().map(|(name, (shape, data))| {
         (name.clone(), DType::F32, shape.clone(), Cow::from(encode_f32(data, DType::F32).unwrap()))
     });
@@ -119,7 +119,7 @@ pub fn write_weights(file: &Path, tensors: &Tensors) {
 }
 
 /// The greatest difference, relative to the greatest expected value.
-pub fn distance(got: &[f32], expected: &[f32]) -> f32 {
+pub(crate) fn distance(got: &[f32], expected: &[f32]) -> f32 {
     assert_eq!(got.len(), expected.len());
     let greatest = expected.iter().fold(0.0f32, |max, x| max.max(x.abs()));
     got.iter().zip(expected).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max) / greatest

@@ -1,0 +1,360 @@
+//! The program from outside: exit statuses, messages, files.
+
+#![allow(clippy::unwrap_used, reason = "these are tests")]
+
+#[path = "../../calotype/tests/common/mod.rs"]
+mod common;
+
+use std::{
+    fs,
+    path::Path,
+    process::{Command, Output, Stdio},
+    time::{Duration, Instant},
+};
+
+use calotype_image::read_png_text;
+use common::Sizes;
+use serde_json::Value;
+use tempfile::TempDir;
+
+/// A folder to work in, with a small model in `model`.
+fn workplace() -> TempDir {
+    let folder = TempDir::new().unwrap();
+    Sizes::default().write(&folder.path().join("model"));
+    folder
+}
+
+fn command(folder: &Path, args: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_calotype"));
+    command.current_dir(folder).args(args).stdin(Stdio::null());
+    command
+}
+
+fn calotype(folder: &Path, args: &[&str]) -> Output {
+    command(folder, args).output().unwrap()
+}
+
+/// `txt2img` with the small model, three steps, and more arguments.
+fn txt2img(folder: &Path, args: &[&str]) -> Output {
+    calotype(folder, &[&["txt2img", "a tree", "--model", "model", "--steps", "3"], args].concat())
+}
+
+fn stdout(output: &Output) -> &str {
+    std::str::from_utf8(&output.stdout).unwrap()
+}
+
+fn stderr(output: &Output) -> &str {
+    std::str::from_utf8(&output.stderr).unwrap()
+}
+
+/// It worked, and this is what it printed.
+fn done(output: &Output) -> &str {
+    assert_eq!((output.status.code(), stderr(output)), (Some(0), ""));
+    stdout(output)
+}
+
+/// It failed with the exit status, nothing on stdout, and the line `error: message`, perhaps with a hint after it.
+fn refused(output: &Output, status: i32, message: &str) {
+    let mut lines = stderr(output).lines();
+    let error = lines.next().unwrap_or_default();
+    assert_eq!(output.status.code(), Some(status), "{error}");
+    assert_eq!(error, format!("error: {message}"));
+    assert!(lines.all(|line| line.starts_with("hint: ")), "{}", stderr(output));
+    assert_eq!(stdout(output), "");
+}
+
+fn files(folder: &Path) -> Vec<String> {
+    let mut names: Vec<String> =
+        fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+    names.sort();
+    names
+}
+
+fn texts(png: &Path) -> Vec<(String, String)> {
+    read_png_text(&fs::read(png).unwrap()).unwrap()
+}
+
+#[test]
+fn pictures_count_up_and_none_is_replaced() {
+    let folder = workplace();
+    assert_eq!(done(&txt2img(folder.path(), &[])), "outputs/00000.png\n");
+    let first = fs::read(folder.path().join("outputs/00000.png")).unwrap();
+    fs::write(folder.path().join("outputs/00007.png"), "mine").unwrap();
+    assert_eq!(done(&txt2img(folder.path(), &["--batch-size", "2"])), "outputs/00008.png\noutputs/00009.png\n");
+    assert_eq!(files(&folder.path().join("outputs")), ["00000.png", "00007.png", "00008.png", "00009.png"]);
+    // The same picture again, byte for byte.
+    assert_eq!(fs::read(folder.path().join("outputs/00008.png")).unwrap(), first);
+}
+
+#[test]
+fn output_is_a_file_for_one_picture_and_a_folder_for_several() {
+    let folder = workplace();
+    assert_eq!(done(&txt2img(folder.path(), &["--output", "new/tree.png"])), "new/tree.png\n");
+    assert_eq!(done(&txt2img(folder.path(), &["--output", "new/tree.png", "--seed", "1"])), "new/tree.png\n");
+    assert!(texts(&folder.path().join("new/tree.png"))[0].1.contains("Seed: 1,"));
+    assert_eq!(done(&txt2img(folder.path(), &["--output", "new"])), "new/00000.png\n");
+    let several = txt2img(folder.path(), &["--output", "more", "--batch-count", "2", "--quiet"]);
+    assert_eq!(done(&several), "");
+    assert_eq!(files(&folder.path().join("more")), ["00000.png", "00001.png"]);
+    let file = txt2img(folder.path(), &["--output", "new/tree.png", "--batch-count", "2"]);
+    refused(&file, 2, "--output new/tree.png is a file, but several pictures need a folder: give another path");
+    let jpeg = txt2img(folder.path(), &["--output", "tree.jpg"]);
+    refused(&jpeg, 2, "--output tree.jpg: pictures are PNG files: end it in .png");
+}
+
+#[test]
+fn a_picture_says_how_it_was_made() {
+    let folder = workplace();
+    let args = ["--json", "--batch-size", "2", "--batch-count", "2", "--seed", "5", "--guidance-scale", "7.3"];
+    let output = txt2img(folder.path(), &args);
+    let lines: Vec<Value> = done(&output).lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert_eq!(lines.len(), 4);
+    for (k, object) in lines.iter().enumerate() {
+        let path = object["path"].as_str().unwrap();
+        assert_eq!((path, object["seed"].as_u64()), (format!("outputs/{k:05}.png").as_str(), Some(5 + k as u64)));
+        assert!(object["seconds"].as_f64().unwrap() > 0.0);
+        let texts = texts(&folder.path().join(path));
+        assert_eq!(texts.iter().map(|(keyword, _)| keyword.as_str()).collect::<Vec<_>>(), ["parameters", "calotype"]);
+        let hash = object["model_hash"].as_str().unwrap();
+        let settings = format!(
+            "a tree\nSteps: 3, Sampler: DDIM, CFG scale: 7.3, Seed: {}, Size: 32x32, Model hash: {}, Model: model, Version: calotype {}",
+            5 + k,
+            &hash[..10],
+            env!("CARGO_PKG_VERSION")
+        );
+        assert_eq!(texts[0].1, settings);
+        // What is printed is what the file says, and where it is and how long it took.
+        let mut printed = object.as_object().unwrap().clone();
+        assert!(["path", "seconds", "warnings"].iter().all(|&key| printed.remove(key).is_some()));
+        assert_eq!(serde_json::from_str::<Value>(&texts[1].1).unwrap(), Value::Object(printed));
+    }
+}
+
+#[test]
+fn each_picture_can_be_made_again_alone() {
+    let folder = workplace();
+    done(&txt2img(folder.path(), &["--sampler", "euler_a", "--batch-size", "3", "--output", "batch"]));
+    done(&txt2img(folder.path(), &["--sampler", "euler_a", "--seed", "44", "--output", "alone.png", "--threads", "1"]));
+    let [batch, alone] = ["batch/00002.png", "alone.png"].map(|file| fs::read(folder.path().join(file)).unwrap());
+    assert!(batch == alone);
+}
+
+#[test]
+fn latents_go_out_and_in() {
+    let folder = workplace();
+    done(&txt2img(folder.path(), &["--batch-size", "2", "--batch-count", "2", "--save-latents", "l/four.safetensors"]));
+    let four = calotype::Latents::open(folder.path().join("l/four.safetensors")).unwrap();
+    assert_eq!(four.shape(), [4, 4, 8, 8]);
+    let output = txt2img(folder.path(), &["--latents", "l/four.safetensors", "--json", "--output", "again"]);
+    let lines: Vec<Value> = done(&output).lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert_eq!(lines.len(), 4);
+    let third = &lines[3]["latents"];
+    assert_eq!((third["file"].as_str(), third["index"].as_u64()), (Some("l/four.safetensors"), Some(3)));
+    assert_eq!(third["sha256"], four.slice(3, 1).unwrap().hash());
+    let output = txt2img(folder.path(), &["--latents", "l/four.safetensors", "--batch-size", "3"]);
+    let message = "--latents has 4 pictures, but --batch-size times --batch-count asks for 3 x 1: make them equal";
+    refused(&output, 2, message);
+}
+
+#[test]
+fn wrong_use_exits_with_2_and_one_line() {
+    let folder = workplace();
+    let wrong = |args: &[&str], message: &str| refused(&txt2img(folder.path(), args), 2, message);
+    wrong(&["--width", "33"], "width 33 is not a multiple of 8, which this model needs: give 32 or 40");
+    wrong(&["--steps", "0"], "0 steps are out of range for sampler ddim: give 1 to 999");
+    wrong(
+        &["--eta", "0.5", "--sampler", "euler"],
+        "sampler euler has no eta (got 0.5): leave eta at 0 or use the sampler ddim",
+    );
+    wrong(&["--eta", "nan"], "eta is NaN: give a number from 0 (deterministic) to 1 (as much noise as DDPM)");
+    wrong(&["--guidance-scale", "nan"], "guidance scale NaN is out of range: give a number from 0, such as 7.5");
+    wrong(&["--batch-size", "0"], "batch size 0 is out of range: give 1 to 1024");
+    wrong(&["--batch-count", "0"], "--batch-count 0 is out of range: give 1 to 1000000");
+    wrong(
+        &["--schedule", "karras"],
+        "sampler ddim has no karras schedule: use --schedule default or another sampler (euler, dpmpp_2m, ...)",
+    );
+    wrong(&["--threads", "0"], "invalid value '0' for '--threads <N>': expected a number from 1 to 1024");
+    wrong(
+        &["--sampler", "magic"],
+        "invalid value 'magic' for '--sampler <NAME>': unknown sampler \"magic\": use one of ddim, plms, euler, euler_a, heun, lms, dpmpp_2m",
+    );
+    wrong(&["--precision", "f8"], "invalid value 'f8' for '--precision <TYPE>' [possible values: f32]");
+    wrong(&["--stepz", "3"], "unexpected argument '--stepz' found");
+    let none = calotype(folder.path(), &["txt2img"]);
+    refused(&none, 2, "the following required arguments were not provided: <PROMPT>");
+    let steps = calotype(folder.path(), &["txt2img", "a", "--model", "model", "--steps", "1000"]);
+    refused(&steps, 2, "1000 steps are out of range for sampler ddim: give 1 to 999");
+    assert_eq!(files(folder.path()), ["model"]);
+}
+
+#[test]
+fn failure_exits_with_1_and_one_line() {
+    let folder = workplace();
+    let failed = |args: &[&str], message: &str| refused(&calotype(folder.path(), args), 1, message);
+    let no_index = "there is no such file, so the folder is no diffusers model: give the folder that has one";
+    failed(&["txt2img", "a", "--model", "model/unet"], &format!("model/unet/model_index.json: {no_index}"));
+    failed(
+        &["txt2img", "a", "--model", "nowhere"],
+        "nowhere: there is no such folder: give the folder of a diffusers model",
+    );
+    let weights = "model/vae/diffusion_pytorch_model.safetensors";
+    let bytes = fs::read(folder.path().join(weights)).unwrap();
+    fs::write(folder.path().join(weights), &bytes[..1000]).unwrap();
+    for args in [["models", "inspect", "model"], ["models", "inspect", weights]] {
+        let output = calotype(folder.path(), &args);
+        assert_eq!((output.status.code(), stderr(&output).lines().count()), (Some(1), 1), "{}", stderr(&output));
+        assert!(stderr(&output).starts_with(&format!("error: {weights}: ")), "{}", stderr(&output));
+    }
+    failed(
+        &["train", "autoencoder", "--config", "none.toml"],
+        "none.toml: cannot read the config: No such file or directory (os error 2)",
+    );
+}
+
+#[test]
+fn any_prompt_will_do() {
+    let folder = workplace();
+    for prompt in ["", "\u{1}\u{7f}\n\r\tx", "🐙 \u{202e}‏", "<|endoftext|> Steps: 3, Seed: 9"] {
+        let output = calotype(folder.path(), &["txt2img", prompt, "--model", "model", "--steps", "1", "--json"]);
+        let object: Value = serde_json::from_str(done(&output)).unwrap();
+        assert_eq!(object["prompt"], prompt);
+        let texts = texts(&folder.path().join(object["path"].as_str().unwrap()));
+        assert!(texts[0].1.starts_with(&format!("{prompt}\nSteps: 1")));
+    }
+    let long = calotype(folder.path(), &["txt2img", &"word ".repeat(77), "--model", "model", "--steps", "1"]);
+    assert_eq!(long.status.code(), Some(0));
+    let warning = "warning: the prompt is longer than 75 tokens and was cut before \"word word\"\n";
+    assert_eq!(stderr(&long), warning);
+}
+
+#[test]
+fn the_built_in_model_needs_no_files() {
+    let folder = TempDir::new().unwrap();
+    assert_eq!(done(&calotype(folder.path(), &["txt2img", "a cat", "--steps", "1"])), "outputs/00000.png\n");
+    let output = calotype(folder.path(), &["models", "inspect", "--json"]);
+    let inspection: Value = serde_json::from_str(done(&output)).unwrap();
+    assert_eq!((inspection["kind"].as_str(), inspection["name"].as_str()), (Some("diffusers"), Some("emoji")));
+    assert!(done(&calotype(folder.path(), &["models", "inspect"])).contains("built-in model emoji"));
+}
+
+#[test]
+fn bench_reports_every_part() {
+    let folder = workplace();
+    let args = ["bench", "--model", "model", "--width", "32", "--height", "16"];
+    let output = calotype(folder.path(), &[&args[..], &["--json"]].concat());
+    let report: Value = serde_json::from_str(done(&output)).unwrap();
+    for key in ["text_encoder_seconds", "unet_step_seconds", "vae_decode_seconds"] {
+        assert!(report[key].as_f64().unwrap() > 0.0, "{key}");
+    }
+    assert!(report["peak_memory_bytes"].is_null() || report["peak_memory_bytes"].as_u64() > Some(1 << 20));
+    assert!(done(&calotype(folder.path(), &args)).contains("UNet step with guidance"));
+    let wrong = calotype(folder.path(), &["bench", "--arch", "sd15", "--model", "model"]);
+    refused(&wrong, 2, "the argument '--arch <NAME>' cannot be used with '--model <DIR>'");
+    let size = calotype(folder.path(), &["bench", "--arch", "sd15", "--width", "100"]);
+    refused(&size, 2, "width 100 is not a multiple of 64, which this model needs: give 64 or 128");
+}
+
+#[cfg(unix)]
+fn interrupt(child: &std::process::Child) {
+    assert!(Command::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap().success());
+}
+
+#[cfg(unix)]
+fn wait_for(file: &Path) {
+    let begin = Instant::now();
+    while !file.exists() {
+        assert!(begin.elapsed() < Duration::from_secs(60), "{} does not appear", file.display());
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}
+
+#[cfg(unix)]
+#[test]
+fn ctrl_c_stops_within_a_step_and_leaves_nothing_behind() {
+    let folder = workplace();
+    let args = ["txt2img", "a", "--model", "model", "--steps", "999", "--batch-size", "64", "--output", "out"];
+    let child = command(folder.path(), &args).stderr(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+    wait_for(&folder.path().join("out"));
+    interrupt(&child);
+    let begin = Instant::now();
+    let output = child.wait_with_output().unwrap();
+    assert!(begin.elapsed() < Duration::from_secs(5));
+    assert_eq!((output.status.code(), stderr(&output)), (Some(130), "interrupted: stopped by Ctrl-C\n"));
+    assert!(files(&folder.path().join("out")).is_empty());
+
+    // Between files: what is there is whole.
+    let args = ["txt2img", "a", "--model", "model", "--steps", "1", "--batch-count", "1000000", "--output", "out"];
+    let child = command(folder.path(), &args).stderr(Stdio::piped()).stdout(Stdio::null()).spawn().unwrap();
+    wait_for(&folder.path().join("out/00002.png"));
+    interrupt(&child);
+    assert_eq!(child.wait_with_output().unwrap().status.code(), Some(130));
+    for file in files(&folder.path().join("out")) {
+        assert!(file.ends_with(".png"), "{file}");
+        calotype_image::open(folder.path().join("out").join(file), &Default::default()).unwrap();
+    }
+}
+
+#[cfg(unix)]
+#[test]
+fn two_programs_share_a_folder() {
+    let folder = workplace();
+    let args = ["txt2img", "a", "--model", "model", "--steps", "1", "--batch-count", "20", "--output", "out"];
+    let children = [0, 1].map(|_| command(folder.path(), &args).stdout(Stdio::null()).spawn().unwrap());
+    for mut child in children {
+        assert!(child.wait().unwrap().success());
+    }
+    assert_eq!(files(&folder.path().join("out")).len(), 40);
+}
+
+#[cfg(unix)]
+#[test]
+fn a_closed_pipe_is_no_panic() {
+    let folder = workplace();
+    let args = ["txt2img", "a", "--model", "model", "--steps", "1", "--json"];
+    let mut child = command(folder.path(), &args).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    drop(child.stdout.take());
+    let output = child.wait_with_output().unwrap();
+    assert_eq!((output.status.code(), stderr(&output)), (Some(0), ""));
+}
+
+/// A run of the trainer: four pictures of 8 × 8 pixels, and more steps than anybody waits for.
+#[cfg(unix)]
+#[test]
+fn training_is_stopped_and_goes_on() {
+    let folder = TempDir::new().unwrap();
+    fs::create_dir(folder.path().join("pictures")).unwrap();
+    let mut captions = String::new();
+    for n in 0..4u8 {
+        let picture = calotype::RgbImage::filled(8, 8, [n * 60, 100, 200 - n * 40]);
+        fs::write(folder.path().join(format!("pictures/{n}.png")), calotype_image::encode_png(&picture, &[]).unwrap())
+            .unwrap();
+        captions.push_str(&format!("{{\"file_name\": \"{n}.png\", \"text\": \"picture {n}\"}}\n"));
+    }
+    fs::write(folder.path().join("pictures/metadata.jsonl"), captions).unwrap();
+    let config = |steps: usize| {
+        format!(
+            "output = \"run\"\n[data]\nfolder = \"pictures\"\nsize = 8\n\
+             [model]\nblock_out_channels = [4, 8]\nnorm_num_groups = 2\n\
+             [train]\nbatch_size = 2\nsteps = {steps}\nlearning_rate = 0.001\n\
+             [report]\nsample_every = 0\nevaluate_every = 0\n"
+        )
+    };
+    fs::write(folder.path().join("run.toml"), config(1_000_000)).unwrap();
+    let args = ["train", "autoencoder", "--config", "run.toml", "--threads", "1"];
+    let child = command(folder.path(), &args).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    wait_for(&folder.path().join("run/metrics.jsonl"));
+    interrupt(&child);
+    let output = child.wait_with_output().unwrap();
+    assert_eq!(output.status.code(), Some(130), "{}", stderr(&output));
+    let last = stderr(&output).lines().last().unwrap_or_default();
+    let go_on = "go on with: calotype train autoencoder --config run.toml --threads 1 --resume";
+    assert!(last.starts_with("interrupted: at step ") && last.ends_with(go_on), "{last}");
+    assert!(folder.path().join("run/checkpoint.safetensors").exists());
+
+    let step = last.split_whitespace().nth(3).unwrap().parse::<usize>().unwrap();
+    fs::write(folder.path().join("run.toml"), config(step + 2)).unwrap();
+    let output = calotype(folder.path(), &[&args[..], &["--resume"]].concat());
+    assert!(done(&output).starts_with(&format!("{} steps, ", step + 2)), "{}", stdout(&output));
+    assert!(folder.path().join("run/model/vae/config.json").exists());
+}

@@ -1,0 +1,148 @@
+//! Judges a model that was trained on the data set: are the held-out pairs of object and background what was asked for?
+
+use std::path::Path;
+
+use calotype::{Model, Pipeline, PipelineOptions, Text2ImageRequest};
+use calotype_image::{Limits, RgbImage, mse, open};
+use serde::Serialize;
+
+use crate::backgrounds::BACKGROUNDS;
+use crate::dataset::{caption, file_name, folder_of};
+use crate::error::Result;
+use crate::objects::{Object, objects};
+use crate::pairs::{Pair, held_out_pairs};
+
+/// How one picture came out.
+#[derive(Clone, Debug)]
+pub struct Judged {
+    /// What was asked for.
+    pub pair: Pair,
+    /// The picture.
+    pub picture: RgbImage,
+    /// How many object pictures on the same background are nearer by mean squared error than the one asked for.
+    pub rank: usize,
+    /// The object that is nearest, as a position in the list of objects.
+    pub nearest: usize,
+    /// The background whose colour is nearest to the picture's border, as a position in [`BACKGROUNDS`].
+    pub background: usize,
+}
+
+/// The figures of an evaluation.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+pub struct Figures {
+    /// Pictures judged.
+    pub pictures: usize,
+    /// Share whose nearest object is the one asked for.
+    pub top1: f64,
+    /// Share where it is among the five nearest.
+    pub top5: f64,
+    /// Share with the background asked for.
+    pub background: f64,
+}
+
+impl Figures {
+    /// Of judged pictures.
+    #[must_use]
+    pub fn of(judged: &[Judged]) -> Self {
+        let share =
+            |is: &dyn Fn(&Judged) -> bool| judged.iter().filter(|j| is(j)).count() as f64 / judged.len().max(1) as f64;
+        Self {
+            pictures: judged.len(),
+            top1: share(&|j| j.rank == 0),
+            top5: share(&|j| j.rank < 5),
+            background: share(&|j| j.background == j.pair.background),
+        }
+    }
+}
+
+/// Makes a picture of each held-out pair (the first `limit` of them) with the settings of `request`, whose prompt is replaced and whose
+/// seed counts up, and judges it against the drawn pictures of the data set in `data`. `progress` is called after each.
+///
+/// # Errors
+/// The model or the data set can't be read, or the settings do not suit the model.
+pub fn evaluate(
+    model: &Model,
+    data: &Path,
+    request: &Text2ImageRequest,
+    limit: usize,
+    progress: &mut dyn FnMut(&[Judged]),
+) -> Result<Vec<Judged>> {
+    let pipeline = Pipeline::load(model, PipelineOptions::default())?;
+    let objects = objects()?;
+    let mut judged = Vec::new();
+    for (index, pair) in held_out_pairs(objects.len())?.into_iter().take(limit).enumerate() {
+        let background = &BACKGROUNDS[pair.background];
+        let prompt = caption(&objects[pair.object], background);
+        let request = Text2ImageRequest { prompt, seed: request.seed.wrapping_add(index as u64), ..request.clone() };
+        for picture in pipeline.txt2img(&request)?.finish()?.images {
+            judged.push(judge(data, &objects, pair, picture)?);
+        }
+        progress(&judged);
+    }
+    Ok(judged)
+}
+
+fn judge(data: &Path, objects: &[Object], pair: Pair, picture: RgbImage) -> Result<Judged> {
+    let mut distances = Vec::with_capacity(objects.len());
+    for object in 0..objects.len() {
+        let drawn = Pair { object, ..pair };
+        let path = data
+            .join(folder_of(drawn, objects.len())?)
+            .join(file_name(&objects[object], &BACKGROUNDS[pair.background]));
+        distances.push(mse(&picture, &open(&path, &Limits::default())?)?);
+    }
+    let asked = distances[pair.object];
+    let nearest = (0..distances.len()).min_by(|&a, &b| distances[a].total_cmp(&distances[b])).unwrap_or(pair.object);
+    let rank = distances.iter().filter(|&&d| d < asked).count();
+    Ok(Judged { pair, rank, nearest, background: nearest_background(&picture), picture })
+}
+
+/// The background nearest to the mean colour of the outermost two pixels, where no object is drawn.
+fn nearest_background(picture: &RgbImage) -> usize {
+    let (width, height) = (picture.width(), picture.height());
+    let at_border = |x: u32, y: u32| x < 2 || y < 2 || x + 2 >= width || y + 2 >= height;
+    let mut sums = [0u64; 3];
+    let mut count = 0;
+    for (x, y) in (0..height).flat_map(|y| (0..width).map(move |x| (x, y))).filter(|&(x, y)| at_border(x, y)) {
+        if let Some(pixel) = picture.pixel(x, y) {
+            sums.iter_mut().zip(pixel).for_each(|(sum, value)| *sum += u64::from(value));
+            count += 1;
+        }
+    }
+    let distance = |rgb: [u8; 3]| -> f64 {
+        sums.iter()
+            .zip(rgb)
+            .map(|(&sum, value)| (sum as f64 / f64::from(count.max(1)) - f64::from(value)).powi(2))
+            .sum()
+    };
+    (0..BACKGROUNDS.len())
+        .min_by(|&a, &b| distance(BACKGROUNDS[a].rgb).total_cmp(&distance(BACKGROUNDS[b].rgb)))
+        .unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::dataset::write_dataset;
+    use calotype_image::RgbaImage;
+
+    #[test]
+    fn a_drawn_picture_is_its_own_nearest_and_another_is_not() {
+        let folder = tempfile::tempdir().unwrap();
+        let out = folder.path().join("emoji");
+        let objects = objects().unwrap();
+        let bitmaps: Vec<RgbaImage> =
+            (0..objects.len()).map(|i| RgbaImage::new(1, 1, vec![i as u8, 255 - i as u8, 7, 255]).unwrap()).collect();
+        write_dataset(&out, &objects, &bitmaps, 16).unwrap();
+        let pair = held_out_pairs(objects.len()).unwrap()[3];
+        let picture = |object: usize| crate::draw(&bitmaps[object], BACKGROUNDS[pair.background].rgb, 16).unwrap();
+        let right = judge(&out, &objects, pair, picture(pair.object)).unwrap();
+        assert_eq!((right.rank, right.nearest, right.background), (0, pair.object, pair.background));
+        let other = (pair.object + 100) % objects.len();
+        let wrong = judge(&out, &objects, pair, picture(other)).unwrap();
+        assert_eq!((wrong.nearest, wrong.background), (other, pair.background));
+        assert!(wrong.rank > 5);
+        let figures = Figures::of(&[right, wrong]);
+        assert_eq!(figures, Figures { pictures: 2, top1: 0.5, top5: 0.5, background: 1.0 });
+    }
+}
