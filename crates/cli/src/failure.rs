@@ -68,6 +68,10 @@ impl From<calotype_train::Error> for Failure {
 impl From<clap::Error> for Failure {
     /// clap's message, whose first paragraph may have several lines, and its tip.
     fn from(error: clap::Error) -> Self {
+        if error.kind() == clap::error::ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand {
+            let hint = Some("see calotype --help".to_owned());
+            return Self::Usage { message: "a command is missing".to_owned(), hint };
+        }
         let text = error.render().to_string();
         let mut paragraphs = text.split("\n\n").map(|paragraph| {
             let words: Vec<&str> = paragraph.split_whitespace().collect();

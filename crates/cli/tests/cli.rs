@@ -181,6 +181,9 @@ fn wrong_use_exits_with_2_and_one_line() {
     );
     wrong(&["--precision", "f8"], "invalid value 'f8' for '--precision <TYPE>' [possible values: f32]");
     wrong(&["--stepz", "3"], "unexpected argument '--stepz' found");
+    for nothing in [&[][..], &["train"], &["models"]] {
+        refused(&calotype(folder.path(), nothing), 2, "a command is missing");
+    }
     let none = calotype(folder.path(), &["txt2img"]);
     refused(&none, 2, "the following required arguments were not provided: <PROMPT>");
     let steps = calotype(folder.path(), &["txt2img", "a", "--model", "model", "--steps", "1000"]);

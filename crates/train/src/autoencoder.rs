@@ -98,15 +98,16 @@ impl<B: Differentiable> AutoencoderTask<B> {
     }
 }
 
-/// Encodes pictures, draws latents with `noise(count)`, and decodes them: the reparameterisation of
+/// Draws latents from the moments of pictures with `noise(count)`, and decodes them: the reparameterisation of
 /// Kingma & Welling 2014, section 2.4.
 pub(crate) fn sample_posterior<B: Backend>(
     backend: &B,
     vae: &AutoencoderKl<B::Param>,
     pictures: B::Tensor,
+    moments: &B::Tensor,
     noise: impl FnOnce(usize) -> Vec<f32>,
 ) -> Result<Reconstruction<B::Tensor>> {
-    let (mean, log_variance) = posterior(backend, &vae.encode(backend, &pictures)?)?;
+    let (mean, log_variance) = posterior(backend, moments)?;
     let shape = backend.shape(&mean);
     let deviation = backend.exp(&backend.scale(&log_variance, 0.5)?)?;
     let noise = backend.mul(&deviation, &backend.from_f32(shape, noise(shape.count()))?)?;
@@ -127,7 +128,12 @@ impl<B: Differentiable> Task<B> for AutoencoderTask<B> {
 
     fn loss(&self, tape: &Tape<B>, pictures: &[usize], random: &mut Generator) -> Result<Loss<B>> {
         let pictures = tape.from_f32(self.shape(pictures.len()), self.pictures.batch(pictures)?)?;
-        let batch = sample_posterior(tape, &self.vae, pictures, |count| random.randn(count))?;
+        let moments = if self.config.model.freeze_encoder {
+            tape.no_grad(|tape| self.vae.encode(tape, &pictures))?
+        } else {
+            self.vae.encode(tape, &pictures)?
+        };
+        let batch = sample_posterior(tape, &self.vae, pictures, &moments, |count| random.randn(count))?;
         let (value, terms) = weighted_sum(tape, &self.terms, &batch)?;
         Ok(Loss { value, terms })
     }

@@ -65,7 +65,12 @@ pub(crate) fn read<C: Config>(file: &Path) -> Result<C> {
 /// `key: expected … , got …` unless the rule holds.
 macro_rules! rules {
     ($($ok:expr, $key:literal, $expected:literal, $got:expr;)*) => {
-        $(if !$ok { return Some(format!("{}: expected {}, got {:?}", $key, $expected, $got)); })*
+        $(
+            let ok: bool = $ok;
+            if !ok {
+                return Some(format!("{}: expected {}, got {:?}", $key, $expected, $got));
+            }
+        )*
     };
 }
 

@@ -73,11 +73,19 @@ pub struct AutoencoderSizes {
     pub latent_channels: usize,
     /// Groups of the group norms.
     pub norm_num_groups: usize,
+    /// Whether only the decoder learns: latents stay what they are, and so does a diffusion model that was trained on them.
+    pub freeze_encoder: bool,
 }
 
 impl Default for AutoencoderSizes {
     fn default() -> Self {
-        Self { block_out_channels: vec![32, 64, 96], layers_per_block: 1, latent_channels: 4, norm_num_groups: 16 }
+        Self {
+            block_out_channels: vec![32, 64, 96],
+            layers_per_block: 1,
+            latent_channels: 4,
+            norm_num_groups: 16,
+            freeze_encoder: false,
+        }
     }
 }
 

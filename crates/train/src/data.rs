@@ -90,7 +90,7 @@ impl Dataset {
             return Ok(picture.clone());
         }
         let file = self.files.get(index).ok_or_else(|| Error::data(&self.folder, format!("has no picture {index}")))?;
-        let picture = open(&self.folder.join(file), &Limits::default())?;
+        let picture = open(self.folder.join(file), &Limits::default())?;
         if (picture.width(), picture.height()) == (self.size, self.size) {
             return Ok(picture);
         }

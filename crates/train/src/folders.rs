@@ -15,11 +15,13 @@ pub(crate) struct Part {
     pub(crate) folder: &'static str,
     /// The name of its weights, without `.safetensors`.
     pub(crate) weights: &'static str,
+    /// Whether transformers reads it, and not diffusers.
+    pub(crate) of_transformers: bool,
 }
 
-pub(crate) const UNET: Part = Part { folder: "unet", weights: "diffusion_pytorch_model" };
-pub(crate) const VAE: Part = Part { folder: "vae", weights: "diffusion_pytorch_model" };
-pub(crate) const TEXT_ENCODER: Part = Part { folder: "text_encoder", weights: "model" };
+pub(crate) const UNET: Part = Part { folder: "unet", weights: "diffusion_pytorch_model", of_transformers: false };
+pub(crate) const VAE: Part = Part { folder: "vae", weights: "diffusion_pytorch_model", of_transformers: false };
+pub(crate) const TEXT_ENCODER: Part = Part { folder: "text_encoder", weights: "model", of_transformers: true };
 
 /// Stable Diffusion v1's noise: `scaled_linear` over so many timesteps.
 pub(crate) const NUM_TRAIN_TIMESTEPS: usize = 1000;
@@ -36,6 +38,18 @@ pub(crate) fn open_network<C: ModelConfig>(model: &Path, part: Part) -> Result<(
     let path = folder.join("config.json");
     let text = fs::read_to_string(&path).map_err(|e| Error::io(&path, "read the network's config", e))?;
     Ok((C::from_json(&text)?, Checkpoint::open(&folder, part.weights)?))
+}
+
+/// The `config.json` of a network.
+pub(crate) fn network_config<C: ModelConfig>(config: &C, part: Part) -> Result<Value> {
+    let mut value: Value = serde_json::from_str(&config.to_json())
+        .map_err(|e| Error::run(Path::new(part.folder), format!("the config can't be written: {e}")))?;
+    if part.of_transformers {
+        value["architectures"] = json!(["CLIPTextModel"]);
+        // Else transformers computes in the dtype of the file, and diffusers, which does not, can't go on from there.
+        value["torch_dtype"] = json!("float32");
+    }
+    Ok(value)
 }
 
 /// Writes `model_index.json`, the scheduler's config and the tokenizer of a Stable Diffusion v1 folder.
@@ -68,7 +82,7 @@ pub(crate) fn write_model(folder: &Path) -> Result<()> {
     write_json(folder, "model_index.json", &index)
 }
 
-fn write_json(folder: &Path, file: &str, value: &Value) -> Result<()> {
+pub(crate) fn write_json(folder: &Path, file: &str, value: &Value) -> Result<()> {
     fs::create_dir_all(folder).map_err(|e| Error::io(folder, "make the folder", e))?;
     write_file(&folder.join(file), format!("{value:#}\n").as_bytes())
 }

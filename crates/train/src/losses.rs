@@ -27,12 +27,15 @@ pub(crate) trait Term<B: Backend> {
 /// Terms and their weights.
 pub(crate) type Terms<B> = Vec<(f32, Box<dyn Term<B>>)>;
 
+/// Names and values of terms.
+pub(crate) type Values = Vec<(&'static str, f64)>;
+
 /// The sum of the weighted terms, and each term's name and unweighted value.
 pub(crate) fn weighted_sum<B: Backend>(
     backend: &B,
     terms: &Terms<B>,
     batch: &Reconstruction<B::Tensor>,
-) -> Result<(B::Tensor, Vec<(&'static str, f64)>)> {
+) -> Result<(B::Tensor, Values)> {
     let (mut sum, mut parts) = (backend.from_f32([1].into(), vec![0.0])?, Vec::new());
     for (weight, term) in terms {
         let part = term.loss(backend, batch)?;

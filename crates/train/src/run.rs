@@ -19,6 +19,7 @@ use crate::{
     Error, ReportConfig, Result, TrainConfig,
     data::Order,
     folder::RunFolder,
+    losses::Values,
     metrics::{Metrics, StepMetrics, thin, write_file},
     optimiser::learning_rate,
     random::{Stream, generator},
@@ -95,7 +96,7 @@ pub(crate) struct Loss<B: Differentiable> {
     /// What is made small, of shape `(1)`.
     pub(crate) value: Var<B>,
     /// Its parts, unweighted.
-    pub(crate) terms: Vec<(&'static str, f64)>,
+    pub(crate) terms: Values,
 }
 
 /// What the loop needs of a config.

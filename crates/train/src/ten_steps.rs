@@ -224,7 +224,8 @@ impl Autoencoder {
     fn loss<B: Backend>(&self, backend: &B, vae: &AutoencoderKl<B::Param>, batch: u64) -> Result<B::Tensor> {
         let pictures = backend.from_f32([3, 8, 8, 3].into(), floats(&format!("pictures.{batch}"), 3 * 192))?;
         let noise = floats(&format!("noise.{batch}"), 3 * 48);
-        let batch = sample_posterior(backend, vae, pictures, |_| noise)?;
+        let moments = vae.encode(backend, &pictures)?;
+        let batch = sample_posterior(backend, vae, pictures, &moments, |_| noise)?;
         Ok(weighted_sum(backend, &terms(&self.weights), &batch)?.0)
     }
 }

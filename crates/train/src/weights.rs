@@ -6,7 +6,12 @@ use calotype_formats::{Checkpoint, DType, encode_f32, write_safetensors};
 use calotype_models::{Error as ModelError, ModelConfig, ParamSource, ParamSpec, Random, to_file_layout};
 use calotype_tensor::{Differentiable, tape::Tape};
 
-use crate::{Error, Precision, Result, ema::Ema, folders::Part, metrics::write_file, random::fnv1a};
+use crate::{
+    Error, Precision, Result,
+    ema::Ema,
+    folders::{Part, network_config, write_json},
+    random::fnv1a,
+};
 
 /// Values by checkpoint path, in the layout of files.
 pub(crate) struct Weights(BTreeMap<String, Vec<f32>>);
@@ -59,7 +64,7 @@ impl Weights {
         // transformers refuses a file that does not say so.
         let metadata = BTreeMap::from([("format".to_owned(), "pt".to_owned())]);
         write_safetensors(folder.join(format!("{}.safetensors", part.weights)), tensors, &metadata)?;
-        write_file(&folder.join("config.json"), config.to_json().as_bytes())
+        write_json(folder, "config.json", &network_config(config, part)?)
     }
 
     fn get(&self, spec: &ParamSpec) -> Result<&Vec<f32>, ModelError> {

@@ -1,5 +1,7 @@
 //! Runs that are killed and go on: the losses, and everything they end in, are those of a run that never stopped.
 
+#![allow(clippy::unwrap_used, reason = "a test may panic")]
+
 use std::{
     fs,
     path::{Path, PathBuf},
@@ -227,4 +229,28 @@ fn other_inputs_are_refused() {
     fs::write(&list, text.lines().take(11).collect::<Vec<_>>().join("\n")).unwrap();
     let message = train(&config, true, &mut |_| {}).unwrap_err().to_string();
     assert!(message.contains("was made from other pictures") && !message.contains('\n'), "{message}");
+}
+
+#[test]
+fn a_frozen_encoder_stays_while_the_decoder_learns() {
+    let place = Place::new();
+    let first = place.autoencoder("a");
+    train(&first, false, &mut |_| {}).unwrap();
+    let model = "[model]\nblock_out_channels = [4, 8]\nnorm_num_groups = 2\nfreeze_encoder = true\n";
+    let second = place.config("b", "autoencoder", model);
+    let text = fs::read_to_string(&second).unwrap();
+    fs::write(&second, text.replace("seed = 7", "seed = 7\ninit_from = \"../a/output/model\"")).unwrap();
+    train(&second, false, &mut |_| {}).unwrap();
+
+    let weights = |config: &Path| {
+        let file = config.with_file_name("output/model/vae/diffusion_pytorch_model.safetensors");
+        calotype_formats::SafeTensors::open(&file).unwrap()
+    };
+    let (before, after) = (weights(&first), weights(&second));
+    for tensor in before.tensors() {
+        let same = before.read(&tensor.name).unwrap() == after.read(&tensor.name).unwrap();
+        let frozen = tensor.name.starts_with("encoder.") || tensor.name.starts_with("quant_conv.");
+        assert!(same || !frozen, "{} changed", tensor.name);
+        assert!(!same || frozen || tensor.name.ends_with(".bias"), "{} did not change", tensor.name);
+    }
 }
