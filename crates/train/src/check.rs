@@ -194,3 +194,30 @@ impl Config for DiffusionConfig {
             })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use calotype_models::ModelConfig;
+
+    #[test]
+    fn the_examples_are_sound_and_their_model_fits_in_32_megabytes() {
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../examples/emoji");
+        let autoencoder: AutoencoderConfig = read(&folder.join("autoencoder.toml")).unwrap();
+        let diffusion: DiffusionConfig = read(&folder.join("diffusion.toml")).unwrap();
+        assert_eq!(diffusion.model.autoencoder, autoencoder_model(&folder, &autoencoder));
+
+        let vae = autoencoder.model.vae(autoencoder.data.size);
+        let side = diffusion.data.size as usize / vae.downscale();
+        let unet = diffusion.model.unet([side, side, vae.latent_channels]);
+        let specs = [vae.specs(), unet.specs(), diffusion.model.text().specs()].map(Result::unwrap);
+        let bytes: usize = specs.iter().flatten().map(|spec| 2 * spec.count()).sum();
+        assert!((20_000_000..=32_000_000).contains(&bytes), "{bytes}");
+    }
+
+    /// Where the diffusion config looks for what the autoencoder's run ends in.
+    fn autoencoder_model(folder: &Path, config: &AutoencoderConfig) -> PathBuf {
+        assert!(config.output.starts_with(folder));
+        config.output.join("model")
+    }
+}
