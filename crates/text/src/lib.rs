@@ -8,6 +8,7 @@
 mod bpe;
 mod characters;
 mod error;
+mod export;
 mod files;
 mod normalize;
 mod split;
@@ -15,4 +16,5 @@ mod tokenizer;
 mod vocabulary;
 
 pub use error::Error;
+pub use export::clip_files;
 pub use tokenizer::{Encoding, MAX_LENGTH, Tokenizer};

@@ -18,9 +18,13 @@ const CLIP_MERGES: &[u8] = include_bytes!("../data/clip_merges.txt.z");
 static CLIP: LazyLock<Tokenizer> = LazyLock::new(|| clip().expect("the embedded merges are CLIP's"));
 
 fn clip() -> Result<Tokenizer, String> {
+    Tokenizer::new(Vocabulary::from_merges(&parse_merges(&clip_merges()?)?)?, None)
+}
+
+/// The text of CLIP's `merges.txt`.
+pub(crate) fn clip_merges() -> Result<String, String> {
     let merges = miniz_oxide::inflate::decompress_to_vec_zlib(CLIP_MERGES).map_err(|error| error.to_string())?;
-    let merges = String::from_utf8(merges).map_err(|error| error.to_string())?;
-    Tokenizer::new(Vocabulary::from_merges(&parse_merges(&merges)?)?, None)
+    String::from_utf8(merges).map_err(|error| error.to_string())
 }
 
 /// A text as ids for the text encoder.

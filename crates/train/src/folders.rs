@@ -78,11 +78,20 @@ pub(crate) fn write_model(folder: &Path) -> Result<()> {
         "steps_offset": 1,
     });
     write_json(&folder.join("scheduler"), "scheduler_config.json", &scheduler)?;
+    let tokenizer = folder.join("tokenizer");
+    make_folder(&tokenizer)?;
+    for (file, contents) in calotype_text::clip_files() {
+        write_file(&tokenizer.join(file), contents.as_bytes())?;
+    }
     // Last: a folder with an index is a whole model.
     write_json(folder, "model_index.json", &index)
 }
 
 pub(crate) fn write_json(folder: &Path, file: &str, value: &Value) -> Result<()> {
-    fs::create_dir_all(folder).map_err(|e| Error::io(folder, "make the folder", e))?;
+    make_folder(folder)?;
     write_file(&folder.join(file), format!("{value:#}\n").as_bytes())
+}
+
+fn make_folder(folder: &Path) -> Result<()> {
+    fs::create_dir_all(folder).map_err(|e| Error::io(folder, "make the folder", e))
 }
