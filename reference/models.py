@@ -1,6 +1,6 @@
 """Writes crates/models/tests/goldens/*.json: small networks of diffusers and transformers, their outputs and gradients.
 
-Weights and inputs are not stored: both sides make them from their names by the same formula (`values` here).
+Weights and inputs are not stored: both sides make them from their names by the same formula (`values` of formula.py).
 Everything is computed in f64. The loss is mean(output * values("loss")). A gradient is kept as two numbers,
 its norm and its dot product with values("probe." + name), which no wrong entry leaves as it was.
 
@@ -8,44 +8,14 @@ its norm and its dot product with values("probe." + name), which no wrong entry 
 """
 
 import json
-import math
 import pathlib
 
-import numpy as np
 import torch
 from diffusers import AutoencoderKL, UNet2DConditionModel
+from formula import fill, values
 from transformers import CLIPTextConfig, CLIPTextModel
 
 OUT = pathlib.Path(__file__).parent.parent / "crates/models/tests/goldens"
-
-
-def values(name, shape):
-    """Pseudo-random numbers in -1..1 of 24 bits: FNV-1a of the name, then SplitMix64."""
-    state = 0xCBF29CE484222325
-    for byte in name.encode():
-        state = (state ^ byte) * 0x100000001B3 % 2**64
-    with np.errstate(over="ignore"):
-        z = np.uint64(state) + np.arange(1, math.prod(shape) + 1, dtype=np.uint64) * np.uint64(0x9E3779B97F4A7C15)
-        z = (z ^ (z >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-        z = (z ^ (z >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-        z = z ^ (z >> np.uint64(31))
-    u = (z >> np.uint64(40)).astype(np.float64) / 2**24
-    return torch.from_numpy(2 * u - 1).reshape(shape)
-
-
-def fill(model, prefix=""):
-    """Weights by formula, rounded to f32."""
-    for name, p in model.named_parameters():
-        x = values(prefix + name, p.shape)
-        if "embedding.weight" in name:
-            pass
-        elif p.ndim > 1:
-            x = x * math.sqrt(3 / p[0].numel())
-        elif name.endswith("weight"):
-            x = 1 + 0.1 * x
-        else:
-            x = 0.1 * x
-        p.data = x.float().double()
 
 
 def channels_last(x):
@@ -99,7 +69,7 @@ def text(file, ids, **config):
     config = CLIPTextConfig(**config, attn_implementation="eager")
     model = CLIPTextModel(config).double()
     named = [("text_model." + name.removeprefix("text_model."), p) for name, p in model.named_parameters()]
-    fill(model, "" if next(model.named_parameters())[0].startswith("text_model.") else "text_model.")
+    fill(model, "text_model.")
     output = model(torch.tensor(ids)).last_hidden_state
     golden(file, config.to_dict(), named, dict(ids=ids), output)
 

@@ -7,13 +7,12 @@ FOLDER is any model folder with CLIP's tokenizer in `tokenizer`.
 """
 
 import json
-import math
 import pathlib
 import sys
 
 import diffusers
-import numpy as np
 import torch
+from formula import fill
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
 
 OUT = pathlib.Path(__file__).parent.parent / "crates/calotype/tests/goldens/pipeline.json"
@@ -38,38 +37,6 @@ CASES = [
     dict(sampler="dpmpp_2m", schedule="karras", steps=10, prompt="moss", width=32, height=24, seed=8, prediction_type="v_prediction"),
     dict(sampler="ddim", steps=11, prompt="a red kite", width=24, height=24, seed=4, prediction_type="v_prediction", decode=True),
 ]
-
-
-def values(name, shape):
-    """Pseudo-random numbers in -1..1 of 24 bits: FNV-1a of the name, then SplitMix64."""
-    state = 0xCBF29CE484222325
-    for byte in name.encode():
-        state = (state ^ byte) * 0x100000001B3 % 2**64
-    with np.errstate(over="ignore"):
-        z = np.uint64(state) + np.arange(1, math.prod(shape) + 1, dtype=np.uint64) * np.uint64(0x9E3779B97F4A7C15)
-        z = (z ^ (z >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-        z = (z ^ (z >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-        z = z ^ (z >> np.uint64(31))
-    u = (z >> np.uint64(40)).astype(np.float64) / 2**24
-    return torch.from_numpy(2 * u - 1).reshape(shape)
-
-
-def fill(model, prefix=""):
-    """Weights by formula, rounded to f32."""
-    for name, p in model.named_parameters():
-        if prefix and not name.startswith(prefix):
-            name = prefix + name
-        x = values(name, p.shape)
-        if "embedding.weight" in name:
-            pass
-        elif p.ndim > 1:
-            x = x * math.sqrt(3 / p[0].numel())
-        elif name.endswith("weight"):
-            x = 1 + 0.1 * x
-        else:
-            x = 0.1 * x
-        p.data = x.float()
-    return model.eval()
 
 
 def model():

@@ -1,6 +1,6 @@
 """Writes crates/train/tests/goldens/*.json: the losses of ten training steps of small networks of diffusers and transformers.
 
-Weights and batches are not stored: both sides make them from their names by the same formula (`values` of models.py).
+Weights and batches are not stored: both sides make them from their names by the same formula (`values` of formula.py).
 Everything is computed in f64. A step is two batches whose gradients are averaged, clipped, and given to torch's AdamW;
 weights decay in convolutions and linear maps only. The last number of a file is the loss of the first batch with the
 averaged weights (LitEma's rule).
@@ -14,7 +14,7 @@ import pathlib
 
 import torch
 from diffusers import AutoencoderKL, DDPMScheduler, UNet2DConditionModel
-from models import fill, values
+from formula import fill, values
 from transformers import CLIPTextConfig, CLIPTextModel
 
 OUT = pathlib.Path(__file__).parent.parent / "crates/train/tests/goldens"
@@ -108,7 +108,7 @@ def diffusion(file, min_snr):
     text = CLIPTextModel(CLIPTextConfig(hidden_act="quick_gelu", **ids, **text_config)).double()
     fill(unet)
     # Newer versions of transformers leave the prefix out.
-    fill(text, "" if next(text.named_parameters())[0].startswith("text_model.") else "text_model.")
+    fill(text, "text_model.")
     schedule = DDPMScheduler(beta_start=0.00085, beta_end=0.012, beta_schedule="scaled_linear")
     alphas = schedule.alphas_cumprod.double()
 
