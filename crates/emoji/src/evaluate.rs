@@ -133,9 +133,9 @@ mod tests {
         let objects = objects().unwrap();
         let bitmaps: Vec<RgbaImage> =
             (0..objects.len()).map(|i| RgbaImage::new(1, 1, vec![i as u8, 255 - i as u8, 7, 255]).unwrap()).collect();
-        write_dataset(&out, &objects, &bitmaps, 16).unwrap();
+        write_dataset(&out, &objects, &bitmaps, 32).unwrap();
         let pair = held_out_pairs(objects.len()).unwrap()[3];
-        let picture = |object: usize| crate::draw(&bitmaps[object], BACKGROUNDS[pair.background].rgb, 16).unwrap();
+        let picture = |object: usize| crate::draw(&bitmaps[object], BACKGROUNDS[pair.background].rgb, 32).unwrap();
         let right = judge(&out, &objects, pair, picture(pair.object)).unwrap();
         assert_eq!((right.rank, right.nearest, right.background), (0, pair.object, pair.background));
         let other = (pair.object + 100) % objects.len();
