@@ -132,23 +132,23 @@ fn assert_equal(a: &Path, b: &Path) {
     }
 }
 
-/// Starts the run again and again, killing it after so many milliseconds, until it is done.
-fn train_with_kills(config: &Path, delays: impl IntoIterator<Item = u64>) {
-    let mut kills = 0;
-    for delay in delays {
-        let mut child = start(config, "");
-        sleep(Duration::from_millis(delay));
-        child.kill().unwrap();
-        kills += u32::from(!child.wait().unwrap().success());
-    }
-    assert!(kills >= 3, "only {kills} runs were killed before their end");
-    assert!(start(config, "").wait().unwrap().success());
-}
-
-/// Delays that differ from run to run of the test: where the kills hit is the point.
-fn delays(count: usize, longest: u64) -> Vec<u64> {
+/// Starts the run again and again and kills it: twice as it starts, then each time some more steps are recorded. Where exactly
+/// a kill hits differs from run to run of the test: that is the point. Then lets it end.
+fn train_with_kills(config: &Path) {
     use std::hash::{BuildHasher, RandomState};
-    (0..count).map(|i| RandomState::new().hash_one(i) % longest).collect()
+    let metrics = config.with_file_name("output").join("metrics.jsonl");
+    let recorded = || fs::read_to_string(&metrics).map_or(0, |text| text.lines().count());
+    for (steps, longest) in [(0, 40), (0, 40), (3, 6), (7, 6), (12, 6), (17, 6)] {
+        let mut child = start(config, "");
+        while recorded() < steps {
+            assert!(child.try_wait().unwrap().is_none(), "the run ended before step {steps}");
+            sleep(Duration::from_micros(200));
+        }
+        sleep(Duration::from_micros(RandomState::new().hash_one(steps) % (1000 * longest)));
+        child.kill().unwrap();
+        assert!(!child.wait().unwrap().success(), "the run ended before it was killed");
+    }
+    assert!(start(config, "").wait().unwrap().success());
 }
 
 #[test]
@@ -158,12 +158,12 @@ fn killed_runs_of_an_autoencoder_and_of_diffusion_end_like_whole_ones() {
     let summary = train(&whole, false, &mut |_| {}).unwrap();
     assert_eq!((summary.step, summary.total), (25, 25));
     assert!(summary.held_out["psnr"] > 3.0, "{summary:?}");
-    train_with_kills(&killed, delays(8, 250));
+    train_with_kills(&killed);
     assert_equal(&whole, &killed);
 
     let (whole, killed) = (place.diffusion("c", "a"), place.diffusion("d", "b"));
     train(&whole, false, &mut |_| {}).unwrap();
-    train_with_kills(&killed, delays(6, 1500));
+    train_with_kills(&killed);
     assert_equal(&whole, &killed);
 }
 
