@@ -1,7 +1,8 @@
+use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
 
-use calotype_image::{RgbaImage, encode_png, mse};
+use calotype_image::{Limits, RgbImage, RgbaImage, encode_png, mse, open};
 use serde_json::json;
 
 use crate::backgrounds::{BACKGROUNDS, Background};
@@ -28,13 +29,13 @@ pub fn caption(object: &Object, background: &Background) -> String {
 /// The folders of a data set: what is trained on, and what is held out.
 const FOLDERS: [&str; 2] = ["train", "held_out"];
 
-/// The folder that a pair's picture is in.
-pub(crate) fn folder_of(pair: Pair, objects: usize) -> Result<&'static str> {
-    Ok(FOLDERS[usize::from(held_out_pairs(objects)?.binary_search(&pair).is_ok())])
+/// Which of [`FOLDERS`] a pair's picture is in, of the sorted pairs that are held out.
+fn folder_of(pair: Pair, held_out: &[Pair]) -> usize {
+    usize::from(held_out.binary_search(&pair).is_ok())
 }
 
 /// The file that a pair's picture is in.
-pub(crate) fn file_name(object: &Object, background: &Background) -> String {
+fn file_name(object: &Object, background: &Background) -> String {
     format!("{:x}_{}.png", u32::from(object.character), background.name)
 }
 
@@ -65,7 +66,7 @@ pub fn write_dataset(out: &Path, objects: &[Object], bitmaps: &[RgbaImage], size
     for pair in all_pairs(objects.len()) {
         let (object, background) = (&objects[pair.object], &BACKGROUNDS[pair.background]);
         let bitmap = bitmaps.get(pair.object).ok_or(Error::Glyph { codepoint: object.character.into() })?;
-        let folder = usize::from(held_out.binary_search(&pair).is_ok());
+        let folder = folder_of(pair, &held_out);
         let file_name = file_name(object, background);
         let path = folders[folder].join(&file_name);
         let png = encode_png(&draw(bitmap, background.rgb, size)?, &[])?;
@@ -81,6 +82,20 @@ pub fn write_dataset(out: &Path, objects: &[Object], bitmaps: &[RgbaImage], size
     let path = out.join("objects.json");
     fs::write(&path, format!("{:#}\n", index(objects, size))).map_err(write_failed(&path))?;
     Ok(Summary { train: counts[0], held_out: counts[1] })
+}
+
+/// Reads every picture that [`write_dataset`] wrote, by pair.
+///
+/// # Errors
+/// [`Error::Image`] when a picture is missing or broken, and the errors of [`held_out_pairs`].
+pub(crate) fn read_pictures(data: &Path, objects: &[Object]) -> Result<BTreeMap<Pair, RgbImage>> {
+    let held_out = held_out_pairs(objects.len())?;
+    let picture = |pair: Pair| {
+        let name = file_name(&objects[pair.object], &BACKGROUNDS[pair.background]);
+        let path = data.join(FOLDERS[folder_of(pair, &held_out)]).join(name);
+        Ok((pair, open(&path, &Limits::default())?))
+    };
+    all_pairs(objects.len()).map(picture).collect()
 }
 
 /// The contents of `objects.json`.
@@ -129,8 +144,6 @@ pub fn most_alike(bitmaps: &[RgbaImage], size: u32) -> Result<Option<Alike>> {
 #[cfg(test)]
 mod tests {
     use std::collections::BTreeSet;
-
-    use calotype_image::{Limits, open};
 
     use super::*;
     use crate::objects::objects;

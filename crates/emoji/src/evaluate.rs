@@ -1,15 +1,16 @@
 //! Judges a model that was trained on the data set: are the held-out pairs of object and background what was asked for?
 
+use std::collections::BTreeMap;
 use std::path::Path;
 
 use calotype::{Model, Pipeline, PipelineOptions, Text2ImageRequest};
-use calotype_image::{Limits, RgbImage, mse, open};
+use calotype_image::{RgbImage, mse};
 use serde::Serialize;
 
 use crate::backgrounds::BACKGROUNDS;
-use crate::dataset::{caption, file_name, folder_of};
+use crate::dataset::{caption, read_pictures};
 use crate::error::Result;
-use crate::objects::{Object, objects};
+use crate::objects::objects;
 use crate::pairs::{Pair, held_out_pairs};
 
 /// How one picture came out.
@@ -69,31 +70,28 @@ pub fn evaluate(
 ) -> Result<Vec<Judged>> {
     let pipeline = Pipeline::load(model, PipelineOptions::default())?;
     let objects = objects()?;
+    let drawn = read_pictures(data, &objects)?;
     let mut judged = Vec::new();
     for (index, pair) in held_out_pairs(objects.len())?.into_iter().take(limit).enumerate() {
         let background = &BACKGROUNDS[pair.background];
         let prompt = caption(&objects[pair.object], background);
         let request = Text2ImageRequest { prompt, seed: request.seed.wrapping_add(index as u64), ..request.clone() };
         for picture in pipeline.txt2img(&request)?.finish()?.images {
-            judged.push(judge(data, &objects, pair, picture)?);
+            judged.push(judge(&drawn, pair, picture)?);
         }
         progress(&judged);
     }
     Ok(judged)
 }
 
-fn judge(data: &Path, objects: &[Object], pair: Pair, picture: RgbImage) -> Result<Judged> {
-    let mut distances = Vec::with_capacity(objects.len());
-    for object in 0..objects.len() {
-        let drawn = Pair { object, ..pair };
-        let path = data
-            .join(folder_of(drawn, objects.len())?)
-            .join(file_name(&objects[object], &BACKGROUNDS[pair.background]));
-        distances.push(mse(&picture, &open(&path, &Limits::default())?)?);
+fn judge(drawn: &BTreeMap<Pair, RgbImage>, pair: Pair, picture: RgbImage) -> Result<Judged> {
+    let mut distances = Vec::new();
+    for (other, drawn) in drawn.iter().filter(|(other, _)| other.background == pair.background) {
+        distances.push((other.object, mse(&picture, drawn)?));
     }
-    let asked = distances[pair.object];
-    let nearest = (0..distances.len()).min_by(|&a, &b| distances[a].total_cmp(&distances[b])).unwrap_or(pair.object);
-    let rank = distances.iter().filter(|&&d| d < asked).count();
+    let asked = distances.iter().find(|(object, _)| *object == pair.object).map_or(f64::INFINITY, |&(_, d)| d);
+    let nearest = distances.iter().min_by(|a, b| a.1.total_cmp(&b.1)).map_or(pair.object, |&(object, _)| object);
+    let rank = distances.iter().filter(|&&(_, d)| d < asked).count();
     Ok(Judged { pair, rank, nearest, background: nearest_background(&picture), picture })
 }
 
@@ -134,12 +132,13 @@ mod tests {
         let bitmaps: Vec<RgbaImage> =
             (0..objects.len()).map(|i| RgbaImage::new(1, 1, vec![i as u8, 255 - i as u8, 7, 255]).unwrap()).collect();
         write_dataset(&out, &objects, &bitmaps, 32).unwrap();
+        let drawn = read_pictures(&out, &objects).unwrap();
         let pair = held_out_pairs(objects.len()).unwrap()[3];
         let picture = |object: usize| crate::draw(&bitmaps[object], BACKGROUNDS[pair.background].rgb, 32).unwrap();
-        let right = judge(&out, &objects, pair, picture(pair.object)).unwrap();
+        let right = judge(&drawn, pair, picture(pair.object)).unwrap();
         assert_eq!((right.rank, right.nearest, right.background), (0, pair.object, pair.background));
         let other = (pair.object + 100) % objects.len();
-        let wrong = judge(&out, &objects, pair, picture(other)).unwrap();
+        let wrong = judge(&drawn, pair, picture(other)).unwrap();
         assert_eq!((wrong.nearest, wrong.background), (other, pair.background));
         assert!(wrong.rank > 5);
         let figures = Figures::of(&[right, wrong]);

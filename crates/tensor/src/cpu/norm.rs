@@ -130,11 +130,14 @@ impl Cpu {
         let silu = activation == Activation::Silu;
         let (gamma, beta) = (gamma.plain(op)?, beta.plain(op)?);
         let statistics = self.group_statistics(x, extents, groups, eps);
-        let at = |image: usize, v: &'_ [f32]| v[image * channels..][..channels].to_vec();
+        let of_image = |image: usize| {
+            let range = image * channels..(image + 1) * channels;
+            (&statistics.mean[range.clone()], &statistics.rstd[range])
+        };
         // Per image and channel: Σ dz, then Σ dz · x̂, where z is what the activation is applied to.
         let sums = self.sum_images(extents, 2, |range, image, sums| {
-            let (mean, rstd) = (at(image, &statistics.mean), at(image, &statistics.rstd));
-            norm_sums(self.isa, &x.data()[range.clone()], &dy.data()[range], [&mean, &rstd, gamma, beta], silu, sums);
+            let (mean, rstd) = of_image(image);
+            norm_sums(self.isa, &x.data()[range.clone()], &dy.data()[range], [mean, rstd, gamma, beta], silu, sums);
         });
         let size = channels / groups;
         let count = (pixels * size) as f64;
@@ -154,7 +157,7 @@ impl Cpu {
             let dx = Shared::new(dx);
             self.threads.each(batch * chunks.per_image, |task| {
                 let (image, range) = chunks.range(task);
-                let (mean, rstd) = (at(image, &statistics.mean), at(image, &statistics.rstd));
+                let (mean, rstd) = of_image(image);
                 let spread = |term: usize| -> Vec<f32> {
                     (0..channels).map(|c| means[image * groups + c / size][term]).collect()
                 };
@@ -164,7 +167,7 @@ impl Cpu {
                     self.isa,
                     &x.data()[range.clone()],
                     &dy.data()[range],
-                    [&mean, &rstd, gamma, beta],
+                    [mean, rstd, gamma, beta],
                     [&spread(0), &spread(1)],
                     silu,
                     dx,
