@@ -266,7 +266,8 @@ fn interrupt(child: &std::process::Child) {
 #[cfg(unix)]
 fn wait_for(file: &Path) {
     let begin = Instant::now();
-    while !file.exists() {
+    // A folder always has a length; an empty file only says that something is about to begin.
+    while file.metadata().map_or(0, |file| file.len()) == 0 {
         assert!(begin.elapsed() < Duration::from_secs(60), "{} does not appear", file.display());
         std::thread::sleep(Duration::from_millis(5));
     }
