@@ -4,15 +4,19 @@
 
 use std::time::Instant;
 
-use calotype_tensor::{Backend, cases, cpu::Cpu};
+use calotype_tensor::{
+    Backend, Precision, cases,
+    cpu::{Cpu, CpuOptions},
+};
 
 fn main() -> Result<(), calotype_tensor::Error> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let threads =
         arguments.iter().position(|a| a == "--threads").and_then(|i| arguments.get(i + 1)?.parse().ok()).unwrap_or(0);
     let backward = arguments.iter().any(|a| a == "--backward");
-    let filter = arguments.first().filter(|a| !a.starts_with("--"));
-    let cpu = Cpu::new(threads)?;
+    let filter = arguments.first().filter(|a| !a.starts_with("--") && Precision::ALL.iter().all(|p| p.id() != *a));
+    let precision = Precision::ALL.into_iter().find(|p| arguments.iter().any(|a| a == p.id())).unwrap_or_default();
+    let cpu = Cpu::with_options(CpuOptions { threads, precision, ..CpuOptions::default() })?;
     println!("{} threads, {}", cpu.threads(), cpu.isa());
     for case in cases::timing() {
         if filter.is_some_and(|f| !case.to_string().contains(f.as_str())) {

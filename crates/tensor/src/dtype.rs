@@ -2,7 +2,7 @@ use std::fmt;
 
 /// The element types that a tensor or a packed weight can have.
 ///
-/// Every backend computes in [`DType::F32`] today; the others name storage that checkpoints already have.
+/// Backends compute in [`DType::F32`] or wider; narrower types are how elements are kept.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum DType {

@@ -14,6 +14,7 @@ mod error;
 mod gradients;
 pub mod infer;
 pub mod reference;
+mod precision;
 mod shape;
 pub mod tape;
 
@@ -21,4 +22,5 @@ pub use backend::{Activation, Attention, Backend, Conv2d, Padding, ParamKind};
 pub use dtype::DType;
 pub use error::{Error, Result};
 pub use gradients::{AdamW, Differentiable};
+pub use precision::Precision;
 pub use shape::Shape;

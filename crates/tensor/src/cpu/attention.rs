@@ -1,32 +1,46 @@
 //! Attention in blocks of queries and keys, with a running softmax (Dao et al. 2022, "FlashAttention", algorithm 1).
 
+use std::sync::{Mutex, PoisonError};
+
 use super::{
     Cpu, Tensor,
-    buffer::Buffer,
-    gemm::{add, multiply_block, multiply_panels, outer_block},
+    element::{Elements, ElementsMut, narrow},
     isa::for_each_isa,
-    kernel::ROWS,
+    kernel::{Arithmetic, ROWS, RowSegments, Sums, multiply_rows},
     math,
-    packed::Packed,
-    parallel::Shared,
+    operand::fill_words,
+    packed::{Format, Packed, Panel},
 };
-use crate::{Attention, Result, infer, infer::AttentionExtents};
+use crate::{Attention, DType, Result, infer, infer::AttentionExtents};
 
 /// Queries that are worked on together.
-const QUERIES: usize = 16 * ROWS;
-/// Keys whose scores are held at a time in the forward pass.
+pub(super) const QUERIES: usize = 16 * ROWS;
+/// Keys whose scores are held at a time in the forward pass: whole panels.
 const KEYS: usize = 256;
 
-/// One head's part of a `(B, L, heads·D)` tensor: rows of `D` floats, `stride` apart.
-struct Head<'a> {
-    rows: &'a [f32],
-    stride: usize,
-}
-
-/// Where head `(b, h)` begins in a tensor of `length` rows per batch.
-fn head_start(task: usize, heads: usize, length: usize, head_dim: usize) -> usize {
+/// Where head `(b, h)` begins in a `(B, L, heads·D)` tensor of `length` rows per batch.
+pub(super) fn head_start(task: usize, heads: usize, length: usize, head_dim: usize) -> usize {
     let (b, h) = (task / heads, task % heads);
     b * length * heads * head_dim + h * head_dim
+}
+
+/// A head's keys and values, packed once for all blocks of queries.
+struct Head {
+    /// `(D, Lk)`.
+    by_keys: Packed,
+    /// `(Lk, D)`.
+    values: Packed,
+}
+
+/// What a block of queries needs of its surroundings.
+#[derive(Clone, Copy)]
+struct Block {
+    /// Queries in it.
+    count: usize,
+    /// The position of its first.
+    first: usize,
+    scale: f32,
+    causal: bool,
 }
 
 impl Cpu {
@@ -35,204 +49,211 @@ impl Cpu {
         let AttentionExtents { batch, queries, keys, head_dim } = extents;
         let stride = options.heads * head_dim;
         let scale = 1.0 / (head_dim as f32).sqrt();
-        // Keys and values of every head are packed once, then all blocks of queries use them.
-        let mut packed: Vec<Option<(Packed, Packed)>> = (0..batch * options.heads).map(|_| None).collect();
-        let slots = std::sync::Mutex::new(&mut packed);
-        self.threads.each(batch * options.heads, |task| {
+        // Narrow elements that the processor can't multiply are widened as they are packed.
+        let dtype = Arithmetic::of(self.isa, self.precision.activations()).dtype();
+        let heads: Vec<Mutex<Option<Head>>> = (0..batch * options.heads).map(|_| Mutex::default()).collect();
+        self.threads.each(heads.len(), |task| {
             let start = head_start(task, options.heads, keys, head_dim);
-            let mut by_keys = Packed::empty(self.isa, &self.pool, [head_dim, keys]);
-            by_keys.fill_columns(&k.data()[start..], stride);
-            let mut values = Packed::empty(self.isa, &self.pool, [keys, head_dim]);
-            values.fill_rows(&v.data()[start..], stride);
-            let mut slots = slots.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-            slots[task] = Some((by_keys, values));
+            let from = |x: &'_ Tensor| -> usize { x.shape().count() - start };
+            let by_keys =
+                self.pack_columns(dtype, k.elements().part(start, from(k)), stride, [head_dim, keys]);
+            let values = self.pack_rows(dtype, v.elements().part(start, from(v)), stride, [keys, head_dim]);
+            *heads[task].lock().unwrap_or_else(PoisonError::into_inner) = Some(Head { by_keys, values });
         });
+        let heads: Vec<Option<Head>> =
+            heads.into_iter().map(|head| head.into_inner().unwrap_or_else(PoisonError::into_inner)).collect();
         let blocks = queries.div_ceil(QUERIES);
         Ok(self.make(q.shape(), |out| {
-            let out = Shared::new(out);
-            self.threads.each(packed.len() * blocks, |task| {
+            let out = out.share();
+            self.threads.each(heads.len() * blocks, |task| {
                 let (head, first) = (task / blocks, task % blocks * QUERIES);
-                let Some((by_keys, values)) = &packed[head] else { return };
-                let start = head_start(head, options.heads, queries, head_dim);
-                let count = QUERIES.min(queries - first);
-                let rows = Head { rows: &q.data()[start + first * stride..], stride };
-                let sums = self.attend_block(&rows, count, first, by_keys, values, scale, options.causal);
-                for (r, row) in sums.as_ref().chunks_exact(head_dim).enumerate() {
-                    // SAFETY: this task alone has these rows of this head.
-                    unsafe { out.slice(start + (first + r) * stride, head_dim) }.copy_from_slice(row);
-                }
+                let start = head_start(head, options.heads, queries, head_dim) + first * stride;
+                let Some(head) = &heads[head] else { return };
+                let block = Block { count: QUERIES.min(queries - first), first, scale, causal: options.causal };
+                let q = q.elements().part(start, q.shape().count() - start);
+                // SAFETY: this task alone has these rows of this head.
+                self.attend_block(q, stride, head, block, |row| unsafe { out.part(start + row * stride, head_dim) });
             });
         }))
     }
 
-    /// The output of `count` queries of one head, `(count, D)`.
-    fn attend_block(
+    /// The outputs of a block of queries of one head; `out(row)` is where they go.
+    fn attend_block<'o>(
         &self,
-        q: &Head<'_>,
-        count: usize,
-        first: usize,
-        by_keys: &Packed,
-        values: &Packed,
-        scale: f32,
-        causal: bool,
-    ) -> Buffer {
+        q: Elements<'_>,
+        stride: usize,
+        Head { by_keys, values }: &Head,
+        Block { count, first, scale, causal }: Block,
+        out: impl Fn(usize) -> ElementsMut<'o>,
+    ) {
         let (keys, head_dim) = (by_keys.columns, values.columns);
-        let mut scores = self.buffer(QUERIES * KEYS);
-        let mut sums = Buffer::zeros(&self.pool, count * head_dim);
+        let arithmetic = by_keys.format.arithmetic;
+        let tiles = count.div_ceil(ROWS);
+        let (words, score_words) = (by_keys.words(), KEYS / arithmetic.per_word());
+        let width: usize = values.panels().map(|panel| panel.width).sum();
+
+        let mut queries = self.buffer::<u32>(QUERIES * words);
+        let queries = queries.slice_mut::<u32>();
+        let mut scratch = Vec::new();
+        for (row, words) in queries.chunks_exact_mut(words).take(count).enumerate() {
+            fill_words(arithmetic, q.part(row * stride, head_dim).read(self.isa, &mut scratch), words);
+        }
+        let (mut scores, mut weights) = (self.buffer::<f32>(QUERIES * KEYS), self.buffer::<u32>(QUERIES * score_words));
+        let (scores, weights) = (scores.slice_mut::<f32>(), weights.slice_mut::<u32>());
+        let mut sums = self.buffer::<f32>(QUERIES * width);
+        let sums = sums.slice_mut::<f32>();
         let mut most = [f32::NEG_INFINITY; QUERIES];
         let mut total = [0.0f32; QUERIES];
+
         let seen = if causal { keys.min(first + count) } else { keys };
-        let panels_per_block = KEYS / self.isa.panel();
+        let panels: Vec<Panel> = by_keys.panels().collect();
         for start in (0..seen).step_by(KEYS) {
             let block = KEYS.min(seen - start);
-            let scores = scores.as_mut();
-            let panels = start / self.isa.panel()..by_keys.panels().min(start / self.isa.panel() + panels_per_block);
-            multiply_panels(q.rows, q.stride, count, by_keys, panels, 0..head_dim, |row, column, sum| {
-                scores[row * KEYS + column - start..][..sum.len()].copy_from_slice(sum);
-            });
+            for panel in panels.iter().filter(|panel| (start..start + block).contains(&panel.start)) {
+                let rows = by_keys.rows(*panel, 0, words, &mut scratch).as_ptr();
+                for tile in 0..tiles {
+                    let at = tile * ROWS * KEYS + panel.start - start;
+                    let to = Sums { to: scores[at..].as_mut_ptr(), stride: KEYS, accumulate: false };
+                    self.multiply_tile(arithmetic, &queries[tile * ROWS * words..], words, rows, panel.width, to);
+                }
+            }
             for row in 0..count {
                 let visible = if causal { block.min((first + row + 1).saturating_sub(start)) } else { block };
                 let scores = &mut scores[row * KEYS..][..block];
-                let shrink = running_softmax(self.isa, scores, visible, scale, &mut most[row], &mut total[row]);
-                if shrink != 1.0 {
-                    sums.as_mut()[row * head_dim..][..head_dim].iter_mut().for_each(|x| *x *= shrink);
+                let shrink = match arithmetic {
+                    Arithmetic::F32 => running_softmax(self.isa, scores, visible, scale, &mut most[row], &mut total[row]),
+                    Arithmetic::Bf16 => rough_softmax(self.isa, scores, visible, scale, &mut most[row], &mut total[row]),
+                };
+                let words = block.div_ceil(arithmetic.per_word());
+                to_words(self.isa, arithmetic, scores, &mut weights[row * score_words..][..words]);
+                if shrink != 1.0 && start > 0 {
+                    sums[row * width..][..width].iter_mut().for_each(|x| *x *= shrink);
                 }
             }
-            let sums = sums.as_mut();
-            multiply_block(scores, KEYS, count, values, start..start + block, |row, column, sum| {
-                add(self.isa, &mut sums[row * head_dim + column..][..sum.len()], sum);
-            });
+            for panel in values.panels() {
+                let depth = block.div_ceil(arithmetic.per_word());
+                let rows = values.rows(panel, start / arithmetic.per_word(), depth, &mut scratch).as_ptr();
+                for tile in 0..tiles {
+                    let at = tile * ROWS * width + panel.start;
+                    let to = Sums { to: sums[at..].as_mut_ptr(), stride: width, accumulate: start > 0 };
+                    let left = &weights[tile * ROWS * score_words..];
+                    self.multiply_rows_of(arithmetic, left, score_words, depth, rows, panel.width, to);
+                }
+            }
         }
-        for (row, total) in sums.as_mut().chunks_exact_mut(head_dim).zip(total) {
-            row.iter_mut().for_each(|x| *x /= total);
+        for (row, total) in total.iter().enumerate().take(count) {
+            let sums = &mut sums[row * width..][..head_dim];
+            let factor = 1.0 / total;
+            sums.iter_mut().for_each(|x| *x *= factor);
+            narrow(self.isa, sums, out(row));
         }
-        sums
     }
 
-    pub(super) fn attend_backward(
-        &self,
-        q: &Tensor,
-        k: &Tensor,
-        v: &Tensor,
-        dy: &Tensor,
-        options: Attention,
-    ) -> Result<[Tensor; 3]> {
-        let extents = infer::attention(q.shape(), k.shape(), v.shape(), &options)?;
-        infer::same("attention_backward", "dy", q.shape(), dy.shape())?;
-        let mut gradients = [q, k, v].map(|x| Buffer::zeros(&self.pool, x.shape().count()));
-        let [dq, dk, dv] = gradients.each_mut().map(|g| Shared::new(g.as_mut()));
-        self.threads.each(extents.batch * options.heads, |task| {
-            self.attend_backward_head([q, k, v, dy].map(Tensor::data), [dq, dk, dv], extents, options, task);
-        });
-        let [dq, dk, dv] = gradients;
-        Ok([Tensor::new(q.shape(), dq), Tensor::new(k.shape(), dk), Tensor::new(v.shape(), dv)])
+    /// A tile of a product of rows that lie `words` apart and are as long.
+    fn multiply_tile(&self, arithmetic: Arithmetic, left: &[u32], words: usize, right: *const u32, width: usize, to: Sums) {
+        self.multiply_rows_of(arithmetic, left, words, words, right, width, to);
     }
 
-    fn attend_backward_head(
+    /// A tile of a product of rows that lie `stride` apart, of which the first `length` words count.
+    fn multiply_rows_of(
         &self,
-        [q, k, v, dy]: [&[f32]; 4],
-        [dq, dk, dv]: [Shared; 3],
-        extents: AttentionExtents,
-        options: Attention,
-        task: usize,
+        arithmetic: Arithmetic,
+        left: &[u32],
+        stride: usize,
+        length: usize,
+        right: *const u32,
+        width: usize,
+        to: Sums,
     ) {
-        let AttentionExtents { queries, keys, head_dim, .. } = extents;
-        let stride = options.heads * head_dim;
-        let scale = 1.0 / (head_dim as f32).sqrt();
-        let (start_q, start_k) =
-            (head_start(task, options.heads, queries, head_dim), head_start(task, options.heads, keys, head_dim));
-        let mut by_keys = Packed::empty(self.isa, &self.pool, [head_dim, keys]);
-        by_keys.fill_columns(&k[start_k..], stride);
-        let mut by_values = Packed::empty(self.isa, &self.pool, [head_dim, keys]);
-        by_values.fill_columns(&v[start_k..], stride);
-        let mut key_rows = Packed::empty(self.isa, &self.pool, [keys, head_dim]);
-        key_rows.fill_rows(&k[start_k..], stride);
-        let mut weights = self.buffer(QUERIES * keys);
-        let mut slopes = self.buffer(QUERIES * keys);
-        for first in (0..queries).step_by(QUERIES) {
-            let count = QUERIES.min(queries - first);
-            let at = start_q + first * stride;
-            let (p, ds) = (weights.as_mut(), slopes.as_mut());
-            multiply_block(&q[at..], stride, count, &by_keys, 0..head_dim, |row, column, sum| {
-                p[row * keys + column..][..sum.len()].copy_from_slice(sum);
-            });
-            multiply_block(&dy[at..], stride, count, &by_values, 0..head_dim, |row, column, sum| {
-                ds[row * keys + column..][..sum.len()].copy_from_slice(sum);
-            });
-            for row in 0..count {
-                let visible = if options.causal { keys.min(first + row + 1) } else { keys };
-                let (p, ds) = (&mut p[row * keys..][..keys], &mut ds[row * keys..][..keys]);
-                let (mut most, mut total) = (f32::NEG_INFINITY, 0.0);
-                running_softmax(self.isa, p, visible, scale, &mut most, &mut total);
-                softmax_backward(self.isa, p, ds, 1.0 / total, scale);
-            }
-            multiply_block(ds, keys, count, &key_rows, 0..keys, |row, column, sum| {
-                // SAFETY: this task alone has this head.
-                unsafe { dq.slice(at + row * stride + column, sum.len()) }.copy_from_slice(sum);
-            });
-            for (left, right, to) in [(&*ds, &q[at..], dk), (&*p, &dy[at..], dv)] {
-                outer_block(self.isa, (left, keys, keys), (right, stride, head_dim), count, |key, column, sum| {
-                    // SAFETY: this task alone has this head.
-                    let out = unsafe { to.slice(start_k + key * stride + column, sum.len()) };
-                    add(self.isa, out, sum);
-                });
+        let pointers: [*const u32; ROWS] = std::array::from_fn(|r| left[r * stride..][..length].as_ptr());
+        let left = RowSegments { pointers: pointers.as_ptr(), segments: 1, offset: 0, length };
+        // SAFETY: every pointer is to `length` words; `right` is a panel's rows, as many; `to` has room for a tile; the instruction set was detected.
+        unsafe { multiply_rows(self.isa, arithmetic, left, right, width, to) };
+    }
+
+    /// Packs rows of a matrix that lie `stride` elements apart.
+    pub(super) fn pack_rows(&self, dtype: DType, matrix: Elements<'_>, stride: usize, [depth, columns]: [usize; 2]) -> Packed {
+        let mut packed = Packed::empty(Format::new(self.isa, dtype), &self.pool, [1, depth, columns]);
+        let scratch = std::cell::RefCell::new(Vec::new());
+        packed.fill(|k, n, to| {
+            let length = to.len();
+            to.copy_from_slice(matrix.part(k * stride + n, length).read(self.isa, &mut scratch.borrow_mut()));
+        });
+        packed
+    }
+
+    /// Packs the transpose of rows that lie `stride` elements apart: element `(k, n)` is `matrix[n · stride + k]`.
+    pub(super) fn pack_columns(&self, dtype: DType, matrix: Elements<'_>, stride: usize, [depth, columns]: [usize; 2]) -> Packed {
+        let mut packed = Packed::empty(Format::new(self.isa, dtype), &self.pool, [1, depth, columns]);
+        let mut transposed = vec![0.0; depth * columns];
+        let mut scratch = Vec::new();
+        for n in 0..columns {
+            for (k, &x) in matrix.part(n * stride, depth).read(self.isa, &mut scratch).iter().enumerate() {
+                transposed[k * columns + n] = x;
             }
         }
+        packed.fill(|k, n, to| to.copy_from_slice(&transposed[k * columns + n..][..to.len()]));
+        packed
     }
 }
 
 for_each_isa! {
     /// Turns a block of scores into `e^(scale·score - most)` and keeps the row's running maximum and sum. Scores from `visible` on are
     /// masked. Returns what earlier sums of the row must be multiplied with.
-    fn running_softmax(scores: &mut [f32], visible: usize, scale: f32, most: &mut f32, total: &mut f32) -> f32 {
-        const LANES: usize = 16;
-        let (seen, hidden) = scores.split_at_mut(visible);
-        hidden.fill(0.0);
-        if seen.is_empty() {
-            return 1.0;
-        }
-        let mut maxima = [f32::NEG_INFINITY; LANES];
-        let (blocks, rest) = seen.as_chunks::<LANES>();
-        for block in blocks {
-            for (m, &s) in maxima.iter_mut().zip(block) {
-                *m = if s > *m { s } else { *m };
-            }
-        }
-        let highest = maxima.iter().chain(rest).fold(f32::NEG_INFINITY, |m, &s| m.max(s)) * scale;
-        let new = most.max(highest);
-        let shrink = if *most == f32::NEG_INFINITY { 0.0 } else { math::exp(*most - new) };
-        *most = new;
-        let mut sums = [0.0; LANES];
-        let (blocks, rest) = seen.as_chunks_mut::<LANES>();
-        for block in blocks {
-            for (sum, s) in sums.iter_mut().zip(block) {
-                *s = math::exp(*s * scale - new);
-                *sum += *s;
-            }
-        }
-        let mut sum: f32 = sums.iter().sum();
-        for s in rest {
-            *s = math::exp(*s * scale - new);
-            sum += *s;
-        }
-        *total = *total * shrink + sum;
-        shrink
+    pub(super) fn running_softmax(scores: &mut [f32], visible: usize, scale: f32, most: &mut f32, total: &mut f32) -> f32 {
+        softmax(scores, visible, scale, most, total, math::exp)
     }
 
-    /// From unnormalised weights `p` and the gradient `ds` of the weights: `p` becomes the weights, `ds` the gradient of the raw scores,
-    /// `scale · p (ds - Σ p ds)`.
-    fn softmax_backward(p: &mut [f32], ds: &mut [f32], factor: f32, scale: f32) {
-        const LANES: usize = 16;
-        let mut sums = [0.0; LANES];
-        for (p, ds) in p.chunks_mut(LANES).zip(ds.chunks(LANES)) {
-            for ((sum, p), ds) in sums.iter_mut().zip(p).zip(ds) {
-                *p *= factor;
-                *sum += *p * ds;
-            }
-        }
-        let mean: f32 = sums.iter().sum();
-        for (p, ds) in p.iter().zip(ds) {
-            *ds = scale * p * (*ds - mean);
+    /// The same for weights that are rounded to bf16: `e^x` to 1e-4.
+    fn rough_softmax(scores: &mut [f32], visible: usize, scale: f32, most: &mut f32, total: &mut f32) -> f32 {
+        softmax(scores, visible, scale, most, total, math::rough_exp)
+    }
+
+    /// A row of floats as words.
+    fn to_words(arithmetic: Arithmetic, row: &[f32], words: &mut [u32]) {
+        fill_words(arithmetic, row, words);
+    }
+}
+
+#[inline(always)]
+fn softmax(
+    scores: &mut [f32],
+    visible: usize,
+    scale: f32,
+    most: &mut f32,
+    total: &mut f32,
+    exp: impl Fn(f32) -> f32,
+) -> f32 {
+    const LANES: usize = 16;
+    let (seen, hidden) = scores.split_at_mut(visible);
+    hidden.fill(0.0);
+    if seen.is_empty() {
+        return 1.0;
+    }
+    let mut maxima = [f32::NEG_INFINITY; LANES];
+    let (blocks, rest) = seen.as_chunks::<LANES>();
+    for block in blocks {
+        for (m, &s) in maxima.iter_mut().zip(block) {
+            *m = if s > *m { s } else { *m };
         }
     }
+    let highest = maxima.iter().chain(rest).fold(f32::NEG_INFINITY, |m, &s| m.max(s)) * scale;
+    let new = most.max(highest);
+    let shrink = if *most == f32::NEG_INFINITY { 0.0 } else { math::exp(*most - new) };
+    *most = new;
+    let mut sums = [0.0; LANES];
+    let (blocks, rest) = seen.as_chunks_mut::<LANES>();
+    for block in blocks {
+        for (sum, s) in sums.iter_mut().zip(block) {
+            *s = exp(*s * scale - new);
+            *sum += *s;
+        }
+    }
+    let mut sum: f32 = sums.iter().sum();
+    for s in rest {
+        *s = exp(*s * scale - new);
+        sum += *s;
+    }
+    *total = *total * shrink + sum;
+    shrink
 }

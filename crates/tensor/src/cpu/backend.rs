@@ -1,6 +1,6 @@
 //! The op set on the CPU: shape checks, then the kernels.
 
-use super::{Cpu, Param, Tensor, elementwise as ew, elementwise::CHUNK};
+use super::{Cpu, Param, Tensor, element::narrow, element::widen, elementwise as ew};
 use crate::{Activation, Attention, Backend, Conv2d, DType, ParamKind, Result, Shape, infer};
 
 impl Backend for Cpu {
@@ -8,16 +8,18 @@ impl Backend for Cpu {
     type Param = Param;
 
     fn dtype(&self) -> DType {
-        DType::F32
+        self.precision.activations()
     }
 
     fn from_f32(&self, shape: Shape, data: Vec<f32>) -> Result<Tensor> {
         infer::data("from_f32", shape, data.len())?;
-        Ok(self.make(shape, |to| to.copy_from_slice(&data)))
+        Ok(self.make(shape, |to| narrow(self.isa, &data, to)))
     }
 
     fn to_f32(&self, x: &Tensor) -> Vec<f32> {
-        x.data().to_vec()
+        let mut data = vec![0.0; x.shape().count()];
+        widen(self.isa, x.elements(), &mut data);
+        data
     }
 
     fn shape(&self, x: &Tensor) -> Shape {
@@ -101,13 +103,12 @@ impl Backend for Cpu {
 
     fn add_channels(&self, x: &Tensor, v: &Tensor) -> Result<Tensor> {
         let [_, pixels, channels] = infer::add_channels(x.shape(), v.shape())?;
-        Ok(self.make(x.shape(), |y| {
-            self.threads.chunks(y, pixels * channels, |start, y| {
-                let v = &v.data()[start / pixels.max(1)..][..channels];
-                for (y, x) in y.chunks_exact_mut(channels).zip(x.data()[start..].chunks_exact(channels)) {
-                    ew::combine(self.isa, x, v, y, 1.0);
-                }
-            });
+        Ok(self.make_rows(x.shape(), |[scratch_x, scratch_v], pixel, y| {
+            let rows = x.elements().part(pixel * channels, y.len()).read(self.isa, scratch_x);
+            for (i, (y, x)) in y.chunks_exact_mut(channels).zip(rows.chunks_exact(channels)).enumerate() {
+                let image = (pixel + i) / pixels * channels;
+                ew::combine(self.isa, x, v.elements().part(image, channels).read(self.isa, scratch_v), y, 1.0);
+            }
         }))
     }
 
@@ -124,8 +125,8 @@ impl Backend for Cpu {
     }
 
     fn mean(&self, x: &Tensor) -> Result<Tensor> {
-        let total: f64 = x.data().chunks(CHUNK).map(|x| ew::total(self.isa, x)).sum();
-        Ok(self.make([1].into(), |y| y.fill((total / x.data().len() as f64) as f32)))
+        let mean = self.sum_chunks(x, |x| ew::total(self.isa, x)) / x.shape().count() as f64;
+        Ok(self.make([1].into(), |y| narrow(self.isa, &[mean as f32], y)))
     }
 
     fn reshape(&self, x: &Tensor, shape: Shape) -> Result<Tensor> {
@@ -141,42 +142,35 @@ impl Backend for Cpu {
     fn concat(&self, a: &Tensor, b: &Tensor) -> Result<Tensor> {
         let shape = infer::concat(a.shape(), b.shape())?;
         let (left, right) = (a.shape().last(), b.shape().last());
-        let rows = (CHUNK / shape.last().max(1)).max(1);
-        Ok(self.make(shape, |y| {
-            self.threads.chunks(y, rows * shape.last(), |start, y| {
-                let row = start / shape.last();
-                for (i, y) in y.chunks_exact_mut(shape.last()).enumerate() {
-                    y[..left].copy_from_slice(&a.data()[(row + i) * left..][..left]);
-                    y[left..].copy_from_slice(&b.data()[(row + i) * right..][..right]);
-                }
-            });
+        Ok(self.make_rows(shape, |[scratch_a, scratch_b], row, y| {
+            let rows = y.len() / shape.last();
+            let a = a.elements().part(row * left, rows * left).read(self.isa, scratch_a);
+            let b = b.elements().part(row * right, rows * right).read(self.isa, scratch_b);
+            for ((y, a), b) in y.chunks_exact_mut(left + right).zip(a.chunks_exact(left)).zip(b.chunks_exact(right)) {
+                y[..left].copy_from_slice(a);
+                y[left..].copy_from_slice(b);
+            }
         }))
     }
 
     fn upsample_nearest_2x(&self, x: &Tensor) -> Result<Tensor> {
         let shape = infer::upsample_nearest_2x(x.shape())?;
-        let line = shape[2] * shape[3];
-        let channels = shape[3];
-        Ok(self.make(shape, |y| {
-            // Two lines of the result for each line of `x`.
-            self.threads.chunks(y, 2 * line, |start, y| {
-                let (upper, lower) = y.split_at_mut(line);
-                let x = &x.data()[start / 4..][..line / 2];
-                for (pair, pixel) in upper.chunks_exact_mut(2 * channels).zip(x.chunks_exact(channels)) {
-                    pair[..channels].copy_from_slice(pixel);
-                    pair[channels..].copy_from_slice(pixel);
-                }
-                lower.copy_from_slice(upper);
-            });
+        let [_, height, width, channels] = infer::picture("upsample_nearest_2x", "y", shape)?;
+        Ok(self.make_rows(shape, |[scratch, _], pixel, y| {
+            for (i, y) in y.chunks_exact_mut(channels).enumerate() {
+                let (line, column) = ((pixel + i) / width, (pixel + i) % width);
+                let from = (line / height * (height / 2) + line % height / 2) * (width / 2) + column / 2;
+                y.copy_from_slice(x.elements().part(from * channels, channels).read(self.isa, scratch));
+            }
         }))
     }
 
     fn embedding(&self, table: &Param, ids: &[u32], batch: usize) -> Result<Tensor> {
         let shape = infer::embedding(table.shape(), ids, batch)?;
         let (table, c) = (table.plain("embedding")?, shape.last());
-        Ok(self.make(shape, |y| {
-            for (y, &id) in y.chunks_exact_mut(c.max(1)).zip(ids) {
-                y.copy_from_slice(&table[id as usize * c..][..c]);
+        Ok(self.make_rows(shape, |[scratch, _], row, y| {
+            for (i, y) in y.chunks_exact_mut(c).enumerate() {
+                y.copy_from_slice(table.elements().part(ids[row + i] as usize * c, c).read(self.isa, scratch));
             }
         }))
     }

@@ -2,7 +2,7 @@
 
 use std::{
     alloc::{Layout, alloc_zeroed, dealloc, handle_alloc_error},
-    collections::HashMap,
+    collections::BTreeMap,
     ptr::NonNull,
     sync::{Arc, Mutex, PoisonError},
 };
@@ -12,10 +12,42 @@ const ALIGN: usize = 64;
 /// Kernels read whole vectors, so every buffer has this much readable room after its end.
 const SLACK: usize = 512;
 
+/// Types that any bits are a value of.
+///
+/// # Safety
+/// The type has no padding and no invalid bit pattern, and an alignment of at most [`ALIGN`].
+pub(crate) unsafe trait Plain: Copy + Send + Sync + 'static {}
+// SAFETY: numbers take any bits.
+unsafe impl Plain for f32 {}
+// SAFETY: as above.
+unsafe impl Plain for u16 {}
+// SAFETY: as above.
+unsafe impl Plain for u32 {}
+// SAFETY: as above.
+unsafe impl Plain for i8 {}
+
 /// Buffers that were given back, by size. Recycling spares the kernel's page faults, which cost more than many operations.
 #[derive(Default)]
 pub(crate) struct Pool {
-    free: Mutex<HashMap<usize, Vec<Block>>>,
+    free: Mutex<BTreeMap<usize, Vec<Block>>>,
+}
+
+impl Pool {
+    /// Gives what is not in use back to the system.
+    pub(crate) fn trim(&self) {
+        self.free.lock().unwrap_or_else(PoisonError::into_inner).clear();
+    }
+
+    /// A free block of at least `capacity` bytes, if there is one that does not waste as much again.
+    fn take(&self, capacity: usize) -> Option<Block> {
+        let mut free = self.free.lock().unwrap_or_else(PoisonError::into_inner);
+        let (&size, blocks) = free.range_mut(capacity..=2 * capacity).next()?;
+        let block = blocks.pop();
+        if blocks.is_empty() {
+            free.remove(&size);
+        }
+        block
+    }
 }
 
 /// One allocation.
@@ -51,47 +83,45 @@ impl Block {
 pub(crate) struct Buffer {
     /// Taken only when dropped.
     block: Option<Block>,
-    length: usize,
+    bytes: usize,
     pool: Arc<Pool>,
 }
 
 impl Buffer {
-    /// Room for `length` floats with unspecified (but initialised) contents.
-    pub(crate) fn f32(pool: &Arc<Pool>, length: usize) -> Self {
-        let bytes = length * size_of::<f32>() + SLACK;
+    /// Room for `length` elements with unspecified (but initialised) contents.
+    pub(crate) fn new<T: Plain>(pool: &Arc<Pool>, length: usize) -> Self {
+        let bytes = length * size_of::<T>();
         // Eight classes per power of two waste an eighth at most.
-        let step = (bytes.next_power_of_two() / 16).max(ALIGN);
-        let capacity = bytes.next_multiple_of(step);
-        let recycled = pool.free.lock().unwrap_or_else(PoisonError::into_inner).get_mut(&capacity).and_then(Vec::pop);
-        Self { block: Some(recycled.unwrap_or_else(|| Block::new(capacity))), length, pool: pool.clone() }
+        let step = ((bytes + SLACK).next_power_of_two() / 16).max(ALIGN);
+        let capacity = (bytes + SLACK).next_multiple_of(step);
+        let block = pool.take(capacity).unwrap_or_else(|| Block::new(capacity));
+        Self { block: Some(block), bytes, pool: pool.clone() }
     }
 
     /// Room for `length` zeros.
     pub(crate) fn zeros(pool: &Arc<Pool>, length: usize) -> Self {
-        let mut buffer = Self::f32(pool, length);
-        buffer.as_mut().fill(0.0);
+        let mut buffer = Self::new::<f32>(pool, length);
+        buffer.slice_mut::<f32>().fill(0.0);
         buffer
     }
 
-    fn start(&self) -> *mut f32 {
+    fn start<T: Plain>(&self) -> *mut T {
         match &self.block {
             Some(block) => block.data.as_ptr().cast(),
-            None => NonNull::<f32>::dangling().as_ptr(),
+            None => NonNull::<T>::dangling().as_ptr(),
         }
     }
-}
 
-impl AsRef<[f32]> for Buffer {
-    fn as_ref(&self) -> &[f32] {
-        // SAFETY: the block holds `length` floats and more, aligned, initialised by zeros or an earlier owner.
-        unsafe { std::slice::from_raw_parts(self.start(), self.length) }
+    /// Its elements, as many as fit.
+    pub(crate) fn slice<T: Plain>(&self) -> &[T] {
+        // SAFETY: the block holds that many bytes and more, aligned, initialised by zeros or an earlier owner, and any bits are a `T`.
+        unsafe { std::slice::from_raw_parts(self.start::<T>(), self.bytes / size_of::<T>()) }
     }
-}
 
-impl AsMut<[f32]> for Buffer {
-    fn as_mut(&mut self) -> &mut [f32] {
+    /// Its elements, as many as fit.
+    pub(crate) fn slice_mut<T: Plain>(&mut self) -> &mut [T] {
         // SAFETY: as above, and `&mut self` owns the block alone.
-        unsafe { std::slice::from_raw_parts_mut(self.start(), self.length) }
+        unsafe { std::slice::from_raw_parts_mut(self.start::<T>(), self.bytes / size_of::<T>()) }
     }
 }
 

@@ -1,6 +1,7 @@
 use super::{
     Cpu, Param, Tensor,
-    gemm::{Epilogue, Gather, gather_multiply, gather_outer},
+    gemm::{Epilogue, Gather},
+    gemm_backward::gather_outer,
 };
 use crate::{Conv2d, Result, Shape, infer};
 
@@ -104,11 +105,10 @@ impl Cpu {
         let shape = infer::conv2d(x.shape(), weight.shape(), &options)?;
         let [kh, kw, _, columns] = infer::picture("conv2d", "weight", weight.shape())?;
         let epilogue = self.epilogue("conv2d", shape, columns, bias, residual, options.activation)?;
-        let weight = weight.weight("conv2d")?;
+        let weight = &weight.weight("conv2d")?.packed;
         let inputs = Inputs(Geometry::new(x.shape(), shape, [kh, kw], options));
-        Ok(self.make(shape, |y| {
-            gather_multiply(&self.threads, &weight.packed, &inputs, x.data(), y, epilogue);
-        }))
+        let x = self.operand(x, weight.format.arithmetic);
+        Ok(self.make(shape, |y| self.gather_multiply(weight, &inputs, &x, y, epilogue)))
     }
 
     pub(super) fn convolve_backward_input(
@@ -121,11 +121,10 @@ impl Cpu {
         let op = "conv2d_backward_input";
         infer::same(op, "dy", infer::conv2d(input, weight.shape(), &options)?, dy.shape())?;
         let [kh, kw, _, _] = infer::picture(op, "weight", weight.shape())?;
-        let weight = weight.weight(op)?;
+        let weight = weight.weight(op)?.transposed(self, op)?;
         let outputs = Outputs(Geometry::new(input, dy.shape(), [kh, kw], options));
-        Ok(self.make(input, |dx| {
-            gather_multiply(&self.threads, weight.transposed(self), &outputs, dy.data(), dx, Epilogue::default());
-        }))
+        let dy = self.operand(dy, weight.format.arithmetic);
+        Ok(self.make(input, |dx| self.gather_multiply(weight, &outputs, &dy, dx, Epilogue::default())))
     }
 
     pub(super) fn convolve_backward_weight(
@@ -141,8 +140,9 @@ impl Cpu {
         let shape = [kh, kw, channels, columns].into();
         infer::same(op, "dy", infer::conv2d(x.shape(), shape, &options)?, dy.shape())?;
         let inputs = Inputs(Geometry::new(x.shape(), dy.shape(), [kh, kw], options));
-        Ok(self.make(shape, |dw| {
-            gather_outer(self.isa, &self.threads, [channels, columns], &inputs, x.data(), dy.data(), dw);
+        let (x, dy) = (x.f32(op)?, dy.f32(op)?);
+        Ok(self.make_f32(shape, |dw| {
+            gather_outer(self.isa, &self.threads, [channels, columns], &inputs, x, dy, dw);
         }))
     }
 }

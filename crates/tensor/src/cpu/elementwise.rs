@@ -1,18 +1,24 @@
 //! Operations that touch each element once, and those that only move elements.
 
 use super::{Cpu, Tensor, isa::for_each_isa, math};
-use crate::{Activation, AdamW, Result, infer};
+use crate::{Activation, AdamW, Result, Shape, infer};
 
 /// Elements that one task works on.
 pub(super) const CHUNK: usize = 1 << 15;
+/// Elements that are widened, worked on and narrowed together, in the first-level cache.
+pub(super) const RUN: usize = 1 << 11;
 
 impl Cpu {
-    /// `f(isa, x, y)` over chunks.
+    /// `f(x, y)` over runs of elements.
     pub(super) fn map(&self, x: &Tensor, f: impl Fn(&[f32], &mut [f32]) + Sync) -> Tensor {
-        self.make(x.shape(), |y| self.threads.chunks(y, CHUNK, |start, y| f(&x.data()[start..][..y.len()], y)))
+        let flat = Shape::from([x.shape().count(), 1]);
+        let y = self.make_rows(flat, |[scratch, _], start, y| {
+            f(x.elements().part(start, y.len()).read(self.isa, scratch), y);
+        });
+        y.reshaped(x.shape())
     }
 
-    /// `f(a, b, y)` over chunks of two tensors of one shape.
+    /// `f(a, b, y)` over runs of elements of two tensors of one shape.
     pub(super) fn zip(
         &self,
         op: &'static str,
@@ -21,32 +27,46 @@ impl Cpu {
         f: impl Fn(&[f32], &[f32], &mut [f32]) + Sync,
     ) -> Result<Tensor> {
         infer::same(op, "b", a.shape(), b.shape())?;
-        Ok(self.make(a.shape(), |y| {
-            self.threads
-                .chunks(y, CHUNK, |start, y| f(&a.data()[start..][..y.len()], &b.data()[start..][..y.len()], y));
-        }))
+        let flat = Shape::from([a.shape().count(), 1]);
+        let y = self.make_rows(flat, |[scratch_a, scratch_b], start, y| {
+            let a = a.elements().part(start, y.len()).read(self.isa, scratch_a);
+            f(a, b.elements().part(start, y.len()).read(self.isa, scratch_b), y);
+        });
+        Ok(y.reshaped(a.shape()))
     }
 
     /// `f(row of x, row of y)` over rows of the last dimension, where the result has `last` columns.
     pub(super) fn map_rows(&self, x: &Tensor, last: usize, f: impl Fn(&[f32], &mut [f32]) + Sync) -> Tensor {
         let columns = x.shape().last();
-        let rows = (CHUNK / columns.max(last).max(1)).max(1);
-        self.make(x.shape().with_last(last), |y| {
-            self.threads.chunks(y, rows * last, |start, y| {
-                let x = &x.data()[start / last * columns..];
-                y.chunks_exact_mut(last).zip(x.chunks_exact(columns)).for_each(|(y, x)| f(x, y));
-            });
+        self.make_rows(x.shape().with_last(last), |[scratch, _], row, y| {
+            let x = x.elements().part(row * columns, y.len() / last * columns).read(self.isa, scratch);
+            y.chunks_exact_mut(last).zip(x.chunks_exact(columns)).for_each(|(y, x)| f(x, y));
         })
     }
 
-    /// Changes `y` in place, after copying it when it is shared; `f(first index, chunk)`.
-    pub(super) fn update(&self, y: &mut Tensor, f: impl Fn(usize, &mut [f32]) + Sync) {
-        if y.data_mut().is_none() {
-            *y = self.make(y.shape(), |to| to.copy_from_slice(y.data()));
+    /// The sum of `f(chunk)` over chunks of elements, in order.
+    pub(super) fn sum_chunks(&self, x: &Tensor, f: impl Fn(&[f32]) -> f64) -> f64 {
+        let count = x.shape().count();
+        let mut scratch = Vec::new();
+        let starts = (0..count).step_by(CHUNK);
+        starts.map(|start| f(x.elements().part(start, CHUNK.min(count - start)).read(self.isa, &mut scratch))).sum()
+    }
+
+    /// Changes floats in place, after copying them when they are shared; `f(first index, chunk)`.
+    pub(super) fn update(
+        &self,
+        op: &'static str,
+        y: &mut Tensor,
+        f: impl Fn(usize, &mut [f32]) + Sync,
+    ) -> Result<()> {
+        if y.f32_mut().is_none() {
+            let data = y.f32(op)?;
+            *y = self.make_f32(y.shape(), |to| to.copy_from_slice(data));
         }
-        if let Some(data) = y.data_mut() {
+        if let Some(data) = y.f32_mut() {
             self.threads.chunks(data, CHUNK, f);
         }
+        Ok(())
     }
 }
 

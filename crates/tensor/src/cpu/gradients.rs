@@ -1,6 +1,6 @@
 //! The derivatives of the op set on the CPU, and the optimiser.
 
-use super::{Cpu, Param, Tensor, buffer::Buffer, elementwise as ew, elementwise::CHUNK, gemm};
+use super::{Cpu, Param, Tensor, elementwise as ew, elementwise::CHUNK, gemm};
 use crate::{Activation, AdamW, Attention, Conv2d, Differentiable, Error, ParamKind, Result, Shape, infer};
 
 impl Differentiable for Cpu {
@@ -22,12 +22,13 @@ impl Differentiable for Cpu {
 
     fn sum_rows(&self, dy: &Tensor) -> Result<Tensor> {
         let shape = dy.shape();
-        Ok(Tensor::new([shape.last()].into(), self.sum_channels(dy, [1, shape.rows(), shape.last()])))
+        let extents = [1, shape.rows(), shape.last()];
+        Ok(self.sum_channels(dy.f32("sum_rows")?, extents, [shape.last()].into()))
     }
 
     fn sum_pixels(&self, dy: &Tensor) -> Result<Tensor> {
         let [b, h, w, c] = infer::picture("sum_pixels", "dy", dy.shape())?;
-        Ok(Tensor::new([b, c].into(), self.sum_channels(dy, [b, h * w, c])))
+        Ok(self.sum_channels(dy.f32("sum_pixels")?, [b, h * w, c], [b, c].into()))
     }
 
     fn attention_backward(
@@ -66,19 +67,13 @@ impl Differentiable for Cpu {
         let half = infer::geglu(x.shape())?;
         infer::same("geglu_backward", "dy", half, dy.shape())?;
         let (columns, width) = (half.last(), x.shape().last());
-        let rows = (CHUNK / width.max(1)).max(1);
-        Ok(self.make(x.shape(), |dx| {
-            self.threads.chunks(dx, rows * width, |start, dx| {
-                for (i, dx) in dx.chunks_exact_mut(width).enumerate() {
-                    let row = start / width + i;
-                    ew::gate_backward(
-                        self.isa,
-                        &x.data()[row * width..][..width],
-                        &dy.data()[row * columns..][..columns],
-                        dx,
-                    );
-                }
-            });
+        Ok(self.make_rows(x.shape(), |[scratch_x, scratch_dy], row, dx| {
+            let rows = dx.len() / width;
+            let x = x.elements().part(row * width, rows * width).read(self.isa, scratch_x);
+            let dy = dy.elements().part(row * columns, rows * columns).read(self.isa, scratch_dy);
+            for ((dx, x), dy) in dx.chunks_exact_mut(width).zip(x.chunks_exact(width)).zip(dy.chunks_exact(columns)) {
+                ew::gate_backward(self.isa, x, dy, dx);
+            }
         }))
     }
 
@@ -100,8 +95,8 @@ impl Differentiable for Cpu {
 
     fn mean_backward(&self, dy: &Tensor, input: Shape) -> Result<Tensor> {
         infer::same("mean_backward", "dy", [1].into(), dy.shape())?;
-        let value = (f64::from(dy.data()[0]) / input.count() as f64) as f32;
-        Ok(self.make(input, |dx| dx.fill(value)))
+        let value = (f64::from(dy.f32("mean_backward")?[0]) / input.count() as f64) as f32;
+        Ok(self.make_f32(input, |dx| dx.fill(value)))
     }
 
     fn narrow_backward(&self, dy: &Tensor, start: usize, input: Shape) -> Result<Tensor> {
@@ -116,9 +111,10 @@ impl Differentiable for Cpu {
     fn upsample_nearest_2x_backward(&self, dy: &Tensor) -> Result<Tensor> {
         let shape = infer::upsample_nearest_2x_backward(dy.shape())?;
         let (line, channels) = (shape[2] * shape[3], shape[3]);
-        Ok(self.make(shape, |dx| {
+        let dy = dy.f32("upsample_nearest_2x_backward")?;
+        Ok(self.make_f32(shape, |dx| {
             self.threads.chunks(dx, line, |start, dx| {
-                let pair = &dy.data()[start * 4..][..line * 4];
+                let pair = &dy[start * 4..][..line * 4];
                 for half in pair.chunks_exact(2 * line) {
                     let first = std::ptr::eq(half.as_ptr(), pair.as_ptr());
                     for (dx, from) in dx.chunks_exact_mut(channels).zip(half.chunks_exact(2 * channels)) {
@@ -136,25 +132,27 @@ impl Differentiable for Cpu {
         let op = "embedding_backward";
         let [batch, _, c] = infer::sequence(op, "dy", dy.shape())?;
         infer::same(op, "dy", infer::embedding([rows, c].into(), ids, batch)?, dy.shape())?;
-        let mut table = Buffer::zeros(&self.pool, rows * c);
-        for (dy, &id) in dy.data().chunks_exact(c.max(1)).zip(ids) {
-            gemm::add(self.isa, &mut table.as_mut()[id as usize * c..][..c], dy);
-        }
-        Ok(Tensor::new([rows, c].into(), table))
+        let dy = dy.f32(op)?;
+        Ok(self.make_f32([rows, c].into(), |table| {
+            table.fill(0.0);
+            for (dy, &id) in dy.chunks_exact(c).zip(ids) {
+                gemm::add(self.isa, &mut table[id as usize * c..][..c], dy);
+            }
+        }))
     }
 
     fn accumulate(&self, into: &mut Tensor, x: &Tensor) -> Result<()> {
         infer::same("accumulate", "x", into.shape(), x.shape())?;
-        self.update(into, |start, y| gemm::add(self.isa, y, &x.data()[start..][..y.len()]));
-        Ok(())
+        let x = x.f32("accumulate")?;
+        self.update("accumulate", into, |start, y| gemm::add(self.isa, y, &x[start..][..y.len()]))
     }
 
     fn sum_squares(&self, x: &Tensor) -> f64 {
-        x.data().chunks(CHUNK).map(|x| ew::squares(self.isa, x)).sum()
+        self.sum_chunks(x, |x| ew::squares(self.isa, x))
     }
 
     fn pack(&self, kind: ParamKind, value: &Tensor) -> Result<Param> {
-        Param::new(self, kind, value.shape(), value.data())
+        Param::new(self, kind, value.shape(), value.f32("pack")?)
     }
 
     fn adamw(&self, value: &mut Tensor, m: &mut Tensor, v: &mut Tensor, gradient: &Tensor, step: &AdamW) -> Result<()> {
@@ -165,16 +163,17 @@ impl Differentiable for Cpu {
         if step.step == 0 {
             return Err(Error::Invalid { op, message: "steps count from 1".into() });
         }
+        let gradient = gradient.f32(op)?;
         for x in [&mut *value, m, v] {
-            self.update(x, |_, _| {});
+            self.update(op, x, |_, _| {})?;
         }
-        if let (Some(value), Some(m), Some(v)) = (value.data_mut(), m.data_mut(), v.data_mut()) {
+        if let (Some(value), Some(m), Some(v)) = (value.f32_mut(), m.f32_mut(), v.f32_mut()) {
             let [m, v] = [m, v].map(super::parallel::Shared::new);
             self.threads.chunks(value, CHUNK, |start, value| {
                 let length = value.len();
                 // SAFETY: chunks do not overlap.
                 let (m, v) = unsafe { (m.slice(start, length), v.slice(start, length)) };
-                ew::adamw(self.isa, value, m, v, &gradient.data()[start..][..length], step);
+                ew::adamw(self.isa, value, m, v, &gradient[start..][..length], step);
             });
         }
         Ok(())
@@ -182,7 +181,7 @@ impl Differentiable for Cpu {
 
     fn lerp(&self, average: &mut Tensor, value: &Tensor, weight: f32) -> Result<()> {
         infer::same("lerp", "value", average.shape(), value.shape())?;
-        self.update(average, |start, y| ew::towards(self.isa, y, &value.data()[start..][..y.len()], weight));
-        Ok(())
+        let value = value.f32("lerp")?;
+        self.update("lerp", average, |start, y| ew::towards(self.isa, y, &value[start..][..y.len()], weight))
     }
 }

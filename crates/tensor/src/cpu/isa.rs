@@ -2,8 +2,10 @@
 
 use std::fmt;
 
+use crate::{Error, Result};
+
 /// An instruction set that the kernels are built for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[non_exhaustive]
 pub enum Isa {
     /// What every processor of the target has.
@@ -12,7 +14,14 @@ pub enum Isa {
     Avx2,
     /// x86-64 AVX-512 F, VL, BW and DQ: 16 lanes.
     Avx512,
+    /// That and VNNI: products of bytes.
+    Avx512Vnni,
+    /// That and BF16: products of bf16 pairs.
+    Avx512Bf16,
 }
+
+/// The environment variable that forces an instruction set.
+const VARIABLE: &str = "CALOTYPE_ISA";
 
 impl Isa {
     /// The instruction sets of this processor, the best last.
@@ -25,10 +34,32 @@ impl Isa {
                 found.push(Self::Avx2);
                 if has!("avx512f") && has!("avx512vl") && has!("avx512bw") && has!("avx512dq") {
                     found.push(Self::Avx512);
+                    if has!("avx512vnni") {
+                        found.push(Self::Avx512Vnni);
+                        if has!("avx512bf16") {
+                            found.push(Self::Avx512Bf16);
+                        }
+                    }
                 }
             }
         }
         found
+    }
+
+    /// The one that the environment variable `CALOTYPE_ISA` names, or else the best of this processor.
+    ///
+    /// # Errors
+    /// The variable names none, or one that this processor lacks.
+    pub fn preferred() -> Result<Self> {
+        let available = Self::available();
+        let Ok(name) = std::env::var(VARIABLE) else {
+            return Ok(available.last().copied().unwrap_or(Self::Portable));
+        };
+        available.iter().find(|isa| isa.to_string() == name).copied().ok_or_else(|| {
+            let has: Vec<String> = available.iter().map(Self::to_string).collect();
+            let name = name.escape_debug();
+            Error::Invalid { op: "cpu", message: format!("{VARIABLE} is \"{name}\", this processor has {}", has.join(", ")) }
+        })
     }
 
     /// Floats in one vector register.
@@ -36,7 +67,7 @@ impl Isa {
         match self {
             Self::Portable => 4,
             Self::Avx2 => 8,
-            Self::Avx512 => 16,
+            Self::Avx512 | Self::Avx512Vnni | Self::Avx512Bf16 => 16,
         }
     }
 
@@ -45,7 +76,7 @@ impl Isa {
         match self {
             Self::Portable => 8,
             Self::Avx2 => 16,
-            Self::Avx512 => 64,
+            Self::Avx512 | Self::Avx512Vnni | Self::Avx512Bf16 => 64,
         }
     }
 }
@@ -56,6 +87,8 @@ impl fmt::Display for Isa {
             Self::Portable => "portable",
             Self::Avx2 => "avx2",
             Self::Avx512 => "avx512",
+            Self::Avx512Vnni => "avx512-vnni",
+            Self::Avx512Bf16 => "avx512-bf16",
         })
     }
 }
@@ -80,7 +113,7 @@ macro_rules! for_each_isa {
                 $crate::cpu::isa::Isa::Avx2 => unsafe { avx2($($arg),*) },
                 // SAFETY: as above.
                 #[cfg(target_arch = "x86_64")]
-                $crate::cpu::isa::Isa::Avx512 => unsafe { avx512($($arg),*) },
+                $crate::cpu::isa::Isa::Avx512 | $crate::cpu::isa::Isa::Avx512Vnni | $crate::cpu::isa::Isa::Avx512Bf16 => unsafe { avx512($($arg),*) },
                 _ => body($($arg),*),
             }
         }

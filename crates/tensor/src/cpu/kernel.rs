@@ -1,12 +1,47 @@
-//! The two inner loops that all heavy operations stand on. Each fills one tile of [`ROWS`] × (1 to 4 vectors) sums that
-//! live in registers; what becomes of the tile (bias, activation, where it goes) is the caller's, in plain Rust.
+//! The inner loops that all heavy operations stand on. Each sums a tile of [`ROWS`] × (1 to 4 vectors) in registers;
+//! what becomes of the tile (bias, activation, where it goes) is the caller's, in plain Rust.
+//!
+//! Both sides are read in words of 32 bits: one `f32`, or two bf16 whose products are summed by one instruction.
 
 use super::isa::Isa;
+use crate::DType;
 
 /// Rows of a tile.
 pub(crate) const ROWS: usize = 6;
 /// The widest tile of any instruction set.
 pub(crate) const WIDEST: usize = 64;
+
+/// What the words of a product hold.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Arithmetic {
+    /// An `f32` each.
+    F32,
+    /// Two bf16 each.
+    Bf16,
+}
+
+impl Arithmetic {
+    /// How `isa` computes with elements of `dtype`.
+    pub(crate) fn of(isa: Isa, dtype: DType) -> Self {
+        if dtype == DType::BF16 && isa >= Isa::Avx512Bf16 { Self::Bf16 } else { Self::F32 }
+    }
+
+    /// Elements in a word.
+    pub(crate) const fn per_word(self) -> usize {
+        match self {
+            Self::F32 => 1,
+            Self::Bf16 => 2,
+        }
+    }
+
+    /// The type of the elements in a word.
+    pub(crate) const fn dtype(self) -> DType {
+        match self {
+            Self::F32 => DType::F32,
+            Self::Bf16 => DType::BF16,
+        }
+    }
+}
 
 /// A tile of sums: row `r` begins at `r · width`, where `width` is the panel's.
 #[repr(align(64))]
@@ -18,32 +53,48 @@ impl Tile {
     }
 }
 
-/// The left side of [`multiply_rows`]: `segments · ROWS` pointers, each to at least `offset + length` floats.
+/// The left side of [`multiply_rows`]: `segments · ROWS` pointers, each to at least `offset + length` words.
 #[derive(Clone, Copy)]
 pub(crate) struct RowSegments {
-    pub(crate) pointers: *const *const f32,
+    pub(crate) pointers: *const *const u32,
     pub(crate) segments: usize,
     pub(crate) offset: usize,
     pub(crate) length: usize,
 }
 
-/// `tile[r][n] = Σ_s Σ_k a[s][r][offset + k] · b[s · length + k][n]`: rows of numbers by a packed panel `width` wide.
+/// Where [`multiply_rows`] puts its sums: rows `stride` floats apart. With `accumulate` they are added to what is there.
+#[derive(Clone, Copy)]
+pub(crate) struct Sums {
+    pub(crate) to: *mut f32,
+    pub(crate) stride: usize,
+    pub(crate) accumulate: bool,
+}
+
+/// `sums[r][n] = Σ_s Σ_k a[s][r][offset + k] · b[s · length + k][n]`: rows of words by a packed panel `width` wide.
 ///
 /// # Safety
-/// The pointers of `a` are as [`RowSegments`] says, `b` has `segments · length · width` floats, `width` is a multiple of the
-/// instruction set's lanes and at most its panel, and the processor has `isa`.
-pub(crate) unsafe fn multiply_rows(isa: Isa, a: RowSegments, b: *const f32, width: usize, tile: &mut Tile) {
-    let tile = tile.0.as_mut_ptr();
+/// The pointers of `a` are as [`RowSegments`] says, `b` has `segments · length · width` words, `width` is a multiple of the
+/// instruction set's lanes and at most its panel, `sums` has [`ROWS`] rows of `width` floats, and the processor has `isa`.
+pub(crate) unsafe fn multiply_rows(
+    isa: Isa,
+    arithmetic: Arithmetic,
+    a: RowSegments,
+    b: *const u32,
+    width: usize,
+    sums: Sums,
+) {
     // SAFETY: the caller's promises.
     unsafe {
         match isa {
             #[cfg(target_arch = "x86_64")]
-            Isa::Avx512 => x86::rows_avx512(a, b, width, tile),
+            Isa::Avx512Bf16 if arithmetic == Arithmetic::Bf16 => x86::rows_bf16(a, b, width, sums),
             #[cfg(target_arch = "x86_64")]
-            Isa::Avx2 => x86::rows_avx2(a, b, width, tile),
+            Isa::Avx512 | Isa::Avx512Vnni | Isa::Avx512Bf16 => x86::rows_avx512(a, b, width, sums),
+            #[cfg(target_arch = "x86_64")]
+            Isa::Avx2 => x86::rows_avx2(a, b, width, sums),
             _ => match width / 4 {
-                1 => rows::<[f32; 4], 1>(a, b, tile),
-                _ => rows::<[f32; 4], 2>(a, b, tile),
+                1 => rows::<[f32; 4], 1>(a, b, sums),
+                _ => rows::<[f32; 4], 2>(a, b, sums),
             },
         }
     }
@@ -69,7 +120,9 @@ pub(crate) unsafe fn outer(
     unsafe {
         match isa {
             #[cfg(target_arch = "x86_64")]
-            Isa::Avx512 => x86::outer_avx512(a, offset, b, stride, count, width, tile),
+            Isa::Avx512 | Isa::Avx512Vnni | Isa::Avx512Bf16 => {
+                x86::outer_avx512(a, offset, b, stride, count, width, tile)
+            }
             #[cfg(target_arch = "x86_64")]
             Isa::Avx2 => x86::outer_avx2(a, offset, b, stride, count, width, tile),
             _ => match width / 4 {
@@ -80,27 +133,36 @@ pub(crate) unsafe fn outer(
     }
 }
 
-/// A vector register. Its methods are safe to call where the processor has the instructions.
+/// A vector of sums, and how words are multiplied into it. Its methods are safe to call where the processor has the instructions.
 trait Vector: Copy {
+    /// A vector of words.
+    type Words: Copy;
     const LANES: usize;
-    unsafe fn splat(x: f32) -> Self;
+    unsafe fn zero() -> Self;
     unsafe fn load(from: *const f32) -> Self;
     unsafe fn store(self, to: *mut f32);
+    unsafe fn splat_word(from: *const u32) -> Self::Words;
+    unsafe fn load_words(from: *const u32) -> Self::Words;
     /// `self + a · b`.
-    unsafe fn add_product(self, a: Self, b: Self) -> Self;
+    unsafe fn add_product(self, a: Self::Words, b: Self::Words) -> Self;
 }
 
 #[inline(always)]
-unsafe fn rows<T: Vector, const V: usize>(a: RowSegments, mut b: *const f32, tile: *mut f32) {
+unsafe fn rows<T: Vector, const V: usize>(a: RowSegments, mut b: *const u32, to: Sums) {
     // SAFETY: every access is within what the caller of `multiply_rows` promises.
     unsafe {
-        let mut sums = [[T::splat(0.0); V]; ROWS];
+        let mut sums = [[T::zero(); V]; ROWS];
+        if to.accumulate {
+            for (r, row) in sums.iter_mut().enumerate() {
+                *row = std::array::from_fn(|v| T::load(to.to.add(r * to.stride + v * T::LANES)));
+            }
+        }
         for s in 0..a.segments {
-            let row: [*const f32; ROWS] = std::array::from_fn(|r| (*a.pointers.add(s * ROWS + r)).add(a.offset));
+            let row: [*const u32; ROWS] = std::array::from_fn(|r| (*a.pointers.add(s * ROWS + r)).add(a.offset));
             for k in 0..a.length {
-                let right: [T; V] = std::array::from_fn(|v| T::load(b.add(v * T::LANES)));
+                let right: [T::Words; V] = std::array::from_fn(|v| T::load_words(b.add(v * T::LANES)));
                 for (sums, row) in sums.iter_mut().zip(row) {
-                    let left = T::splat(*row.add(k));
+                    let left = T::splat_word(row.add(k));
                     for (sum, right) in sums.iter_mut().zip(right) {
                         *sum = sum.add_product(left, right);
                     }
@@ -108,7 +170,11 @@ unsafe fn rows<T: Vector, const V: usize>(a: RowSegments, mut b: *const f32, til
                 b = b.add(V * T::LANES);
             }
         }
-        store(&sums, tile);
+        for (r, row) in sums.iter().enumerate() {
+            for (v, sum) in row.iter().enumerate() {
+                sum.store(to.to.add(r * to.stride + v * T::LANES));
+            }
+        }
     }
 }
 
@@ -123,37 +189,32 @@ unsafe fn outer_products<T: Vector, const V: usize>(
 ) {
     // SAFETY: every access is within what the caller of `outer` promises.
     unsafe {
-        let mut sums = [[T::splat(0.0); V]; ROWS];
+        let mut sums = [[T::zero(); V]; ROWS];
         for k in 0..count {
             let left = (*a.add(k)).add(offset);
-            let right: [T; V] = std::array::from_fn(|v| T::load(b.add(v * T::LANES)));
+            let right: [T::Words; V] = std::array::from_fn(|v| T::load_words(b.add(v * T::LANES).cast()));
             for (r, sums) in sums.iter_mut().enumerate() {
-                let left = T::splat(*left.add(r));
+                let left = T::splat_word(left.add(r).cast());
                 for (sum, right) in sums.iter_mut().zip(right) {
                     *sum = sum.add_product(left, right);
                 }
             }
             b = b.wrapping_add(stride);
         }
-        store(&sums, tile);
-    }
-}
-
-#[inline(always)]
-unsafe fn store<T: Vector, const V: usize>(sums: &[[T; V]; ROWS], tile: *mut f32) {
-    for (r, row) in sums.iter().enumerate() {
-        for (v, sum) in row.iter().enumerate() {
-            // SAFETY: V · LANES is at most the widest tile.
-            unsafe { sum.store(tile.add((r * V + v) * T::LANES)) };
+        for (r, row) in sums.iter().enumerate() {
+            for (v, sum) in row.iter().enumerate() {
+                sum.store(tile.add((r * V + v) * T::LANES));
+            }
         }
     }
 }
 
 impl Vector for [f32; 4] {
+    type Words = Self;
     const LANES: usize = 4;
     #[inline(always)]
-    unsafe fn splat(x: f32) -> Self {
-        [x; 4]
+    unsafe fn zero() -> Self {
+        [0.0; 4]
     }
     #[inline(always)]
     unsafe fn load(from: *const f32) -> Self {
@@ -166,6 +227,16 @@ impl Vector for [f32; 4] {
         unsafe { to.cast::<Self>().write_unaligned(self) }
     }
     #[inline(always)]
+    unsafe fn splat_word(from: *const u32) -> Self {
+        // SAFETY: the caller has a word there.
+        [f32::from_bits(unsafe { from.read_unaligned() }); 4]
+    }
+    #[inline(always)]
+    unsafe fn load_words(from: *const u32) -> Self {
+        // SAFETY: the caller has four words there.
+        unsafe { from.cast::<Self>().read_unaligned() }
+    }
+    #[inline(always)]
     unsafe fn add_product(self, a: Self, b: Self) -> Self {
         std::array::from_fn(|i| self[i] + a[i] * b[i])
     }
@@ -173,60 +244,126 @@ impl Vector for [f32; 4] {
 
 #[cfg(target_arch = "x86_64")]
 mod x86 {
-    use std::arch::x86_64::*;
+    use std::{arch::x86_64::*, mem::transmute};
 
-    use super::{RowSegments, Vector, outer_products, rows};
+    use super::{RowSegments, Sums, Vector, outer_products, rows};
+
+    /// Sums of products of bf16 pairs.
+    #[derive(Clone, Copy)]
+    struct PairSums(__m512);
 
     macro_rules! vector {
-        ($type:ty, $lanes:literal, $splat:ident, $load:ident, $store:ident, $fma:ident) => {
+        ($type:ty, $words:ty, $lanes:literal, $wrap:expr, $unwrap:expr, $zero:ident, $load:ident, $store:ident,
+         $splat:expr, $load_words:expr, $add_product:expr) => {
             impl Vector for $type {
+                type Words = $words;
                 const LANES: usize = $lanes;
                 #[inline(always)]
-                unsafe fn splat(x: f32) -> Self {
+                unsafe fn zero() -> Self {
                     // SAFETY: the kernels run only where the instruction set was detected.
-                    unsafe { $splat(x) }
+                    $wrap(unsafe { $zero() })
                 }
                 #[inline(always)]
                 unsafe fn load(from: *const f32) -> Self {
                     // SAFETY: as above, and the caller has a vector of floats there.
-                    unsafe { $load(from) }
+                    $wrap(unsafe { $load(from) })
                 }
                 #[inline(always)]
                 unsafe fn store(self, to: *mut f32) {
                     // SAFETY: as above, and the caller has room for a vector there.
-                    unsafe { $store(to, self) }
+                    unsafe { $store(to, $unwrap(self)) }
                 }
                 #[inline(always)]
-                unsafe fn add_product(self, a: Self, b: Self) -> Self {
+                unsafe fn splat_word(from: *const u32) -> $words {
+                    // SAFETY: as above, and the caller has a word there.
+                    unsafe { $splat(from) }
+                }
+                #[inline(always)]
+                unsafe fn load_words(from: *const u32) -> $words {
+                    // SAFETY: as above, and the caller has a vector of words there.
+                    unsafe { $load_words(from) }
+                }
+                #[inline(always)]
+                unsafe fn add_product(self, a: $words, b: $words) -> Self {
                     // SAFETY: as above.
-                    unsafe { $fma(a, b, self) }
+                    $wrap(unsafe { $add_product($unwrap(self), a, b) })
                 }
             }
         };
     }
-    vector!(__m256, 8, _mm256_set1_ps, _mm256_loadu_ps, _mm256_storeu_ps, _mm256_fmadd_ps);
-    vector!(__m512, 16, _mm512_set1_ps, _mm512_loadu_ps, _mm512_storeu_ps, _mm512_fmadd_ps);
+    vector!(
+        __m256,
+        __m256,
+        8,
+        |x| x,
+        |x| x,
+        _mm256_setzero_ps,
+        _mm256_loadu_ps,
+        _mm256_storeu_ps,
+        |from: *const u32| _mm256_set1_ps(from.cast::<f32>().read_unaligned()),
+        |from: *const u32| _mm256_loadu_ps(from.cast()),
+        |sum, a, b| _mm256_fmadd_ps(a, b, sum)
+    );
+    vector!(
+        __m512,
+        __m512,
+        16,
+        |x| x,
+        |x| x,
+        _mm512_setzero_ps,
+        _mm512_loadu_ps,
+        _mm512_storeu_ps,
+        |from: *const u32| _mm512_set1_ps(from.cast::<f32>().read_unaligned()),
+        |from: *const u32| _mm512_loadu_ps(from.cast()),
+        |sum, a, b| _mm512_fmadd_ps(a, b, sum)
+    );
+    vector!(
+        PairSums,
+        __m512bh,
+        16,
+        PairSums,
+        |sums: PairSums| sums.0,
+        _mm512_setzero_ps,
+        _mm512_loadu_ps,
+        _mm512_storeu_ps,
+        |from: *const u32| transmute::<__m512i, __m512bh>(_mm512_set1_epi32(from.cast::<i32>().read_unaligned())),
+        |from: *const u32| transmute::<__m512i, __m512bh>(_mm512_loadu_si512(from.cast())),
+        |sum, a, b| _mm512_dpbf16_ps(sum, a, b)
+    );
 
-    #[target_feature(enable = "avx512f")]
-    pub(super) unsafe fn rows_avx512(a: RowSegments, b: *const f32, width: usize, tile: *mut f32) {
+    #[target_feature(enable = "avx512f,avx512bf16")]
+    pub(super) unsafe fn rows_bf16(a: RowSegments, b: *const u32, width: usize, sums: Sums) {
         // SAFETY: the caller's promises; `width` is 1 to 4 vectors.
         unsafe {
             match width / 16 {
-                1 => rows::<__m512, 1>(a, b, tile),
-                2 => rows::<__m512, 2>(a, b, tile),
-                3 => rows::<__m512, 3>(a, b, tile),
-                _ => rows::<__m512, 4>(a, b, tile),
+                1 => rows::<PairSums, 1>(a, b, sums),
+                2 => rows::<PairSums, 2>(a, b, sums),
+                3 => rows::<PairSums, 3>(a, b, sums),
+                _ => rows::<PairSums, 4>(a, b, sums),
+            }
+        }
+    }
+
+    #[target_feature(enable = "avx512f")]
+    pub(super) unsafe fn rows_avx512(a: RowSegments, b: *const u32, width: usize, sums: Sums) {
+        // SAFETY: the caller's promises; `width` is 1 to 4 vectors.
+        unsafe {
+            match width / 16 {
+                1 => rows::<__m512, 1>(a, b, sums),
+                2 => rows::<__m512, 2>(a, b, sums),
+                3 => rows::<__m512, 3>(a, b, sums),
+                _ => rows::<__m512, 4>(a, b, sums),
             }
         }
     }
 
     #[target_feature(enable = "avx2,fma")]
-    pub(super) unsafe fn rows_avx2(a: RowSegments, b: *const f32, width: usize, tile: *mut f32) {
+    pub(super) unsafe fn rows_avx2(a: RowSegments, b: *const u32, width: usize, sums: Sums) {
         // SAFETY: the caller's promises; `width` is 1 or 2 vectors.
         unsafe {
             match width / 8 {
-                1 => rows::<__m256, 1>(a, b, tile),
-                _ => rows::<__m256, 2>(a, b, tile),
+                1 => rows::<__m256, 1>(a, b, sums),
+                _ => rows::<__m256, 2>(a, b, sums),
             }
         }
     }

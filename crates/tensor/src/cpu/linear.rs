@@ -1,6 +1,7 @@
 use super::{
     Cpu, Param, Tensor,
-    gemm::{Epilogue, Rows, gather_multiply, gather_outer},
+    gemm::{Epilogue, Rows},
+    gemm_backward::gather_outer,
 };
 use crate::{Activation, Result, Shape, infer};
 
@@ -21,7 +22,8 @@ impl Cpu {
         if let Some(residual) = residual {
             infer::same(op, "residual", shape, residual.shape())?;
         }
-        Ok(Epilogue { bias: bias.map(|b| b.plain(op)).transpose()?, activation, residual: residual.map(Tensor::data) })
+        let bias = bias.map(|b| b.vector(op)).transpose()?;
+        Ok(Epilogue { bias, activation, residual: residual.map(Tensor::elements), gated: false })
     }
 
     pub(super) fn multiply(
@@ -34,10 +36,9 @@ impl Cpu {
     ) -> Result<Tensor> {
         let shape = infer::linear(x.shape(), weight.shape())?;
         let epilogue = self.epilogue("linear", shape, shape.last(), bias, residual, activation)?;
-        let weight = weight.weight("linear")?;
-        Ok(self.make(shape, |y| {
-            gather_multiply(&self.threads, &weight.packed, &Rows, x.data(), y, epilogue);
-        }))
+        let weight = &weight.weight("linear")?.packed;
+        let x = self.operand(x, weight.format.arithmetic);
+        Ok(self.make(shape, |y| self.gather_multiply(weight, &Rows, &x, y, epilogue)))
     }
 
     pub(super) fn multiply_backward_input(&self, dy: &Tensor, weight: &Param) -> Result<Tensor> {
@@ -45,17 +46,19 @@ impl Cpu {
         infer::param(crate::ParamKind::Linear, weight.shape())?;
         let [inputs, columns] = [weight.shape()[0], weight.shape()[1]];
         infer::same(op, "dy", dy.shape().with_last(columns), dy.shape())?;
-        let weight = weight.weight(op)?;
-        Ok(self.make(dy.shape().with_last(inputs), |dx| {
-            gather_multiply(&self.threads, weight.transposed(self), &Rows, dy.data(), dx, Epilogue::default());
-        }))
+        let shape = dy.shape().with_last(inputs);
+        let weight = weight.weight(op)?.transposed(self, op)?;
+        let dy = self.operand(dy, weight.format.arithmetic);
+        Ok(self.make(shape, |dx| self.gather_multiply(weight, &Rows, &dy, dx, Epilogue::default())))
     }
 
     pub(super) fn multiply_backward_weight(&self, x: &Tensor, dy: &Tensor) -> Result<Tensor> {
         let (inputs, columns) = (x.shape().last(), dy.shape().last());
-        infer::same("linear_backward_weight", "dy", x.shape().with_last(columns), dy.shape())?;
-        Ok(self.make([inputs, columns].into(), |dw| {
-            gather_outer(self.isa, &self.threads, [inputs, columns], &Rows, x.data(), dy.data(), dw);
+        let op = "linear_backward_weight";
+        infer::same(op, "dy", x.shape().with_last(columns), dy.shape())?;
+        let (x, dy) = (x.f32(op)?, dy.f32(op)?);
+        Ok(self.make_f32([inputs, columns].into(), |dw| {
+            gather_outer(self.isa, &self.threads, [inputs, columns], &Rows, x, dy, dw);
         }))
     }
 }

@@ -30,6 +30,21 @@ pub(crate) fn exp(x: f32) -> f32 {
     }
 }
 
+/// `e^x` for `x <= 0` to 1e-4, for results that are rounded to bf16: `2^n · 2^f` with `|f| <= 1/2` and a cubic (a minimax fit). What would
+/// be below the least normal number is that number. What is not a number stays so.
+#[inline(always)]
+pub(crate) fn rough_exp(x: f32) -> f32 {
+    const ROUND: f32 = 12_582_912.0;
+    let x = if x < -87.0 { -87.0 } else { x };
+    let shifted = x * std::f32::consts::LOG2_E + ROUND;
+    let f = x * std::f32::consts::LOG2_E - (shifted - ROUND);
+    let p = 0.055_171_67;
+    let p = p * f + 0.242_611_12;
+    let p = p * f + 0.693_261;
+    let p = p * f + 0.999_928_1;
+    f32::from_bits(p.to_bits().wrapping_add(shifted.to_bits() << 23))
+}
+
 /// `2^n` for `-126 <= n <= 127`.
 #[inline(always)]
 fn power_of_two(n: i32) -> f32 {
@@ -107,6 +122,17 @@ mod tests {
         assert_eq!(exp(0.0), 1.0);
         assert_eq!([exp(-1000.0), exp(1000.0)], [0.0, f32::INFINITY]);
         assert!(exp(f32::NAN).is_nan());
+    }
+
+    #[test]
+    fn rough_exp_is_good_for_bf16() {
+        for i in -86_000..=0 {
+            let x = i as f32 / 1000.0;
+            let expected = f64::from(x).exp();
+            let error = (f64::from(rough_exp(x)) - expected).abs() / expected;
+            assert!(error < 1e-4, "exp({x}): relative error {error}");
+        }
+        assert!(rough_exp(-1e30) < 2.0 * f32::MIN_POSITIVE && rough_exp(f32::NAN).is_nan());
     }
 
     #[test]

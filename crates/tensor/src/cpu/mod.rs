@@ -2,17 +2,22 @@
 //! tiled, all cores used. Results do not depend on the number of threads.
 
 mod attention;
+mod attention_backward;
 mod backend;
 mod buffer;
 mod conv;
+mod element;
 mod elementwise;
 mod gemm;
+mod gemm_backward;
 mod gradients;
 mod isa;
 mod kernel;
 mod linear;
 mod math;
 mod norm;
+mod norm_backward;
+mod operand;
 mod packed;
 mod parallel;
 mod param;
@@ -20,33 +25,52 @@ mod tensor;
 
 use std::sync::Arc;
 
-use buffer::{Buffer, Pool};
+use buffer::{Buffer, Plain, Pool};
+use element::{ElementsMut, narrow};
 use parallel::Threads;
 
-use crate::{Error, Result};
+use crate::{DType, Error, Precision, Result, Shape};
 
 pub use isa::Isa;
 pub use param::Param;
 pub use tensor::Tensor;
 
+/// How a [`Cpu`] computes.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct CpuOptions {
+    /// Threads; 0 for one on each core.
+    pub threads: usize,
+    /// The instruction set; [`Isa::preferred`] when none.
+    pub isa: Option<Isa>,
+    /// The number types.
+    pub precision: Precision,
+}
+
 /// The CPU backend. Cloning shares its threads and memory.
 #[derive(Clone)]
 pub struct Cpu {
     isa: Isa,
+    precision: Precision,
     threads: Arc<Threads>,
     pool: Arc<Pool>,
 }
 
 impl Cpu {
-    /// With the best instruction set of this processor; `threads` of them, or one for each core when 0.
+    /// In `f32` with the preferred instruction set; `threads` of them, or one for each core when 0.
+    ///
+    /// # Errors
+    /// As [`Self::with_options`].
     pub fn new(threads: usize) -> Result<Self> {
-        let isa = Isa::available().last().copied().unwrap_or(Isa::Portable);
-        Self::with_isa(threads, isa)
+        Self::with_options(CpuOptions { threads, ..CpuOptions::default() })
     }
 
-    /// With the given instruction set, or an error when this processor lacks it.
-    pub fn with_isa(threads: usize, isa: Isa) -> Result<Self> {
+    /// With these options.
+    ///
+    /// # Errors
+    /// This processor lacks the instruction set, or threads can't be started.
+    pub fn with_options(options: CpuOptions) -> Result<Self> {
         let available = Isa::available();
+        let isa = options.isa.map_or_else(Isa::preferred, Ok)?;
         if !available.contains(&isa) {
             let has: Vec<String> = available.iter().map(Isa::to_string).collect();
             return Err(Error::Invalid {
@@ -54,9 +78,18 @@ impl Cpu {
                 message: format!("this processor has no {isa}, it has {}", has.join(", ")),
             });
         }
-        let threads = Threads::new(threads)
+        let threads = Threads::new(options.threads)
             .map_err(|e| Error::Invalid { op: "cpu", message: format!("threads can't be started: {e}") })?;
-        Ok(Self { isa, threads: Arc::new(threads), pool: Arc::default() })
+        Ok(Self { isa, precision: options.precision, threads: Arc::new(threads), pool: Arc::default() })
+    }
+
+    /// The fastest precision on this processor that changes pictures no more than rounding does: bf16 where there are
+    /// instructions for it, else f32.
+    ///
+    /// # Errors
+    /// As [`Isa::preferred`].
+    pub fn fastest_precision() -> Result<Precision> {
+        Ok(if Isa::preferred()? >= Isa::Avx512Bf16 { Precision::BF16 } else { Precision::F32 })
     }
 
     /// The instruction set in use.
@@ -64,19 +97,65 @@ impl Cpu {
         self.isa
     }
 
+    /// The number types in use.
+    pub fn precision(&self) -> Precision {
+        self.precision
+    }
+
     /// The number of threads.
     pub fn threads(&self) -> usize {
         self.threads.count()
     }
 
-    fn buffer(&self, length: usize) -> Buffer {
-        Buffer::f32(&self.pool, length)
+    /// Gives memory that no tensor uses back to the system.
+    pub fn trim(&self) {
+        self.pool.trim();
     }
 
-    /// A tensor whose elements `fill` writes, all of them.
-    fn make(&self, shape: crate::Shape, fill: impl FnOnce(&mut [f32])) -> Tensor {
-        let mut buffer = self.buffer(shape.count());
-        fill(buffer.as_mut());
-        Tensor::new(shape, buffer)
+    fn buffer<T: Plain>(&self, length: usize) -> Buffer {
+        Buffer::new::<T>(&self.pool, length)
+    }
+
+    /// A tensor of activations, whose elements `fill` writes, all of them.
+    fn make(&self, shape: Shape, fill: impl FnOnce(ElementsMut<'_>)) -> Tensor {
+        let dtype = self.precision.activations();
+        let mut buffer = self.buffer::<i8>(shape.count() * dtype.size());
+        fill(ElementsMut::of(&mut buffer, dtype));
+        Tensor::new(shape, dtype, buffer)
+    }
+
+    /// A tensor of floats, whose elements `fill` writes, all of them.
+    fn make_f32(&self, shape: Shape, fill: impl FnOnce(&mut [f32])) -> Tensor {
+        let mut buffer = self.buffer::<f32>(shape.count());
+        fill(buffer.slice_mut());
+        Tensor::new(shape, DType::F32, buffer)
+    }
+
+    /// A tensor of activations by rows of the last dimension: `fill(scratch, first row, rows)` writes a run of whole rows.
+    fn make_rows(&self, shape: Shape, fill: impl Fn(&mut Scratch, usize, &mut [f32]) + Sync) -> Tensor {
+        let (rows, width) = (shape.rows(), shape.last());
+        self.make(shape, |y| {
+            let y = y.share();
+            let per_task = (elementwise::CHUNK / width).max(1);
+            self.threads.each(rows.div_ceil(per_task), |task| {
+                let (mut scratch, mut wide) = (Scratch::default(), Vec::new());
+                let end = rows.min((task + 1) * per_task);
+                // SAFETY: rows of tasks do not overlap.
+                let part = |from: usize, to: usize| unsafe { y.part(from * width, (to - from) * width) };
+                if let ElementsMut::F32(y) = part(task * per_task, end) {
+                    return fill(&mut scratch, task * per_task, y);
+                }
+                let per_run = (elementwise::RUN / width).max(1);
+                for first in (task * per_task..end).step_by(per_run) {
+                    let y = part(first, end.min(first + per_run));
+                    wide.resize(y.len(), 0.0);
+                    fill(&mut scratch, first, &mut wide);
+                    narrow(self.isa, &wide, y);
+                }
+            });
+        })
     }
 }
+
+/// Room to widen two inputs in.
+type Scratch = [Vec<f32>; 2];

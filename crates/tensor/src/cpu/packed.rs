@@ -4,26 +4,50 @@ use std::sync::Arc;
 
 use super::{
     buffer::{Buffer, Pool},
+    element::{Bf16, Element, Elements, F16, widen},
     isa::Isa,
+    kernel::Arithmetic,
     parallel::{Shared, Threads},
 };
+use crate::DType;
 
-/// A matrix `(K, N)` cut into panels of columns: panel after panel, each `(K, width)` and contiguous. All panels are as
-/// wide as the instruction set's, but the last, which is as many vectors wide as it needs; columns past `N` are zeros.
-pub(crate) struct Packed {
+/// How the elements of a [`Packed`] are kept, and how they are computed with.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Format {
     pub(crate) isa: Isa,
-    /// K.
-    pub(crate) depth: usize,
+    pub(crate) arithmetic: Arithmetic,
+    /// The type in memory: that of the arithmetic's words, or a narrower one that is widened block by block.
+    stored: DType,
+}
+
+impl Format {
+    /// The fastest for weights of `dtype`.
+    pub(crate) fn new(isa: Isa, dtype: DType) -> Self {
+        Self { isa, arithmetic: Arithmetic::of(isa, dtype), stored: dtype }
+    }
+
+    /// Bytes of one lane of a row.
+    fn lane(self) -> usize {
+        self.stored.size() * self.arithmetic.per_word()
+    }
+}
+
+/// A matrix `(taps · channels, N)` cut into panels of columns: panel after panel, each `(taps · words, width)` and contiguous. A word holds
+/// [`Arithmetic::per_word`] channels of a column; a tap's last is filled up with zeros. All panels are as wide as the
+/// instruction set's, but the last, which is as many vectors wide as it needs; columns past `N` are zeros.
+pub(crate) struct Packed {
+    pub(crate) format: Format,
+    pub(crate) taps: usize,
+    /// Of one tap.
+    pub(crate) channels: usize,
     /// N.
     pub(crate) columns: usize,
     data: Buffer,
 }
 
-/// One panel of a [`Packed`].
+/// Where a panel of a [`Packed`] stands in the matrix.
 #[derive(Clone, Copy)]
-pub(crate) struct Panel<'a> {
-    /// `(K, width)`.
-    pub(crate) data: &'a [f32],
+pub(crate) struct Panel {
     pub(crate) width: usize,
     /// The matrix column that the panel begins with.
     pub(crate) start: usize,
@@ -32,103 +56,146 @@ pub(crate) struct Panel<'a> {
 }
 
 impl Packed {
-    /// Packs a matrix whose element `(k, n)` begins row copies: `fill(k, n, to)` writes elements `(k, n..n + to.len())`.
+    /// Packs a matrix: `fill(tap, channel, n, to)` writes the elements of a channel from column `n` on.
     pub(crate) fn new(
-        isa: Isa,
+        format: Format,
         threads: &Threads,
         pool: &Arc<Pool>,
-        [depth, columns]: [usize; 2],
-        fill: impl Fn(usize, usize, &mut [f32]) + Sync,
+        [taps, channels, columns]: [usize; 3],
+        fill: impl Fn(usize, usize, usize, &mut [f32]) + Sync,
     ) -> Self {
-        let mut packed = Self::empty(isa, pool, [depth, columns]);
-        let starts: Vec<usize> = (0..packed.panels()).map(|p| p * isa.panel() * depth).collect();
-        let widths: Vec<usize> = (0..packed.panels()).map(|p| packed.width(p)).collect();
-        let data = Shared::new(packed.data.as_mut());
-        threads.each(starts.len(), |p| {
+        let mut packed = Self::empty(format, pool, [taps, channels, columns]);
+        let panels: Vec<Panel> = packed.panels().collect();
+        let depth = packed.depth();
+        let bytes = Shared::new(packed.data.slice_mut::<i8>());
+        threads.each(panels.len(), |p| {
+            let panel = panels[p];
+            let lane = format.lane();
             // SAFETY: panels do not overlap.
-            let panel = unsafe { data.slice(starts[p], depth * widths[p]) };
-            let used = widths[p].min(columns - p * isa.panel());
-            for (k, row) in panel.chunks_exact_mut(widths[p]).enumerate() {
-                fill(k, p * isa.panel(), &mut row[..used]);
-                row[used..].fill(0.0);
-            }
+            let data = unsafe { bytes.slice(panel.start * depth * lane, panel.width * depth * lane) };
+            fill_panel(format, data, panel, [taps, channels], &fill);
         });
         packed
     }
 
-    /// Room for a matrix, to be filled through [`panel_mut`](Self::panel_mut) by one thread.
-    pub(crate) fn empty(isa: Isa, pool: &Arc<Pool>, [depth, columns]: [usize; 2]) -> Self {
-        let last = columns % isa.panel();
-        let padded = columns - last + last.next_multiple_of(isa.lanes());
-        Self { isa, depth, columns, data: Buffer::f32(pool, depth * padded) }
+    /// Room for a matrix, to be filled by one thread.
+    pub(crate) fn empty(format: Format, pool: &Arc<Pool>, [taps, channels, columns]: [usize; 3]) -> Self {
+        let last = columns % format.isa.panel();
+        let padded = columns - last + last.next_multiple_of(format.isa.lanes());
+        let words = taps * channels.div_ceil(format.arithmetic.per_word());
+        let data = Buffer::new::<i8>(pool, words * padded * format.lane());
+        Self { format, taps, channels, columns, data }
     }
 
-    pub(crate) fn panels(&self) -> usize {
-        self.columns.div_ceil(self.isa.panel())
-    }
-
-    fn width(&self, panel: usize) -> usize {
-        self.isa.panel().min((self.columns - panel * self.isa.panel()).next_multiple_of(self.isa.lanes()))
-    }
-
-    pub(crate) fn panel(&self, index: usize) -> Panel<'_> {
-        let start = index * self.isa.panel();
-        let width = self.width(index);
-        let data = &self.data.as_ref()[start * self.depth..][..self.depth * width];
-        Panel { data, width, start, columns: width.min(self.columns - start) }
-    }
-
-    /// Panel `index` as `(data, width)`.
-    pub(crate) fn panel_mut(&mut self, index: usize) -> (&mut [f32], usize) {
-        let (start, width) = (index * self.isa.panel() * self.depth, self.width(index));
-        (&mut self.data.as_mut()[start..][..self.depth * width], width)
-    }
-
-    /// Fills from rows of a matrix that lies in memory with `stride` floats from row to row.
-    pub(crate) fn fill_rows(&mut self, matrix: &[f32], stride: usize) {
-        let (columns, panel) = (self.columns, self.isa.panel());
-        for p in 0..self.panels() {
-            let start = p * panel;
-            let (data, width) = self.panel_mut(p);
-            let used = width.min(columns - start);
-            for (k, row) in data.chunks_exact_mut(width).enumerate() {
-                row[..used].copy_from_slice(&matrix[k * stride + start..][..used]);
-                row[used..].fill(0.0);
-            }
+    /// Fills from rows of a matrix of one tap, `fill` as in [`new`](Self::new), on this thread.
+    pub(crate) fn fill(&mut self, fill: impl Fn(usize, usize, &mut [f32])) {
+        let (depth, lane) = (self.depth(), self.format.lane());
+        for panel in self.panels().collect::<Vec<_>>() {
+            let data = &mut self.data.slice_mut::<i8>()[panel.start * depth * lane..][..panel.width * depth * lane];
+            fill_panel(self.format, data, panel, [1, self.channels], &|_, channel, n, to: &mut [f32]| {
+                fill(channel, n, to);
+            });
         }
     }
 
-    /// Fills with the transpose of a matrix: element `(k, n)` is `matrix[n · stride + k]`.
-    pub(crate) fn fill_columns(&mut self, matrix: &[f32], stride: usize) {
-        let (columns, panel, depth) = (self.columns, self.isa.panel(), self.depth);
-        for p in 0..self.panels() {
-            let start = p * panel;
-            let (data, width) = self.panel_mut(p);
-            let used = width.min(columns - start);
-            if used < width {
-                data.fill(0.0);
-            }
-            for n in 0..used {
-                let column = &matrix[(start + n) * stride..][..depth];
-                for (k, &x) in column.iter().enumerate() {
-                    data[k * width + n] = x;
-                }
-            }
-        }
+    /// Words of one tap.
+    pub(crate) fn words(&self) -> usize {
+        self.channels.div_ceil(self.format.arithmetic.per_word())
     }
 
-    /// The weight that carries gradients back: for each of `taps` blocks of rows `(inputs, N)`, its transpose `(N, inputs)`.
-    pub(crate) fn transposed(&self, threads: &Threads, pool: &Arc<Pool>, taps: usize) -> Self {
-        let inputs = self.depth / taps;
-        let outputs = self.columns;
-        Self::new(self.isa, threads, pool, [taps * outputs, inputs], |k, start, row| {
-            let (tap, output) = (k / outputs, k % outputs);
-            let panel = self.panel(output / self.isa.panel());
-            let column = output - panel.start;
-            let from = &panel.data[(tap * inputs + start) * panel.width..];
-            for (i, x) in row.iter_mut().enumerate() {
-                *x = from[i * panel.width + column];
-            }
+    /// Words of a column.
+    pub(crate) fn depth(&self) -> usize {
+        self.taps * self.words()
+    }
+
+    pub(crate) fn panels(&self) -> impl ExactSizeIterator<Item = Panel> + use<> {
+        let (columns, isa) = (self.columns, self.format.isa);
+        (0..columns.div_ceil(isa.panel())).map(move |index| {
+            let start = index * isa.panel();
+            let width = isa.panel().min((columns - start).next_multiple_of(isa.lanes()));
+            Panel { width, start, columns: width.min(columns - start) }
         })
+    }
+
+    /// Rows `first..first + count` of a panel, in words that the kernels read; widened into `scratch` where they are kept narrower.
+    pub(crate) fn rows<'a>(&'a self, panel: Panel, first: usize, count: usize, scratch: &'a mut Vec<f32>) -> &'a [u32] {
+        let start = panel.start * self.depth() + first * panel.width;
+        let length = count * panel.width;
+        if self.format.lane() == size_of::<u32>() {
+            return &self.data.slice::<u32>()[start..][..length];
+        }
+        if scratch.len() < length {
+            scratch.resize(length, 0.0);
+        }
+        widen(self.format.isa, Elements::of(&self.data, self.format.stored).part(start, length), &mut scratch[..length]);
+        bits(&scratch[..length])
+    }
+
+    /// The element of a channel of a tap in column `n`, of a matrix kept in `f32`.
+    fn at(&self, tap: usize, channel: usize, n: usize) -> f32 {
+        let isa = self.format.isa;
+        let start = n / isa.panel() * isa.panel();
+        let width = isa.panel().min((self.columns - start).next_multiple_of(isa.lanes()));
+        self.data.slice::<f32>()[start * self.depth() + (tap * self.channels + channel) * width + n - start]
+    }
+
+    /// The weight that carries gradients back: for each tap's `(inputs, N)`, its transpose `(N, inputs)`. Of a matrix kept in `f32` only.
+    pub(crate) fn transposed(&self, threads: &Threads, pool: &Arc<Pool>) -> Self {
+        debug_assert!(self.format.stored == DType::F32);
+        let shape = [self.taps, self.columns, self.channels];
+        Self::new(self.format, threads, pool, shape, |tap, output, start, row| {
+            row.iter_mut().enumerate().for_each(|(i, x)| *x = self.at(tap, start + i, output));
+        })
+    }
+}
+
+/// Floats as words.
+pub(crate) fn bits(x: &[f32]) -> &[u32] {
+    // SAFETY: the types have one size and alignment, and any bits are a `u32`.
+    unsafe { std::slice::from_raw_parts(x.as_ptr().cast(), x.len()) }
+}
+
+/// Writes all rows of a panel.
+fn fill_panel(
+    format: Format,
+    data: &mut [i8],
+    panel: Panel,
+    [taps, channels]: [usize; 2],
+    fill: &impl Fn(usize, usize, usize, &mut [f32]),
+) {
+    let per_word = format.arithmetic.per_word();
+    let mut rows = vec![0.0f32; per_word * panel.width];
+    let channels_of_row = (0..taps).flat_map(|tap| (0..channels).step_by(per_word).map(move |channel| (tap, channel)));
+    for ((tap, channel), to) in channels_of_row.zip(data.chunks_exact_mut(panel.width * format.lane())) {
+        for (i, row) in rows.chunks_exact_mut(panel.width).enumerate() {
+            if channel + i < channels {
+                fill(tap, channel + i, panel.start, &mut row[..panel.columns]);
+                row[panel.columns..].fill(0.0);
+            } else {
+                row.fill(0.0);
+            }
+        }
+        match format.stored {
+            DType::BF16 => interleave(&rows, per_word, cast::<Bf16>(to)),
+            DType::F16 => interleave(&rows, per_word, cast::<F16>(to)),
+            _ => interleave(&rows, per_word, cast::<f32>(to)),
+        }
+    }
+}
+
+/// A part of a buffer, which begins at a vector's boundary, as elements.
+fn cast<T: Element>(bytes: &mut [i8]) -> &mut [T] {
+    debug_assert!(bytes.as_ptr().cast::<T>().is_aligned());
+    // SAFETY: rows of panels begin at multiples of a vector in an aligned buffer, and any bits are a `T`.
+    unsafe { std::slice::from_raw_parts_mut(bytes.as_mut_ptr().cast(), bytes.len() / size_of::<T>()) }
+}
+
+/// `per_word` rows of floats to one row of words.
+fn interleave<T: Element>(rows: &[f32], per_word: usize, to: &mut [T]) {
+    let width = rows.len() / per_word;
+    for (i, row) in rows.chunks_exact(width).enumerate() {
+        for (to, &x) in to.iter_mut().skip(i).step_by(per_word).zip(row) {
+            *to = T::narrow(x);
+        }
     }
 }

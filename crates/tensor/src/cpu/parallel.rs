@@ -4,15 +4,15 @@ use rayon::prelude::*;
 
 /// A pointer that tasks share. Each task must write its own elements only.
 #[derive(Clone, Copy)]
-pub(crate) struct Shared(*mut f32);
+pub(crate) struct Shared<T>(*mut T);
 
 // SAFETY: whoever dereferences promises that tasks touch disjoint elements.
-unsafe impl Send for Shared {}
+unsafe impl<T> Send for Shared<T> {}
 // SAFETY: as above.
-unsafe impl Sync for Shared {}
+unsafe impl<T> Sync for Shared<T> {}
 
-impl Shared {
-    pub(crate) fn new(data: &mut [f32]) -> Self {
+impl<T: Copy> Shared<T> {
+    pub(crate) fn new(data: &mut [T]) -> Self {
         Self(data.as_mut_ptr())
     }
 
@@ -20,7 +20,7 @@ impl Shared {
     ///
     /// # Safety
     /// They are within the data, which is still borrowed, and no other task touches them meanwhile.
-    pub(crate) unsafe fn slice<'a>(self, start: usize, length: usize) -> &'a mut [f32] {
+    pub(crate) unsafe fn slice<'a>(self, start: usize, length: usize) -> &'a mut [T] {
         // SAFETY: the caller's promise.
         unsafe { std::slice::from_raw_parts_mut(self.0.add(start), length) }
     }
@@ -50,7 +50,7 @@ impl Threads {
     }
 
     /// Runs `task(first index, chunk)` over chunks of `length` elements of `data`.
-    pub(crate) fn chunks(&self, data: &mut [f32], length: usize, task: impl Fn(usize, &mut [f32]) + Sync) {
+    pub(crate) fn chunks<T: Send>(&self, data: &mut [T], length: usize, task: impl Fn(usize, &mut [T]) + Sync) {
         let length = length.max(1);
         if data.len() <= length {
             if !data.is_empty() {

@@ -1,7 +1,11 @@
 use std::sync::{Arc, OnceLock};
 
-use super::{Cpu, Tensor, packed::Packed};
-use crate::{Error, ParamKind, Result, Shape, infer};
+use super::{
+    Cpu, Tensor,
+    element::narrow,
+    packed::{Format, Packed},
+};
+use crate::{Error, ParamKind, Precision, Result, Shape, infer};
 
 /// A parameter: a weight packed for the kernels, or a plain array. Cloning shares it.
 #[derive(Clone)]
@@ -20,13 +24,17 @@ enum Form {
 /// A packed weight, and its transpose once a gradient has asked for it.
 pub(super) struct Weight {
     pub(super) packed: Packed,
-    taps: usize,
     transposed: OnceLock<Packed>,
 }
 
 impl Weight {
-    pub(super) fn transposed(&self, cpu: &Cpu) -> &Packed {
-        self.transposed.get_or_init(|| self.packed.transposed(&cpu.threads, &cpu.pool, self.taps))
+    /// For gradients, which are computed in f32 only.
+    pub(super) fn transposed(&self, cpu: &Cpu, op: &'static str) -> Result<&Packed> {
+        if cpu.precision != Precision::F32 {
+            let message = format!("gradients are computed in f32, the backend is {}", cpu.precision);
+            return Err(Error::Invalid { op, message });
+        }
+        Ok(self.transposed.get_or_init(|| self.packed.transposed(&cpu.threads, &cpu.pool)))
     }
 }
 
@@ -34,18 +42,25 @@ impl Param {
     pub(super) fn new(cpu: &Cpu, kind: ParamKind, shape: Shape, data: &[f32]) -> Result<Self> {
         infer::param(kind, shape)?;
         infer::data("param", shape, data.len())?;
-        let columns = shape.last();
-        let taps = match kind {
-            ParamKind::Conv => shape[0] * shape[1],
-            ParamKind::Linear => 1,
-            ParamKind::Vector | ParamKind::Table => {
-                return Ok(Self { shape, form: Form::Plain(cpu.make(shape, |to| to.copy_from_slice(data))) });
+        let [channels, columns] = match (kind, &*shape) {
+            (ParamKind::Conv, &[_, _, channels, columns]) | (ParamKind::Linear, &[channels, columns]) => {
+                [channels, columns]
+            }
+            (ParamKind::Table, _) => {
+                let table = cpu.make(shape, |to| narrow(cpu.isa, data, to));
+                return Ok(Self { shape, form: Form::Plain(table) });
+            }
+            _ => {
+                let vector = cpu.make_f32(shape, |to| to.copy_from_slice(data));
+                return Ok(Self { shape, form: Form::Plain(vector) });
             }
         };
-        let packed = Packed::new(cpu.isa, &cpu.threads, &cpu.pool, [shape.rows(), columns], |k, n, row| {
-            row.copy_from_slice(&data[k * columns + n..][..row.len()]);
+        let format = Format::new(cpu.isa, cpu.precision.activations());
+        let matrix = [shape.rows() / channels, channels, columns];
+        let packed = Packed::new(format, &cpu.threads, &cpu.pool, matrix, |tap, channel, n, row| {
+            row.copy_from_slice(&data[(tap * channels + channel) * columns + n..][..row.len()]);
         });
-        Ok(Self { shape, form: Form::Weight(Arc::new(Weight { packed, taps, transposed: OnceLock::new() })) })
+        Ok(Self { shape, form: Form::Weight(Arc::new(Weight { packed, transposed: OnceLock::new() })) })
     }
 
     /// Its extents, in the layout of its kind.
@@ -62,9 +77,15 @@ impl Param {
         }
     }
 
-    pub(super) fn plain(&self, op: &'static str) -> Result<&[f32]> {
+    /// The floats of a vector.
+    pub(super) fn vector(&self, op: &'static str) -> Result<&[f32]> {
+        self.plain(op)?.f32(op)
+    }
+
+    /// A vector or a table.
+    pub(super) fn plain(&self, op: &'static str) -> Result<&Tensor> {
         match &self.form {
-            Form::Plain(tensor) => Ok(tensor.data()),
+            Form::Plain(tensor) => Ok(tensor),
             Form::Weight(_) => Err(Error::Invalid {
                 op,
                 message: format!("{} is a packed weight, expected a vector or a table", self.shape),

@@ -3,14 +3,18 @@
 use calotype_tensor::{
     Backend, Result,
     cases::{self, Case, Values},
-    cpu::{Cpu, Isa},
+    cpu::{Cpu, CpuOptions, Isa},
 };
 
 use crate::agreement::agrees;
 
+fn with_isa(threads: usize, isa: Isa) -> Result<Cpu> {
+    Cpu::with_options(CpuOptions { threads, isa: Some(isa), ..CpuOptions::default() })
+}
+
 /// Backends of `threads` threads, one for each instruction set.
 pub(crate) fn backends(threads: usize) -> Result<Vec<(String, Cpu)>> {
-    let backend = |isa: Isa| Ok((format!("cpu {isa}, {threads} threads"), Cpu::with_isa(threads, isa)?));
+    let backend = |isa: Isa| Ok((format!("cpu {isa}, {threads} threads"), with_isa(threads, isa)?));
     Isa::available().into_iter().map(backend).collect()
 }
 
@@ -33,7 +37,7 @@ fn bits(cpu: &Cpu, case: &Case) -> Result<Vec<Vec<u32>>> {
 #[test]
 fn the_number_of_threads_changes_no_bit() -> Result<()> {
     for isa in Isa::available() {
-        let [one, three] = [Cpu::with_isa(1, isa)?, Cpu::with_isa(3, isa)?];
+        let [one, three] = [with_isa(1, isa)?, with_isa(3, isa)?];
         for case in cases::table() {
             assert_eq!(bits(&one, &case)?, bits(&three, &case)?, "{isa}: {case}");
         }

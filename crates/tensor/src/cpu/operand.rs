@@ -1,0 +1,73 @@
+//! The left side of products: rows of words, with whatever conversion the tensor needs for that.
+
+use super::{
+    Cpu, Tensor,
+    buffer::Buffer,
+    element::{Bf16, narrow_slice},
+    elementwise::CHUNK,
+    kernel::Arithmetic,
+};
+use crate::DType;
+
+/// Rows of words of a tensor `(rows, C)`.
+pub(crate) struct Operand<'a> {
+    data: Words<'a>,
+    /// Words of a row.
+    pub(crate) width: usize,
+}
+
+enum Words<'a> {
+    Borrowed(&'a [u32]),
+    Owned(Buffer),
+}
+
+impl Operand<'_> {
+    pub(crate) fn words(&self) -> &[u32] {
+        match &self.data {
+            Words::Borrowed(words) => words,
+            Words::Owned(buffer) => buffer.slice(),
+        }
+    }
+}
+
+impl Cpu {
+    /// The rows of a tensor as `arithmetic` reads them: where they are, if they are of its type and fill whole words; else copied.
+    pub(super) fn operand<'a>(&self, x: &'a Tensor, arithmetic: Arithmetic) -> Operand<'a> {
+        let channels = x.shape().last();
+        let width = channels.div_ceil(arithmetic.per_word());
+        if x.dtype() == arithmetic.dtype() && channels.is_multiple_of(arithmetic.per_word()) {
+            return Operand { data: Words::Borrowed(x.words()), width };
+        }
+        let rows = x.shape().rows();
+        let mut buffer = Buffer::new::<u32>(&self.pool, rows * width);
+        let rows_per_task = (CHUNK / channels).max(1);
+        self.threads.chunks(buffer.slice_mut::<u32>(), rows_per_task * width, |start, words| {
+            let mut scratch = Vec::new();
+            for (i, words) in words.chunks_exact_mut(width).enumerate() {
+                let row = x.elements().part((start / width + i) * channels, channels);
+                fill_words(arithmetic, row.read(self.isa, &mut scratch), words);
+            }
+        });
+        Operand { data: Words::Owned(buffer), width }
+    }
+}
+
+/// A row of floats as words; what the last has too much is zero.
+pub(crate) fn fill_words(arithmetic: Arithmetic, row: &[f32], words: &mut [u32]) {
+    match arithmetic.dtype() {
+        DType::BF16 => {
+            let (pairs, rest) = row.as_chunks::<2>();
+            for (word, pair) in words.iter_mut().zip(pairs) {
+                let mut halves = [Bf16(0); 2];
+                narrow_slice(pair, &mut halves);
+                *word = u32::from(halves[0].0) | (u32::from(halves[1].0) << 16);
+            }
+            if let ([x], Some(word)) = (rest, words.last_mut()) {
+                let mut half = [Bf16(0)];
+                narrow_slice(&[*x], &mut half);
+                *word = u32::from(half[0].0);
+            }
+        }
+        _ => words.iter_mut().zip(row).for_each(|(word, x)| *word = x.to_bits()),
+    }
+}
