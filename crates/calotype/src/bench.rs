@@ -8,7 +8,10 @@ use calotype_tensor::{Backend, cpu::Cpu};
 use calotype_text::MAX_LENGTH;
 use serde::Serialize;
 
-use crate::{Model, Precision, Result, memory::peak_memory, model::Network, pipeline::Guided, request::check_size};
+use crate::{
+    Model, PipelineOptions, Precision, Result, memory::peak_memory, model::Network, pipeline::Guided,
+    request::check_size,
+};
 
 /// Guided steps that are timed, after one that is not.
 const STEPS: usize = 3;
@@ -78,7 +81,7 @@ pub struct BenchReport {
 /// # Errors
 /// The model can't make pictures of that size, or its weights can't be read.
 pub fn bench(source: &BenchSource<'_>, options: BenchOptions, stage: &mut dyn FnMut(&str)) -> Result<BenchReport> {
-    let backend = Cpu::new(options.threads)?;
+    let backend = PipelineOptions { threads: options.threads, precision: options.precision }.backend()?;
     let networks = Networks::new(source, options)?;
     let [c, h, w] = networks.latents;
     let mut parameters = 0;

@@ -4,39 +4,35 @@ use calotype_diffusion::{self as diffusion, BatchNoise, ModelDenoiser, Predictor
 use calotype_image::RgbImage;
 use calotype_models::{AutoencoderKl, ClipTextEncoder, UNet, posterior};
 use calotype_tensor::{
-    Backend, Shape,
-    cpu::{Cpu, Param, Tensor},
+    Backend, Precision, Shape,
+    cpu::{Cpu, CpuOptions, Param, Tensor},
     infer,
 };
 
 use crate::{Error, Latents, Model, Plan, Result, Step, Text2ImageRequest, Warning};
-
-/// The number type that weights and activations have.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum Precision {
-    /// 32-bit floats throughout.
-    #[default]
-    F32,
-}
-
-impl Precision {
-    /// Its id: `f32`.
-    #[must_use]
-    pub fn id(self) -> &'static str {
-        match self {
-            Self::F32 => "f32",
-        }
-    }
-}
 
 /// How to compute.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct PipelineOptions {
     /// Threads; 0 for one on each core. Results do not depend on it.
     pub threads: usize,
-    /// The number type.
+    /// The number types.
     pub precision: Precision,
+}
+
+impl PipelineOptions {
+    pub(crate) fn backend(self) -> Result<Cpu> {
+        let options = CpuOptions { threads: self.threads, precision: self.precision, ..CpuOptions::default() };
+        Ok(Cpu::with_options(options)?)
+    }
+}
+
+/// The fastest number type on this processor that changes pictures no more than rounding does.
+///
+/// # Errors
+/// The environment asks for an instruction set that this processor lacks.
+pub fn fastest_precision() -> Result<Precision> {
+    Ok(Cpu::fastest_precision()?)
 }
 
 /// A model whose weights are in memory.
@@ -54,8 +50,7 @@ impl<'a> Pipeline<'a> {
     /// # Errors
     /// A file can't be read, or threads can't be started.
     pub fn load(model: &'a Model, options: PipelineOptions) -> Result<Self> {
-        let Precision::F32 = options.precision;
-        let backend = Cpu::new(options.threads)?;
+        let backend = options.backend()?;
         Ok(Self {
             text_encoder: model.text_encoder.load(&backend)?,
             unet: model.unet.load(&backend)?,

@@ -107,8 +107,8 @@ pub(crate) struct Txt2img {
 /// How to compute.
 #[derive(Args)]
 pub(crate) struct Compute {
-    /// Number type of weights and activations
-    #[arg(long, value_name = "TYPE", value_enum, default_value_t = Precision::F32)]
+    /// Number types of weights and activations
+    #[arg(long, value_name = "TYPE", value_enum, default_value_t = Precision::Auto)]
     pub(crate) precision: Precision,
     /// Threads to compute with [default: one for each core]
     #[arg(long, value_name = "N", value_parser = threads)]
@@ -117,14 +117,28 @@ pub(crate) struct Compute {
 
 #[derive(Clone, Copy, ValueEnum)]
 pub(crate) enum Precision {
+    /// bf16 where the processor has instructions for it, else f32
+    Auto,
+    /// 32-bit floats
     F32,
+    /// Weights and activations in bf16, sums in f32
+    Bf16,
+    /// Weights and activations in f16, sums in f32
+    F16,
+    /// The UNet's large products in 8 bits, the rest as bf16
+    Int8,
 }
 
-impl From<Precision> for calotype::Precision {
-    fn from(precision: Precision) -> Self {
-        match precision {
-            Precision::F32 => Self::F32,
-        }
+impl Precision {
+    /// What `auto` means here, and what the others say.
+    pub(crate) fn resolve(self) -> Result<calotype::Precision, calotype::Error> {
+        Ok(match self {
+            Self::Auto => calotype::fastest_precision()?,
+            Self::F32 => calotype::Precision::F32,
+            Self::Bf16 => calotype::Precision::BF16,
+            Self::F16 => calotype::Precision::F16,
+            Self::Int8 => calotype::Precision::Int8,
+        })
     }
 }
 

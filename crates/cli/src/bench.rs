@@ -19,7 +19,7 @@ pub(crate) fn run(args: &Bench) -> Result<(), Failure> {
         width: args.width,
         height: args.height,
         threads: args.compute.threads.unwrap_or(0),
-        precision: args.compute.precision.into(),
+        precision: args.compute.precision.resolve()?,
     };
     let spinner = progress::spinner(args.json, "starting");
     let report = calotype::bench(&source, options, &mut |stage| spinner.set_message(stage.to_owned()))?;

@@ -2,7 +2,9 @@
 
 use std::{path::Path, thread, time::Instant};
 
-use calotype::{Latents, Metadata, Model, Pictures, Pipeline, PipelineOptions, Plan, Run, Text2ImageRequest, Warning};
+use calotype::{
+    Latents, Metadata, Model, Pictures, Pipeline, PipelineOptions, Plan, Precision, Run, Text2ImageRequest, Warning,
+};
 use serde_json::{Value, json};
 
 use crate::{
@@ -39,6 +41,7 @@ struct Job<'a> {
     /// Starting noise of all pictures.
     start: Option<Latents>,
     batch_size: usize,
+    precision: Precision,
     plan: Plan,
 }
 
@@ -56,14 +59,21 @@ impl<'a> Job<'a> {
             return Err(Failure::usage(format!("--latents has {given} pictures, but {asked}: make them equal")));
         }
         let first = request(args, start.as_ref(), batch_size, 0);
-        Ok(Self { args, model, plan: model.check(&first)?, start, batch_size })
+        Ok(Self {
+            args,
+            model,
+            plan: model.check(&first)?,
+            precision: args.compute.precision.resolve()?,
+            start,
+            batch_size,
+        })
     }
 
     fn run(&self, output: &mut Output) -> Result<(), Failure> {
         let quiet = self.args.quiet;
         let compute = &self.args.compute;
-        let options = PipelineOptions { threads: compute.threads.unwrap_or(0), precision: compute.precision.into() };
-        let loading = progress::spinner(quiet, &format!("loading {}", self.model.name()));
+        let options = PipelineOptions { threads: compute.threads.unwrap_or(0), precision: self.precision };
+        let loading = progress::spinner(quiet, &format!("loading {} in {}", self.model.name(), self.precision));
         let pipeline = Pipeline::load(self.model, options)?;
         loading.finish_and_clear();
 
@@ -115,8 +125,7 @@ impl<'a> Job<'a> {
         warnings: &[Warning],
     ) -> Result<(), Failure> {
         for (index, picture) in pictures.images.iter().enumerate() {
-            let precision = self.args.compute.precision.into();
-            let mut metadata = Metadata::new(self.model, request, &self.plan, precision, index)?;
+            let mut metadata = Metadata::new(self.model, request, &self.plan, self.precision, index)?;
             if let (Some(latents), Some(file)) = (&mut metadata.latents, &self.args.latents) {
                 latents.file = file.display().to_string();
                 latents.index += batch * self.batch_size;

@@ -179,7 +179,10 @@ fn wrong_use_exits_with_2_and_one_line() {
         &["--sampler", "magic"],
         "invalid value 'magic' for '--sampler <NAME>': unknown sampler \"magic\": use one of ddim, plms, euler, euler_a, heun, lms, dpmpp_2m",
     );
-    wrong(&["--precision", "f8"], "invalid value 'f8' for '--precision <TYPE>' [possible values: f32]");
+    wrong(
+        &["--precision", "f8"],
+        "invalid value 'f8' for '--precision <TYPE>' [possible values: auto, f32, bf16, f16, int8]",
+    );
     wrong(&["--stepz", "3"], "unexpected argument '--stepz' found");
     for nothing in [&[][..], &["train"], &["models"]] {
         refused(&calotype(folder.path(), nothing), 2, "a command is missing");

@@ -13,8 +13,8 @@ mod dtype;
 mod error;
 mod gradients;
 pub mod infer;
-pub mod reference;
 mod precision;
+pub mod reference;
 mod shape;
 pub mod tape;
 

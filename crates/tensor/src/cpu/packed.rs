@@ -127,7 +127,11 @@ impl Packed {
         if scratch.len() < length {
             scratch.resize(length, 0.0);
         }
-        widen(self.format.isa, Elements::of(&self.data, self.format.stored).part(start, length), &mut scratch[..length]);
+        widen(
+            self.format.isa,
+            Elements::of(&self.data, self.format.stored).part(start, length),
+            &mut scratch[..length],
+        );
         bits(&scratch[..length])
     }
 
