@@ -21,6 +21,7 @@ mod operand;
 mod packed;
 mod parallel;
 mod param;
+mod softmax;
 mod tensor;
 
 use std::sync::Arc;
