@@ -16,6 +16,7 @@ mod norm;
 mod packed;
 mod parallel;
 mod param;
+mod peak;
 mod tensor;
 
 use std::sync::Arc;
@@ -27,6 +28,7 @@ use crate::{Error, Result};
 
 pub use isa::Isa;
 pub use param::Param;
+pub use peak::Arithmetic;
 pub use tensor::Tensor;
 
 /// The CPU backend. Cloning shares its threads and memory.
