@@ -73,7 +73,7 @@ pub struct ProfileRow {
 }
 
 impl Peaks {
-    /// Measures each arithmetic of the processor, about 50 ms each.
+    /// Measures each arithmetic of the processor, 0.1 to 0.2 s each.
     pub(crate) fn measure(cpu: &Cpu, precision: Precision) -> Result<Self> {
         let arithmetic = match precision {
             Precision::F32 => Arithmetic::F32,

@@ -5,10 +5,13 @@ use std::{fmt, hint::black_box, time::Instant};
 use super::{Cpu, Isa};
 use crate::{Error, Result};
 
-/// A run this long is timed to a few thousandths, and is not long enough for others to get in the way of all of them.
-const RUN_SECONDS: f64 = 0.008;
-/// Timed runs, of which the best counts: with the shorter ones before them about 50 ms.
-const RUNS: usize = 4;
+/// A run is this long to twice as long: long beside the start of the threads, short beside the slices that a busy system
+/// gives to others.
+const RUN_SECONDS: f64 = 0.001;
+/// Runs whose best counts.
+const RUNS: usize = 100;
+/// Runs whose best tells whether one is long enough.
+const TRIALS: usize = 4;
 /// Independent sums: more than the latency of a multiply-add times how many begin in a cycle, and with the two factors
 /// no more than there are registers.
 const SUMS_16: usize = 12;
@@ -49,7 +52,7 @@ impl Cpu {
     }
 
     /// The peak of this machine in GFLOP/s (10⁹ multiplications and additions in a second) with this backend's threads:
-    /// the best of some short runs of multiply-adds that touch no memory. It takes about 50 ms.
+    /// the best of many short runs of multiply-adds that touch no memory. It takes 0.1 to 0.2 s.
     ///
     /// # Errors
     /// The processor lacks the instructions, or the backend's instruction set is a lesser one.
@@ -65,13 +68,12 @@ impl Cpu {
             self.threads.each(threads, |_| unsafe { run(rounds) });
             start.elapsed().as_secs_f64().max(f64::MIN_POSITIVE)
         };
-        // Longer and longer runs, until one is long enough; the processor's clock rises meanwhile.
+        let best = |rounds, runs| (0..runs).map(|_| seconds(rounds)).fold(f64::INFINITY, f64::min);
         let mut rounds = 1 << 10;
-        while seconds(rounds) < RUN_SECONDS {
+        while best(rounds, TRIALS) < RUN_SECONDS {
             rounds *= 2;
         }
-        let best = (0..RUNS).map(|_| seconds(rounds)).fold(f64::INFINITY, f64::min);
-        Ok((threads * rounds) as f64 * flops as f64 / best / 1e9)
+        Ok((threads * rounds) as f64 * flops as f64 / best(rounds, RUNS) / 1e9)
     }
 }
 
