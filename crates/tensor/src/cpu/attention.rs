@@ -100,7 +100,8 @@ impl Cpu {
         // Rows past the last query are computed as that one again.
         let row_of = |tile: usize| move |r: usize| (tile * ROWS + r).min(count - 1);
         let mut scratch = Vec::new();
-        let (mut scores, mut weights) = (self.buffer::<f32>(QUERIES * STRIDE), self.buffer::<u32>(QUERIES * score_words));
+        let (mut scores, mut weights) =
+            (self.buffer::<f32>(QUERIES * STRIDE), self.buffer::<u32>(QUERIES * score_words));
         let (scores, weights) = (scores.slice_mut::<f32>(), weights.slice_mut::<u32>());
         let mut sums = self.buffer::<f32>(QUERIES * width);
         let sums = sums.slice_mut::<f32>();

@@ -21,6 +21,7 @@ mod operand;
 mod packed;
 mod parallel;
 mod param;
+mod peak;
 mod softmax;
 mod tensor;
 
@@ -34,6 +35,7 @@ use crate::{DType, Error, Precision, Result, Shape};
 
 pub use isa::Isa;
 pub use param::Param;
+pub use peak::Arithmetic;
 pub use tensor::Tensor;
 
 /// How a [`Cpu`] computes.
