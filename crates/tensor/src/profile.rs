@@ -149,7 +149,9 @@ fn kind(op: &Op, shapes: &[Shape]) -> String {
             };
             return if options.stride == 1 { kernel } else { format!("{kernel} stride {}", options.stride) };
         }
+        Op::UpsampleConv2d { .. } => "upsample and conv 3x3",
         Op::Linear { .. } => "linear",
+        Op::LinearGeglu { .. } => "linear and geglu",
         // Queries and keys of one length are of one sequence: a text is never as long as a picture has pixels.
         Op::Attention(_) => match shapes {
             [q, k, ..] if q == k => "attention (self)",
@@ -235,6 +237,28 @@ impl<B: Backend> Backend for Profile<B> {
         let op = Op::Linear { bias: bias.is_some(), residual: residual.is_some(), activation };
         let shapes = [self.shape(x), self.param_shape(weight)];
         self.call(op, Some(weight), &shapes, |b| b.linear(x, &weight.inner, inner(bias), residual, activation))
+    }
+
+    fn upsample_conv2d(
+        &self,
+        x: &B::Tensor,
+        weight: &Named<B::Param>,
+        bias: Option<&Named<B::Param>>,
+    ) -> Result<B::Tensor> {
+        let shapes = [self.shape(x), self.param_shape(weight)];
+        let op = Op::UpsampleConv2d { bias: bias.is_some() };
+        self.call(op, Some(weight), &shapes, |b| b.upsample_conv2d(x, &weight.inner, inner(bias)))
+    }
+
+    fn linear_geglu(
+        &self,
+        x: &B::Tensor,
+        weight: &Named<B::Param>,
+        bias: Option<&Named<B::Param>>,
+    ) -> Result<B::Tensor> {
+        let shapes = [self.shape(x), self.param_shape(weight)];
+        let op = Op::LinearGeglu { bias: bias.is_some() };
+        self.call(op, Some(weight), &shapes, |b| b.linear_geglu(x, &weight.inner, inner(bias)))
     }
 
     fn attention(&self, q: &B::Tensor, k: &B::Tensor, v: &B::Tensor, options: Attention) -> Result<B::Tensor> {

@@ -24,6 +24,7 @@ mod param;
 mod peak;
 mod softmax;
 mod tensor;
+mod upsample_conv;
 
 use std::sync::Arc;
 
