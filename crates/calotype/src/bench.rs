@@ -8,7 +8,7 @@ use calotype_tensor::{Backend, cpu::Cpu};
 use calotype_text::MAX_LENGTH;
 use serde::Serialize;
 
-use crate::{Model, Precision, Result, memory::peak_memory, model::Network, pipeline::Guided, request::check_size};
+use crate::{Guided, Model, Precision, Result, memory::peak_memory, model::Network, request::check_size};
 
 /// Guided steps that are timed, after one that is not.
 const STEPS: usize = 3;
@@ -96,7 +96,7 @@ pub fn bench(source: &BenchSource<'_>, options: BenchOptions, stage: &mut dyn Fn
     let unet = make(&backend, &networks.unet, source, |m| &m.unet, &mut parameters)?;
     let x = BatchNoise::new(SEED, 1, [c, h, w]).randn();
     let shape = [1, h, w, c];
-    let mut guided = Guided { backend: &backend, unet: &unet, context, guidance_scale: 7.5, shape };
+    let mut guided = Guided::new(backend.clone(), unet, &context, 7.5, shape)?;
     let mut unet_steps_seconds = Vec::with_capacity(STEPS);
     for step in 0..=STEPS {
         stage(&format!("UNet: guided step {step} of {STEPS}{}", if step == 0 { " (warm-up)" } else { "" }));
@@ -107,7 +107,6 @@ pub fn bench(source: &BenchSource<'_>, options: BenchOptions, stage: &mut dyn Fn
         }
     }
     drop(guided);
-    drop(unet);
 
     stage("VAE: weights");
     let vae = make(&backend, &networks.vae, source, |m| &m.vae, &mut parameters)?;

@@ -24,6 +24,7 @@
 mod bench;
 mod error;
 mod files;
+mod guided;
 mod hash;
 mod inspect;
 mod latents;
@@ -40,6 +41,7 @@ pub use calotype_diffusion::{PredictionType, SamplerKind, ScheduleKind, Step};
 pub use calotype_image::RgbImage;
 pub use error::{Error, Result};
 pub use files::EmbeddedFile;
+pub use guided::{Guided, guides};
 pub use inspect::{Component, Inspection, inspect};
 pub use latents::Latents;
 pub use memory::peak_memory;

@@ -1,15 +1,15 @@
 //! A model in memory, and the way from a text to pictures.
 
-use calotype_diffusion::{self as diffusion, BatchNoise, ModelDenoiser, Predictor, guide, nchw_to_nhwc, nhwc_to_nchw};
+use calotype_diffusion::{self as diffusion, BatchNoise, ModelDenoiser, nchw_to_nhwc, nhwc_to_nchw};
 use calotype_image::RgbImage;
 use calotype_models::{AutoencoderKl, ClipTextEncoder, UNet, posterior};
 use calotype_tensor::{
-    Backend, Shape,
+    Backend,
     cpu::{Cpu, Param, Tensor},
     infer,
 };
 
-use crate::{Error, Latents, Model, Plan, Result, Step, Text2ImageRequest, Warning};
+use crate::{Error, Guided, Latents, Model, Plan, Result, Step, Text2ImageRequest, Warning, guides};
 
 /// The number type that weights and activations have.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -85,13 +85,8 @@ impl<'a> Pipeline<'a> {
             Some(latents) => nchw_to_nhwc(latents.data(), plan.latents_shape)?,
             None => noise.randn(),
         };
-        let predictor = Guided {
-            backend: &self.backend,
-            unet: &self.unet,
-            context,
-            guidance_scale: request.guidance_scale,
-            shape: [batch, h, w, c],
-        };
+        let (backend, unet) = (self.backend.clone(), self.unet.clone());
+        let predictor = Guided::new(backend, unet, &context, request.guidance_scale, [batch, h, w, c])?;
         let denoiser = ModelDenoiser::new(predictor, self.model.prediction_type());
         let steps = plan.sampler.run(denoiser, &start, noise);
         Ok(Run { pipeline: self, plan, steps, latents: start, warnings })
@@ -135,7 +130,9 @@ impl<'a> Pipeline<'a> {
         let length = context.len() / (batch * width).max(1);
         let context = self.backend.from_f32([batch, length, width].into(), context.to_vec())?;
         let x = self.upload(latents.data(), latents.shape())?;
-        self.download(&self.unet.forward(&self.backend, &x, &vec![timestep as f32; batch], &context)?)
+        let time = self.unet.time_embedding(&self.backend, &vec![timestep as f32; batch])?;
+        let context = self.unet.prepare(&self.backend, &context)?;
+        self.download(&self.unet.forward(&self.backend, &x, &time, &context)?)
     }
 
     /// Final latents to pictures, one after the other to bound memory: divided by the scaling factor and decoded.
@@ -189,46 +186,11 @@ impl<'a> Pipeline<'a> {
     }
 }
 
-/// Whether the scale asks for a second, unconditional prediction.
-pub(crate) fn guides(guidance_scale: f32) -> bool {
-    guidance_scale != 1.0
-}
-
-/// The UNet with classifier-free guidance: both halves in one batch, the unconditional first.
-pub(crate) struct Guided<'a> {
-    pub(crate) backend: &'a Cpu,
-    pub(crate) unet: &'a UNet<Param>,
-    /// `(2B, L, C)`, or `(B, L, C)` without guidance.
-    pub(crate) context: Tensor,
-    pub(crate) guidance_scale: f32,
-    /// `[B, h, w, C]` of the latents.
-    pub(crate) shape: [usize; 4],
-}
-
-impl Predictor for Guided<'_> {
-    type Error = Error;
-
-    fn predict(&mut self, x: &[f32], timestep: f64) -> Result<Vec<f32>> {
-        let [batch, h, w, c] = self.shape;
-        let halves = if guides(self.guidance_scale) { 2 } else { 1 };
-        let shape: Shape = [halves * batch, h, w, c].into();
-        let latents = self.backend.from_f32(shape, x.repeat(halves))?;
-        let timesteps = vec![timestep as f32; halves * batch];
-        let predicted = self.unet.forward(self.backend, &latents, &timesteps, &self.context)?;
-        let predicted = self.backend.to_f32(&predicted);
-        if halves == 1 {
-            return Ok(predicted);
-        }
-        let (uncond, cond) = predicted.split_at(predicted.len() / 2);
-        Ok(guide(uncond, cond, self.guidance_scale)?)
-    }
-}
-
 /// A run under way. Each `next` takes one step of the sampler; dropping it ends the run.
 pub struct Run<'a> {
     pipeline: &'a Pipeline<'a>,
     plan: Plan,
-    steps: diffusion::Run<'a, ModelDenoiser<Guided<'a>>, BatchNoise>,
+    steps: diffusion::Run<'a, ModelDenoiser<Guided<Cpu>>, BatchNoise>,
     /// Those of the last step, `(B, h, w, C)`.
     latents: Vec<f32>,
     warnings: Vec<Warning>,
