@@ -36,7 +36,18 @@ impl<P> Conv<P> {
         x: &B::Tensor,
         residual: Option<&B::Tensor>,
     ) -> Computed<B::Tensor> {
-        b.conv2d(x, &self.weight, Some(&self.bias), residual, self.options)
+        self.forward_padded(b, x, residual, self.options.padding)
+    }
+
+    /// [`Self::forward`] with zeros of `padding` around `x` instead of its own.
+    pub(crate) fn forward_padded<B: Backend<Param = P>>(
+        &self,
+        b: &B,
+        x: &B::Tensor,
+        residual: Option<&B::Tensor>,
+        padding: Padding,
+    ) -> Computed<B::Tensor> {
+        b.conv2d(x, &self.weight, Some(&self.bias), residual, Conv2d { padding, ..self.options })
     }
 }
 
@@ -89,8 +100,8 @@ impl<P> Linear<P> {
 pub(crate) struct GroupNorm<P> {
     gamma: P,
     beta: P,
-    groups: usize,
-    eps: f32,
+    pub(crate) groups: usize,
+    pub(crate) eps: f32,
 }
 
 impl<P> GroupNorm<P> {
@@ -107,6 +118,29 @@ impl<P> GroupNorm<P> {
         activation: Activation,
     ) -> Computed<B::Tensor> {
         b.group_norm(x, &self.gamma, &self.beta, self.groups, self.eps, activation)
+    }
+
+    /// The values of gamma and beta, `(C)` each, in the backend's precision: two pixels of 1 and -1, which have mean 0
+    /// and variance 1, become `β ± γ / √(1 + eps)`.
+    pub(crate) fn gain_and_offset<B: Backend<Param = P>>(&self, b: &B) -> Computed<(Vec<f32>, Vec<f32>)> {
+        let channels = b.param_shape(&self.gamma).count();
+        let pixels = [vec![1.0; channels], vec![-1.0; channels]].concat();
+        let x = b.from_f32([1, 2, 1, channels].into(), pixels)?;
+        let y = b.to_f32(&self.forward(b, &x, Activation::None)?);
+        let (above, below) = y.split_at(channels);
+        let root = (1.0 + self.eps).sqrt();
+        Ok(above.iter().zip(below).map(|(a, b)| ((a - b) / 2.0 * root, (a + b) / 2.0)).unzip())
+    }
+
+    /// The same norm with other values of gamma and beta, `(C)` each. For inference: on a tape they are new parameters.
+    pub(crate) fn with_gain_and_offset<B: Backend<Param = P>>(
+        &self,
+        b: &B,
+        gamma: Vec<f32>,
+        beta: Vec<f32>,
+    ) -> Computed<Self> {
+        let vector = |values: Vec<f32>| b.param("", ParamKind::Vector, [values.len()].into(), values);
+        Ok(Self { gamma: vector(gamma)?, beta: vector(beta)?, groups: self.groups, eps: self.eps })
     }
 }
 

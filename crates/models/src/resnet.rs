@@ -2,6 +2,7 @@ use calotype_tensor::{Activation, Backend, Result as Computed};
 
 use crate::{
     Result, Scope,
+    bands::{self, BandNorm},
     layers::{Conv, GroupNorm, Linear, run},
 };
 
@@ -62,6 +63,24 @@ impl<P> ResnetBlock<P> {
         let inputs: Vec<B::Tensor> = [x].into_iter().chain(shift).cloned().collect();
         let block = self.clone();
         run(b, checkpointing, &inputs, move |b, inputs| block.compute(b, &inputs[0], inputs.get(1)))
+    }
+
+    /// [`Self::forward`] of a picture in bands, without a shift. Takes the bands, so that their memory is free once read.
+    pub(crate) fn forward_bands<B: Backend<Param = P>>(&self, b: &B, x: Vec<B::Tensor>) -> Computed<Vec<B::Tensor>> {
+        let norm1 = BandNorm::new(b, &self.norm1, &x)?;
+        let mut shortcuts = Vec::with_capacity(x.len());
+        let normalised = x.into_iter().enumerate().map(|(i, x)| {
+            let h = norm1.forward(b, i, &x, Activation::Silu);
+            shortcuts.push(match &self.conv_shortcut {
+                Some(shortcut) => shortcut.forward(b, &x, None)?,
+                None => x,
+            });
+            h
+        });
+        let h = bands::convolve(b, &self.conv1, normalised, None)?;
+        let norm2 = BandNorm::new(b, &self.norm2, &h)?;
+        let normalised = h.into_iter().enumerate().map(|(i, h)| norm2.forward(b, i, &h, Activation::Silu));
+        bands::convolve(b, &self.conv2, normalised, Some(shortcuts))
     }
 
     fn compute<B: Backend<Param = P>>(&self, b: &B, x: &B::Tensor, shift: Option<&B::Tensor>) -> Computed<B::Tensor> {

@@ -1,14 +1,17 @@
-use calotype_tensor::{Activation, Backend, Padding, Result as Computed};
+use calotype_tensor::{Activation, Backend, Padding, Result as Computed, infer};
 
 use super::attention::PixelAttention;
 use crate::{
     Result, Scope, VaeConfig,
+    bands::{self, BandNorm},
     layers::{Conv, GroupNorm},
     resnet::{ResnetBlock, ResnetOptions},
 };
 
 /// Added to the variance in every norm of the autoencoder.
 pub(super) const NORM_EPS: f32 = 1e-6;
+/// Rows of the picture in a band of [`VaeDecoder::forward_tiled`]: fewer need less memory, and take more time.
+const BAND_ROWS: usize = 32;
 /// The encoder halves with zeros below and to the right only.
 const HALVING_PADDING: Padding = Padding { top: 0, left: 0, bottom: 1, right: 1 };
 
@@ -89,9 +92,15 @@ impl<P> Middle<P> {
     }
 }
 
-/// Picture to moments.
+/// `quant_conv` or `post_quant_conv`, if the config has it.
+fn pointwise<P>(scope: Scope<'_, P>, used: bool, channels: usize) -> Result<Option<Conv<P>>> {
+    used.then(|| Conv::new(scope, channels, channels, 1)).transpose()
+}
+
+/// Picture to moments: the autoencoder's first half.
 #[derive(Clone, Debug)]
-pub(super) struct Encoder<P> {
+pub struct VaeEncoder<P> {
+    quant_conv: Option<Conv<P>>,
     conv_in: Conv<P>,
     down_blocks: Vec<Level<P>>,
     mid_block: Middle<P>,
@@ -99,8 +108,14 @@ pub(super) struct Encoder<P> {
     conv_out: Conv<P>,
 }
 
-impl<P> Encoder<P> {
-    pub(super) fn new(mut scope: Scope<'_, P>, config: &VaeConfig) -> Result<Self> {
+impl<P> VaeEncoder<P> {
+    /// Makes it at `scope`, the root of an autoencoder's names.
+    ///
+    /// # Errors
+    /// A parameter can't be had.
+    pub fn new(config: &VaeConfig, scope: &mut Scope<'_, P>) -> Result<Self> {
+        let quant_conv = pointwise(scope.sub("quant_conv"), config.use_quant_conv, 2 * config.latent_channels)?;
+        let mut scope = scope.sub("encoder");
         let (first, last) = ends(config);
         let conv_in = Conv::new(scope.sub("conv_in"), config.in_channels, first, 3)?;
         let mut down_blocks = Vec::new();
@@ -115,6 +130,7 @@ impl<P> Encoder<P> {
             inputs = outputs;
         }
         Ok(Self {
+            quant_conv,
             conv_in,
             down_blocks,
             mid_block: Middle::new(scope.sub("mid_block"), config, last)?,
@@ -123,12 +139,12 @@ impl<P> Encoder<P> {
         })
     }
 
-    pub(super) fn forward<B: Backend<Param = P>>(
-        &self,
-        b: &B,
-        pixels: &B::Tensor,
-        checkpointing: bool,
-    ) -> Computed<B::Tensor>
+    /// [`AutoencoderKl::encode`](super::AutoencoderKl::encode), each residual block and the attention through
+    /// [`Backend::checkpoint`] if `checkpointing`.
+    ///
+    /// # Errors
+    /// The picture has other channels, or is too small.
+    pub fn forward<B: Backend<Param = P>>(&self, b: &B, pixels: &B::Tensor, checkpointing: bool) -> Computed<B::Tensor>
     where
         P: Clone + 'static,
     {
@@ -140,13 +156,18 @@ impl<P> Encoder<P> {
             }
         }
         x = self.mid_block.forward(b, &x, checkpointing)?;
-        self.conv_out.forward(b, &self.conv_norm_out.forward(b, &x, Activation::Silu)?, None)
+        let moments = self.conv_out.forward(b, &self.conv_norm_out.forward(b, &x, Activation::Silu)?, None)?;
+        match &self.quant_conv {
+            Some(conv) => conv.forward(b, &moments, None),
+            None => Ok(moments),
+        }
     }
 }
 
-/// Latents to picture.
+/// Latents to picture: the autoencoder's second half.
 #[derive(Clone, Debug)]
-pub(super) struct Decoder<P> {
+pub struct VaeDecoder<P> {
+    post_quant_conv: Option<Conv<P>>,
     conv_in: Conv<P>,
     mid_block: Middle<P>,
     up_blocks: Vec<Level<P>>,
@@ -154,8 +175,15 @@ pub(super) struct Decoder<P> {
     conv_out: Conv<P>,
 }
 
-impl<P> Decoder<P> {
-    pub(super) fn new(mut scope: Scope<'_, P>, config: &VaeConfig) -> Result<Self> {
+impl<P> VaeDecoder<P> {
+    /// Makes it at `scope`, the root of an autoencoder's names.
+    ///
+    /// # Errors
+    /// A parameter can't be had.
+    pub fn new(config: &VaeConfig, scope: &mut Scope<'_, P>) -> Result<Self> {
+        let post_quant_conv =
+            pointwise(scope.sub("post_quant_conv"), config.use_post_quant_conv, config.latent_channels)?;
+        let mut scope = scope.sub("decoder");
         let (first, last) = ends(config);
         let conv_in = Conv::new(scope.sub("conv_in"), config.latent_channels, last, 3)?;
         let mut up_blocks = Vec::new();
@@ -170,6 +198,7 @@ impl<P> Decoder<P> {
             inputs = outputs;
         }
         Ok(Self {
+            post_quant_conv,
             conv_in,
             mid_block: Middle::new(scope.sub("mid_block"), config, last)?,
             up_blocks,
@@ -178,16 +207,16 @@ impl<P> Decoder<P> {
         })
     }
 
-    pub(super) fn forward<B: Backend<Param = P>>(
-        &self,
-        b: &B,
-        latents: &B::Tensor,
-        checkpointing: bool,
-    ) -> Computed<B::Tensor>
+    /// [`AutoencoderKl::decode`](super::AutoencoderKl::decode), each residual block and the attention through
+    /// [`Backend::checkpoint`] if `checkpointing`.
+    ///
+    /// # Errors
+    /// The latents have other channels.
+    pub fn forward<B: Backend<Param = P>>(&self, b: &B, latents: &B::Tensor, checkpointing: bool) -> Computed<B::Tensor>
     where
         P: Clone + 'static,
     {
-        let mut x = self.mid_block.forward(b, &self.conv_in.forward(b, latents, None)?, checkpointing)?;
+        let mut x = self.middle(b, latents, checkpointing)?;
         for block in &self.up_blocks {
             x = block.forward(b, x, checkpointing)?;
             if let Some(upsampler) = &block.resampler {
@@ -195,5 +224,45 @@ impl<P> Decoder<P> {
             }
         }
         self.conv_out.forward(b, &self.conv_norm_out.forward(b, &x, Activation::Silu)?, None)
+    }
+
+    /// [`Self::forward`] of one picture's latents `(1, h, w, latent_channels)` in about half of the memory: what comes
+    /// after the lowest resolution is computed in bands of rows. The result is the same up to rounding, for convolutions
+    /// see the rows of their neighbours and norms have the statistics of the whole picture. For inference only.
+    ///
+    /// # Errors
+    /// The latents have other channels, or are of more than one picture.
+    pub fn forward_tiled<B: Backend<Param = P>>(&self, b: &B, latents: &B::Tensor) -> Computed<B::Tensor>
+    where
+        P: Clone + 'static,
+    {
+        let [_, height, width, channels] = infer::picture("decode", "latents", b.shape(latents))?;
+        infer::same("decode", "latents", [1, height, width, channels].into(), b.shape(latents))?;
+        let rows = (BAND_ROWS >> self.up_blocks.len().saturating_sub(1)).max(1);
+        let mut x = bands::cut(b, &self.middle(b, latents, false)?, rows)?;
+        for block in &self.up_blocks {
+            for resnet in &block.resnets {
+                x = resnet.forward_bands(b, x)?;
+            }
+            if let Some(upsampler) = &block.resampler {
+                let larger = x.into_iter().map(|x| b.upsample_nearest_2x(&x));
+                x = bands::convolve(b, upsampler, larger, None)?;
+            }
+        }
+        let norm = BandNorm::new(b, &self.conv_norm_out, &x)?;
+        let normalised = x.into_iter().enumerate().map(|(i, x)| norm.forward(b, i, &x, Activation::Silu));
+        bands::join(b, bands::convolve(b, &self.conv_out, normalised, None)?)
+    }
+
+    /// The lowest resolution.
+    fn middle<B: Backend<Param = P>>(&self, b: &B, latents: &B::Tensor, checkpointing: bool) -> Computed<B::Tensor>
+    where
+        P: Clone + 'static,
+    {
+        let x = match &self.post_quant_conv {
+            Some(conv) => &conv.forward(b, latents, None)?,
+            None => latents,
+        };
+        self.mid_block.forward(b, &self.conv_in.forward(b, x, None)?, checkpointing)
     }
 }

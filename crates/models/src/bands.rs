@@ -1,0 +1,176 @@
+//! A large picture in bands of whole rows, so that only a band is in memory more than once.
+//!
+//! The result is that of the whole picture: a convolution sees the rows beside its band, and a group norm has the
+//! statistics of all bands.
+
+use calotype_tensor::{Activation, Backend, Padding, Result as Computed, infer};
+use rayon::prelude::*;
+
+use crate::layers::{Conv, GroupNorm};
+
+/// Elements that are summed by one thread at a time.
+const CHUNK: usize = 1 << 16;
+
+/// Cuts `x (1, H, W, C)` into bands of `rows` rows; the last may have fewer.
+pub(crate) fn cut<B: Backend>(b: &B, x: &B::Tensor, rows: usize) -> Computed<Vec<B::Tensor>> {
+    let height = infer::picture("bands", "x", b.shape(x))?[1];
+    (0..height).step_by(rows.max(1)).map(|start| slice(b, x, start, rows.min(height - start))).collect()
+}
+
+/// The picture of bands.
+pub(crate) fn join<B: Backend>(b: &B, bands: impl IntoIterator<Item = B::Tensor>) -> Computed<B::Tensor> {
+    let mut bands = bands.into_iter();
+    let first = bands.next().ok_or(calotype_tensor::Error::Invalid {
+        op: "bands",
+        message: "there are none to join, expected at least one".into(),
+    })?;
+    bands.try_fold(first, |above, below| {
+        let [batch, top, width, channels] = infer::picture("bands", "a band", b.shape(&above))?;
+        let rows = top + infer::picture("bands", "a band", b.shape(&below))?[1];
+        let joined = b.concat(&flat(b, &above)?, &flat(b, &below)?)?;
+        b.reshape(&joined, [batch, rows, width, channels].into())
+    })
+}
+
+/// Rows `start..start + rows` of `x (1, H, W, C)`.
+fn slice<B: Backend>(b: &B, x: &B::Tensor, start: usize, rows: usize) -> Computed<B::Tensor> {
+    let [_, _, width, channels] = infer::picture("bands", "x", b.shape(x))?;
+    let row = width * channels;
+    let part = b.narrow(&flat(b, x)?, start * row, rows * row)?;
+    b.reshape(&part, [1, rows, width, channels].into())
+}
+
+/// One row of all elements.
+fn flat<B: Backend>(b: &B, x: &B::Tensor) -> Computed<B::Tensor> {
+    b.reshape(x, [1, b.shape(x).count()].into())
+}
+
+/// A 3×3 convolution that keeps the size, plus the bands of `residual` if there are any. Input bands are asked for one
+/// ahead, and dropped as soon as the band after them is done.
+pub(crate) fn convolve<B: Backend>(
+    b: &B,
+    conv: &Conv<B::Param>,
+    mut input: impl Iterator<Item = Computed<B::Tensor>>,
+    residual: Option<Vec<B::Tensor>>,
+) -> Computed<Vec<B::Tensor>> {
+    let mut residual = residual.map(Vec::into_iter);
+    let mut output = Vec::new();
+    let mut above = None;
+    let mut next = input.next().transpose()?;
+    while let Some(band) = next {
+        next = input.next().transpose()?;
+        let below = next.as_ref().map(|next| slice(b, next, 0, 1)).transpose()?;
+        // Rows of the picture stand where the convolution of a whole one has zeros only at its edges.
+        let padding = Padding { top: above.is_none().into(), bottom: below.is_none().into(), left: 1, right: 1 };
+        let last = infer::picture("bands", "a band", b.shape(&band))?[1].saturating_sub(1);
+        let last_row = slice(b, &band, last, 1)?;
+        let seen = join(b, above.into_iter().chain([band]).chain(below))?;
+        let residual = residual.as_mut().and_then(Iterator::next);
+        output.push(conv.forward_padded(b, &seen, residual.as_ref(), padding)?);
+        above = Some(last_row);
+    }
+    Ok(output)
+}
+
+/// A group norm of a picture in bands.
+pub(crate) struct BandNorm<'a, P> {
+    norm: &'a GroupNorm<P>,
+    gamma: Vec<f32>,
+    beta: Vec<f32>,
+    whole: Vec<Moments>,
+    bands: Vec<Vec<Moments>>,
+}
+
+/// Mean and standard deviation of a group, with the norm's `eps`.
+struct Moments {
+    mean: f64,
+    deviation: f64,
+}
+
+impl<'a, P> BandNorm<'a, P> {
+    /// Takes the statistics of all bands.
+    pub(crate) fn new<B: Backend<Param = P>>(b: &B, norm: &'a GroupNorm<P>, bands: &[B::Tensor]) -> Computed<Self> {
+        let (gamma, beta) = norm.gain_and_offset(b)?;
+        let sums: Vec<Sums> = bands.iter().map(|band| Sums::new(&b.to_f32(band), gamma.len(), norm.groups)).collect();
+        let moments = |sums: &Sums| sums.moments(norm.eps);
+        let whole = sums.iter().fold(Sums::default(), Sums::add);
+        Ok(Self { norm, gamma, beta, whole: moments(&whole), bands: sums.iter().map(moments).collect() })
+    }
+
+    /// `activation(norm(x))` of band `i`.
+    ///
+    /// The norm of a band alone is `γ' (x - m) / s + β'` with its own mean and deviation; `γ' = γ s / S` and
+    /// `β' = β + γ (m - M) / S` make it that of the whole, whose they are in capitals.
+    pub(crate) fn forward<B: Backend<Param = P>>(
+        &self,
+        b: &B,
+        i: usize,
+        x: &B::Tensor,
+        activation: Activation,
+    ) -> Computed<B::Tensor> {
+        let band = self.bands.get(i).map_or(&[][..], Vec::as_slice);
+        let size = (self.gamma.len() / self.norm.groups.max(1)).max(1);
+        let channels = self.gamma.chunks(size).zip(self.beta.chunks(size)).zip(band.iter().zip(&self.whole));
+        let (gamma, beta) = channels
+            .flat_map(|((gammas, betas), (band, whole))| {
+                let scale = (band.deviation / whole.deviation) as f32;
+                let shift = ((band.mean - whole.mean) / whole.deviation) as f32;
+                gammas.iter().zip(betas).map(move |(gamma, beta)| (gamma * scale, beta + gamma * shift))
+            })
+            .unzip();
+        self.norm.with_gain_and_offset(b, gamma, beta)?.forward(b, x, activation)
+    }
+}
+
+/// Per group, `Σ x` and `Σ x²`.
+#[derive(Default)]
+struct Sums {
+    groups: Vec<[f64; 2]>,
+    /// Elements in a group.
+    count: f64,
+}
+
+impl Sums {
+    /// Of `x (rows, channels)`. The order of the sums does not depend on the number of threads.
+    fn new(x: &[f32], channels: usize, groups: usize) -> Self {
+        let rows = (CHUNK / channels.max(1)).max(1);
+        let parts: Vec<Vec<[f64; 2]>> = x
+            .par_chunks((rows * channels).max(1))
+            .map(|x| {
+                let mut sums = vec![[0.0; 2]; channels];
+                for row in x.chunks_exact(channels) {
+                    for (sum, &x) in sums.iter_mut().zip(row) {
+                        let x = f64::from(x);
+                        *sum = [sum[0] + x, sum[1] + x * x];
+                    }
+                }
+                let size = (channels / groups.max(1)).max(1);
+                sums.chunks(size).map(|group| group.iter().fold([0.0; 2], plus)).collect()
+            })
+            .collect();
+        let none = Self { groups: vec![[0.0; 2]; groups], count: (x.len() / groups.max(1)) as f64 };
+        parts.into_iter().fold(none, |sums, groups| sums.add(&Self { groups, count: 0.0 }))
+    }
+
+    /// Together with `other`; what is empty is nothing.
+    fn add(self, other: &Self) -> Self {
+        let groups = match self.groups.is_empty() {
+            true => other.groups.clone(),
+            false => self.groups.into_iter().zip(&other.groups).map(|(a, b)| plus(a, b)).collect(),
+        };
+        Self { groups, count: self.count + other.count }
+    }
+
+    fn moments(&self, eps: f32) -> Vec<Moments> {
+        let of = |[sum, squares]: &[f64; 2]| {
+            let mean = sum / self.count;
+            let variance = (squares / self.count - mean * mean).max(0.0);
+            Moments { mean, deviation: (variance + f64::from(eps)).sqrt() }
+        };
+        self.groups.iter().map(of).collect()
+    }
+}
+
+fn plus(a: [f64; 2], b: &[f64; 2]) -> [f64; 2] {
+    [a[0] + b[0], a[1] + b[1]]
+}
