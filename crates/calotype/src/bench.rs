@@ -35,12 +35,14 @@ pub struct BenchOptions {
     pub threads: usize,
     /// The number type.
     pub precision: Precision,
+    /// Decode in bands of rows.
+    pub vae_tiling: bool,
 }
 
 impl Default for BenchOptions {
     /// 512 × 512 pixels on all cores, in f32.
     fn default() -> Self {
-        Self { width: 512, height: 512, threads: 0, precision: Precision::F32 }
+        Self { width: 512, height: 512, threads: 0, precision: Precision::F32, vae_tiling: false }
     }
 }
 
@@ -73,30 +75,33 @@ pub struct BenchReport {
     pub peak_memory_bytes: Option<u64>,
 }
 
-/// Times the networks one after the other, so that only one is in memory at a time. `stage` is told what begins.
+/// Times the networks one after the other, each on a backend of its own, so that only one is in memory at a time. `stage` is told what begins.
 ///
 /// # Errors
 /// The model can't make pictures of that size, or its weights can't be read.
 pub fn bench(source: &BenchSource<'_>, options: BenchOptions, stage: &mut dyn FnMut(&str)) -> Result<BenchReport> {
-    let backend = Cpu::new(options.threads)?;
     let networks = Networks::new(source, options)?;
     let [c, h, w] = networks.latents;
     let mut parameters = 0;
 
     stage("text encoder: weights");
+    let backend = Cpu::new(options.threads)?;
     let text_encoder = make(&backend, &networks.text, source, |m| &m.text_encoder, &mut parameters)?;
     stage("text encoder: two prompts");
     let ids: Vec<u32> = (0..2 * MAX_LENGTH).map(|n| (n * 7 % networks.text.vocab_size.max(1)) as u32).collect();
     let start = Instant::now();
     let context = text_encoder.forward(&backend, &ids, 2)?;
     let text_encoder_seconds = start.elapsed().as_secs_f64();
-    drop(text_encoder);
+    let (context_shape, context) = (backend.shape(&context), backend.to_f32(&context));
+    drop((text_encoder, backend));
 
     stage("UNet: weights");
+    let backend = Cpu::new(options.threads)?;
+    let context = backend.from_f32(context_shape, context)?;
     let unet = make(&backend, &networks.unet, source, |m| &m.unet, &mut parameters)?;
     let x = BatchNoise::new(SEED, 1, [c, h, w]).randn();
     let shape = [1, h, w, c];
-    let mut guided = Guided::new(backend.clone(), unet, &context, 7.5, shape)?;
+    let mut guided = Guided::new(backend, unet, &context, 7.5, shape)?;
     let mut unet_steps_seconds = Vec::with_capacity(STEPS);
     for step in 0..=STEPS {
         stage(&format!("UNet: guided step {step} of {STEPS}{}", if step == 0 { " (warm-up)" } else { "" }));
@@ -106,14 +111,22 @@ pub fn bench(source: &BenchSource<'_>, options: BenchOptions, stage: &mut dyn Fn
             unet_steps_seconds.push(start.elapsed().as_secs_f64());
         }
     }
-    drop(guided);
+    drop((guided, context));
 
     stage("VAE: weights");
-    let vae = make(&backend, &networks.vae, source, |m| &m.vae, &mut parameters)?;
+    let backend = Cpu::new(options.threads)?;
+    parameters += count(&networks.vae)?;
+    let vae = match source {
+        BenchSource::Sd15 => networks.vae.init_decoder(&backend, &mut Random { seed: SEED })?,
+        BenchSource::Model(model) => networks.vae.load_decoder(&backend, &model.vae.weights)?,
+    };
     stage("VAE: decode");
     let latents = backend.from_f32(shape.into(), x)?;
     let start = Instant::now();
-    vae.decode(&backend, &latents)?;
+    match options.vae_tiling {
+        true => vae.forward_tiled(&backend, &latents)?,
+        false => vae.forward(&backend, &latents, false)?,
+    };
     let vae_decode_seconds = start.elapsed().as_secs_f64();
 
     Ok(BenchReport {
@@ -152,7 +165,7 @@ impl Networks {
                 (m.name().to_owned(), m.text_config().clone(), m.unet_config().clone(), m.vae_config().clone())
             }
         };
-        check_size(&unet, &vae, 1, options.width, options.height)?;
+        check_size(&unet, &vae, 1, [options.width, options.height], options.vae_tiling)?;
         let downscale = vae.downscale();
         let latents = [vae.latent_channels, options.height / downscale, options.width / downscale];
         Ok(Self { name, text, unet, vae, latents })
@@ -167,11 +180,16 @@ fn make<'a, C: ModelConfig + 'a>(
     network: impl FnOnce(&'a Model) -> &'a Network<C>,
     parameters: &mut usize,
 ) -> Result<C::Model<<Cpu as Backend>::Param>> {
-    *parameters += config.specs()?.iter().map(|spec| spec.count()).sum::<usize>();
+    *parameters += count(config)?;
     match source {
         BenchSource::Sd15 => Ok(config.init(backend, &mut Random { seed: SEED })?),
         BenchSource::Model(model) => network(model).load(backend),
     }
+}
+
+/// The parameters of a network.
+fn count(config: &impl ModelConfig) -> Result<usize> {
+    Ok(config.specs()?.iter().map(|spec| spec.count()).sum())
 }
 
 fn median(values: &[f64]) -> f64 {

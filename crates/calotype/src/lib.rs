@@ -33,6 +33,7 @@ mod metadata;
 mod model;
 mod pipeline;
 mod request;
+mod resident;
 mod scheduler;
 mod warning;
 
@@ -49,4 +50,5 @@ pub use metadata::{JSON_KEYWORD, LatentsMetadata, Metadata, PARAMETERS_KEYWORD};
 pub use model::Model;
 pub use pipeline::{Pictures, Pipeline, PipelineOptions, Precision, Run};
 pub use request::{Plan, Text2ImageRequest};
+pub use resident::Keep;
 pub use warning::Warning;

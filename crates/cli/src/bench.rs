@@ -20,6 +20,7 @@ pub(crate) fn run(args: &Bench) -> Result<(), Failure> {
         height: args.height,
         threads: args.compute.threads.unwrap_or(0),
         precision: args.compute.precision.into(),
+        vae_tiling: args.compute.vae_tiling,
     };
     let spinner = progress::spinner(args.json, "starting");
     let report = calotype::bench(&source, options, &mut |stage| spinner.set_message(stage.to_owned()))?;
