@@ -18,18 +18,23 @@ pub(crate) fn cut<B: Backend>(b: &B, x: &B::Tensor, rows: usize) -> Computed<Vec
 }
 
 /// The picture of bands.
-pub(crate) fn join<B: Backend>(b: &B, bands: impl IntoIterator<Item = B::Tensor>) -> Computed<B::Tensor> {
-    let mut bands = bands.into_iter();
-    let first = bands.next().ok_or(calotype_tensor::Error::Invalid {
-        op: "bands",
-        message: "there are none to join, expected at least one".into(),
-    })?;
-    bands.try_fold(first, |above, below| {
-        let [batch, top, width, channels] = infer::picture("bands", "a band", b.shape(&above))?;
-        let rows = top + infer::picture("bands", "a band", b.shape(&below))?[1];
-        let joined = b.concat(&flat(b, &above)?, &flat(b, &below)?)?;
-        b.reshape(&joined, [batch, rows, width, channels].into())
-    })
+pub(crate) fn join<B: Backend>(b: &B, bands: &[B::Tensor]) -> Computed<B::Tensor> {
+    let (mut rows, mut data) = (0, Vec::new());
+    for band in bands {
+        rows += infer::picture("bands", "a band", b.shape(band))?[1];
+        data.extend(b.to_f32(band));
+    }
+    let row = data.len() / rows.max(1);
+    let channels = bands.first().map_or(0, |band| b.shape(band).last());
+    b.from_f32([1, rows, row / channels.max(1), channels].into(), data)
+}
+
+/// `above` on top of `below`, of one width.
+fn stack<B: Backend>(b: &B, above: &B::Tensor, below: &B::Tensor) -> Computed<B::Tensor> {
+    let [_, top, width, channels] = infer::picture("bands", "a band", b.shape(above))?;
+    let [_, bottom, _, _] = infer::picture("bands", "a band", b.shape(below))?;
+    let stacked = b.concat(&flat(b, above)?, &flat(b, below)?)?;
+    b.reshape(&stacked, [1, top + bottom, width, channels].into())
 }
 
 /// Rows `start..start + rows` of `x (1, H, W, C)`.
@@ -64,7 +69,13 @@ pub(crate) fn convolve<B: Backend>(
         let padding = Padding { top: above.is_none().into(), bottom: below.is_none().into(), left: 1, right: 1 };
         let last = infer::picture("bands", "a band", b.shape(&band))?[1].saturating_sub(1);
         let last_row = slice(b, &band, last, 1)?;
-        let seen = join(b, above.into_iter().chain([band]).chain(below))?;
+        let mut seen = band;
+        if let Some(above) = &above {
+            seen = stack(b, above, &seen)?;
+        }
+        if let Some(below) = &below {
+            seen = stack(b, &seen, below)?;
+        }
         let residual = residual.as_mut().and_then(Iterator::next);
         output.push(conv.forward_padded(b, &seen, residual.as_ref(), padding)?);
         above = Some(last_row);

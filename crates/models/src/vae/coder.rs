@@ -251,7 +251,7 @@ impl<P> VaeDecoder<P> {
         }
         let norm = BandNorm::new(b, &self.conv_norm_out, &x)?;
         let normalised = x.into_iter().enumerate().map(|(i, x)| norm.forward(b, i, &x, Activation::Silu));
-        bands::join(b, bands::convolve(b, &self.conv_out, normalised, None)?)
+        bands::join(b, &bands::convolve(b, &self.conv_out, normalised, None)?)
     }
 
     /// The lowest resolution.
