@@ -13,10 +13,9 @@ use calotype_text::MAX_LENGTH;
 use serde::Serialize;
 
 use crate::{
-    BenchProfile, Model, PartProfile, PipelineOptions, Precision, Result,
+    BenchProfile, Guided, Model, PartProfile, PipelineOptions, Precision, Result,
     memory::peak_memory,
     model::Network,
-    pipeline::Guided,
     profile::{Peaks, part},
     request::check_size,
 };
@@ -52,12 +51,22 @@ pub struct BenchOptions {
     pub repeat: usize,
     /// Whether each operation is timed too. Without it nothing stands between the networks and the backend.
     pub profile: bool,
+    /// Decode in bands of rows.
+    pub vae_tiling: bool,
 }
 
 impl Default for BenchOptions {
     /// 512 × 512 pixels on all cores, in f32, medians of three, no profile.
     fn default() -> Self {
-        Self { width: 512, height: 512, threads: 0, precision: Precision::F32, repeat: 3, profile: false }
+        Self {
+            width: 512,
+            height: 512,
+            threads: 0,
+            precision: Precision::F32,
+            repeat: 3,
+            profile: false,
+            vae_tiling: false,
+        }
     }
 }
 
@@ -95,21 +104,23 @@ pub struct BenchReport {
     pub profile: Option<BenchProfile>,
 }
 
-/// Times the networks one after the other, so that only one is in memory at a time. `stage` is told what begins.
+/// Times the networks one after the other, each on a backend of its own, so that only one is in memory at a time. `stage` is told what begins.
 ///
 /// # Errors
 /// The model can't make pictures of that size, or its weights can't be read.
 pub fn bench(source: &BenchSource<'_>, options: BenchOptions, stage: &mut dyn FnMut(&str)) -> Result<BenchReport> {
-    let cpu = PipelineOptions { threads: options.threads, precision: options.precision }.backend()?;
     let networks = Networks::new(source, options)?;
+    let cpu = |precision| PipelineOptions { threads: options.threads, precision, ..Default::default() }.backend();
+    let job = Job { source, networks: &networks, options };
+    let reported = cpu(options.precision)?;
     if !options.profile {
-        let timed = time(&cpu, &Vec::new, source, &networks, options.repeat, stage)?;
-        return Ok(report(&cpu, options, networks, timed, None));
+        let timed = job.time(&cpu, &|_| Vec::new(), stage)?;
+        return Ok(report(&reported, options, networks, timed, None));
     }
     stage("peak of this machine");
-    let peaks = Peaks::measure(&cpu, options.precision)?;
-    let profile = Profile::new(cpu);
-    let timed = time(&profile, &|| profile.take(), source, &networks, options.repeat, stage)?;
+    let peaks = Peaks::measure(&reported, options.precision)?;
+    let profiled = |precision| Ok(Profile::new(cpu(precision)?));
+    let timed = job.time(&profiled, &|profile| profile.take(), stage)?;
     let of = |runs: &[Run], names| median(runs).map_or_else(PartProfile::default, |run| part(run, names, &peaks));
     let parts = BenchProfile {
         text_encoder: of(&timed.text_encoder, TEXT_NAMES),
@@ -117,7 +128,7 @@ pub fn bench(source: &BenchSource<'_>, options: BenchOptions, stage: &mut dyn Fn
         vae_decode: of(&timed.vae_decodes, VAE_NAMES),
         peaks,
     };
-    Ok(report(profile.inner(), options, networks, timed, Some(parts)))
+    Ok(report(&reported, options, networks, timed, Some(parts)))
 }
 
 /// One run of a part.
@@ -135,54 +146,92 @@ struct Timed {
     vae_decodes: Vec<Run>,
 }
 
-/// Makes and runs the networks on `backend`. `calls` gives the operations since it was last asked.
-fn time<B: Backend>(
-    backend: &B,
-    calls: &dyn Fn() -> Vec<Call>,
-    source: &BenchSource<'_>,
-    networks: &Networks,
-    repeat: usize,
-    stage: &mut dyn FnMut(&str),
-) -> Result<Timed> {
-    let repeat = repeat.max(1);
-    let [c, h, w] = networks.latents;
-    let mut parameters = 0;
-
-    stage("text encoder: weights");
-    let text_encoder = make(backend, &networks.text, source, |m| &m.text_encoder, &mut parameters)?;
-    stage("text encoder: two prompts");
-    let ids: Vec<u32> = (0..2 * MAX_LENGTH).map(|n| (n * 7 % networks.text.vocab_size.max(1)) as u32).collect();
-    let (context, text_encoder_run) = timed(calls, || Ok(text_encoder.forward(backend, &ids, 2)?))?;
-    drop(text_encoder);
-
-    stage("UNet: weights");
-    let unet = make(backend, &networks.unet, source, |m| &m.unet, &mut parameters)?;
-    let x = BatchNoise::new(SEED, 1, [c, h, w]).randn();
-    let shape = [1, h, w, c];
-    let mut guided = Guided { backend, unet: &unet, context, guidance_scale: 7.5, shape };
-    stage("UNet: guided step (warm-up)");
-    guided.predict(&x, TIMESTEP)?;
-    let mut unet_steps = Vec::new();
-    for step in 1..=repeat {
-        stage(&format!("UNet: guided step {step} of {repeat}"));
-        unet_steps.push(timed(calls, || guided.predict(&x, TIMESTEP))?.1);
-    }
-    drop(guided);
-    drop(unet);
-
-    stage("VAE: weights");
-    let vae = make(backend, &networks.vae, source, |m| &m.vae, &mut parameters)?;
-    let latents = backend.from_f32(shape.into(), x)?;
-    let mut vae_decodes = Vec::new();
-    for decode in 1..=repeat {
-        stage(&format!("VAE: decode {decode} of {repeat}"));
-        vae_decodes.push(timed(calls, || Ok(vae.decode(backend, &latents)?))?.1);
-    }
-    Ok(Timed { parameters, text_encoder: vec![text_encoder_run], unet_steps, vae_decodes })
+/// What is to be timed.
+struct Job<'a, 'm> {
+    source: &'a BenchSource<'m>,
+    networks: &'a Networks,
+    options: BenchOptions,
 }
 
-/// What `run` gives, and how long it took.
-fn timed<T>(calls: &dyn Fn() -> Vec<Call>, run: impl FnOnce() -> Result<T>) -> Result<(T, Run)> {
+impl<'m> Job<'_, 'm> {
+    /// Makes and runs the networks, each on a backend of its own, so that with the network all memory goes that it used.
+    /// `calls` gives a backend's operations since it was last asked.
+    fn time<B: Backend + Clone>(
+        &self,
+        backend: &dyn Fn(Precision) -> Result<B>,
+        calls: &dyn Fn(&B) -> Vec<Call>,
+        stage: &mut dyn FnMut(&str),
+    ) -> Result<Timed> {
+        let Self { networks, options, .. } = *self;
+        let repeat = options.repeat.max(1);
+        let [c, h, w] = networks.latents;
+        let mut parameters = 0;
+
+        stage("text encoder: weights");
+        let b = backend(options.precision.beside_the_unet())?;
+        let text_encoder = self.make(&b, &networks.text, |m| &m.text_encoder, &mut parameters)?;
+        stage("text encoder: two prompts");
+        let ids: Vec<u32> = (0..2 * MAX_LENGTH).map(|n| (n * 7 % networks.text.vocab_size.max(1)) as u32).collect();
+        let (context, text_encoder_run) = timed(|| calls(&b), || Ok(text_encoder.forward(&b, &ids, 2)?))?;
+        let (context_shape, context) = (b.shape(&context), b.to_f32(&context));
+        drop((text_encoder, b));
+
+        stage("UNet: weights");
+        let b = backend(options.precision)?;
+        let context = b.from_f32(context_shape, context)?;
+        let unet = self.make(&b, &networks.unet, |m| &m.unet, &mut parameters)?;
+        let x = BatchNoise::new(SEED, 1, [c, h, w]).randn();
+        let shape = [1, h, w, c];
+        let mut guided = Guided::new(b.clone(), unet, &context, 7.5, shape)?;
+        stage("UNet: guided step (warm-up)");
+        guided.predict(&x, TIMESTEP)?;
+        let mut unet_steps = Vec::new();
+        for step in 1..=repeat {
+            stage(&format!("UNet: guided step {step} of {repeat}"));
+            // A timestep of its own, as every step of a run has: what comes of it is part of the step.
+            let timestep = TIMESTEP - step as f64;
+            unet_steps.push(timed(|| calls(&b), || guided.predict(&x, timestep))?.1);
+        }
+        drop((guided, context, b));
+
+        stage("VAE: weights");
+        let b = backend(options.precision.beside_the_unet())?;
+        parameters += count(&networks.vae)?;
+        let vae = match self.source {
+            BenchSource::Sd15 => networks.vae.init_decoder(&b, &mut Random { seed: SEED })?,
+            BenchSource::Model(model) => networks.vae.load_decoder(&b, &model.vae.weights)?,
+        };
+        let latents = b.from_f32(shape.into(), x)?;
+        let mut vae_decodes = Vec::new();
+        for decode in 1..=repeat {
+            stage(&format!("VAE: decode {decode} of {repeat}"));
+            let decode = || match options.vae_tiling {
+                true => Ok(vae.forward_tiled(&b, &latents)?),
+                false => Ok(vae.forward(&b, &latents, false)?),
+            };
+            vae_decodes.push(timed(|| calls(&b), decode)?.1);
+        }
+        Ok(Timed { parameters, text_encoder: vec![text_encoder_run], unet_steps, vae_decodes })
+    }
+
+    /// Makes a network, and counts its parameters.
+    fn make<B: Backend, C: ModelConfig + 'm>(
+        &self,
+        backend: &B,
+        config: &C,
+        network: impl FnOnce(&'m Model) -> &'m Network<C>,
+        parameters: &mut usize,
+    ) -> Result<C::Model<B::Param>> {
+        *parameters += count(config)?;
+        match self.source {
+            BenchSource::Sd15 => Ok(config.init(backend, &mut Random { seed: SEED })?),
+            BenchSource::Model(model) => network(model).load(backend),
+        }
+    }
+}
+
+/// What `run` gives, how long it took, and its operations.
+fn timed<T>(calls: impl Fn() -> Vec<Call>, run: impl FnOnce() -> Result<T>) -> Result<(T, Run)> {
     calls();
     let start = Instant::now();
     let result = run()?;
@@ -210,25 +259,10 @@ impl Networks {
                 (m.name().to_owned(), m.text_config().clone(), m.unet_config().clone(), m.vae_config().clone())
             }
         };
-        check_size(&unet, &vae, 1, options.width, options.height)?;
+        check_size(&unet, &vae, 1, [options.width, options.height], options.vae_tiling)?;
         let downscale = vae.downscale();
         let latents = [vae.latent_channels, options.height / downscale, options.width / downscale];
         Ok(Self { name, text, unet, vae, latents })
-    }
-}
-
-/// Makes a network, and counts its parameters.
-fn make<'a, B: Backend, C: ModelConfig + 'a>(
-    backend: &B,
-    config: &C,
-    source: &BenchSource<'a>,
-    network: impl FnOnce(&'a Model) -> &'a Network<C>,
-    parameters: &mut usize,
-) -> Result<C::Model<B::Param>> {
-    *parameters += config.specs()?.iter().map(|spec| spec.count()).sum::<usize>();
-    match source {
-        BenchSource::Sd15 => Ok(config.init(backend, &mut Random { seed: SEED })?),
-        BenchSource::Model(model) => network(model).load(backend),
     }
 }
 
@@ -264,4 +298,9 @@ fn median(runs: &[Run]) -> Option<&Run> {
     let mut sorted: Vec<&Run> = runs.iter().collect();
     sorted.sort_by(|a, b| a.seconds.total_cmp(&b.seconds));
     sorted.get(sorted.len() / 2).copied()
+}
+
+/// The parameters of a network.
+fn count(config: &impl ModelConfig) -> Result<usize> {
+    Ok(config.specs()?.iter().map(|spec| spec.count()).sum())
 }

@@ -22,6 +22,7 @@ pub(crate) fn run(args: &Bench) -> Result<(), Failure> {
         precision: args.compute.precision.resolve()?,
         repeat: args.repeat,
         profile: args.profile,
+        vae_tiling: args.compute.vae_tiling,
     };
     let spinner = progress::spinner(args.json, "starting");
     let report = calotype::bench(&source, options, &mut |stage| spinner.set_message(stage.to_owned()))?;

@@ -113,6 +113,10 @@ fn a_picture_says_how_it_was_made() {
         let path = object["path"].as_str().unwrap();
         assert_eq!((path, object["seed"].as_u64()), (format!("outputs/{k:05}.png").as_str(), Some(5 + k as u64)));
         assert!(object["seconds"].as_f64().unwrap() > 0.0);
+        let timing = |key: &str| object["timings"][key].as_f64().unwrap();
+        assert!(timing("step") > 0.0 && timing("decode") > 0.0);
+        // From the start of the process: the second batch's first step is after the first batch.
+        assert!(k < 2 || timing("first_step") > lines[0]["timings"]["first_step"].as_f64().unwrap());
         let texts = texts(&folder.path().join(path));
         assert_eq!(texts.iter().map(|(keyword, _)| keyword.as_str()).collect::<Vec<_>>(), ["parameters", "calotype"]);
         let hash = object["model_hash"].as_str().unwrap();
@@ -125,7 +129,7 @@ fn a_picture_says_how_it_was_made() {
         assert_eq!(texts[0].1, settings);
         // What is printed is what the file says, and where it is and how long it took.
         let mut printed = object.as_object().unwrap().clone();
-        assert!(["path", "seconds", "warnings"].iter().all(|&key| printed.remove(key).is_some()));
+        assert!(["path", "seconds", "timings", "warnings"].iter().all(|&key| printed.remove(key).is_some()));
         assert_eq!(serde_json::from_str::<Value>(&texts[1].1).unwrap(), Value::Object(printed));
     }
 }
@@ -264,7 +268,7 @@ fn bench_reports_every_part() {
 #[test]
 fn bench_profiles_every_operation_of_the_built_in_model() {
     let folder = TempDir::new().unwrap();
-    let args = ["bench", "--profile", "--width", "64", "--height", "64", "--repeat", "2"];
+    let args = ["bench", "--precision", "f32", "--profile", "--width", "64", "--height", "64", "--repeat", "2"];
     let output = calotype(folder.path(), &[&args[..], &["--json"]].concat());
     let report: Value = serde_json::from_str(done(&output)).unwrap();
     let profile = &report["profile"];

@@ -13,10 +13,11 @@ const INPUT: &str = "input";
 ///
 /// The layer of an operation is known from the name of its parameter; one without parameters belongs to the layer of
 /// the operation before it.
+#[derive(Clone)]
 pub struct Profile<B> {
     inner: B,
-    layer: RefCell<Rc<str>>,
-    calls: RefCell<Vec<Call>>,
+    layer: Rc<RefCell<Rc<str>>>,
+    calls: Rc<RefCell<Vec<Call>>>,
 }
 
 /// One operation that was run.
@@ -91,7 +92,7 @@ pub struct Named<P> {
 impl<B: Backend> Profile<B> {
     /// Times the operations of `inner`.
     pub fn new(inner: B) -> Self {
-        Self { inner, layer: RefCell::new(INPUT.into()), calls: RefCell::default() }
+        Self { inner, layer: Rc::new(RefCell::new(INPUT.into())), calls: Rc::default() }
     }
 
     /// The backend that computes.

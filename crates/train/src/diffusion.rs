@@ -180,7 +180,8 @@ pub(crate) fn noise_loss<B: Backend>(
     let Noised { noisy, noise, timesteps, weights } = noised;
     let shape = [timesteps.len(), h, w, c].into();
     let context = text.forward(backend, ids, timesteps.len())?;
-    let predicted = unet.forward(backend, &backend.from_f32(shape, noisy)?, &timesteps, &context)?;
+    let (time, context) = (unet.time_embedding(backend, &timesteps)?, unet.prepare(backend, &context)?);
+    let predicted = unet.forward(backend, &backend.from_f32(shape, noisy)?, &time, &context)?;
     let error = backend.sub(&predicted, &backend.from_f32(shape, noise)?)?;
     let mut square = backend.mul(&error, &error)?;
     if !weights.is_empty() {
@@ -189,7 +190,7 @@ pub(crate) fn noise_loss<B: Backend>(
     Ok(backend.mean(&square)?)
 }
 
-impl<B: Differentiable> Task<B> for DiffusionTask<B> {
+impl<B: Differentiable + Clone> Task<B> for DiffusionTask<B> {
     const NAME: &'static str = "diffusion";
 
     fn inputs(&self) -> serde_json::Value {
