@@ -13,8 +13,8 @@ use crate::{Model, Precision, Result, memory::peak_memory, model::Network, pipel
 /// Guided steps that are timed, after one that is not.
 const STEPS: usize = 3;
 /// A timestep in the middle of the schedule.
-const TIMESTEP: f64 = 500.0;
-const SEED: u64 = 42;
+pub(crate) const TIMESTEP: f64 = 500.0;
+pub(crate) const SEED: u64 = 42;
 
 /// Which networks.
 pub enum BenchSource<'a> {
@@ -134,17 +134,17 @@ pub fn bench(source: &BenchSource<'_>, options: BenchOptions, stage: &mut dyn Fn
 }
 
 /// The sizes to time.
-struct Networks {
-    name: String,
-    text: TextConfig,
-    unet: UNetConfig,
-    vae: VaeConfig,
+pub(crate) struct Networks {
+    pub(crate) name: String,
+    pub(crate) text: TextConfig,
+    pub(crate) unet: UNetConfig,
+    pub(crate) vae: VaeConfig,
     /// `[C, h, w]`.
-    latents: [usize; 3],
+    pub(crate) latents: [usize; 3],
 }
 
 impl Networks {
-    fn new(source: &BenchSource<'_>, options: BenchOptions) -> Result<Self> {
+    pub(crate) fn new(source: &BenchSource<'_>, options: BenchOptions) -> Result<Self> {
         let (name, text, unet, vae) = match source {
             BenchSource::Sd15 => {
                 ("sd15 (random weights)".to_owned(), TextConfig::sd15(), UNetConfig::sd15(), VaeConfig::sd15())
@@ -161,7 +161,7 @@ impl Networks {
 }
 
 /// Makes a network, and counts its parameters.
-fn make<'a, C: ModelConfig + 'a>(
+pub(crate) fn make<'a, C: ModelConfig + 'a>(
     backend: &Cpu,
     config: &C,
     source: &BenchSource<'a>,
@@ -175,7 +175,9 @@ fn make<'a, C: ModelConfig + 'a>(
     }
 }
 
-fn median(values: &[f64]) -> f64 {
+/// The middle one of `values` as they are sorted, the upper of two; not a number without any.
+#[must_use]
+pub fn median(values: &[f64]) -> f64 {
     let mut sorted = values.to_vec();
     sorted.sort_by(f64::total_cmp);
     sorted.get(sorted.len() / 2).copied().unwrap_or(f64::NAN)

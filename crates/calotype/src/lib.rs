@@ -22,6 +22,7 @@
 //! latents of diffusers within 1e-4, and of any batch size and number of threads bit for bit.
 
 mod bench;
+mod bench_part;
 mod error;
 mod files;
 mod hash;
@@ -35,7 +36,8 @@ mod request;
 mod scheduler;
 mod warning;
 
-pub use bench::{BenchOptions, BenchReport, BenchSource, bench};
+pub use bench::{BenchOptions, BenchReport, BenchSource, bench, median};
+pub use bench_part::{BenchPart, PartWork, bench_part};
 pub use calotype_diffusion::{PredictionType, SamplerKind, ScheduleKind, Step};
 pub use calotype_image::RgbImage;
 pub use error::{Error, Result};

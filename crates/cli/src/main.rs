@@ -11,6 +11,7 @@ mod output;
 mod progress;
 mod stdout;
 mod train;
+mod turns;
 mod txt2img;
 
 use std::process::ExitCode;
