@@ -61,7 +61,7 @@ def value(result, results):
     same, best = ratio(result, results), best_ratio(result, results)
     factors = [f"{same:.2f}×"] if same else []
     factors += [f"({best:.2f}×)"] if best and (same is None or abs(best - same) > 0.005) else []
-    return " ".join([f"{result['median']:.3g} s", *factors])
+    return ", ".join([f"{result['median']:.3g} s", *[" ".join(factors)] * bool(factors)])
 
 
 def text(x, y, content, style="", anchor=""):
