@@ -10,6 +10,7 @@ import sys
 
 import torch
 from diffusers import AutoencoderKL, UNet2DConditionModel
+from safetensors.torch import save_file
 from transformers import CLIPTextConfig, CLIPTextModel
 
 UNET = {
@@ -85,7 +86,12 @@ def main(folder, tokenizer, scheduler):
     unet(torch.float16).save_pretrained(folder / "unet")
     vae(torch.float16).save_pretrained(folder / "vae")
     # Its buffers are no parameters, so it is made the slow way.
-    CLIPTextModel(CLIPTextConfig(**TEXT)).half().save_pretrained(folder / "text_encoder")
+    text = CLIPTextModel(CLIPTextConfig(**TEXT)).half()
+    text.save_pretrained(folder / "text_encoder")
+    # As published, with the prefix that transformers 5 leaves out and stable-diffusion.cpp looks for.
+    names = ((name.removeprefix("text_model."), tensor) for name, tensor in text.state_dict().items())
+    published = {f"text_model.{name}": tensor for name, tensor in names if not name.endswith("position_ids")}
+    save_file(published, folder / "text_encoder" / "model.safetensors", {"format": "pt"})
     shutil.copytree(tokenizer, folder / "tokenizer", dirs_exist_ok=True)
     shutil.copytree(scheduler, folder / "scheduler", dirs_exist_ok=True)
     index = {"_class_name": "StableDiffusionPipeline", "requires_safety_checker": False}
