@@ -3,7 +3,7 @@
 use std::time::Instant;
 
 use calotype_diffusion::{BatchNoise, Predictor};
-use calotype_models::{ModelConfig, Random, TextConfig, UNetConfig, VaeConfig};
+use calotype_models::{ModelConfig, Random, TextConfig, UNetConfig, VaeConfig, VaeDecoder};
 use calotype_tensor::{
     Backend,
     cpu::Cpu,
@@ -21,8 +21,8 @@ use crate::{
 };
 
 /// A timestep in the middle of the schedule.
-const TIMESTEP: f64 = 500.0;
-const SEED: u64 = 42;
+pub(crate) const TIMESTEP: f64 = 500.0;
+pub(crate) const SEED: u64 = 42;
 /// How many names of a checkpoint path name a block: `text_model.encoder.layers.0`, `down_blocks.0`, `decoder.up_blocks.0`.
 const TEXT_NAMES: usize = 3;
 const UNET_NAMES: usize = 1;
@@ -121,7 +121,7 @@ pub fn bench(source: &BenchSource<'_>, options: BenchOptions, stage: &mut dyn Fn
     let peaks = Peaks::measure(&reported, options.precision)?;
     let profiled = |precision| Ok(Profile::new(cpu(precision)?));
     let timed = job.time(&profiled, &|profile| profile.take(), stage)?;
-    let of = |runs: &[Run], names| median(runs).map_or_else(PartProfile::default, |run| part(run, names, &peaks));
+    let of = |runs: &[Run], names| median_run(runs).map_or_else(PartProfile::default, |run| part(run, names, &peaks));
     let parts = BenchProfile {
         text_encoder: of(&timed.text_encoder, TEXT_NAMES),
         unet_step: of(&timed.unet_steps, UNET_NAMES),
@@ -147,10 +147,10 @@ struct Timed {
 }
 
 /// What is to be timed.
-struct Job<'a, 'm> {
-    source: &'a BenchSource<'m>,
-    networks: &'a Networks,
-    options: BenchOptions,
+pub(crate) struct Job<'a, 'm> {
+    pub(crate) source: &'a BenchSource<'m>,
+    pub(crate) networks: &'a Networks,
+    pub(crate) options: BenchOptions,
 }
 
 impl<'m> Job<'_, 'm> {
@@ -196,11 +196,7 @@ impl<'m> Job<'_, 'm> {
 
         stage("VAE: weights");
         let b = backend(options.precision.beside_the_unet())?;
-        parameters += count(&networks.vae)?;
-        let vae = match self.source {
-            BenchSource::Sd15 => networks.vae.init_decoder(&b, &mut Random { seed: SEED })?,
-            BenchSource::Model(model) => networks.vae.load_decoder(&b, &model.vae.weights)?,
-        };
+        let vae = self.vae_decoder(&b, &mut parameters)?;
         let latents = b.from_f32(shape.into(), x)?;
         let mut vae_decodes = Vec::new();
         for decode in 1..=repeat {
@@ -214,8 +210,18 @@ impl<'m> Job<'_, 'm> {
         Ok(Timed { parameters, text_encoder: vec![text_encoder_run], unet_steps, vae_decodes })
     }
 
+    /// The decoder; the whole VAE's parameters are counted.
+    pub(crate) fn vae_decoder<B: Backend>(&self, backend: &B, parameters: &mut usize) -> Result<VaeDecoder<B::Param>> {
+        let config = &self.networks.vae;
+        *parameters += count(config)?;
+        Ok(match self.source {
+            BenchSource::Sd15 => config.init_decoder(backend, &mut Random { seed: SEED })?,
+            BenchSource::Model(model) => config.load_decoder(backend, &model.vae.weights)?,
+        })
+    }
+
     /// Makes a network, and counts its parameters.
-    fn make<B: Backend, C: ModelConfig + 'm>(
+    pub(crate) fn make<B: Backend, C: ModelConfig + 'm>(
         &self,
         backend: &B,
         config: &C,
@@ -240,17 +246,17 @@ fn timed<T>(calls: impl Fn() -> Vec<Call>, run: impl FnOnce() -> Result<T>) -> R
 }
 
 /// The sizes to time.
-struct Networks {
-    name: String,
-    text: TextConfig,
-    unet: UNetConfig,
-    vae: VaeConfig,
+pub(crate) struct Networks {
+    pub(crate) name: String,
+    pub(crate) text: TextConfig,
+    pub(crate) unet: UNetConfig,
+    pub(crate) vae: VaeConfig,
     /// `[C, h, w]`.
-    latents: [usize; 3],
+    pub(crate) latents: [usize; 3],
 }
 
 impl Networks {
-    fn new(source: &BenchSource<'_>, options: BenchOptions) -> Result<Self> {
+    pub(crate) fn new(source: &BenchSource<'_>, options: BenchOptions) -> Result<Self> {
         let (name, text, unet, vae) = match source {
             BenchSource::Sd15 => {
                 ("sd15 (random weights)".to_owned(), TextConfig::sd15(), UNetConfig::sd15(), VaeConfig::sd15())
@@ -274,7 +280,7 @@ fn report(
     profile: Option<BenchProfile>,
 ) -> BenchReport {
     let seconds = |runs: &[Run]| runs.iter().map(|run| run.seconds).collect();
-    let middle = |runs: &[Run]| median(runs).map_or(f64::NAN, |run| run.seconds);
+    let middle = |runs: &[Run]| median_run(runs).map_or(f64::NAN, |run| run.seconds);
     BenchReport {
         model: networks.name,
         width: options.width,
@@ -294,7 +300,7 @@ fn report(
 }
 
 /// The run with as many slower ones as faster ones, the slower of the two when there is an even number.
-fn median(runs: &[Run]) -> Option<&Run> {
+fn median_run(runs: &[Run]) -> Option<&Run> {
     let mut sorted: Vec<&Run> = runs.iter().collect();
     sorted.sort_by(|a, b| a.seconds.total_cmp(&b.seconds));
     sorted.get(sorted.len() / 2).copied()
@@ -303,4 +309,12 @@ fn median(runs: &[Run]) -> Option<&Run> {
 /// The parameters of a network.
 fn count(config: &impl ModelConfig) -> Result<usize> {
     Ok(config.specs()?.iter().map(|spec| spec.count()).sum())
+}
+
+/// The middle one of `values` as they are sorted, the upper of two; not a number without any.
+#[must_use]
+pub fn median(values: &[f64]) -> f64 {
+    let mut sorted = values.to_vec();
+    sorted.sort_by(f64::total_cmp);
+    sorted.get(sorted.len() / 2).copied().unwrap_or(f64::NAN)
 }

@@ -22,6 +22,7 @@
 //! latents of diffusers within 1e-4, and of any batch size and number of threads bit for bit.
 
 mod bench;
+mod bench_part;
 mod error;
 mod files;
 mod guided;
@@ -38,7 +39,8 @@ mod resident;
 mod scheduler;
 mod warning;
 
-pub use bench::{BenchOptions, BenchReport, BenchSource, bench};
+pub use bench::{BenchOptions, BenchReport, BenchSource, bench, median};
+pub use bench_part::{BenchPart, PartWork, bench_part};
 pub use calotype_diffusion::{PredictionType, SamplerKind, ScheduleKind, Step};
 pub use calotype_image::RgbImage;
 pub use calotype_tensor::Precision;

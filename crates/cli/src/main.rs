@@ -12,6 +12,7 @@ mod progress;
 mod stdout;
 mod timings;
 mod train;
+mod turns;
 mod txt2img;
 
 use std::{process::ExitCode, time::Instant};

@@ -308,6 +308,61 @@ fn bench_profiles_every_operation_of_the_built_in_model() {
     refused(&wrong, 2, "invalid value '0' for '--repeat <N>': expected a number from 1 to 1024");
 }
 
+#[test]
+fn bench_times_one_network_or_training_steps() {
+    let folder = workplace();
+    for part in ["unet", "vae"] {
+        let args = ["bench", "--model", "model", "--width", "32", "--height", "16", "--part", part];
+        let report: Value =
+            serde_json::from_str(done(&calotype(folder.path(), &[&args[..], &["--json"]].concat()))).unwrap();
+        assert_eq!(report["runs_seconds"].as_array().unwrap().len(), 3);
+        assert!(report["seconds"].as_f64().unwrap() > 0.0 && report["parameters"].as_u64() > Some(0));
+        let served = served(folder.path(), &[&args[..], &["--serve"]].concat(), "\n\n");
+        assert_eq!(served.len(), 3, "{served:?}");
+        assert_eq!(served[0]["ready"]["parameters"], report["parameters"]);
+        assert!(served[1..].iter().all(|line| line["seconds"].as_f64().unwrap() > 0.0));
+    }
+    fs::write(folder.path().join("small.toml"), SMALL_DIFFUSION).unwrap();
+    let output = calotype(folder.path(), &["bench", "--train", "small.toml", "--json"]);
+    let report: Value = serde_json::from_str(done(&output)).unwrap();
+    assert_eq!((&report["latents"], &report["batch_size"]), (&serde_json::json!([4, 4, 4]), &serde_json::json!(2)));
+    assert!(done(&calotype(folder.path(), &["bench", "--train", "small.toml"])).contains("training step  "));
+    refused(
+        &calotype(folder.path(), &["bench", "--serve"]),
+        2,
+        "--serve needs --part, --train or --train-sd15: give one of them",
+    );
+    let missing = calotype(folder.path(), &["bench", "--train", "no.toml"]);
+    refused(&missing, 1, "no.toml: cannot read the config: No such file or directory (os error 2)");
+}
+
+/// A config that needs no file: its autoencoder is still to come.
+const SMALL_DIFFUSION: &str = r#"
+output = "run"
+data = { folder = "pictures", size = 16 }
+train = { batch_size = 2, steps = 1, learning_rate = 1e-3 }
+[model]
+autoencoder = "autoencoder"
+block_out_channels = [8, 16]
+layers_per_block = 1
+attention_levels = [false, true]
+attention_heads = 2
+norm_num_groups = 4
+text_encoder = { hidden_size = 8, num_hidden_layers = 1, num_attention_heads = 2 }
+"#;
+
+/// The JSON lines of a command that is given `lines` on stdin.
+fn served(folder: &Path, args: &[&str], lines: &str) -> Vec<Value> {
+    use std::io::Write;
+    let mut command = Command::new(env!("CARGO_BIN_EXE_calotype"));
+    command.current_dir(folder).args(args).stdin(Stdio::piped()).stdout(Stdio::piped());
+    let mut child = command.spawn().unwrap();
+    child.stdin.take().unwrap().write_all(lines.as_bytes()).unwrap();
+    let output = child.wait_with_output().unwrap();
+    assert!(output.status.success());
+    String::from_utf8(output.stdout).unwrap().lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+}
+
 #[cfg(unix)]
 fn interrupt(child: &std::process::Child) {
     assert!(Command::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap().success());
