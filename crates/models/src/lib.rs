@@ -27,7 +27,7 @@ pub use config::{
 };
 pub use error::{Error, Result};
 pub use names::Names;
-pub use params::{InMemory, Init, ParamSource, ParamSpec, Random, Scope, Stored, from_file_layout, to_file_layout};
+pub use params::{InMemory, Init, ParamSource, ParamSpec, Random, Scope, Stored};
 pub use timestep::timestep_embedding;
 pub use unet::UNet;
 pub use vae::{AutoencoderKl, posterior};

@@ -55,8 +55,7 @@ impl Cpu {
         self.threads.each(heads.len(), |task| {
             let start = head_start(task, options.heads, keys, head_dim);
             let from = |x: &'_ Tensor| -> usize { x.shape().count() - start };
-            let by_keys =
-                self.pack_columns(dtype, k.elements().part(start, from(k)), stride, [head_dim, keys]);
+            let by_keys = self.pack_columns(dtype, k.elements().part(start, from(k)), stride, [head_dim, keys]);
             let values = self.pack_rows(dtype, v.elements().part(start, from(v)), stride, [keys, head_dim]);
             *heads[task].lock().unwrap_or_else(PoisonError::into_inner) = Some(Head { by_keys, values });
         });
@@ -121,8 +120,12 @@ impl Cpu {
                 let visible = if causal { block.min((first + row + 1).saturating_sub(start)) } else { block };
                 let scores = &mut scores[row * KEYS..][..block];
                 let shrink = match arithmetic {
-                    Arithmetic::F32 => running_softmax(self.isa, scores, visible, scale, &mut most[row], &mut total[row]),
-                    Arithmetic::Bf16 => rough_softmax(self.isa, scores, visible, scale, &mut most[row], &mut total[row]),
+                    Arithmetic::F32 => {
+                        running_softmax(self.isa, scores, visible, scale, &mut most[row], &mut total[row])
+                    }
+                    Arithmetic::Bf16 => {
+                        rough_softmax(self.isa, scores, visible, scale, &mut most[row], &mut total[row])
+                    }
                 };
                 let words = block.div_ceil(arithmetic.per_word());
                 to_words(self.isa, arithmetic, scores, &mut weights[row * score_words..][..words]);
@@ -150,7 +153,15 @@ impl Cpu {
     }
 
     /// A tile of a product of rows that lie `words` apart and are as long.
-    fn multiply_tile(&self, arithmetic: Arithmetic, left: &[u32], words: usize, right: *const u32, width: usize, to: Sums) {
+    fn multiply_tile(
+        &self,
+        arithmetic: Arithmetic,
+        left: &[u32],
+        words: usize,
+        right: *const u32,
+        width: usize,
+        to: Sums,
+    ) {
         self.multiply_rows_of(arithmetic, left, words, words, right, width, to);
     }
 
@@ -172,7 +183,13 @@ impl Cpu {
     }
 
     /// Packs rows of a matrix that lie `stride` elements apart.
-    pub(super) fn pack_rows(&self, dtype: DType, matrix: Elements<'_>, stride: usize, [depth, columns]: [usize; 2]) -> Packed {
+    pub(super) fn pack_rows(
+        &self,
+        dtype: DType,
+        matrix: Elements<'_>,
+        stride: usize,
+        [depth, columns]: [usize; 2],
+    ) -> Packed {
         let mut packed = Packed::empty(Format::new(self.isa, dtype), &self.pool, [1, depth, columns]);
         let scratch = std::cell::RefCell::new(Vec::new());
         packed.fill(|k, n, to| {
@@ -183,7 +200,13 @@ impl Cpu {
     }
 
     /// Packs the transpose of rows that lie `stride` elements apart: element `(k, n)` is `matrix[n · stride + k]`.
-    pub(super) fn pack_columns(&self, dtype: DType, matrix: Elements<'_>, stride: usize, [depth, columns]: [usize; 2]) -> Packed {
+    pub(super) fn pack_columns(
+        &self,
+        dtype: DType,
+        matrix: Elements<'_>,
+        stride: usize,
+        [depth, columns]: [usize; 2],
+    ) -> Packed {
         let mut packed = Packed::empty(Format::new(self.isa, dtype), &self.pool, [1, depth, columns]);
         let mut transposed = vec![0.0; depth * columns];
         let mut scratch = Vec::new();

@@ -53,12 +53,7 @@ impl Cpu {
     }
 
     /// Changes floats in place, after copying them when they are shared; `f(first index, chunk)`.
-    pub(super) fn update(
-        &self,
-        op: &'static str,
-        y: &mut Tensor,
-        f: impl Fn(usize, &mut [f32]) + Sync,
-    ) -> Result<()> {
+    pub(super) fn update(&self, op: &'static str, y: &mut Tensor, f: impl Fn(usize, &mut [f32]) + Sync) -> Result<()> {
         if y.f32_mut().is_none() {
             let data = y.f32(op)?;
             *y = self.make_f32(y.shape(), |to| to.copy_from_slice(data));

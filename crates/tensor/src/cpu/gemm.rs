@@ -93,7 +93,8 @@ impl Cpu {
                 for output in outputs.clone() {
                     for part in 0..parts {
                         let panel = panels[output + part * panels.len() / 2];
-                        let right = weight.rows(panel, block.tap * words + block.word, block.taps * block.length, &mut scratch);
+                        let right =
+                            weight.rows(panel, block.tap * words + block.word, block.taps * block.length, &mut scratch);
                         let slot = |part: usize, tile: usize| {
                             if waits { ((output - outputs.start) * parts + part) * tiles + tile } else { 0 }
                         };

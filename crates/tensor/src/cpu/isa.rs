@@ -58,7 +58,10 @@ impl Isa {
         available.iter().find(|isa| isa.to_string() == name).copied().ok_or_else(|| {
             let has: Vec<String> = available.iter().map(Self::to_string).collect();
             let name = name.escape_debug();
-            Error::Invalid { op: "cpu", message: format!("{VARIABLE} is \"{name}\", this processor has {}", has.join(", ")) }
+            Error::Invalid {
+                op: "cpu",
+                message: format!("{VARIABLE} is \"{name}\", this processor has {}", has.join(", ")),
+            }
         })
     }
 

@@ -84,7 +84,8 @@ impl Cpu {
         let silu = activation == Activation::Silu;
         let (gamma, beta) = (gamma.vector(op)?, beta.vector(op)?);
         let Statistics { mean, rstd } = self.group_statistics(x, extents, groups, eps);
-        let scale: Vec<f32> = rstd.chunks_exact(channels).flat_map(|rstd| rstd.iter().zip(gamma).map(|(r, g)| r * g)).collect();
+        let scale: Vec<f32> =
+            rstd.chunks_exact(channels).flat_map(|rstd| rstd.iter().zip(gamma).map(|(r, g)| r * g)).collect();
         Ok(self.make_rows(x.shape(), |[scratch, _], pixel, y| {
             let x = x.elements().part(pixel * channels, y.len()).read(self.isa, scratch);
             for (i, (y, x)) in y.chunks_exact_mut(channels).zip(x.chunks_exact(channels)).enumerate() {

@@ -2,10 +2,9 @@ use std::sync::{Arc, OnceLock};
 
 use super::{
     Cpu, Tensor,
-    element::narrow,
     packed::{Format, Packed},
 };
-use crate::{Error, ParamKind, Precision, Result, Shape, infer};
+use crate::{DType, Error, ParamData, ParamKind, Precision, Result, Shape, infer};
 
 /// A parameter: a weight packed for the kernels, or a plain array. Cloning shares it.
 #[derive(Clone)]
@@ -39,28 +38,34 @@ impl Weight {
 }
 
 impl Param {
+    /// From data in the layout of its kind.
     pub(super) fn new(cpu: &Cpu, kind: ParamKind, shape: Shape, data: &[f32]) -> Result<Self> {
         infer::param(kind, shape)?;
         infer::data("param", shape, data.len())?;
-        let [channels, columns] = match (kind, &*shape) {
-            (ParamKind::Conv, &[_, _, channels, columns]) | (ParamKind::Linear, &[channels, columns]) => {
-                [channels, columns]
-            }
-            (ParamKind::Table, _) => {
-                let table = cpu.make(shape, |to| narrow(cpu.isa, data, to));
-                return Ok(Self { shape, form: Form::Plain(table) });
-            }
-            _ => {
-                let vector = cpu.make_f32(shape, |to| to.copy_from_slice(data));
-                return Ok(Self { shape, form: Form::Plain(vector) });
-            }
+        let Some(matrix @ [_, channels, columns]) = matrix(kind, shape) else {
+            return Self::load(cpu, kind, shape, &data);
         };
         let format = Format::new(cpu.isa, cpu.precision.activations());
-        let matrix = [shape.rows() / channels, channels, columns];
         let packed = Packed::new(format, &cpu.threads, &cpu.pool, matrix, |tap, channel, n, row| {
             row.copy_from_slice(&data[(tap * channels + channel) * columns + n..][..row.len()]);
         });
-        Ok(Self { shape, form: Form::Weight(Arc::new(Weight { packed, transposed: OnceLock::new() })) })
+        Ok(Self::from_packed(shape, packed))
+    }
+
+    /// From data in the layout of files.
+    pub(super) fn load(cpu: &Cpu, kind: ParamKind, file_shape: Shape, data: &dyn ParamData) -> Result<Self> {
+        let shape = infer::param_from_file(kind, file_shape, data.count())?;
+        if let Some(matrix) = matrix(kind, shape) {
+            let format = Format::new(cpu.isa, cpu.precision.activations());
+            let packed = Packed::load(format, &cpu.threads, &cpu.pool, matrix, data)?;
+            return Ok(Self::from_packed(shape, packed));
+        }
+        let dtype = if kind == ParamKind::Table { cpu.precision.activations() } else { DType::F32 };
+        Ok(Self { shape, form: Form::Plain(cpu.load(shape, dtype, data)?) })
+    }
+
+    fn from_packed(shape: Shape, packed: Packed) -> Self {
+        Self { shape, form: Form::Weight(Arc::new(Weight { packed, transposed: OnceLock::new() })) }
     }
 
     /// Its extents, in the layout of its kind.
@@ -91,5 +96,14 @@ impl Param {
                 message: format!("{} is a packed weight, expected a vector or a table", self.shape),
             }),
         }
+    }
+}
+
+/// `[taps, channels, columns]` of a weight; none for a vector or a table.
+fn matrix(kind: ParamKind, shape: Shape) -> Option<[usize; 3]> {
+    match (kind, &*shape) {
+        (ParamKind::Conv, &[kh, kw, channels, columns]) => Some([kh * kw, channels, columns]),
+        (ParamKind::Linear, &[channels, columns]) => Some([1, channels, columns]),
+        _ => None,
     }
 }
