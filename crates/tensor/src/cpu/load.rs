@@ -19,6 +19,8 @@ const GROUP: usize = 16;
 const BLOCK: usize = 1 << 12;
 /// Elements that are read at a time: they fit into the first-level cache.
 const PIECE: usize = 1 << 12;
+/// Words of a column, of all taps, that are turned at a time.
+const TILE: usize = 16;
 /// Elements of a table that one task reads.
 const TABLE: usize = 1 << 16;
 
@@ -69,19 +71,23 @@ impl Packed {
         let to = Shared::new(self.data.slice_mut::<T>());
         threads.try_each(groups.len(), |task| {
             let Group { panel, offset, width, columns } = groups[task];
-            let mut buffer = Buffer::new::<T>(pool, width * block * taps);
+            let mut buffer = Buffer::new::<T>(pool, width * block.next_multiple_of(N) * taps);
             let mut reader = Reader::new(format.isa, data);
             for first in (0..channels).step_by(block) {
                 let length = block.min(channels - first) * taps;
-                // Whole columns lie one after the other.
-                let (runs, run) = if length == channels * taps { (1, columns * length) } else { (columns, length) };
-                for n in 0..runs {
-                    let start = (panel.start + offset + n) * channels * taps + first * taps;
-                    reader.read(start, ElementsMut::of(&mut buffer, format.stored).part(n * run, run))?;
+                let padded = length.next_multiple_of(N * taps);
+                let rows = width * padded;
+                if padded > length || columns < width {
+                    buffer.slice_mut::<T>()[..rows].fill(T::default());
                 }
-                let rows = &mut buffer.slice_mut::<T>()[..width * length];
-                rows[columns * length..].fill(T::default());
-                interleave::<T, N>(rows, [taps, length / taps], |tap, word| {
+                // Whole columns lie one after the other.
+                let whole = padded == channels * taps;
+                let (runs, run) = if whole { (1, columns * length) } else { (columns, length) };
+                for n in 0..runs {
+                    let start = ((panel.start + offset + n) * channels + first) * taps;
+                    reader.read(start, ElementsMut::of(&mut buffer, format.stored).part(n * padded, run))?;
+                }
+                interleave::<T, N>(&buffer.slice::<T>()[..rows], taps, padded, |tap, word| {
                     let row = panel.start * depth + (tap * words + first / N + word) * panel.width + offset;
                     // SAFETY: groups do not overlap.
                     unsafe { to.slice(row * N, width * N) }
@@ -112,19 +118,45 @@ impl Group {
     }
 }
 
-/// Writes rows `(width, channels, taps)` as words of `N` channels: `to(tap, word)` is where `width` words stand.
+/// Writes columns of `length` elements `(words, N, taps)` as rows: `to(tap, word)` is where that word of each column stands.
 fn interleave<'a, T: Plain + Default, const N: usize>(
-    rows: &[T],
-    [taps, channels]: [usize; 2],
+    columns: &[T],
+    taps: usize,
+    length: usize,
     to: impl Fn(usize, usize) -> &'a mut [T],
 ) {
-    for word in 0..channels.div_ceil(N) {
-        for tap in 0..taps {
-            let (elements, _) = to(tap, word).as_chunks_mut::<N>();
-            for (column, element) in rows.chunks_exact(channels * taps).zip(elements) {
-                for (i, element) in element.iter_mut().enumerate() {
-                    *element = column.get((word * N + i) * taps + tap).copied().unwrap_or_default();
+    match taps {
+        // So that the compiler unrolls the common kernels.
+        1 => interleave_tiles::<T, N>(columns, 1, length, to),
+        9 => interleave_tiles::<T, N>(columns, 9, length, to),
+        _ => interleave_tiles::<T, N>(columns, taps, length, to),
+    }
+}
+
+#[inline(always)]
+fn interleave_tiles<'a, T: Plain + Default, const N: usize>(
+    columns: &[T],
+    taps: usize,
+    length: usize,
+    to: impl Fn(usize, usize) -> &'a mut [T],
+) {
+    // A tile has rows of one word of each column, and is turned in the first-level cache.
+    let words = (TILE / taps).max(1);
+    let mut tile = vec![[[T::default(); N]; GROUP]; words * taps];
+    for first in (0..length).step_by(words * N * taps) {
+        let end = length.min(first + words * N * taps);
+        for (c, column) in columns.chunks_exact(length).enumerate().take(GROUP) {
+            for (rows, word) in tile.chunks_exact_mut(taps).zip(column[first..end].chunks_exact(N * taps)) {
+                for (tap, row) in rows.iter_mut().enumerate() {
+                    row[c] = std::array::from_fn(|i| word[i * taps + tap]);
                 }
+            }
+        }
+        let first = first / (N * taps);
+        for (word, rows) in (first..end / (N * taps)).zip(tile.chunks_exact(taps)) {
+            for (tap, row) in rows.iter().enumerate() {
+                let to = to(tap, word);
+                to.copy_from_slice(&row.as_flattened()[..to.len()]);
             }
         }
     }
@@ -157,5 +189,88 @@ impl<'a> Reader<'a> {
             narrow(self.isa, floats, unsafe { to.part(first, floats.len()) });
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Backend, Error, ParamKind, Precision, cpu::CpuOptions, from_file_layout};
+
+    fn backends() -> impl Iterator<Item = Cpu> {
+        let precisions = [Precision::F32, Precision::BF16, Precision::F16];
+        let all = Isa::available().into_iter().flat_map(move |isa| precisions.map(|precision| (isa, precision)));
+        all.map(|(isa, precision)| {
+            Cpu::with_options(CpuOptions { threads: 2, isa: Some(isa), precision }).unwrap_or_else(|e| panic!("{e}"))
+        })
+    }
+
+    /// Each element another, and exact in 16 bits only up to rounding.
+    fn values(count: usize) -> Vec<f32> {
+        (0..count).map(|n| (n as f32 * 0.377).sin()).collect()
+    }
+
+    #[test]
+    fn loading_packs_as_packing_does() {
+        // Odd numbers of everything, and columns of more elements than are read at a time.
+        let shapes = [[1, 1, 1], [1, 5, 17], [1, 2 * BLOCK + 7, 3], [4, 37, 129], [9, 3, 70], [9, 601, 33]];
+        for cpu in backends() {
+            for [taps, channels, columns] in shapes {
+                let matrix = [taps, channels, columns];
+                let data = values(taps * channels * columns);
+                let format = Format::new(cpu.isa, cpu.precision.activations());
+                let loaded =
+                    Packed::load(format, &cpu.threads, &cpu.pool, matrix, &data).unwrap_or_else(|e| panic!("{e}"));
+                let packed = Packed::new(format, &cpu.threads, &cpu.pool, matrix, |tap, channel, n, row| {
+                    row.iter_mut()
+                        .enumerate()
+                        .for_each(|(i, x)| *x = data[((n + i) * channels + channel) * taps + tap]);
+                });
+                let same = loaded.data.slice::<i8>() == packed.data.slice::<i8>();
+                assert!(same, "{} {} {matrix:?}", cpu.isa, cpu.precision);
+            }
+        }
+    }
+
+    #[test]
+    fn tables_and_vectors_are_loaded_whole() {
+        for cpu in backends() {
+            let shape = Shape::from([TABLE / 8 + 1, 9]);
+            let data = values(shape.count());
+            let table = cpu.load(shape, cpu.dtype(), &data).unwrap_or_else(|e| panic!("{e}"));
+            let expected = cpu.from_f32(shape, data.clone()).unwrap_or_else(|e| panic!("{e}"));
+            assert!(cpu.to_f32(&table) == cpu.to_f32(&expected));
+            let vector = cpu.load(shape, DType::F32, &data).unwrap_or_else(|e| panic!("{e}"));
+            assert!(cpu.to_f32(&vector) == data);
+        }
+    }
+
+    /// Values that end too soon.
+    struct CutOff(usize);
+
+    impl ParamData for CutOff {
+        fn count(&self) -> usize {
+            self.0
+        }
+
+        fn read(&self, start: usize, to: &mut [f32]) -> Result<()> {
+            if start + to.len() < self.0 { Ok(()) } else { Err(Error::data(std::io::Error::other("cut off"))) }
+        }
+    }
+
+    #[test]
+    fn what_the_source_says_is_the_error() {
+        for (kind, shape) in [
+            (ParamKind::Conv, Shape::from([70, 6, 3, 3])),
+            (ParamKind::Linear, [70, 7].into()),
+            (ParamKind::Table, [70, 7].into()),
+            (ParamKind::Vector, [70].into()),
+        ] {
+            let data = CutOff(shape.count());
+            for cpu in backends() {
+                assert_eq!(cpu.param("p", kind, shape, &data).err().map(|e| e.to_string()), Some("cut off".into()));
+            }
+            assert_eq!(from_file_layout(kind, shape, &data).err().map(|e| e.to_string()), Some("cut off".into()));
+        }
     }
 }
