@@ -15,7 +15,7 @@ fn values(count: usize) -> Vec<f32> {
 
 fn param<B: Backend>(b: &B, name: &str, kind: ParamKind, shape: &[usize]) -> B::Param {
     let shape = Shape::new(shape).unwrap();
-    b.param(name, kind, shape, values(shape.count())).unwrap()
+    b.param(name, kind, shape, &values(shape.count())).unwrap()
 }
 
 fn tensor<B: Backend>(b: &B, shape: &[usize]) -> B::Tensor {

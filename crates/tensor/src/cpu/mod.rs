@@ -14,6 +14,7 @@ mod gradients;
 mod isa;
 mod kernel;
 mod linear;
+mod load;
 mod math;
 mod norm;
 mod norm_backward;

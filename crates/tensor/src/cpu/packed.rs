@@ -17,7 +17,7 @@ pub(crate) struct Format {
     pub(crate) isa: Isa,
     pub(crate) arithmetic: Arithmetic,
     /// The type in memory: that of the arithmetic's words, or a narrower one that is widened block by block.
-    stored: DType,
+    pub(super) stored: DType,
 }
 
 impl Format {
@@ -42,7 +42,7 @@ pub(crate) struct Packed {
     pub(crate) channels: usize,
     /// N.
     pub(crate) columns: usize,
-    data: Buffer,
+    pub(super) data: Buffer,
 }
 
 /// Where a panel of a [`Packed`] stands in the matrix.

@@ -2,11 +2,10 @@ use std::sync::{Arc, OnceLock};
 
 use super::{
     Cpu, Tensor,
-    element::narrow,
     packed::{Format, Packed},
     upsample_conv::Quarters,
 };
-use crate::{DType, Error, ParamKind, Precision, Result, Shape, infer};
+use crate::{DType, Error, ParamData, ParamKind, Precision, Result, Shape, infer};
 
 /// A parameter: a weight packed for the kernels, or a plain array. Cloning shares it.
 #[derive(Clone)]
@@ -43,33 +42,43 @@ impl Weight {
 }
 
 impl Param {
+    /// From data in the layout of its kind.
     pub(super) fn new(cpu: &Cpu, kind: ParamKind, shape: Shape, data: &[f32]) -> Result<Self> {
         infer::param(kind, shape)?;
         infer::data("param", shape, data.len())?;
-        let [channels, columns] = match (kind, &*shape) {
-            (ParamKind::Conv | ParamKind::UpsampledConv, &[_, _, channels, columns])
-            | (ParamKind::Linear, &[channels, columns]) => [channels, columns],
-            (ParamKind::Table, _) => {
-                let table = cpu.make(shape, |to| narrow(cpu.isa, data, to));
-                return Ok(Self { shape, form: Form::Plain(table) });
-            }
-            _ => {
-                let vector = cpu.make_f32(shape, |to| to.copy_from_slice(data));
-                return Ok(Self { shape, form: Form::Plain(vector) });
-            }
+        let Some(matrix @ [_, channels, columns]) = matrix(kind, shape) else {
+            return Self::load(cpu, kind, shape, &data);
         };
-        let format = Format::new(cpu.isa, cpu.precision.activations());
-        let matrix = [shape.rows() / channels, channels, columns];
-        let divides = kind == ParamKind::UpsampledConv && cpu.precision != Precision::F32;
-        let first = if divides { Format::new(cpu.isa, DType::F32) } else { format };
-        let packed = Packed::new(first, &cpu.threads, &cpu.pool, matrix, |tap, channel, n, row| {
-            row.copy_from_slice(&data[(tap * channels + channel) * columns + n..][..row.len()]);
-        });
-        if divides {
-            return Ok(Self { shape, form: Form::Quarters(Arc::new(packed.quarters(cpu, format))) });
+        let packed = |format| {
+            Ok(Packed::new(format, &cpu.threads, &cpu.pool, matrix, |tap, channel, n, row| {
+                row.copy_from_slice(&data[(tap * channels + channel) * columns + n..][..row.len()]);
+            }))
+        };
+        Self::pack(cpu, kind, shape, packed)
+    }
+
+    /// From data in the layout of files.
+    pub(super) fn load(cpu: &Cpu, kind: ParamKind, file_shape: Shape, data: &dyn ParamData) -> Result<Self> {
+        let shape = infer::param_from_file(kind, file_shape, data.count())?;
+        if let Some(matrix) = matrix(kind, shape) {
+            let packed = |format| Packed::load(format, &cpu.threads, &cpu.pool, matrix, data);
+            return Self::pack(cpu, kind, shape, packed);
         }
-        let weight = Weight { packed, transposed: OnceLock::new(), quarters: OnceLock::new() };
-        Ok(Self { shape, form: Form::Weight(Arc::new(weight)) })
+        let dtype = if kind == ParamKind::Table { cpu.precision.activations() } else { DType::F32 };
+        Ok(Self { shape, form: Form::Plain(cpu.load(shape, dtype, data)?) })
+    }
+
+    /// A weight in its form; `packed` packs the matrix that it is.
+    fn pack(cpu: &Cpu, kind: ParamKind, shape: Shape, packed: impl FnOnce(Format) -> Result<Packed>) -> Result<Self> {
+        let format = Format::new(cpu.isa, cpu.precision.activations());
+        let form = if kind == ParamKind::UpsampledConv && cpu.precision != Precision::F32 {
+            let whole = packed(Format::new(cpu.isa, DType::F32))?;
+            Form::Quarters(Arc::new(whole.quarters(cpu, format)))
+        } else {
+            let (transposed, quarters) = (OnceLock::new(), OnceLock::new());
+            Form::Weight(Arc::new(Weight { packed: packed(format)?, transposed, quarters }))
+        };
+        Ok(Self { shape, form })
     }
 
     /// The four kernels of a 3×3 one after upsampling, if it has them or can have them.
@@ -114,5 +123,16 @@ impl Param {
                 message: format!("{} is a packed weight, expected a vector or a table", self.shape),
             }),
         }
+    }
+}
+
+/// `[taps, channels, columns]` of a weight; none for a vector or a table.
+fn matrix(kind: ParamKind, shape: Shape) -> Option<[usize; 3]> {
+    match (kind, &*shape) {
+        (ParamKind::Conv | ParamKind::UpsampledConv, &[kh, kw, channels, columns]) => {
+            Some([kh * kw, channels, columns])
+        }
+        (ParamKind::Linear, &[channels, columns]) => Some([1, channels, columns]),
+        _ => None,
     }
 }
