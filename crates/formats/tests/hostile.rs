@@ -327,7 +327,7 @@ fn a_file_cut_after_it_was_opened_is_an_error_when_read() {
     assert_eq!(tensors.read("a").unwrap().len(), 1000);
     fs::OpenOptions::new().write(true).open(&path).unwrap().set_len(500).unwrap();
     let floats = tensors.floats("a").unwrap();
-    floats.read(0, &mut [0.0; 500]).unwrap();
+    floats.read(0, &mut [0.0; 400]).unwrap();
     for message in [
         tensors.read("a").err().unwrap().to_string(),
         tensors.read_f32("a").err().unwrap().to_string(),
