@@ -3,13 +3,18 @@
 use calotype_tensor::{
     Backend, Result,
     cases::{self, Case, Values},
-    cpu::{Cpu, CpuOptions, Isa},
+    cpu::{Convolution, Cpu, CpuOptions, Isa},
 };
 
 use crate::agreement::agrees;
 
 fn with_isa(threads: usize, isa: Isa) -> Result<Cpu> {
     Cpu::with_options(CpuOptions { threads, isa: Some(isa), ..CpuOptions::default() })
+}
+
+fn by_winograd(threads: usize, isa: Isa) -> Result<Cpu> {
+    let convolution = Convolution::Winograd;
+    Cpu::with_options(CpuOptions { threads, isa: Some(isa), convolution, ..CpuOptions::default() })
 }
 
 /// Backends of `threads` threads, one for each instruction set.
@@ -21,6 +26,14 @@ pub(crate) fn backends(threads: usize) -> Result<Vec<(String, Cpu)>> {
 #[test]
 fn agrees_with_the_reference() -> Result<()> {
     backends(2)?.iter().for_each(|(name, cpu)| agrees(name, cpu));
+    Ok(())
+}
+
+#[test]
+fn winograd_agrees_with_the_reference() -> Result<()> {
+    for isa in Isa::available() {
+        agrees(&format!("cpu {isa}, Winograd"), &by_winograd(2, isa)?);
+    }
     Ok(())
 }
 
@@ -37,9 +50,10 @@ fn bits(cpu: &Cpu, case: &Case) -> Result<Vec<Vec<u32>>> {
 #[test]
 fn the_number_of_threads_changes_no_bit() -> Result<()> {
     for isa in Isa::available() {
-        let [one, three] = [with_isa(1, isa)?, with_isa(3, isa)?];
-        for case in cases::table() {
-            assert_eq!(bits(&one, &case)?, bits(&three, &case)?, "{isa}: {case}");
+        for [one, three] in [[with_isa(1, isa)?, with_isa(3, isa)?], [by_winograd(1, isa)?, by_winograd(3, isa)?]] {
+            for case in cases::table() {
+                assert_eq!(bits(&one, &case)?, bits(&three, &case)?, "{isa}: {case}");
+            }
         }
     }
     Ok(())
