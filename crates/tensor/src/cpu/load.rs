@@ -201,7 +201,8 @@ mod tests {
         let precisions = [Precision::F32, Precision::BF16, Precision::F16];
         let all = Isa::available().into_iter().flat_map(move |isa| precisions.map(|precision| (isa, precision)));
         all.map(|(isa, precision)| {
-            Cpu::with_options(CpuOptions { threads: 2, isa: Some(isa), precision }).unwrap_or_else(|e| panic!("{e}"))
+            Cpu::with_options(CpuOptions { threads: 2, isa: Some(isa), precision, ..CpuOptions::default() })
+                .unwrap_or_else(|e| panic!("{e}"))
         })
     }
 
