@@ -82,12 +82,13 @@ pub struct BenchReport {
 /// The model can't make pictures of that size, or its weights can't be read.
 pub fn bench(source: &BenchSource<'_>, options: BenchOptions, stage: &mut dyn FnMut(&str)) -> Result<BenchReport> {
     let backend = PipelineOptions { threads: options.threads, precision: options.precision }.backend()?;
+    let wide = backend.with_precision(options.precision.wide());
     let networks = Networks::new(source, options)?;
     let [c, h, w] = networks.latents;
     let mut parameters = 0;
 
     stage("text encoder: weights");
-    let text_encoder = make(&backend, &networks.text, source, |m| &m.text_encoder, &mut parameters)?;
+    let text_encoder = make(&wide, &networks.text, source, |m| &m.text_encoder, &mut parameters)?;
     stage("text encoder: two prompts");
     let ids: Vec<u32> = (0..2 * MAX_LENGTH).map(|n| (n * 7 % networks.text.vocab_size.max(1)) as u32).collect();
     let start = Instant::now();
@@ -113,7 +114,7 @@ pub fn bench(source: &BenchSource<'_>, options: BenchOptions, stage: &mut dyn Fn
     drop(unet);
 
     stage("VAE: weights");
-    let vae = make(&backend, &networks.vae, source, |m| &m.vae, &mut parameters)?;
+    let vae = make(&wide, &networks.vae, source, |m| &m.vae, &mut parameters)?;
     stage("VAE: decode");
     let latents = backend.from_f32(shape.into(), x)?;
     let start = Instant::now();

@@ -51,10 +51,11 @@ impl<'a> Pipeline<'a> {
     /// A file can't be read, or threads can't be started.
     pub fn load(model: &'a Model, options: PipelineOptions) -> Result<Self> {
         let backend = options.backend()?;
+        let wide = backend.with_precision(options.precision.wide());
         Ok(Self {
-            text_encoder: model.text_encoder.load(&backend)?,
+            text_encoder: model.text_encoder.load(&wide)?,
             unet: model.unet.load(&backend)?,
-            vae: model.vae.load(&backend)?,
+            vae: model.vae.load(&wide)?,
             model,
             backend,
         })

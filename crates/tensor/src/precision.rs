@@ -33,6 +33,15 @@ impl Precision {
         }
     }
 
+    /// The one for networks that 8 bits would harm or hardly speed up: the text encoder and the autoencoder.
+    #[must_use]
+    pub const fn wide(self) -> Self {
+        match self {
+            Self::Int8 => Self::BF16,
+            other => other,
+        }
+    }
+
     /// The element type of activations.
     #[must_use]
     pub const fn activations(self) -> DType {

@@ -123,7 +123,7 @@ impl Cpu {
                     Arithmetic::F32 => {
                         running_softmax(self.isa, scores, visible, scale, &mut most[row], &mut total[row])
                     }
-                    Arithmetic::Bf16 => {
+                    _ => {
                         rough_softmax(self.isa, scores, visible, scale, &mut most[row], &mut total[row])
                     }
                 };

@@ -26,8 +26,8 @@ impl Backend for Cpu {
         x.shape()
     }
 
-    fn param(&self, _name: &str, kind: ParamKind, shape: Shape, data: Vec<f32>) -> Result<Param> {
-        Param::new(self, kind, shape, &data)
+    fn param(&self, name: &str, kind: ParamKind, shape: Shape, data: Vec<f32>) -> Result<Param> {
+        Param::new(self, name, kind, shape, &data)
     }
 
     fn param_shape(&self, p: &Param) -> Shape {

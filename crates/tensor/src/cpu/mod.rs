@@ -13,6 +13,8 @@ mod gemm_backward;
 mod gradients;
 mod isa;
 mod kernel;
+#[cfg(target_arch = "x86_64")]
+mod kernel_int8;
 mod linear;
 mod math;
 mod norm;
@@ -21,6 +23,7 @@ mod operand;
 mod packed;
 mod parallel;
 mod param;
+mod quantise;
 mod tensor;
 
 use std::sync::Arc;
@@ -90,6 +93,12 @@ impl Cpu {
     /// As [`Isa::preferred`].
     pub fn fastest_precision() -> Result<Precision> {
         Ok(if Isa::preferred()? >= Isa::Avx512Bf16 { Precision::BF16 } else { Precision::F32 })
+    }
+
+    /// The same threads and memory with other number types.
+    #[must_use]
+    pub fn with_precision(&self, precision: Precision) -> Self {
+        Self { precision, ..self.clone() }
     }
 
     /// The instruction set in use.

@@ -4,8 +4,9 @@ use super::{
     Cpu, Tensor,
     element::narrow,
     packed::{Format, Packed},
+    quantise,
 };
-use crate::{Error, ParamKind, Precision, Result, Shape, infer};
+use crate::{DType, Error, ParamKind, Precision, Result, Shape, infer};
 
 /// A parameter: a weight packed for the kernels, or a plain array. Cloning shares it.
 #[derive(Clone)]
@@ -39,7 +40,7 @@ impl Weight {
 }
 
 impl Param {
-    pub(super) fn new(cpu: &Cpu, kind: ParamKind, shape: Shape, data: &[f32]) -> Result<Self> {
+    pub(super) fn new(cpu: &Cpu, name: &str, kind: ParamKind, shape: Shape, data: &[f32]) -> Result<Self> {
         infer::param(kind, shape)?;
         infer::data("param", shape, data.len())?;
         let [channels, columns] = match (kind, &*shape) {
@@ -55,7 +56,7 @@ impl Param {
                 return Ok(Self { shape, form: Form::Plain(vector) });
             }
         };
-        let format = Format::new(cpu.isa, cpu.precision.activations());
+        let format = Format::new(cpu.isa, stored(cpu.precision, name, channels));
         let matrix = [shape.rows() / channels, channels, columns];
         let packed = Packed::new(format, &cpu.threads, &cpu.pool, matrix, |tap, channel, n, row| {
             row.copy_from_slice(&data[(tap * channels + channel) * columns + n..][..row.len()]);
@@ -92,4 +93,13 @@ impl Param {
             }),
         }
     }
+}
+
+/// Layers that are not kept in 8 bits, by the parts of their checkpoint path: what they make goes into every other layer, or into the picture.
+const WIDE: [&str; 4] = ["conv_in", "conv_out", "time_embedding", "time_emb_proj"];
+
+/// The type that a weight with this many input channels is kept in.
+fn stored(precision: Precision, name: &str, channels: usize) -> DType {
+    let wide = channels > quantise::LONGEST || name.split('.').any(|part| WIDE.contains(&part));
+    if precision == Precision::Int8 && !wide { DType::I8 } else { precision.activations() }
 }
