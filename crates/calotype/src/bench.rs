@@ -4,20 +4,30 @@ use std::time::Instant;
 
 use calotype_diffusion::{BatchNoise, Predictor};
 use calotype_models::{ModelConfig, Random, TextConfig, UNetConfig, VaeConfig};
-use calotype_tensor::{Backend, cpu::Cpu};
+use calotype_tensor::{
+    Backend,
+    cpu::Cpu,
+    profile::{Call, Profile},
+};
 use calotype_text::MAX_LENGTH;
 use serde::Serialize;
 
 use crate::{
-    Model, PipelineOptions, Precision, Result, memory::peak_memory, model::Network, pipeline::Guided,
+    BenchProfile, Model, PartProfile, PipelineOptions, Precision, Result,
+    memory::peak_memory,
+    model::Network,
+    pipeline::Guided,
+    profile::{Peaks, part},
     request::check_size,
 };
 
-/// Guided steps that are timed, after one that is not.
-const STEPS: usize = 3;
 /// A timestep in the middle of the schedule.
 const TIMESTEP: f64 = 500.0;
 const SEED: u64 = 42;
+/// How many names of a checkpoint path name a block: `text_model.encoder.layers.0`, `down_blocks.0`, `decoder.up_blocks.0`.
+const TEXT_NAMES: usize = 3;
+const UNET_NAMES: usize = 1;
+const VAE_NAMES: usize = 2;
 
 /// Which networks.
 pub enum BenchSource<'a> {
@@ -38,12 +48,16 @@ pub struct BenchOptions {
     pub threads: usize,
     /// The number type.
     pub precision: Precision,
+    /// How many UNet steps and decodings are timed; at least one is.
+    pub repeat: usize,
+    /// Whether each operation is timed too. Without it nothing stands between the networks and the backend.
+    pub profile: bool,
 }
 
 impl Default for BenchOptions {
-    /// 512 × 512 pixels on all cores, in f32.
+    /// 512 × 512 pixels on all cores, in f32, medians of three, no profile.
     fn default() -> Self {
-        Self { width: 512, height: 512, threads: 0, precision: Precision::F32 }
+        Self { width: 512, height: 512, threads: 0, precision: Precision::F32, repeat: 3, profile: false }
     }
 }
 
@@ -70,10 +84,15 @@ pub struct BenchReport {
     pub unet_step_seconds: f64,
     /// Each step timed, after one that was not.
     pub unet_steps_seconds: Vec<f64>,
-    /// Seconds of decoding one picture.
+    /// Seconds of decoding one picture: the median of [`Self::vae_decodes_seconds`].
     pub vae_decode_seconds: f64,
+    /// Each decoding timed.
+    pub vae_decodes_seconds: Vec<f64>,
     /// The most memory the process held, in bytes; none where the system does not say.
     pub peak_memory_bytes: Option<u64>,
+    /// Where the time went, if it was asked for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub profile: Option<BenchProfile>,
 }
 
 /// Times the networks one after the other, so that only one is in memory at a time. `stage` is told what begins.
@@ -81,60 +100,95 @@ pub struct BenchReport {
 /// # Errors
 /// The model can't make pictures of that size, or its weights can't be read.
 pub fn bench(source: &BenchSource<'_>, options: BenchOptions, stage: &mut dyn FnMut(&str)) -> Result<BenchReport> {
-    let backend = PipelineOptions { threads: options.threads, precision: options.precision }.backend()?;
-    let wide = backend.with_precision(options.precision.wide());
+    let cpu = PipelineOptions { threads: options.threads, precision: options.precision }.backend()?;
+    let wide = cpu.with_precision(options.precision.wide());
     let networks = Networks::new(source, options)?;
+    if !options.profile {
+        let timed = time([&cpu, &wide], &Vec::new, source, &networks, options.repeat, stage)?;
+        return Ok(report(&cpu, options, networks, timed, None));
+    }
+    stage("peak of this machine");
+    let peaks = Peaks::measure(&cpu, options.precision)?;
+    let [profile, wide] = [cpu, wide].map(Profile::new);
+    let timed = time([&profile, &wide], &|| profile.take(), source, &networks, options.repeat, stage)?;
+    let of = |runs: &[Run], names| median(runs).map_or_else(PartProfile::default, |run| part(run, names, &peaks));
+    let parts = BenchProfile {
+        text_encoder: of(&timed.text_encoder, TEXT_NAMES),
+        unet_step: of(&timed.unet_steps, UNET_NAMES),
+        vae_decode: of(&timed.vae_decodes, VAE_NAMES),
+        peaks,
+    };
+    Ok(report(profile.inner(), options, networks, timed, Some(parts)))
+}
+
+/// One run of a part.
+pub(crate) struct Run {
+    pub(crate) seconds: f64,
+    /// Its operations, when they are timed.
+    pub(crate) calls: Vec<Call>,
+}
+
+/// The runs of each part.
+struct Timed {
+    parameters: usize,
+    text_encoder: Vec<Run>,
+    unet_steps: Vec<Run>,
+    vae_decodes: Vec<Run>,
+}
+
+/// Makes and runs the networks on `backend`, the text encoder and the autoencoder with the weights of `wide`. `calls` gives the operations since it was last asked.
+fn time<B: Backend>(
+    [backend, wide]: [&B; 2],
+    calls: &dyn Fn() -> Vec<Call>,
+    source: &BenchSource<'_>,
+    networks: &Networks,
+    repeat: usize,
+    stage: &mut dyn FnMut(&str),
+) -> Result<Timed> {
+    let repeat = repeat.max(1);
     let [c, h, w] = networks.latents;
     let mut parameters = 0;
 
     stage("text encoder: weights");
-    let text_encoder = make(&wide, &networks.text, source, |m| &m.text_encoder, &mut parameters)?;
+    let text_encoder = make(wide, &networks.text, source, |m| &m.text_encoder, &mut parameters)?;
     stage("text encoder: two prompts");
     let ids: Vec<u32> = (0..2 * MAX_LENGTH).map(|n| (n * 7 % networks.text.vocab_size.max(1)) as u32).collect();
-    let start = Instant::now();
-    let context = text_encoder.forward(&backend, &ids, 2)?;
-    let text_encoder_seconds = start.elapsed().as_secs_f64();
+    let (context, text_encoder_run) = timed(calls, || Ok(text_encoder.forward(backend, &ids, 2)?))?;
     drop(text_encoder);
 
     stage("UNet: weights");
-    let unet = make(&backend, &networks.unet, source, |m| &m.unet, &mut parameters)?;
+    let unet = make(backend, &networks.unet, source, |m| &m.unet, &mut parameters)?;
     let x = BatchNoise::new(SEED, 1, [c, h, w]).randn();
     let shape = [1, h, w, c];
-    let mut guided = Guided { backend: &backend, unet: &unet, context, guidance_scale: 7.5, shape };
-    let mut unet_steps_seconds = Vec::with_capacity(STEPS);
-    for step in 0..=STEPS {
-        stage(&format!("UNet: guided step {step} of {STEPS}{}", if step == 0 { " (warm-up)" } else { "" }));
-        let start = Instant::now();
-        guided.predict(&x, TIMESTEP)?;
-        if step > 0 {
-            unet_steps_seconds.push(start.elapsed().as_secs_f64());
-        }
+    let mut guided = Guided { backend, unet: &unet, context, guidance_scale: 7.5, shape };
+    stage("UNet: guided step (warm-up)");
+    guided.predict(&x, TIMESTEP)?;
+    let mut unet_steps = Vec::new();
+    for step in 1..=repeat {
+        stage(&format!("UNet: guided step {step} of {repeat}"));
+        unet_steps.push(timed(calls, || guided.predict(&x, TIMESTEP))?.1);
     }
     drop(guided);
     drop(unet);
 
     stage("VAE: weights");
-    let vae = make(&wide, &networks.vae, source, |m| &m.vae, &mut parameters)?;
-    stage("VAE: decode");
+    let vae = make(wide, &networks.vae, source, |m| &m.vae, &mut parameters)?;
     let latents = backend.from_f32(shape.into(), x)?;
-    let start = Instant::now();
-    vae.decode(&backend, &latents)?;
-    let vae_decode_seconds = start.elapsed().as_secs_f64();
+    let mut vae_decodes = Vec::new();
+    for decode in 1..=repeat {
+        stage(&format!("VAE: decode {decode} of {repeat}"));
+        vae_decodes.push(timed(calls, || Ok(vae.decode(backend, &latents)?))?.1);
+    }
+    Ok(Timed { parameters, text_encoder: vec![text_encoder_run], unet_steps, vae_decodes })
+}
 
-    Ok(BenchReport {
-        model: networks.name,
-        width: options.width,
-        height: options.height,
-        precision: options.precision.id(),
-        threads: backend.threads(),
-        isa: backend.isa().to_string(),
-        parameters,
-        text_encoder_seconds,
-        unet_step_seconds: median(&unet_steps_seconds),
-        unet_steps_seconds,
-        vae_decode_seconds,
-        peak_memory_bytes: peak_memory(),
-    })
+/// What `run` gives, and how long it took.
+fn timed<T>(calls: &dyn Fn() -> Vec<Call>, run: impl FnOnce() -> Result<T>) -> Result<(T, Run)> {
+    calls();
+    let start = Instant::now();
+    let result = run()?;
+    let seconds = start.elapsed().as_secs_f64();
+    Ok((result, Run { seconds, calls: calls() }))
 }
 
 /// The sizes to time.
@@ -165,13 +219,13 @@ impl Networks {
 }
 
 /// Makes a network, and counts its parameters.
-fn make<'a, C: ModelConfig + 'a>(
-    backend: &Cpu,
+fn make<'a, B: Backend, C: ModelConfig + 'a>(
+    backend: &B,
     config: &C,
     source: &BenchSource<'a>,
     network: impl FnOnce(&'a Model) -> &'a Network<C>,
     parameters: &mut usize,
-) -> Result<C::Model<<Cpu as Backend>::Param>> {
+) -> Result<C::Model<B::Param>> {
     *parameters += config.specs()?.iter().map(|spec| spec.count()).sum::<usize>();
     match source {
         BenchSource::Sd15 => Ok(config.init(backend, &mut Random { seed: SEED })?),
@@ -179,8 +233,36 @@ fn make<'a, C: ModelConfig + 'a>(
     }
 }
 
-fn median(values: &[f64]) -> f64 {
-    let mut sorted = values.to_vec();
-    sorted.sort_by(f64::total_cmp);
-    sorted.get(sorted.len() / 2).copied().unwrap_or(f64::NAN)
+fn report(
+    cpu: &Cpu,
+    options: BenchOptions,
+    networks: Networks,
+    timed: Timed,
+    profile: Option<BenchProfile>,
+) -> BenchReport {
+    let seconds = |runs: &[Run]| runs.iter().map(|run| run.seconds).collect();
+    let middle = |runs: &[Run]| median(runs).map_or(f64::NAN, |run| run.seconds);
+    BenchReport {
+        model: networks.name,
+        width: options.width,
+        height: options.height,
+        precision: options.precision.id(),
+        threads: cpu.threads(),
+        isa: cpu.isa().to_string(),
+        parameters: timed.parameters,
+        text_encoder_seconds: middle(&timed.text_encoder),
+        unet_step_seconds: middle(&timed.unet_steps),
+        unet_steps_seconds: seconds(&timed.unet_steps),
+        vae_decode_seconds: middle(&timed.vae_decodes),
+        vae_decodes_seconds: seconds(&timed.vae_decodes),
+        peak_memory_bytes: peak_memory(),
+        profile,
+    }
+}
+
+/// The run with as many slower ones as faster ones, the slower of the two when there is an even number.
+fn median(runs: &[Run]) -> Option<&Run> {
+    let mut sorted: Vec<&Run> = runs.iter().collect();
+    sorted.sort_by(|a, b| a.seconds.total_cmp(&b.seconds));
+    sorted.get(sorted.len() / 2).copied()
 }

@@ -191,17 +191,17 @@ pub(crate) fn guides(guidance_scale: f32) -> bool {
 }
 
 /// The UNet with classifier-free guidance: both halves in one batch, the unconditional first.
-pub(crate) struct Guided<'a> {
-    pub(crate) backend: &'a Cpu,
-    pub(crate) unet: &'a UNet<Param>,
+pub(crate) struct Guided<'a, B: Backend = Cpu> {
+    pub(crate) backend: &'a B,
+    pub(crate) unet: &'a UNet<B::Param>,
     /// `(2B, L, C)`, or `(B, L, C)` without guidance.
-    pub(crate) context: Tensor,
+    pub(crate) context: B::Tensor,
     pub(crate) guidance_scale: f32,
     /// `[B, h, w, C]` of the latents.
     pub(crate) shape: [usize; 4],
 }
 
-impl Predictor for Guided<'_> {
+impl<B: Backend> Predictor for Guided<'_, B> {
     type Error = Error;
 
     fn predict(&mut self, x: &[f32], timestep: f64) -> Result<Vec<f32>> {

@@ -111,7 +111,7 @@ pub(crate) struct Compute {
     #[arg(long, value_name = "TYPE", value_enum, default_value_t = Precision::Auto)]
     pub(crate) precision: Precision,
     /// Threads to compute with [default: one for each core]
-    #[arg(long, value_name = "N", value_parser = threads)]
+    #[arg(long, value_name = "N", value_parser = count)]
     pub(crate) threads: Option<usize>,
 }
 
@@ -143,7 +143,8 @@ impl Precision {
 }
 
 /// A count of threads that can be started.
-fn threads(text: &str) -> Result<usize, String> {
+/// A number of threads, or of repetitions.
+fn count(text: &str) -> Result<usize, String> {
     const MOST: usize = 1024;
     let count = text.parse().ok().filter(|count| (1..=MOST).contains(count));
     count.ok_or_else(|| format!("expected a number from 1 to {MOST}"))
@@ -168,7 +169,7 @@ pub(crate) struct TrainRun {
     #[arg(long)]
     pub(crate) resume: bool,
     /// Threads to compute with [default: one for each core]
-    #[arg(long, value_name = "N", value_parser = threads)]
+    #[arg(long, value_name = "N", value_parser = count)]
     pub(crate) threads: Option<usize>,
     /// No progress bar, no summary
     #[arg(long, short)]
@@ -192,11 +193,13 @@ pub(crate) struct Inspect {
 
 #[derive(Args)]
 #[command(after_help = "\
-Times the text encoder with two prompts, one UNet step with guidance (the median of 3 after a warm-up), and the
-decoding of one picture, one network in memory at a time.
+Times the text encoder with two prompts, one UNet step with guidance (after a warm-up), and the
+decoding of one picture, one network in memory at a time. A profile says where each of them spends
+its time, and how near each kind of operation comes to the peak of this machine.
 
 Examples:
   calotype bench --arch sd15
+  calotype bench --arch sd15 --profile --repeat 1
   calotype bench --width 64 --height 64")]
 pub(crate) struct Bench {
     /// Networks of this size with random weights; no file is needed
@@ -213,6 +216,12 @@ pub(crate) struct Bench {
     /// Height in pixels
     #[arg(long, value_name = "PIXELS", default_value_t = 512)]
     pub(crate) height: usize,
+    /// How many UNet steps and decodings to time; their medians are printed
+    #[arg(long, value_name = "N", default_value = "3", value_parser = count)]
+    pub(crate) repeat: usize,
+    /// Time each kind of operation and each block too
+    #[arg(long)]
+    pub(crate) profile: bool,
     /// Print JSON
     #[arg(long)]
     pub(crate) json: bool,

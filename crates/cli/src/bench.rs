@@ -1,6 +1,6 @@
 //! `calotype bench`.
 
-use calotype::{BenchOptions, BenchReport, BenchSource};
+use calotype::{BenchOptions, BenchProfile, BenchReport, BenchSource, PartProfile, ProfileRow};
 
 use crate::{
     args::{Arch, Bench},
@@ -20,6 +20,8 @@ pub(crate) fn run(args: &Bench) -> Result<(), Failure> {
         height: args.height,
         threads: args.compute.threads.unwrap_or(0),
         precision: args.compute.precision.resolve()?,
+        repeat: args.repeat,
+        profile: args.profile,
     };
     let spinner = progress::spinner(args.json, "starting");
     let report = calotype::bench(&source, options, &mut |stage| spinner.set_message(stage.to_owned()))?;
@@ -31,10 +33,13 @@ pub(crate) fn run(args: &Bench) -> Result<(), Failure> {
     stdout::print(&text(&report))
 }
 
+/// Rows with less of the time are printed as one.
+const LEAST_SHARE: f64 = 0.005;
+
 /// The report for people.
 fn text(report: &BenchReport) -> String {
     let peak = report.peak_memory_bytes.map_or("n/a".to_owned(), |bytes| format!("{:.2} GB", bytes as f64 / 1e9));
-    [
+    let mut lines = vec![
         format!("{}, {} parameters", report.model, report.parameters),
         format!(
             "{} x {}, {}, {} threads, {}",
@@ -44,6 +49,40 @@ fn text(report: &BenchReport) -> String {
         format!("UNet step with guidance   {:9.3} s", report.unet_step_seconds),
         format!("VAE decode                {:9.3} s", report.vae_decode_seconds),
         format!("peak memory               {peak:>11}"),
-    ]
-    .join("\n")
+    ];
+    if let Some(profile) = &report.profile {
+        lines.extend(profile_lines(profile));
+    }
+    lines.join("\n")
+}
+
+/// The peak, then a table by kind of operation and one by block for each network; for the text encoder the first.
+fn profile_lines(profile: &BenchProfile) -> Vec<String> {
+    let peaks = &profile.peaks;
+    let each: Vec<_> = peaks.peaks.iter().map(|peak| format!("{} {:.1}", peak.arithmetic, peak.gflops)).collect();
+    let peak = format!("peak of this machine      {} GFLOP/s; below it is {}'s", each.join(", "), peaks.arithmetic);
+    let tables = [
+        table("text encoder, by kind", &profile.text_encoder, &profile.text_encoder.kinds),
+        table("UNet step, by kind", &profile.unet_step, &profile.unet_step.kinds),
+        table("UNet step, by block", &profile.unet_step, &profile.unet_step.blocks),
+        table("VAE decode, by kind", &profile.vae_decode, &profile.vae_decode.kinds),
+        table("VAE decode, by block", &profile.vae_decode, &profile.vae_decode.blocks),
+    ];
+    [peak].into_iter().chain(tables.into_iter().flatten()).collect()
+}
+
+/// Rows that add up to the total: what is small, and what lies between the operations, is the row `other`.
+fn table(title: &str, part: &PartProfile, rows: &[ProfileRow]) -> Vec<String> {
+    let total = &part.total;
+    let large: Vec<&ProfileRow> = rows.iter().filter(|row| row.share >= LEAST_SHARE).collect();
+    let seconds = total.seconds - large.iter().map(|row| row.seconds).sum::<f64>();
+    let calls = total.calls - large.iter().map(|row| row.calls).sum::<usize>();
+    let title = format!("{title:<26}{:>9}{:>8}{:>7}{:>10}{:>9}", "seconds", "share", "calls", "GFLOP/s", "of peak");
+    let row = |row: &ProfileRow| {
+        let ProfileRow { name, seconds, calls, gflops, .. } = row;
+        let [share, peak_share] = [row.share, row.peak_share].map(|part| 100.0 * part);
+        format!("  {name:<24}{seconds:>9.4}{share:>7.1}%{calls:>7}{gflops:>10.1}{peak_share:>8.1}%")
+    };
+    let other = format!("  {:<24}{seconds:>9.4}{:>7.1}%{calls:>7}", "other", 100.0 * seconds / total.seconds);
+    [String::new(), title].into_iter().chain(large.into_iter().map(row)).chain([other, row(total)]).collect()
 }

@@ -261,6 +261,49 @@ fn bench_reports_every_part() {
     refused(&size, 2, "width 100 is not a multiple of 64, which this model needs: give 64 or 128");
 }
 
+#[test]
+fn bench_profiles_every_operation_of_the_built_in_model() {
+    let folder = TempDir::new().unwrap();
+    let args = ["bench", "--profile", "--width", "64", "--height", "64", "--repeat", "2"];
+    let output = calotype(folder.path(), &[&args[..], &["--json"]].concat());
+    let report: Value = serde_json::from_str(done(&output)).unwrap();
+    let profile = &report["profile"];
+    assert!(profile["peak_gflops"].as_f64() > Some(0.5));
+    assert_eq!(profile["arithmetic"], "f32");
+    for part in ["text_encoder", "unet_step", "vae_decode"] {
+        let (part, seconds) = (&profile[part], &report[format!("{part}_seconds")]);
+        assert_eq!(&part["total"]["seconds"], seconds);
+        for rows in ["kinds", "blocks"] {
+            let rows = part[rows].as_array().unwrap();
+            let sum = |key: &str| rows.iter().map(|row| row[key].as_f64().unwrap()).sum::<f64>();
+            assert_eq!(Some(sum("calls")), part["total"]["calls"].as_f64());
+            assert_eq!(Some(sum("flops")), part["total"]["flops"].as_f64());
+            assert!(sum("seconds") > 0.0 && sum("seconds") <= seconds.as_f64().unwrap());
+            assert!(sum("share") <= 1.0);
+        }
+    }
+    let unet = &profile["unet_step"];
+    let names = |rows: &Value| -> Vec<String> {
+        rows.as_array().unwrap().iter().map(|row| row["name"].as_str().unwrap().to_owned()).collect()
+    };
+    for kind in ["conv 3x3", "conv 3x3 stride 2", "linear", "attention (self)", "attention (cross)", "group_norm"] {
+        assert!(names(&unet["kinds"]).contains(&kind.to_owned()), "{kind}");
+    }
+    assert_eq!(names(&unet["blocks"]).last().unwrap(), "conv_out");
+    assert!(names(&profile["vae_decode"]["blocks"]).contains(&"decoder.up_blocks.0".to_owned()));
+    for list in ["unet_steps_seconds", "vae_decodes_seconds"] {
+        assert_eq!(report[list].as_array().unwrap().len(), 2);
+    }
+
+    let text = calotype(folder.path(), &args);
+    let text = done(&text);
+    for title in ["peak of this machine", "UNet step, by kind", "UNet step, by block", "VAE decode, by block"] {
+        assert_eq!(text.lines().filter(|line| line.starts_with(title)).count(), 1, "{title}");
+    }
+    let wrong = calotype(folder.path(), &["bench", "--repeat", "0"]);
+    refused(&wrong, 2, "invalid value '0' for '--repeat <N>': expected a number from 1 to 1024");
+}
+
 #[cfg(unix)]
 fn interrupt(child: &std::process::Child) {
     assert!(Command::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap().success());

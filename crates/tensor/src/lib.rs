@@ -2,7 +2,7 @@
 //!
 //! [`Backend`] names every operation; model code is written once, generic over it. [`reference::Reference`] is the
 //! readable truth, [`cpu::Cpu`] the fast one, and [`tape::Tape`] wraps either and records, so that the same `forward`
-//! trains and infers. [`cases`] is the one table of operations that all of them are held to.
+//! trains and infers; [`profile::Profile`] wraps any and times. [`cases`] is the one table of operations that all of them are held to.
 //!
 //! Activations are channels-last: `(B, H, W, C)` for pictures, `(B, L, C)` for sequences.
 
@@ -14,6 +14,7 @@ mod error;
 mod gradients;
 pub mod infer;
 mod precision;
+pub mod profile;
 pub mod reference;
 mod shape;
 pub mod tape;

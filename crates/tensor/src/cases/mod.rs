@@ -103,6 +103,30 @@ pub enum Op {
     },
 }
 
+impl Op {
+    /// Floating-point operations of one forward run with inputs of these shapes, a multiplication and an addition
+    /// counted as two. A bias, an activation and a residual in a product's epilogue are not counted.
+    ///
+    /// For the operations that are bound by memory it is one per element of the inputs: for a lookup, of those taken.
+    /// A change of shape is none.
+    pub fn flops(&self, shapes: &[Shape]) -> f64 {
+        let shape = |i: usize| shapes.get(i).copied().unwrap_or(Shape::from([0]));
+        let products = match self {
+            Op::Conv2d { options, .. } => {
+                let pixels = crate::infer::conv2d(shape(0), shape(1), options).map_or(0, |y| y.rows());
+                pixels as f64 * shape(1).count() as f64
+            }
+            Op::Linear { .. } => shape(0).rows() as f64 * shape(1).count() as f64,
+            Op::Attention(options) => crate::infer::attention(shape(0), shape(1), shape(2), options)
+                .map_or(0.0, |n| 2.0 * (n.batch * n.queries * n.keys) as f64 * shape(0).last() as f64),
+            Op::Embedding { ids, .. } => return (ids.len() * shape(0).last()) as f64,
+            Op::Reshape(_) => return 0.0,
+            _ => return shapes.iter().map(|shape| shape.count() as f64).sum(),
+        };
+        2.0 * products
+    }
+}
+
 /// Whether an input is a tensor or a parameter.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Role {
@@ -152,22 +176,10 @@ impl Case {
         self.inputs.iter().enumerate().map(draw).collect()
     }
 
-    /// Floating-point operations of one forward run, a multiplication and an addition counted as two.
-    ///
-    /// For the operations that are bound by memory it is one per element of the inputs.
+    /// [`Op::flops`] of its inputs.
     pub fn flops(&self) -> f64 {
-        let shape = |i: usize| self.inputs.get(i).map_or(Shape::from([0]), |input| input.shape);
-        let products = match self.op {
-            Op::Conv2d { options, .. } => {
-                let pixels = crate::infer::conv2d(shape(0), shape(1), &options).map_or(0, |y| y.rows());
-                pixels as f64 * shape(1).count() as f64
-            }
-            Op::Linear { .. } => shape(0).rows() as f64 * shape(1).count() as f64,
-            Op::Attention(options) => crate::infer::attention(shape(0), shape(1), shape(2), &options)
-                .map_or(0.0, |n| 2.0 * (n.batch * n.queries * n.keys) as f64 * shape(0).last() as f64),
-            _ => return self.inputs.iter().map(|input| input.shape.count() as f64).sum(),
-        };
-        2.0 * products
+        let shapes: Vec<Shape> = self.inputs.iter().map(|input| input.shape).collect();
+        self.op.flops(&shapes)
     }
 
     /// The length of the longest sum in the operation or its gradients: what its rounding error grows with.

@@ -2,13 +2,14 @@
 
 use super::{
     Cpu, Tensor,
-    attention::{QUERIES, head_start, running_softmax},
+    attention::{QUERIES, head_start},
     buffer::Buffer,
     element::Elements,
     gemm::add,
     gemm_backward::{multiply_block, outer_block},
     isa::for_each_isa,
     parallel::Shared,
+    softmax::{Running, running_softmax},
 };
 use crate::{Attention, DType, Result, infer, infer::AttentionExtents};
 
@@ -66,9 +67,9 @@ impl Cpu {
             for row in 0..count {
                 let visible = if options.causal { keys.min(first + row + 1) } else { keys };
                 let (p, ds) = (&mut p[row * keys..][..keys], &mut ds[row * keys..][..keys]);
-                let (mut most, mut total) = (f32::NEG_INFINITY, 0.0);
-                running_softmax(self.isa, p, visible, scale, &mut most, &mut total);
-                softmax_backward(self.isa, p, ds, 1.0 / total, scale);
+                let mut running = Running::START;
+                running_softmax(self.isa, p, visible, scale, &mut running);
+                softmax_backward(self.isa, p, ds, 1.0 / running.total, scale);
             }
             multiply_block(ds, keys, count, &key_rows, 0..keys, |row, column, sum| {
                 // SAFETY: this task alone has this head.

@@ -137,6 +137,26 @@ impl<'a> Elements<'a> {
             Self::F16(x) => x.len(),
         }
     }
+
+    /// Asks for elements that will be read.
+    pub(crate) fn prefetch(self, start: usize, length: usize) {
+        match self {
+            Self::F32(x) => prefetch_lines(x.as_ptr().wrapping_add(start), length),
+            Self::Bf16(x) => prefetch_lines(x.as_ptr().wrapping_add(start), length),
+            Self::F16(x) => prefetch_lines(x.as_ptr().wrapping_add(start), length),
+        }
+    }
+}
+
+/// Asks for the cache lines of `length` elements.
+fn prefetch_lines<T>(start: *const T, length: usize) {
+    const LINE: usize = 64;
+    #[cfg(target_arch = "x86_64")]
+    for byte in (0..length * size_of::<T>()).step_by(LINE) {
+        use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
+        // SAFETY: a hint reads nothing, whatever the address; the instruction is in every x86-64 processor.
+        unsafe { _mm_prefetch::<_MM_HINT_T0>(start.cast::<i8>().wrapping_add(byte)) };
+    }
 }
 
 impl<'a> ElementsMut<'a> {
@@ -178,6 +198,12 @@ unsafe impl Send for SharedElements {}
 unsafe impl Sync for SharedElements {}
 
 impl SharedElements {
+    /// Asks for elements that will be written.
+    pub(crate) fn prefetch(self, start: usize, length: usize) {
+        let size = self.dtype.size();
+        prefetch_lines(self.data.cast_const().wrapping_add(start * size), length * size);
+    }
+
     /// The elements from `start` on.
     ///
     /// # Safety

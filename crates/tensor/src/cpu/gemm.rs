@@ -3,7 +3,7 @@
 
 use super::{
     Cpu,
-    element::{Elements, ElementsMut, SharedElements, narrow_slice, widen_slice},
+    element::{Element, Elements, ElementsMut, SharedElements},
     isa::for_each_isa,
     kernel::{Arithmetic, ROWS, RowSegments, Sums, WIDEST, multiply_rows},
     math,
@@ -105,6 +105,17 @@ impl Cpu {
                                 offset: block.word,
                                 length: block.length,
                             };
+                            let place = Place {
+                                rows: ROWS.min(block_rows - tile * ROWS),
+                                width: panel.width,
+                                columns: panel.columns,
+                                column: panels[output].start,
+                                at: (first_row + tile * ROWS) * columns + panels[output].start,
+                                stride: columns,
+                            };
+                            if last {
+                                place.prefetch(&epilogue, y);
+                            }
                             let at = slot(part, tile) * ROWS * WIDEST;
                             let to = sums[at..][..ROWS * WIDEST].as_mut_ptr();
                             let to = Sums { to, stride: panel.width, accumulate: i > 0 };
@@ -112,14 +123,6 @@ impl Cpu {
                             unsafe { multiply_rows(isa, arithmetic, left, right.as_ptr(), panel.width, to) };
                             if last && part + 1 == parts {
                                 let first = slot(0, tile) * ROWS * WIDEST;
-                                let place = Place {
-                                    rows: ROWS.min(block_rows - tile * ROWS),
-                                    width: panel.width,
-                                    columns: panel.columns,
-                                    column: panels[output].start,
-                                    at: (first_row + tile * ROWS) * columns + panels[output].start,
-                                    stride: columns,
-                                };
                                 let gates = epilogue.gated.then(|| &sums[at..][..ROWS * WIDEST]);
                                 finish(isa, &sums[first..][..ROWS * WIDEST], gates, place, &epilogue, y);
                             }
@@ -185,50 +188,56 @@ struct Place {
     stride: usize,
 }
 
+impl Place {
+    /// Asks for what [`finish`] will read and write, which is far away in memory, while the tile is summed.
+    fn prefetch(&self, epilogue: &Epilogue<'_>, y: SharedElements) {
+        for r in 0..self.rows {
+            let at = self.at + r * self.stride;
+            y.prefetch(at, self.columns);
+            if let Some(residual) = epilogue.residual {
+                residual.prefetch(at, self.columns);
+            }
+        }
+    }
+}
+
 for_each_isa! {
     /// Applies the epilogue to a tile of sums, and writes it. The caller's task alone has that place in `y`.
     fn finish(sums: &[f32], gates: Option<&[f32]>, place: Place, epilogue: &Epilogue<'_>, y: SharedElements) {
         let Place { rows, width, columns, column, at, stride } = place;
-        let mut row = [0.0f32; WIDEST];
         for r in 0..rows {
-            let row = &mut row[..columns];
-            row.copy_from_slice(&sums[r * width..][..columns]);
-            if let Some(bias) = epilogue.bias {
-                for (y, b) in row.iter_mut().zip(&bias[column..][..columns]) {
-                    *y += b;
-                }
-            }
-            match epilogue.activation {
-                Activation::None => {}
-                Activation::Silu => row.iter_mut().for_each(|y| *y = math::swish(*y, 1.0)),
-                Activation::Gelu => row.iter_mut().for_each(|y| *y = math::gelu(*y)),
-                Activation::QuickGelu => row.iter_mut().for_each(|y| *y = math::swish(*y, math::QUICK_GELU)),
-            }
-            if let Some(gates) = gates {
-                let mut gate = [0.0f32; WIDEST];
-                let gate = &mut gate[..columns];
-                gate.copy_from_slice(&gates[r * width..][..columns]);
+            for c in (0..columns).step_by(CHUNK) {
+                let (count, from) = (CHUNK.min(columns - c), at + r * stride + c);
+                // A tile has room for a whole chunk behind every column.
+                let mut x = chunk(&sums[r * width + c..], CHUNK);
                 if let Some(bias) = epilogue.bias {
-                    for (g, b) in gate.iter_mut().zip(&bias[stride + column..][..columns]) {
-                        *g += b;
+                    add_chunk(&mut x, chunk(&bias[column + c..], count));
+                }
+                match epilogue.activation {
+                    Activation::None => {}
+                    Activation::Silu => x.iter_mut().for_each(|x| *x = math::swish(*x, 1.0)),
+                    Activation::Gelu => x.iter_mut().for_each(|x| *x = math::gelu(*x)),
+                    Activation::QuickGelu => x.iter_mut().for_each(|x| *x = math::swish(*x, math::QUICK_GELU)),
+                }
+                if let Some(gates) = gates {
+                    let mut gate = chunk(&gates[r * width + c..], CHUNK);
+                    if let Some(bias) = epilogue.bias {
+                        add_chunk(&mut gate, chunk(&bias[stride + column + c..], count));
                     }
+                    x.iter_mut().zip(gate).for_each(|(x, gate)| *x *= math::gelu(gate));
                 }
-                for (y, g) in row.iter_mut().zip(gate) {
-                    *y *= math::gelu(*g);
+                match epilogue.residual.map(|x| x.part(from, count)) {
+                    None => {}
+                    Some(Elements::F32(z)) => add_chunk(&mut x, chunk(z, count)),
+                    Some(Elements::Bf16(z)) => add_chunk(&mut x, chunk(z, count)),
+                    Some(Elements::F16(z)) => add_chunk(&mut x, chunk(z, count)),
                 }
-            }
-            let at = at + r * stride;
-            match epilogue.residual.map(|x| x.part(at, columns)) {
-                None => {}
-                Some(Elements::F32(x)) => row.iter_mut().zip(x).for_each(|(y, x)| *y += x),
-                Some(Elements::Bf16(x)) => add_widened(x, row),
-                Some(Elements::F16(x)) => add_widened(x, row),
-            }
-            // SAFETY: the caller's task alone has these elements.
-            match unsafe { y.part(at, columns) } {
-                ElementsMut::F32(y) => narrow_slice(row, y),
-                ElementsMut::Bf16(y) => narrow_slice(row, y),
-                ElementsMut::F16(y) => narrow_slice(row, y),
+                // SAFETY: the caller's task alone has these elements.
+                match unsafe { y.part(from, count) } {
+                    ElementsMut::F32(y) => write_chunk(&x, y),
+                    ElementsMut::Bf16(y) => write_chunk(&x, y),
+                    ElementsMut::F16(y) => write_chunk(&x, y),
+                }
             }
         }
     }
@@ -241,9 +250,40 @@ for_each_isa! {
     }
 }
 
+/// Columns that the epilogue works on together.
+const CHUNK: usize = 16;
+
+/// The first `count` elements as floats, and zeros.
 #[inline(always)]
-fn add_widened<T: super::element::Element>(x: &[T], y: &mut [f32]) {
-    let mut wide = [0.0; WIDEST];
-    widen_slice(x, &mut wide[..x.len()]);
-    y.iter_mut().zip(wide).for_each(|(y, x)| *y += x);
+fn chunk<T: Element>(from: &[T], count: usize) -> [f32; CHUNK] {
+    let mut chunk = [0.0; CHUNK];
+    match from.first_chunk::<CHUNK>() {
+        Some(whole) if count == CHUNK => {
+            for i in 0..CHUNK {
+                chunk[i] = whole[i].widen();
+            }
+        }
+        _ => chunk.iter_mut().zip(&from[..count]).for_each(|(x, from)| *x = from.widen()),
+    }
+    chunk
+}
+
+#[inline(always)]
+fn add_chunk(x: &mut [f32; CHUNK], y: [f32; CHUNK]) {
+    for i in 0..CHUNK {
+        x[i] += y[i];
+    }
+}
+
+/// Writes as many elements as there is room for.
+#[inline(always)]
+fn write_chunk<T: Element>(x: &[f32; CHUNK], to: &mut [T]) {
+    match to.first_chunk_mut::<CHUNK>() {
+        Some(whole) => {
+            for i in 0..CHUNK {
+                whole[i] = T::narrow(x[i]);
+            }
+        }
+        None => to.iter_mut().zip(x).for_each(|(to, x)| *to = T::narrow(*x)),
+    }
 }

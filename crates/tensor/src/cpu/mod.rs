@@ -23,7 +23,9 @@ mod operand;
 mod packed;
 mod parallel;
 mod param;
+mod peak;
 mod quantise;
+mod softmax;
 mod tensor;
 
 use std::sync::Arc;
@@ -36,6 +38,7 @@ use crate::{DType, Error, Precision, Result, Shape};
 
 pub use isa::Isa;
 pub use param::Param;
+pub use peak::Arithmetic;
 pub use tensor::Tensor;
 
 /// How a [`Cpu`] computes.

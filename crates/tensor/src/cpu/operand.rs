@@ -57,7 +57,8 @@ impl Cpu {
     }
 }
 
-/// A row of floats as words; what the last has too much is zero.
+/// A row of floats as words; what the last has too much is zero. Inlined where the instruction set is known.
+#[inline(always)]
 pub(crate) fn fill_words(arithmetic: Arithmetic, row: &[f32], words: &mut [u32]) {
     match arithmetic.dtype() {
         DType::BF16 => {
