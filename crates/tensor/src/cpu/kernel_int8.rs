@@ -2,7 +2,7 @@
 //!
 //! A row of the left side is `x ≈ scale · q + least` with `q` of 0 to 255, a column of the right side `w ≈ s · p` with `p` of -127 to
 //! 127, so that `Σ x · w = scale · s · Σ q p + least · s · Σ p` (Jacob et al. 2018, section 2.3, with the zero point kept as a float). The
-//! last two words of a row are `scale` and `least`, the last two rows of a tap of a panel are `s` and `s · Σ p`.
+//! last two words of a row are `128 · scale` and `least`, the last two rows of a tap of a panel are `s / 128` and `s · Σ p`.
 
 use std::arch::x86_64::*;
 

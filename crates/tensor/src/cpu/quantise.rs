@@ -9,6 +9,8 @@ use super::{
 const LEVELS: f32 = 127.0;
 /// Adding it rounds a small number to an integer, ties to even, whose two's complement is in the low bits.
 const ROUND: f32 = (3 << 22) as f32;
+/// Column scales are divided and row scales multiplied with it, so that a scaled sum of bytes does not overflow where its true value does not.
+const BALANCE: f32 = 128.0;
 /// The longest sum of products of bytes that stays in an `i32`: 2³¹ / (255 · 127), and even so a multiple of 4.
 pub(super) const LONGEST: usize = 66_304;
 /// Lanes of a row that are compared at once.
@@ -20,8 +22,8 @@ fn scale_and_inverse(scale: f32) -> [f32; 2] {
 }
 
 for_each_isa! {
-    /// A row of floats as words of four bytes, and then `scale` and `least`: `x ≈ scale · q + least`. A row with an element that is not finite
-    /// has the scale NaN.
+    /// A row of floats as words of four bytes, and then `128 · scale` and `least`: `x ≈ scale · q + least`. A row with an element that is not
+    /// finite has the scale NaN.
     pub(super) fn quantise_row(row: &[f32], words: &mut [u32]) {
         let (mut least, mut greatest, mut poison) = ([f32::INFINITY; LANES], [f32::NEG_INFINITY; LANES], [0.0f32; LANES]);
         let (chunks, rest) = row.as_chunks::<LANES>();
@@ -43,7 +45,7 @@ for_each_isa! {
         // Halves, so that the range of huge numbers is finite.
         let [scale, inverse] = scale_and_inverse((0.5 * greatest - 0.5 * least) / 127.5);
         let Some((words, [tail_scale, tail_least])) = words.split_last_chunk_mut::<2>() else { return };
-        (*tail_scale, *tail_least) = ((scale + poison).to_bits(), (least + poison).to_bits());
+        (*tail_scale, *tail_least) = ((BALANCE * scale + poison).to_bits(), (least + poison).to_bits());
         let offset = least * inverse;
         let byte = |x: f32| ((x * inverse - offset).clamp(0.0, 255.0) + ROUND).to_bits() as u8;
         let (fours, rest) = row.as_chunks::<4>();
@@ -96,7 +98,7 @@ for_each_isa! {
                 }
             }
             let (to_scales, to_totals) = tail.split_at_mut(width * 4);
-            write_floats(scales.iter().copied(), to_scales);
+            write_floats(scales.iter().map(|scale| scale / BALANCE), to_scales);
             write_floats(totals.iter().zip(scales).map(|(&total, scale)| total as f32 * scale), to_totals);
         }
     }
