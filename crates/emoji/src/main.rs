@@ -4,7 +4,7 @@ use std::io::{IsTerminal, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use calotype::{Model, PipelineOptions, Precision, SamplerKind, Text2ImageRequest};
+use calotype::{Keep, Model, PipelineOptions, Precision, SamplerKind, Text2ImageRequest};
 use calotype_emoji::{
     BACKGROUNDS, DEFAULT_FONT, EmojiFont, Figures, HELD_OUT, Judged, draw, evaluate, median_psnr, most_alike, objects,
     write_dataset,
@@ -148,7 +148,7 @@ fn judged(run: &Run, precision: Precision, limit: usize) -> Result<Vec<Judged>> 
             );
         }
     };
-    let options = PipelineOptions { precision, ..PipelineOptions::default() };
+    let options = PipelineOptions { precision, keep: Keep::All, ..PipelineOptions::default() };
     Ok(evaluate(&model, &run.data, &request, options, limit, &mut progress)?)
 }
 

@@ -33,9 +33,9 @@ impl Precision {
         }
     }
 
-    /// The one for networks that 8 bits would harm or hardly speed up: the text encoder and the autoencoder.
+    /// The precision of the networks beside the UNet: they run once, so 8 bits would gain little and cost quality.
     #[must_use]
-    pub const fn wide(self) -> Self {
+    pub const fn beside_the_unet(self) -> Self {
         match self {
             Self::Int8 => Self::BF16,
             other => other,

@@ -58,7 +58,8 @@ unsafe fn rows<const V: usize>(a: RowSegments, mut b: *const u32, to: Sums) {
             let accumulate = to.accumulate || s > 0;
             for (r, (products, row)) in products.chunks_exact(V).zip(row).enumerate() {
                 let tail = row.add(words).cast::<f32>();
-                let (scale, least) = (_mm512_set1_ps(tail.read_unaligned()), _mm512_set1_ps(tail.add(1).read_unaligned()));
+                let (scale, least) =
+                    (_mm512_set1_ps(tail.read_unaligned()), _mm512_set1_ps(tail.add(1).read_unaligned()));
                 for (v, products) in products.iter().enumerate() {
                     let at = to.to.add(r * to.stride + v * LANES);
                     let before = if accumulate { _mm512_loadu_ps(at) } else { _mm512_setzero_ps() };

@@ -27,6 +27,7 @@ mod peak;
 mod quantise;
 mod softmax;
 mod tensor;
+mod upsample_conv;
 
 use std::sync::Arc;
 
@@ -96,12 +97,6 @@ impl Cpu {
     /// As [`Isa::preferred`].
     pub fn fastest_precision() -> Result<Precision> {
         Ok(if Isa::preferred()? >= Isa::Avx512Bf16 { Precision::BF16 } else { Precision::F32 })
-    }
-
-    /// The same threads and memory with other number types.
-    #[must_use]
-    pub fn with_precision(&self, precision: Precision) -> Self {
-        Self { precision, ..self.clone() }
     }
 
     /// The instruction set in use.

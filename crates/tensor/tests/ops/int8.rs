@@ -25,7 +25,7 @@ fn backends(threads: usize) -> Result<Vec<Cpu>> {
 }
 
 fn has_weight(case: &Case) -> bool {
-    matches!(case.op, Op::Conv2d { .. } | Op::Linear { .. })
+    matches!(case.op, Op::Conv2d { .. } | Op::UpsampleConv2d { .. } | Op::Linear { .. } | Op::LinearGeglu { .. })
 }
 
 #[test]
