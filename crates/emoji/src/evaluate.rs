@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use calotype::{Keep, Model, Pipeline, PipelineOptions, Text2ImageRequest};
-use calotype_image::{RgbImage, mse};
+use calotype::{Model, Pipeline, PipelineOptions, Text2ImageRequest};
+use calotype_image::{RgbImage, mse, psnr};
 use serde::Serialize;
 
 use crate::backgrounds::BACKGROUNDS;
@@ -65,10 +65,11 @@ pub fn evaluate(
     model: &Model,
     data: &Path,
     request: &Text2ImageRequest,
+    options: PipelineOptions,
     limit: usize,
     progress: &mut dyn FnMut(&[Judged]),
 ) -> Result<Vec<Judged>> {
-    let pipeline = Pipeline::load(model, PipelineOptions { keep: Keep::All, ..Default::default() })?;
+    let pipeline = Pipeline::load(model, options)?;
     let objects = objects()?;
     let drawn = read_pictures(data, &objects)?;
     let mut judged = Vec::new();
@@ -82,6 +83,20 @@ pub fn evaluate(
         progress(&judged);
     }
     Ok(judged)
+}
+
+/// The median PSNR in dB of the pictures of two evaluations, pair by pair; none where there are none. Of an even number it is the lower of
+/// the two in the middle.
+///
+/// # Errors
+/// Two pictures differ in size.
+pub fn median_psnr(a: &[Judged], b: &[Judged]) -> Result<Option<f64>> {
+    let mut values = Vec::new();
+    for (a, b) in a.iter().zip(b) {
+        values.push(psnr(&a.picture, &b.picture)?);
+    }
+    values.sort_by(f64::total_cmp);
+    Ok(values.get(values.len().saturating_sub(1) / 2).copied())
 }
 
 fn judge(drawn: &BTreeMap<Pair, RgbImage>, pair: Pair, picture: RgbImage) -> Result<Judged> {
@@ -141,6 +156,12 @@ mod tests {
         let wrong = judge(&drawn, pair, picture(other)).unwrap();
         assert_eq!((wrong.nearest, wrong.background), (other, pair.background));
         assert!(wrong.rank > 5);
+        let apart = psnr(&right.picture, &wrong.picture).unwrap();
+        let [one, two] = [[right.clone(), right.clone(), wrong.clone()], [right.clone(), wrong.clone(), right.clone()]];
+        assert_eq!(median_psnr(&one, &two).unwrap(), Some(apart));
+        assert_eq!(median_psnr(&one, &two[..2]).unwrap(), Some(apart));
+        assert_eq!(median_psnr(&one, &one).unwrap(), Some(f64::INFINITY));
+        assert_eq!(median_psnr(&one, &[]).unwrap(), None);
         let figures = Figures::of(&[right, wrong]);
         assert_eq!(figures, Figures { pictures: 2, top1: 0.5, top5: 0.5, background: 1.0 });
     }

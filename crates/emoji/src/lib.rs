@@ -17,7 +17,7 @@ pub use backgrounds::{BACKGROUNDS, Background};
 pub use dataset::{Alike, Summary, caption, most_alike, write_dataset};
 pub use draw::draw;
 pub use error::{Error, Result};
-pub use evaluate::{Figures, Judged, evaluate};
+pub use evaluate::{Figures, Judged, evaluate, median_psnr};
 pub use font::{DEFAULT_FONT, EmojiFont};
 pub use objects::{Object, objects};
 pub use pairs::{HELD_OUT, Pair, all_pairs, held_out_pairs};

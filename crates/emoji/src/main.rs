@@ -4,12 +4,13 @@ use std::io::{IsTerminal, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use calotype::{Model, SamplerKind, Text2ImageRequest};
+use calotype::{Keep, Model, PipelineOptions, Precision, SamplerKind, Text2ImageRequest};
 use calotype_emoji::{
-    BACKGROUNDS, DEFAULT_FONT, EmojiFont, Figures, HELD_OUT, Judged, draw, evaluate, most_alike, objects, write_dataset,
+    BACKGROUNDS, DEFAULT_FONT, EmojiFont, Figures, HELD_OUT, Judged, draw, evaluate, median_psnr, most_alike, objects,
+    write_dataset,
 };
 use calotype_image::{RgbImage, encode_png, grid};
-use clap::{Parser, Subcommand};
+use clap::{Parser, Subcommand, builder::TypedValueParser};
 
 type Result<T = ()> = std::result::Result<T, Box<dyn std::error::Error>>;
 
@@ -27,6 +28,8 @@ enum Command {
     Make(Make),
     /// Make pictures of the held-out captions and compare them with the drawn ones
     Evaluate(Evaluate),
+    /// Make the first of them in f32 and in another precision, judge both, and tell the median PSNR between them
+    Compare(Compare),
 }
 
 #[derive(clap::Args)]
@@ -47,15 +50,40 @@ struct Make {
 
 #[derive(clap::Args)]
 struct Evaluate {
+    /// Judge only this many of the held-out pairs
+    #[arg(long, value_name = "N", default_value_t = HELD_OUT)]
+    limit: usize,
+    /// Number types of weights and activations
+    #[arg(long, value_name = "TYPE", default_value_t = Precision::F32, value_parser = precision())]
+    precision: Precision,
+    #[command(flatten)]
+    run: Run,
+    /// Also write the pictures, each beside the drawn one, to this PNG file
+    #[arg(long, value_name = "FILE")]
+    sheet: Option<PathBuf>,
+}
+
+#[derive(clap::Args)]
+struct Compare {
+    /// Number types of weights and activations
+    #[arg(long, value_name = "TYPE", default_value_t = Precision::BF16, value_parser = precision())]
+    precision: Precision,
+    /// Compare this many of the held-out pairs
+    #[arg(long, value_name = "N", default_value_t = 20)]
+    limit: usize,
+    #[command(flatten)]
+    run: Run,
+}
+
+/// What pictures are made.
+#[derive(clap::Args)]
+struct Run {
     /// Model to judge, a diffusers folder
     #[arg(long, value_name = "DIR", default_value = "models/emoji")]
     model: PathBuf,
     /// The data set, as `make` wrote it
     #[arg(long, value_name = "DIR", default_value = "data/emoji")]
     data: PathBuf,
-    /// Judge only this many of the held-out pairs
-    #[arg(long, value_name = "N", default_value_t = HELD_OUT)]
-    limit: usize,
     /// Steps of the sampler
     #[arg(long, value_name = "N", default_value_t = 50)]
     steps: usize,
@@ -68,15 +96,18 @@ struct Evaluate {
     /// Seed of the first picture; the next have the next seeds
     #[arg(long, value_name = "N", default_value_t = 42)]
     seed: u64,
-    /// Also write the pictures, each beside the drawn one, to this PNG file
-    #[arg(long, value_name = "FILE")]
-    sheet: Option<PathBuf>,
+}
+
+fn precision() -> impl TypedValueParser<Value = Precision> {
+    let ids = clap::builder::PossibleValuesParser::new(Precision::ALL.map(Precision::id));
+    ids.map(|id| Precision::ALL.into_iter().find(|precision| precision.id() == id).unwrap_or_default())
 }
 
 fn main() -> ExitCode {
     let result = match Arguments::parse().command {
         Command::Make(arguments) => make(&arguments),
         Command::Evaluate(arguments) => judge(&arguments),
+        Command::Compare(arguments) => compare(&arguments),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,
@@ -93,16 +124,17 @@ fn write_png(path: &Path, picture: &RgbImage) -> Result {
     Ok(())
 }
 
-fn judge(arguments: &Evaluate) -> Result {
-    let model = Model::open(&arguments.model)?;
+/// Makes and judges the first `limit` pictures.
+fn judged(run: &Run, precision: Precision, limit: usize) -> Result<Vec<Judged>> {
+    let model = Model::open(&run.model)?;
     let request = Text2ImageRequest {
-        num_inference_steps: arguments.steps,
-        sampler: arguments.sampler,
-        guidance_scale: arguments.guidance_scale,
-        seed: arguments.seed,
+        num_inference_steps: run.steps,
+        sampler: run.sampler,
+        guidance_scale: run.guidance_scale,
+        seed: run.seed,
         ..Text2ImageRequest::default()
     };
-    let total = arguments.limit.min(HELD_OUT);
+    let total = limit.min(HELD_OUT);
     let mut stderr = std::io::stderr();
     let mut progress = |judged: &[Judged]| {
         if stderr.is_terminal() {
@@ -116,7 +148,25 @@ fn judge(arguments: &Evaluate) -> Result {
             );
         }
     };
-    let judged = evaluate(&model, &arguments.data, &request, arguments.limit, &mut progress)?;
+    let options = PipelineOptions { precision, keep: Keep::All, ..PipelineOptions::default() };
+    Ok(evaluate(&model, &run.data, &request, options, limit, &mut progress)?)
+}
+
+fn compare(arguments: &Compare) -> Result {
+    let Compare { precision, limit, run } = arguments;
+    let exact = judged(run, Precision::F32, *limit)?;
+    let judged = judged(run, *precision, *limit)?;
+    let mut stdout = std::io::stdout();
+    writeln!(stdout, "f32: {}", serde_json::to_string(&Figures::of(&exact))?)?;
+    writeln!(stdout, "{precision}: {}", serde_json::to_string(&Figures::of(&judged))?)?;
+    if let Some(median) = median_psnr(&exact, &judged)? {
+        writeln!(stdout, "median PSNR of {precision} against f32: {median:.2} dB")?;
+    }
+    Ok(())
+}
+
+fn judge(arguments: &Evaluate) -> Result {
+    let judged = judged(&arguments.run, arguments.precision, arguments.limit)?;
     if let Some(path) = &arguments.sheet {
         let pictures: Vec<RgbImage> = judged.iter().map(|j| j.picture.clone()).collect();
         write_png(path, &grid(&pictures, 20, 2)?)?;

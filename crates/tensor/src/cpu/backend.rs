@@ -26,8 +26,8 @@ impl Backend for Cpu {
         x.shape()
     }
 
-    fn param(&self, _name: &str, kind: ParamKind, shape: Shape, data: &dyn ParamData) -> Result<Param> {
-        Param::load(self, kind, shape, data)
+    fn param(&self, name: &str, kind: ParamKind, shape: Shape, data: &dyn ParamData) -> Result<Param> {
+        Param::load(self, name, kind, shape, data)
     }
 
     fn param_shape(&self, p: &Param) -> Shape {

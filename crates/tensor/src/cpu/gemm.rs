@@ -5,7 +5,7 @@ use super::{
     Cpu,
     element::{Element, Elements, ElementsMut, SharedElements},
     isa::for_each_isa,
-    kernel::{ROWS, RowSegments, Sums, WIDEST, multiply_rows},
+    kernel::{Arithmetic, ROWS, RowSegments, Sums, WIDEST, multiply_rows},
     math,
     operand::Operand,
     packed::{Packed, Panel},
@@ -73,7 +73,7 @@ impl Cpu {
         let panels: Vec<Panel> = weight.panels().collect();
         let outputs = panels.len() / parts;
         let zeros = vec![0u32; words + WIDEST];
-        let blocks = depth_blocks(taps, words);
+        let blocks = depth_blocks(arithmetic, taps, words);
         let row_blocks = rows.div_ceil(BLOCK_ROWS);
         // Few rows leave threads idle unless the columns are divided too.
         let idle = (8 * self.threads.count()).div_ceil(row_blocks);
@@ -162,8 +162,9 @@ struct DepthBlock {
     length: usize,
 }
 
-fn depth_blocks(taps: usize, words: usize) -> Vec<DepthBlock> {
-    if words <= DEPTH {
+/// Taps of bytes are whole, for their scales.
+fn depth_blocks(arithmetic: Arithmetic, taps: usize, words: usize) -> Vec<DepthBlock> {
+    if words <= DEPTH || arithmetic == Arithmetic::Int8 {
         let group = (DEPTH / words).max(1);
         (0..taps)
             .step_by(group)

@@ -1,9 +1,12 @@
 //! The inner loops that all heavy operations stand on. Each sums a tile of [`ROWS`] × (1 to 4 vectors) in registers;
 //! what becomes of the tile (bias, activation, where it goes) is the caller's, in plain Rust.
 //!
-//! Both sides are read in words of 32 bits: one `f32`, or two bf16 whose products are summed by one instruction.
+//! Both sides are read in words of 32 bits: one `f32`, or two bf16 or four bytes whose products are summed by one
+//! instruction.
 
 use super::isa::Isa;
+#[cfg(target_arch = "x86_64")]
+use super::kernel_int8;
 use crate::DType;
 
 /// Rows of a tile.
@@ -18,12 +21,18 @@ pub(crate) enum Arithmetic {
     F32,
     /// Two bf16 each.
     Bf16,
+    /// Four bytes each, with scales: see `kernel_int8`.
+    Int8,
 }
 
 impl Arithmetic {
     /// How `isa` computes with elements of `dtype`.
     pub(crate) fn of(isa: Isa, dtype: DType) -> Self {
-        if dtype == DType::BF16 && isa >= Isa::Avx512Bf16 { Self::Bf16 } else { Self::F32 }
+        match dtype {
+            DType::BF16 if isa >= Isa::Avx512Bf16 => Self::Bf16,
+            DType::I8 if isa >= Isa::Avx512Vnni => Self::Int8,
+            _ => Self::F32,
+        }
     }
 
     /// Elements in a word.
@@ -31,6 +40,16 @@ impl Arithmetic {
         match self {
             Self::F32 => 1,
             Self::Bf16 => 2,
+            Self::Int8 => 4,
+        }
+    }
+
+    /// Words that `channels` elements fill, with those that tell their scale.
+    pub(crate) const fn words(self, channels: usize) -> usize {
+        let elements = channels.div_ceil(self.per_word());
+        match self {
+            Self::F32 | Self::Bf16 => elements,
+            Self::Int8 => elements + 2,
         }
     }
 
@@ -39,6 +58,7 @@ impl Arithmetic {
         match self {
             Self::F32 => DType::F32,
             Self::Bf16 => DType::BF16,
+            Self::Int8 => DType::I8,
         }
     }
 }
@@ -88,6 +108,10 @@ pub(crate) unsafe fn multiply_rows(
         match isa {
             #[cfg(target_arch = "x86_64")]
             Isa::Avx512Bf16 if arithmetic == Arithmetic::Bf16 => x86::rows_bf16(a, b, width, sums),
+            #[cfg(target_arch = "x86_64")]
+            Isa::Avx512Vnni | Isa::Avx512Bf16 if arithmetic == Arithmetic::Int8 => {
+                kernel_int8::rows_int8(a, b, width, sums);
+            }
             #[cfg(target_arch = "x86_64")]
             Isa::Avx512 | Isa::Avx512Vnni | Isa::Avx512Bf16 => x86::rows_avx512(a, b, width, sums),
             #[cfg(target_arch = "x86_64")]

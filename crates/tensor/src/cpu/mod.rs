@@ -13,6 +13,8 @@ mod gemm_backward;
 mod gradients;
 mod isa;
 mod kernel;
+#[cfg(target_arch = "x86_64")]
+mod kernel_int8;
 mod linear;
 mod load;
 mod math;
@@ -23,6 +25,7 @@ mod packed;
 mod parallel;
 mod param;
 mod peak;
+mod quantise;
 mod softmax;
 mod tensor;
 mod upsample_conv;

@@ -6,6 +6,7 @@ use super::{
     element::{Bf16, narrow_slice},
     elementwise::CHUNK,
     kernel::Arithmetic,
+    quantise::quantise_row,
 };
 use crate::DType;
 
@@ -34,7 +35,7 @@ impl Cpu {
     /// The rows of a tensor as `arithmetic` reads them: where they are, if they are of its type and fill whole words; else copied.
     pub(super) fn operand<'a>(&self, x: &'a Tensor, arithmetic: Arithmetic) -> Operand<'a> {
         let channels = x.shape().last();
-        let width = channels.div_ceil(arithmetic.per_word());
+        let width = arithmetic.words(channels);
         if x.dtype() == arithmetic.dtype() && channels.is_multiple_of(arithmetic.per_word()) {
             return Operand { data: Words::Borrowed(x.words()), width };
         }
@@ -45,7 +46,11 @@ impl Cpu {
             let mut scratch = Vec::new();
             for (i, words) in words.chunks_exact_mut(width).enumerate() {
                 let row = x.elements().part((start / width + i) * channels, channels);
-                fill_words(arithmetic, row.read(self.isa, &mut scratch), words);
+                let row = row.read(self.isa, &mut scratch);
+                match arithmetic {
+                    Arithmetic::Int8 => quantise_row(self.isa, row, words),
+                    _ => fill_words(arithmetic, row, words),
+                }
             }
         });
         Operand { data: Words::Owned(buffer), width }

@@ -3,11 +3,13 @@
 use std::sync::Arc;
 
 use super::{
+    Cpu,
     buffer::{Buffer, Pool},
     element::{Bf16, Element, Elements, F16, widen},
     isa::Isa,
     kernel::Arithmetic,
     parallel::{Shared, Threads},
+    quantise::{quantise_panel, widen_bytes},
 };
 use crate::DType;
 
@@ -30,11 +32,18 @@ impl Format {
     fn lane(self) -> usize {
         self.stored.size() * self.arithmetic.per_word()
     }
+
+    /// Bytes of a column of `depth` words: with its scale, where words of floats don't tell it.
+    fn column(self, depth: usize) -> usize {
+        let has_scale = self.stored == DType::I8 && self.arithmetic != Arithmetic::Int8;
+        depth * self.lane() + if has_scale { size_of::<f32>() } else { 0 }
+    }
 }
 
 /// A matrix `(taps · channels, N)` cut into panels of columns: panel after panel, each `(taps · words, width)` and contiguous. A word holds
 /// [`Arithmetic::per_word`] channels of a column; a tap's last is filled up with zeros. All panels are as wide as the
-/// instruction set's, but the last, which is as many vectors wide as it needs; columns past `N` are zeros.
+/// instruction set's, but the last, which is as many vectors wide as it needs; columns past `N` are zeros. Bytes have scales besides: see
+/// [`quantise_panel`].
 pub(crate) struct Packed {
     pub(crate) format: Format,
     pub(crate) taps: usize,
@@ -66,13 +75,12 @@ impl Packed {
     ) -> Self {
         let mut packed = Self::empty(format, pool, [taps, channels, columns]);
         let panels: Vec<Panel> = packed.panels().collect();
-        let depth = packed.depth();
+        let column = format.column(packed.depth());
         let bytes = Shared::new(packed.data.slice_mut::<i8>());
         threads.each(panels.len(), |p| {
             let panel = panels[p];
-            let lane = format.lane();
             // SAFETY: panels do not overlap.
-            let data = unsafe { bytes.slice(panel.start * depth * lane, panel.width * depth * lane) };
+            let data = unsafe { bytes.slice(panel.start * column, panel.width * column) };
             fill_panel(format, data, panel, [taps, channels], &fill);
         });
         packed
@@ -82,16 +90,16 @@ impl Packed {
     pub(crate) fn empty(format: Format, pool: &Arc<Pool>, [taps, channels, columns]: [usize; 3]) -> Self {
         let last = columns % format.isa.panel();
         let padded = columns - last + last.next_multiple_of(format.isa.lanes());
-        let words = taps * channels.div_ceil(format.arithmetic.per_word());
-        let data = Buffer::new::<i8>(pool, words * padded * format.lane());
+        let depth = taps * format.arithmetic.words(channels);
+        let data = Buffer::new::<i8>(pool, padded * format.column(depth));
         Self { format, taps, channels, columns, data }
     }
 
     /// Fills from rows of a matrix of one tap, `fill` as in [`new`](Self::new), on this thread.
     pub(crate) fn fill(&mut self, fill: impl Fn(usize, usize, &mut [f32])) {
-        let (depth, lane) = (self.depth(), self.format.lane());
+        let column = self.format.column(self.depth());
         for panel in self.panels().collect::<Vec<_>>() {
-            let data = &mut self.data.slice_mut::<i8>()[panel.start * depth * lane..][..panel.width * depth * lane];
+            let data = &mut self.data.slice_mut::<i8>()[panel.start * column..][..panel.width * column];
             fill_panel(self.format, data, panel, [1, self.channels], &|_, channel, n, to: &mut [f32]| {
                 fill(channel, n, to);
             });
@@ -100,7 +108,7 @@ impl Packed {
 
     /// Words of one tap.
     pub(crate) fn words(&self) -> usize {
-        self.channels.div_ceil(self.format.arithmetic.per_word())
+        self.format.arithmetic.words(self.channels)
     }
 
     /// Words of a column.
@@ -127,6 +135,13 @@ impl Packed {
         if scratch.len() < length {
             scratch.resize(length, 0.0);
         }
+        if self.format.stored == DType::I8 {
+            let column = self.format.column(self.depth());
+            let bytes = &self.data.slice::<i8>()[panel.start * column..][..panel.width * column];
+            let (bytes, scales) = bytes.split_at(panel.width * self.depth());
+            widen_bytes(self.format.isa, &bytes[first * panel.width..][..length], cast(scales), &mut scratch[..length]);
+            return bits(&scratch[..length]);
+        }
         widen(
             self.format.isa,
             Elements::of(&self.data, self.format.stored).part(start, length),
@@ -142,6 +157,14 @@ impl Packed {
         let width = isa.panel().min((self.columns - start).next_multiple_of(isa.lanes()));
         let row = &self.data.slice::<f32>()[start * self.depth() + (tap * self.channels + channel) * width..][..width];
         &row[n - start..]
+    }
+
+    /// A matrix kept in `f32` in another format.
+    pub(crate) fn quantised(&self, cpu: &Cpu, format: Format) -> Self {
+        let shape = [self.taps, self.channels, self.columns];
+        Self::new(format, &cpu.threads, &cpu.pool, shape, |tap, channel, n, to| {
+            to.copy_from_slice(&self.row(tap, channel, n)[..to.len()]);
+        })
     }
 
     /// The weight that carries gradients back: for each tap's `(inputs, N)`, its transpose `(N, inputs)`. Of a matrix kept in `f32` only.
@@ -168,6 +191,13 @@ fn fill_panel(
     [taps, channels]: [usize; 2],
     fill: &impl Fn(usize, usize, usize, &mut [f32]),
 ) {
+    if format.stored == DType::I8 {
+        let mut values = vec![0.0f32; taps * channels * panel.width];
+        for (row, values) in values.chunks_exact_mut(panel.width).enumerate() {
+            fill(row / channels, row % channels, panel.start, &mut values[..panel.columns]);
+        }
+        return quantise_panel(format.isa, format.arithmetic, &values, [taps, channels, panel.width], data);
+    }
     let per_word = format.arithmetic.per_word();
     let mut rows = vec![0.0f32; per_word * panel.width];
     let channels_of_row = (0..taps).flat_map(|tap| (0..channels).step_by(per_word).map(move |channel| (tap, channel)));
@@ -181,17 +211,24 @@ fn fill_panel(
             }
         }
         match format.stored {
-            DType::BF16 => interleave(&rows, per_word, cast::<Bf16>(to)),
-            DType::F16 => interleave(&rows, per_word, cast::<F16>(to)),
-            _ => interleave(&rows, per_word, cast::<f32>(to)),
+            DType::BF16 => interleave(&rows, per_word, cast_mut::<Bf16>(to)),
+            DType::F16 => interleave(&rows, per_word, cast_mut::<F16>(to)),
+            _ => interleave(&rows, per_word, cast_mut::<f32>(to)),
         }
     }
 }
 
-/// A part of a buffer, which begins at a vector's boundary, as elements.
-fn cast<T: Element>(bytes: &mut [i8]) -> &mut [T] {
+/// A part of a buffer, which begins where an element may, as elements.
+fn cast<T: Element>(bytes: &[i8]) -> &[T] {
     debug_assert!(bytes.as_ptr().cast::<T>().is_aligned());
-    // SAFETY: rows of panels begin at multiples of a vector in an aligned buffer, and any bits are a `T`.
+    // SAFETY: rows of panels are whole vectors in an aligned buffer, and any bits are a `T`.
+    unsafe { std::slice::from_raw_parts(bytes.as_ptr().cast(), bytes.len() / size_of::<T>()) }
+}
+
+/// As [`cast`], to be written.
+fn cast_mut<T: Element>(bytes: &mut [i8]) -> &mut [T] {
+    debug_assert!(bytes.as_ptr().cast::<T>().is_aligned());
+    // SAFETY: as above.
     unsafe { std::slice::from_raw_parts_mut(bytes.as_mut_ptr().cast(), bytes.len() / size_of::<T>()) }
 }
 

@@ -3,6 +3,7 @@ use std::sync::{Arc, OnceLock};
 use super::{
     Cpu, Tensor,
     packed::{Format, Packed},
+    quantise,
     upsample_conv::Quarters,
 };
 use crate::{DType, Error, ParamData, ParamKind, Precision, Result, Shape, infer};
@@ -43,40 +44,58 @@ impl Weight {
 
 impl Param {
     /// From data in the layout of its kind.
-    pub(super) fn new(cpu: &Cpu, kind: ParamKind, shape: Shape, data: &[f32]) -> Result<Self> {
+    pub(super) fn new(cpu: &Cpu, name: &str, kind: ParamKind, shape: Shape, data: &[f32]) -> Result<Self> {
         infer::param(kind, shape)?;
         infer::data("param", shape, data.len())?;
         let Some(matrix @ [_, channels, columns]) = matrix(kind, shape) else {
-            return Self::load(cpu, kind, shape, &data);
+            return Self::load(cpu, name, kind, shape, &data);
         };
         let packed = |format| {
             Ok(Packed::new(format, &cpu.threads, &cpu.pool, matrix, |tap, channel, n, row| {
                 row.copy_from_slice(&data[(tap * channels + channel) * columns + n..][..row.len()]);
             }))
         };
-        Self::pack(cpu, kind, shape, packed)
+        Self::pack(cpu, name, kind, shape, packed)
     }
 
     /// From data in the layout of files.
-    pub(super) fn load(cpu: &Cpu, kind: ParamKind, file_shape: Shape, data: &dyn ParamData) -> Result<Self> {
+    pub(super) fn load(
+        cpu: &Cpu,
+        name: &str,
+        kind: ParamKind,
+        file_shape: Shape,
+        data: &dyn ParamData,
+    ) -> Result<Self> {
         let shape = infer::param_from_file(kind, file_shape, data.count())?;
         if let Some(matrix) = matrix(kind, shape) {
             let packed = |format| Packed::load(format, &cpu.threads, &cpu.pool, matrix, data);
-            return Self::pack(cpu, kind, shape, packed);
+            return Self::pack(cpu, name, kind, shape, packed);
         }
         let dtype = if kind == ParamKind::Table { cpu.precision.activations() } else { DType::F32 };
         Ok(Self { shape, form: Form::Plain(cpu.load(shape, dtype, data)?) })
     }
 
     /// A weight in its form; `packed` packs the matrix that it is.
-    fn pack(cpu: &Cpu, kind: ParamKind, shape: Shape, packed: impl FnOnce(Format) -> Result<Packed>) -> Result<Self> {
-        let format = Format::new(cpu.isa, cpu.precision.activations());
-        let form = if kind == ParamKind::UpsampledConv && cpu.precision != Precision::F32 {
-            let whole = packed(Format::new(cpu.isa, DType::F32))?;
-            Form::Quarters(Arc::new(whole.quarters(cpu, format)))
+    fn pack(
+        cpu: &Cpu,
+        name: &str,
+        kind: ParamKind,
+        shape: Shape,
+        packed: impl FnOnce(Format) -> Result<Packed>,
+    ) -> Result<Self> {
+        let channels = shape[shape.len() - 2];
+        let format = Format::new(cpu.isa, stored(cpu.precision, name, channels));
+        // What is not only narrowed is made from floats.
+        let whole = Format::new(cpu.isa, DType::F32);
+        let form = if kind == ParamKind::UpsampledConv && format != whole {
+            Form::Quarters(Arc::new(packed(whole)?.quarters(cpu, format)))
         } else {
+            let packed = match format.stored {
+                DType::I8 => packed(whole)?.quantised(cpu, format),
+                _ => packed(format)?,
+            };
             let (transposed, quarters) = (OnceLock::new(), OnceLock::new());
-            Form::Weight(Arc::new(Weight { packed: packed(format)?, transposed, quarters }))
+            Form::Weight(Arc::new(Weight { packed, transposed, quarters }))
         };
         Ok(Self { shape, form })
     }
@@ -135,4 +154,13 @@ fn matrix(kind: ParamKind, shape: Shape) -> Option<[usize; 3]> {
         (ParamKind::Linear, &[channels, columns]) => Some([1, channels, columns]),
         _ => None,
     }
+}
+
+/// Layers that are not kept in 8 bits, by the parts of their checkpoint path: what they make goes into every other layer, or into the picture.
+const WIDE: [&str; 4] = ["conv_in", "conv_out", "time_embedding", "time_emb_proj"];
+
+/// The type that a weight with this many input channels is kept in.
+fn stored(precision: Precision, name: &str, channels: usize) -> DType {
+    let wide = channels > quantise::LONGEST || name.split('.').any(|part| WIDE.contains(&part));
+    if precision == Precision::Int8 && !wide { DType::I8 } else { precision.activations() }
 }

@@ -5,5 +5,6 @@ mod bad_shapes;
 mod cpu;
 mod edges;
 mod gradients;
+mod int8;
 mod optimizer;
 mod truth;

@@ -49,7 +49,8 @@ impl Plan {
         kernel: [usize; 2],
         options: Conv2d,
     ) -> Option<Self> {
-        if kernel != [3, 3] || options.stride != 1 {
+        // Sums of bytes are exact and fast; there is nothing to transform.
+        if kernel != [3, 3] || options.stride != 1 || weight.format.arithmetic == Arithmetic::Int8 {
             return None;
         }
         let output = [y[1], y[2]];
@@ -94,7 +95,7 @@ impl Plan {
     fn wins(&self, weight: &Packed) -> bool {
         let least = match weight.format.arithmetic {
             Arithmetic::F32 => 6,
-            Arithmetic::Bf16 => 24,
+            Arithmetic::Bf16 | Arithmetic::Int8 => 24,
         };
         weight.channels >= LEAST_CHANNELS && self.count >= least
     }

@@ -1,0 +1,166 @@
+//! Products of 8-bit weights, with every instruction set that this machine has.
+
+use calotype_tensor::{
+    Activation, Backend, Conv2d, ParamKind, Precision, Result, Shape,
+    cases::{Case, Op, Values},
+    cpu::{Convolution, Cpu, CpuOptions, Isa},
+    reference::Reference,
+};
+use half::bf16;
+
+use crate::truth::{TRUTHS, widen};
+
+/// The error of a product relative to its size, both as root mean squares, that 8 bits may make on the table's inputs. An evenly
+/// distributed row or column of `2n` levels is off by `1 / √12` of a level where its elements are `n / √3` large: 0.4 % for a row
+/// (127.5 levels) and as much for a column, 0.6 % for both. The most in the table is 0.83 %, a sum of three products.
+const TOLERANCE: f64 = 0.01;
+
+fn backend(isa: Isa, threads: usize, precision: Precision) -> Result<Cpu> {
+    // The direct method, which is exact where its products are.
+    Cpu::with_options(CpuOptions { isa: Some(isa), threads, precision, convolution: Convolution::Direct })
+}
+
+/// An int8 backend for each instruction set.
+fn backends(threads: usize) -> Result<Vec<Cpu>> {
+    Isa::available().into_iter().map(|isa| backend(isa, threads, Precision::Int8)).collect()
+}
+
+fn has_weight(case: &Case) -> bool {
+    matches!(case.op, Op::Conv2d { .. } | Op::UpsampleConv2d { .. } | Op::Linear { .. } | Op::LinearGeglu { .. })
+}
+
+#[test]
+fn products_are_as_near_as_eight_bits_allow() -> Result<()> {
+    for cpu in backends(2)? {
+        for truth in TRUTHS.iter().filter(|truth| has_weight(&truth.case)) {
+            let y = truth.case.forward(&cpu, &truth.case.upload(&cpu, &truth.inputs)?)?;
+            let expected = truth.results[0].value.data();
+            let square = |of: &mut dyn Iterator<Item = f64>| of.map(|x| x * x).sum::<f64>();
+            let error = square(&mut widen(&cpu.to_f32(&y)).iter().zip(expected).map(|(got, truth)| got - truth));
+            let relative = (error / square(&mut expected.iter().copied())).sqrt();
+            assert!(relative <= TOLERANCE, "{}: {}: {relative:.4}", cpu.isa(), truth.case);
+        }
+    }
+    Ok(())
+}
+
+#[test]
+fn the_number_of_threads_changes_no_bit() -> Result<()> {
+    for (one, three) in backends(1)?.iter().zip(backends(3)?) {
+        for truth in TRUTHS.iter().filter(|truth| has_weight(&truth.case)) {
+            let run = |cpu: &Cpu| Ok(cpu.to_f32(&truth.case.forward(cpu, &truth.case.upload(cpu, &truth.inputs)?)?));
+            assert_eq!(run(one)?, run(&three)?, "{}: {}", one.isa(), truth.case);
+        }
+    }
+    Ok(())
+}
+
+/// Integers from `low` to `high`, both of them in each row of `last`.
+fn integers(stream: u64, rows: usize, last: usize, low: i16, high: i16) -> Vec<f32> {
+    let mut data = Values::Uniform { low: low.into(), high: high.into() }.draw(7, stream, rows * last);
+    data.iter_mut().for_each(|x| *x = x.round());
+    data.chunks_exact_mut(last).for_each(|row| (row[0], row[last - 1]) = (low.into(), high.into()));
+    data
+}
+
+/// The transpose of rows.
+fn columns(rows: &[f32], last: usize) -> Vec<f32> {
+    (0..last).flat_map(|n| rows.iter().skip(n).step_by(last).copied()).collect()
+}
+
+/// Integers of 256 and 255 levels are kept as they are, so that only the result is rounded, to bf16.
+#[test]
+fn integers_are_multiplied_exactly() -> Result<()> {
+    fn run<B: Backend>(b: &B, stride: usize, channels: usize) -> Result<Vec<f32>> {
+        let shape = Shape::from([2, 5, 7, channels]);
+        let x = b.from_f32(shape, integers(1, shape.rows(), channels, -100, 155))?;
+        let (taps, outputs) = (9, 70);
+        let weight = integers(2, outputs, taps * channels, -127, 127);
+        let weight = b.param("w", ParamKind::Conv, [outputs, channels, 3, 3].into(), &weight)?;
+        let y = b.conv2d(&x, &weight, None, None, Conv2d { stride, ..Conv2d::padded(1) })?;
+        let square = integers(3, outputs, channels, -127, 127);
+        let square = b.param("w", ParamKind::Linear, [outputs, channels].into(), &square)?;
+        let mut results = b.to_f32(&y);
+        results.extend(b.to_f32(&b.linear(&x, &square, None, None, Activation::None)?));
+        Ok(results)
+    }
+    for (stride, channels) in [(1, 2), (2, 3), (1, 5), (2, 30), (1, 33)] {
+        let expected = run(&Reference::<f64>::new(), stride, channels)?;
+        let expected: Vec<f32> = expected.iter().map(|&y| bf16::from_f32(y).to_f32()).collect();
+        for cpu in backends(2)? {
+            assert_eq!(run(&cpu, stride, channels)?, expected, "{}: {channels} channels", cpu.isa());
+        }
+    }
+    Ok(())
+}
+
+/// `x (rows, I)` times `weight (I, O)`.
+fn product(cpu: &Cpu, name: &str, x: &[f32], weight: &[f32], outputs: usize) -> Result<Vec<f32>> {
+    let channels = weight.len() / outputs;
+    let x = cpu.from_f32([x.len() / channels, channels].into(), x.to_vec())?;
+    let weight = cpu.param(name, ParamKind::Linear, [outputs, channels].into(), &columns(weight, outputs))?;
+    Ok(cpu.to_f32(&cpu.linear(&x, &weight, None, None, Activation::None)?))
+}
+
+#[test]
+fn edges() -> Result<()> {
+    for cpu in backends(1)? {
+        let isa = cpu.isa();
+        let near = |what: &str, got: &[f32], expected: &[f32]| {
+            for (got, &expected) in got.iter().zip(expected) {
+                assert!((got - expected).abs() <= 0.01 * expected.abs(), "{isa}: {what}: {got}, expected {expected}");
+            }
+        };
+        let run = |x: &[f32], weight: &[f32]| product(&cpu, "w", x, weight, 1);
+        near("equal elements", &run(&[3.0; 6], &[1.0, -2.0, 4.0])?, &[9.0, 9.0]);
+        near("zeros", &run(&[0.0; 3], &[1.0, -2.0, 4.0])?, &[0.0]);
+        near("no weight", &run(&[1.0, 2.0, 3.0], &[0.0; 3])?, &[0.0]);
+        near("huge elements", &run(&[-1e38, 1e38, 0.0], &[0.5, 1.0, 0.25])?, &[0.5e38]);
+        near("large weights", &run(&[1.0, 0.0, 0.5], &[1e38, -1e38, 0.0])?, &[1e38]);
+        near("tiny elements", &flushed(run(&[1e-39, 0.0, 2e-39], &[1.0; 3])?), &[0.0]);
+        near("tiny weights", &flushed(run(&[1.0, 0.0, 0.5], &[1e-39; 3])?), &[0.0]);
+        for bad in [f32::NAN, f32::INFINITY, f32::NEG_INFINITY] {
+            let rows = run(&[1.0, bad, 2.0, 1.0, 2.0, 3.0], &[1.0; 3])?;
+            assert!(!rows[0].is_finite(), "{isa}: {bad} became {}", rows[0]);
+            near("the row after", &rows[1..], &[6.0]);
+            let weight = run(&[1.0, 2.0, 3.0], &[1.0, bad, 1.0])?;
+            assert!(!weight[0].is_finite(), "{isa}: a weight of {bad} made {}", weight[0]);
+        }
+    }
+    Ok(())
+}
+
+/// Denormal numbers as 0.
+fn flushed(mut y: Vec<f32>) -> Vec<f32> {
+    y.iter_mut().filter(|y| y.abs() < f32::MIN_POSITIVE).for_each(|y| *y = 0.0);
+    y
+}
+
+/// The most channels whose sum can't leave an `i32`: one more are computed in bf16.
+#[test]
+fn the_longest_sum() -> Result<()> {
+    for cpu in backends(2)? {
+        for channels in [66_304, 66_305] {
+            let mut x = vec![255.0; channels];
+            x[7] = 0.0;
+            let y = product(&cpu, "w", &x, &vec![127.0; channels], 1)?;
+            let expected = 255.0 * 127.0 * (channels - 1) as f32;
+            assert!((y[0] - expected).abs() <= 0.005 * expected, "{}: {y:?}, expected {expected}", cpu.isa());
+        }
+    }
+    Ok(())
+}
+
+/// Some layers are kept in bf16.
+#[test]
+fn sensitive_layers_are_wide() -> Result<()> {
+    let x = Values::Uniform { low: -1.0, high: 1.0 }.draw(1, 1, 3 * 40);
+    let weight = Values::Uniform { low: -1.0, high: 1.0 }.draw(1, 2, 40 * 20);
+    for isa in Isa::available() {
+        let run = |precision, name| product(&backend(isa, 1, precision)?, name, &x, &weight, 20);
+        let exact = run(Precision::BF16, "conv_in.weight")?;
+        assert_eq!(run(Precision::Int8, "conv_in.weight")?, exact, "{isa}");
+        assert_ne!(run(Precision::Int8, "up_blocks.0.resnets.0.conv1.weight")?, exact, "{isa}");
+    }
+    Ok(())
+}
