@@ -3,7 +3,7 @@
 use std::time::Instant;
 
 use calotype_diffusion::{BatchNoise, Predictor};
-use calotype_models::{ModelConfig, Random, TextConfig, UNetConfig, VaeConfig};
+use calotype_models::{ModelConfig, Random, TextConfig, UNetConfig, VaeConfig, VaeDecoder};
 use calotype_tensor::{
     Backend,
     cpu::Cpu,
@@ -13,17 +13,16 @@ use calotype_text::MAX_LENGTH;
 use serde::Serialize;
 
 use crate::{
-    BenchProfile, Model, PartProfile, PipelineOptions, Precision, Result,
+    BenchProfile, Guided, Model, PartProfile, PipelineOptions, Precision, Result,
     memory::peak_memory,
     model::Network,
-    pipeline::Guided,
     profile::{Peaks, part},
     request::check_size,
 };
 
 /// A timestep in the middle of the schedule.
-const TIMESTEP: f64 = 500.0;
-const SEED: u64 = 42;
+pub(crate) const TIMESTEP: f64 = 500.0;
+pub(crate) const SEED: u64 = 42;
 /// How many names of a checkpoint path name a block: `text_model.encoder.layers.0`, `down_blocks.0`, `decoder.up_blocks.0`.
 const TEXT_NAMES: usize = 3;
 const UNET_NAMES: usize = 1;
@@ -52,12 +51,22 @@ pub struct BenchOptions {
     pub repeat: usize,
     /// Whether each operation is timed too. Without it nothing stands between the networks and the backend.
     pub profile: bool,
+    /// Decode in bands of rows.
+    pub vae_tiling: bool,
 }
 
 impl Default for BenchOptions {
     /// 512 × 512 pixels on all cores, in f32, medians of three, no profile.
     fn default() -> Self {
-        Self { width: 512, height: 512, threads: 0, precision: Precision::F32, repeat: 3, profile: false }
+        Self {
+            width: 512,
+            height: 512,
+            threads: 0,
+            precision: Precision::F32,
+            repeat: 3,
+            profile: false,
+            vae_tiling: false,
+        }
     }
 }
 
@@ -95,29 +104,31 @@ pub struct BenchReport {
     pub profile: Option<BenchProfile>,
 }
 
-/// Times the networks one after the other, so that only one is in memory at a time. `stage` is told what begins.
+/// Times the networks one after the other, each on a backend of its own, so that only one is in memory at a time. `stage` is told what begins.
 ///
 /// # Errors
 /// The model can't make pictures of that size, or its weights can't be read.
 pub fn bench(source: &BenchSource<'_>, options: BenchOptions, stage: &mut dyn FnMut(&str)) -> Result<BenchReport> {
-    let cpu = PipelineOptions { threads: options.threads, precision: options.precision }.backend()?;
     let networks = Networks::new(source, options)?;
+    let cpu = |precision| PipelineOptions { threads: options.threads, precision, ..Default::default() }.backend();
+    let job = Job { source, networks: &networks, options };
+    let reported = cpu(options.precision)?;
     if !options.profile {
-        let timed = time(&cpu, &Vec::new, source, &networks, options.repeat, stage)?;
-        return Ok(report(&cpu, options, networks, timed, None));
+        let timed = job.time(&cpu, &|_| Vec::new(), stage)?;
+        return Ok(report(&reported, options, networks, timed, None));
     }
     stage("peak of this machine");
-    let peaks = Peaks::measure(&cpu, options.precision)?;
-    let profile = Profile::new(cpu);
-    let timed = time(&profile, &|| profile.take(), source, &networks, options.repeat, stage)?;
-    let of = |runs: &[Run], names| median(runs).map_or_else(PartProfile::default, |run| part(run, names, &peaks));
+    let peaks = Peaks::measure(&reported, options.precision)?;
+    let profiled = |precision| Ok(Profile::new(cpu(precision)?));
+    let timed = job.time(&profiled, &|profile| profile.take(), stage)?;
+    let of = |runs: &[Run], names| median_run(runs).map_or_else(PartProfile::default, |run| part(run, names, &peaks));
     let parts = BenchProfile {
         text_encoder: of(&timed.text_encoder, TEXT_NAMES),
         unet_step: of(&timed.unet_steps, UNET_NAMES),
         vae_decode: of(&timed.vae_decodes, VAE_NAMES),
         peaks,
     };
-    Ok(report(profile.inner(), options, networks, timed, Some(parts)))
+    Ok(report(&reported, options, networks, timed, Some(parts)))
 }
 
 /// One run of a part.
@@ -135,54 +146,98 @@ struct Timed {
     vae_decodes: Vec<Run>,
 }
 
-/// Makes and runs the networks on `backend`. `calls` gives the operations since it was last asked.
-fn time<B: Backend>(
-    backend: &B,
-    calls: &dyn Fn() -> Vec<Call>,
-    source: &BenchSource<'_>,
-    networks: &Networks,
-    repeat: usize,
-    stage: &mut dyn FnMut(&str),
-) -> Result<Timed> {
-    let repeat = repeat.max(1);
-    let [c, h, w] = networks.latents;
-    let mut parameters = 0;
-
-    stage("text encoder: weights");
-    let text_encoder = make(backend, &networks.text, source, |m| &m.text_encoder, &mut parameters)?;
-    stage("text encoder: two prompts");
-    let ids: Vec<u32> = (0..2 * MAX_LENGTH).map(|n| (n * 7 % networks.text.vocab_size.max(1)) as u32).collect();
-    let (context, text_encoder_run) = timed(calls, || Ok(text_encoder.forward(backend, &ids, 2)?))?;
-    drop(text_encoder);
-
-    stage("UNet: weights");
-    let unet = make(backend, &networks.unet, source, |m| &m.unet, &mut parameters)?;
-    let x = BatchNoise::new(SEED, 1, [c, h, w]).randn();
-    let shape = [1, h, w, c];
-    let mut guided = Guided { backend, unet: &unet, context, guidance_scale: 7.5, shape };
-    stage("UNet: guided step (warm-up)");
-    guided.predict(&x, TIMESTEP)?;
-    let mut unet_steps = Vec::new();
-    for step in 1..=repeat {
-        stage(&format!("UNet: guided step {step} of {repeat}"));
-        unet_steps.push(timed(calls, || guided.predict(&x, TIMESTEP))?.1);
-    }
-    drop(guided);
-    drop(unet);
-
-    stage("VAE: weights");
-    let vae = make(backend, &networks.vae, source, |m| &m.vae, &mut parameters)?;
-    let latents = backend.from_f32(shape.into(), x)?;
-    let mut vae_decodes = Vec::new();
-    for decode in 1..=repeat {
-        stage(&format!("VAE: decode {decode} of {repeat}"));
-        vae_decodes.push(timed(calls, || Ok(vae.decode(backend, &latents)?))?.1);
-    }
-    Ok(Timed { parameters, text_encoder: vec![text_encoder_run], unet_steps, vae_decodes })
+/// What is to be timed.
+pub(crate) struct Job<'a, 'm> {
+    pub(crate) source: &'a BenchSource<'m>,
+    pub(crate) networks: &'a Networks,
+    pub(crate) options: BenchOptions,
 }
 
-/// What `run` gives, and how long it took.
-fn timed<T>(calls: &dyn Fn() -> Vec<Call>, run: impl FnOnce() -> Result<T>) -> Result<(T, Run)> {
+impl<'m> Job<'_, 'm> {
+    /// Makes and runs the networks, each on a backend of its own, so that with the network all memory goes that it used.
+    /// `calls` gives a backend's operations since it was last asked.
+    fn time<B: Backend + Clone>(
+        &self,
+        backend: &dyn Fn(Precision) -> Result<B>,
+        calls: &dyn Fn(&B) -> Vec<Call>,
+        stage: &mut dyn FnMut(&str),
+    ) -> Result<Timed> {
+        let Self { networks, options, .. } = *self;
+        let repeat = options.repeat.max(1);
+        let [c, h, w] = networks.latents;
+        let mut parameters = 0;
+
+        stage("text encoder: weights");
+        let b = backend(options.precision.beside_the_unet())?;
+        let text_encoder = self.make(&b, &networks.text, |m| &m.text_encoder, &mut parameters)?;
+        stage("text encoder: two prompts");
+        let ids: Vec<u32> = (0..2 * MAX_LENGTH).map(|n| (n * 7 % networks.text.vocab_size.max(1)) as u32).collect();
+        let (context, text_encoder_run) = timed(|| calls(&b), || Ok(text_encoder.forward(&b, &ids, 2)?))?;
+        let (context_shape, context) = (b.shape(&context), b.to_f32(&context));
+        drop((text_encoder, b));
+
+        stage("UNet: weights");
+        let b = backend(options.precision)?;
+        let context = b.from_f32(context_shape, context)?;
+        let unet = self.make(&b, &networks.unet, |m| &m.unet, &mut parameters)?;
+        let x = BatchNoise::new(SEED, 1, [c, h, w]).randn();
+        let shape = [1, h, w, c];
+        let mut guided = Guided::new(b.clone(), unet, &context, 7.5, shape)?;
+        stage("UNet: guided step (warm-up)");
+        guided.predict(&x, TIMESTEP)?;
+        let mut unet_steps = Vec::new();
+        for step in 1..=repeat {
+            stage(&format!("UNet: guided step {step} of {repeat}"));
+            // A timestep of its own, as every step of a run has: what comes of it is part of the step.
+            let timestep = TIMESTEP - step as f64;
+            unet_steps.push(timed(|| calls(&b), || guided.predict(&x, timestep))?.1);
+        }
+        drop((guided, context, b));
+
+        stage("VAE: weights");
+        let b = backend(options.precision.beside_the_unet())?;
+        let vae = self.vae_decoder(&b, &mut parameters)?;
+        let latents = b.from_f32(shape.into(), x)?;
+        let mut vae_decodes = Vec::new();
+        for decode in 1..=repeat {
+            stage(&format!("VAE: decode {decode} of {repeat}"));
+            let decode = || match options.vae_tiling {
+                true => Ok(vae.forward_tiled(&b, &latents)?),
+                false => Ok(vae.forward(&b, &latents, false)?),
+            };
+            vae_decodes.push(timed(|| calls(&b), decode)?.1);
+        }
+        Ok(Timed { parameters, text_encoder: vec![text_encoder_run], unet_steps, vae_decodes })
+    }
+
+    /// The decoder; the whole VAE's parameters are counted.
+    pub(crate) fn vae_decoder<B: Backend>(&self, backend: &B, parameters: &mut usize) -> Result<VaeDecoder<B::Param>> {
+        let config = &self.networks.vae;
+        *parameters += count(config)?;
+        Ok(match self.source {
+            BenchSource::Sd15 => config.init_decoder(backend, &mut Random { seed: SEED })?,
+            BenchSource::Model(model) => config.load_decoder(backend, &model.vae.weights)?,
+        })
+    }
+
+    /// Makes a network, and counts its parameters.
+    pub(crate) fn make<B: Backend, C: ModelConfig + 'm>(
+        &self,
+        backend: &B,
+        config: &C,
+        network: impl FnOnce(&'m Model) -> &'m Network<C>,
+        parameters: &mut usize,
+    ) -> Result<C::Model<B::Param>> {
+        *parameters += count(config)?;
+        match self.source {
+            BenchSource::Sd15 => Ok(config.init(backend, &mut Random { seed: SEED })?),
+            BenchSource::Model(model) => network(model).load(backend),
+        }
+    }
+}
+
+/// What `run` gives, how long it took, and its operations.
+fn timed<T>(calls: impl Fn() -> Vec<Call>, run: impl FnOnce() -> Result<T>) -> Result<(T, Run)> {
     calls();
     let start = Instant::now();
     let result = run()?;
@@ -191,17 +246,17 @@ fn timed<T>(calls: &dyn Fn() -> Vec<Call>, run: impl FnOnce() -> Result<T>) -> R
 }
 
 /// The sizes to time.
-struct Networks {
-    name: String,
-    text: TextConfig,
-    unet: UNetConfig,
-    vae: VaeConfig,
+pub(crate) struct Networks {
+    pub(crate) name: String,
+    pub(crate) text: TextConfig,
+    pub(crate) unet: UNetConfig,
+    pub(crate) vae: VaeConfig,
     /// `[C, h, w]`.
-    latents: [usize; 3],
+    pub(crate) latents: [usize; 3],
 }
 
 impl Networks {
-    fn new(source: &BenchSource<'_>, options: BenchOptions) -> Result<Self> {
+    pub(crate) fn new(source: &BenchSource<'_>, options: BenchOptions) -> Result<Self> {
         let (name, text, unet, vae) = match source {
             BenchSource::Sd15 => {
                 ("sd15 (random weights)".to_owned(), TextConfig::sd15(), UNetConfig::sd15(), VaeConfig::sd15())
@@ -210,25 +265,10 @@ impl Networks {
                 (m.name().to_owned(), m.text_config().clone(), m.unet_config().clone(), m.vae_config().clone())
             }
         };
-        check_size(&unet, &vae, 1, options.width, options.height)?;
+        check_size(&unet, &vae, 1, [options.width, options.height], options.vae_tiling)?;
         let downscale = vae.downscale();
         let latents = [vae.latent_channels, options.height / downscale, options.width / downscale];
         Ok(Self { name, text, unet, vae, latents })
-    }
-}
-
-/// Makes a network, and counts its parameters.
-fn make<'a, B: Backend, C: ModelConfig + 'a>(
-    backend: &B,
-    config: &C,
-    source: &BenchSource<'a>,
-    network: impl FnOnce(&'a Model) -> &'a Network<C>,
-    parameters: &mut usize,
-) -> Result<C::Model<B::Param>> {
-    *parameters += config.specs()?.iter().map(|spec| spec.count()).sum::<usize>();
-    match source {
-        BenchSource::Sd15 => Ok(config.init(backend, &mut Random { seed: SEED })?),
-        BenchSource::Model(model) => network(model).load(backend),
     }
 }
 
@@ -240,7 +280,7 @@ fn report(
     profile: Option<BenchProfile>,
 ) -> BenchReport {
     let seconds = |runs: &[Run]| runs.iter().map(|run| run.seconds).collect();
-    let middle = |runs: &[Run]| median(runs).map_or(f64::NAN, |run| run.seconds);
+    let middle = |runs: &[Run]| median_run(runs).map_or(f64::NAN, |run| run.seconds);
     BenchReport {
         model: networks.name,
         width: options.width,
@@ -260,8 +300,21 @@ fn report(
 }
 
 /// The run with as many slower ones as faster ones, the slower of the two when there is an even number.
-fn median(runs: &[Run]) -> Option<&Run> {
+fn median_run(runs: &[Run]) -> Option<&Run> {
     let mut sorted: Vec<&Run> = runs.iter().collect();
     sorted.sort_by(|a, b| a.seconds.total_cmp(&b.seconds));
     sorted.get(sorted.len() / 2).copied()
+}
+
+/// The parameters of a network.
+fn count(config: &impl ModelConfig) -> Result<usize> {
+    Ok(config.specs()?.iter().map(|spec| spec.count()).sum())
+}
+
+/// The middle one of `values` as they are sorted, the upper of two; not a number without any.
+#[must_use]
+pub fn median(values: &[f64]) -> f64 {
+    let mut sorted = values.to_vec();
+    sorted.sort_by(f64::total_cmp);
+    sorted.get(sorted.len() / 2).copied().unwrap_or(f64::NAN)
 }

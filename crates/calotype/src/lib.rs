@@ -22,8 +22,10 @@
 //! latents of diffusers within 1e-4, and of any batch size and number of threads bit for bit.
 
 mod bench;
+mod bench_part;
 mod error;
 mod files;
+mod guided;
 mod hash;
 mod inspect;
 mod latents;
@@ -33,15 +35,18 @@ mod model;
 mod pipeline;
 mod profile;
 mod request;
+mod resident;
 mod scheduler;
 mod warning;
 
-pub use bench::{BenchOptions, BenchReport, BenchSource, bench};
+pub use bench::{BenchOptions, BenchReport, BenchSource, bench, median};
+pub use bench_part::{BenchPart, PartWork, bench_part};
 pub use calotype_diffusion::{PredictionType, SamplerKind, ScheduleKind, Step};
 pub use calotype_image::RgbImage;
 pub use calotype_tensor::Precision;
 pub use error::{Error, Result};
 pub use files::EmbeddedFile;
+pub use guided::{Guided, guides};
 pub use inspect::{Component, Inspection, inspect};
 pub use latents::Latents;
 pub use memory::peak_memory;
@@ -50,4 +55,5 @@ pub use model::Model;
 pub use pipeline::{Pictures, Pipeline, PipelineOptions, Run, fastest_precision};
 pub use profile::{BenchProfile, PartProfile, Peak, Peaks, ProfileRow};
 pub use request::{Plan, Text2ImageRequest};
+pub use resident::Keep;
 pub use warning::Warning;

@@ -13,8 +13,14 @@ const F32: u64 = 4;
 const GIB: u64 = 1 << 30;
 
 /// Refuses a size whose activations alone don't fit into the free memory.
-pub(crate) fn check(unet: &UNetConfig, vae: &VaeConfig, batch: usize, width: usize, height: usize) -> Result<()> {
-    let needed = activations(unet, vae, batch as u64, (width * height) as u64);
+pub(crate) fn check(
+    unet: &UNetConfig,
+    vae: &VaeConfig,
+    batch: usize,
+    [width, height]: [usize; 2],
+    vae_tiling: bool,
+) -> Result<()> {
+    let needed = activations(unet, vae, batch as u64, (width * height) as u64, vae_tiling);
     match available() {
         Some(free) if needed > free => Err(Error::Request(format!(
             "{batch} x {width} x {height} pixels need about {} GiB of memory, {} GiB are free: make the picture or the batch smaller",
@@ -26,10 +32,12 @@ pub(crate) fn check(unet: &UNetConfig, vae: &VaeConfig, batch: usize, width: usi
 }
 
 /// About how many bytes the largest of a run's networks needs beside its weights. Pictures are decoded one by one.
-fn activations(unet: &UNetConfig, vae: &VaeConfig, batch: u64, pixels: u64) -> u64 {
+fn activations(unet: &UNetConfig, vae: &VaeConfig, batch: u64, pixels: u64, vae_tiling: bool) -> u64 {
     let channels = |n: usize| vae.block_out_channels.get(n).or(vae.block_out_channels.last()).map_or(0, |&c| c as u64);
-    // The decoder's last block begins at full size with the channels of the one before it: input and output of a convolution.
-    let decoder = pixels * 2 * (channels(0) + channels(1)) * F32;
+    // The decoder's last block begins at full size with the channels of the one before it: input and output of a
+    // convolution. In bands the output takes the place of the input.
+    let pictures = if vae_tiling { 1 } else { 2 };
+    let decoder = pixels * pictures * (channels(0) + channels(1)) * F32;
     let area = pixels / (vae.downscale() * vae.downscale()).max(1) as u64;
     let first = unet.block_out_channels.first().map_or(0, |&c| c as u64);
     let denoiser = 2 * batch * area * UNET_WIDTHS * first * F32;

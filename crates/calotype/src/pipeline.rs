@@ -1,15 +1,21 @@
-//! A model in memory, and the way from a text to pictures.
+//! The way from a text to pictures.
 
-use calotype_diffusion::{self as diffusion, BatchNoise, ModelDenoiser, Predictor, guide, nchw_to_nhwc, nhwc_to_nchw};
+use std::sync::{Mutex, PoisonError};
+
+use calotype_diffusion::{self as diffusion, BatchNoise, ModelDenoiser, nchw_to_nhwc, nhwc_to_nchw};
 use calotype_image::RgbImage;
-use calotype_models::{AutoencoderKl, ClipTextEncoder, UNet, posterior};
+use calotype_models::{ClipTextEncoder, UNet, VaeDecoder, VaeEncoder, posterior};
 use calotype_tensor::{
-    Backend, Precision, Shape,
+    Backend, Precision,
     cpu::{Cpu, CpuOptions, Param, Tensor},
     infer,
 };
 
-use crate::{Error, Latents, Model, Plan, Result, Step, Text2ImageRequest, Warning};
+use crate::{
+    Error, Guided, Keep, Latents, Model, Plan, Result, Step, Text2ImageRequest, Warning, guides,
+    model::Network,
+    resident::{Resident, Slot},
+};
 
 /// How to compute.
 #[derive(Clone, Copy, Debug, Default)]
@@ -18,12 +24,23 @@ pub struct PipelineOptions {
     pub threads: usize,
     /// The number types.
     pub precision: Precision,
+    /// What stays in memory.
+    pub keep: Keep,
+    /// Decode in bands of rows: half of the memory, for large pictures. The values are those of the whole decoded at
+    /// once, up to rounding.
+    pub vae_tiling: bool,
 }
 
 impl PipelineOptions {
+    /// What the UNet computes on.
     pub(crate) fn backend(self) -> Result<Cpu> {
         let options = CpuOptions { threads: self.threads, precision: self.precision, ..CpuOptions::default() };
         Ok(Cpu::with_options(options)?)
+    }
+
+    /// What the other networks compute on.
+    fn backend_beside_the_unet(self) -> Result<Cpu> {
+        Self { precision: self.precision.beside_the_unet(), ..self }.backend()
     }
 }
 
@@ -35,29 +52,68 @@ pub fn fastest_precision() -> Result<Precision> {
     Ok(Cpu::fastest_precision()?)
 }
 
-/// A model whose weights are in memory.
+/// A model, and those of its networks that are in memory.
 pub struct Pipeline<'a> {
     model: &'a Model,
-    backend: Cpu,
-    text_encoder: ClipTextEncoder<Param>,
-    unet: UNet<Param>,
-    vae: AutoencoderKl<Param>,
+    options: PipelineOptions,
+    text_encoder: Slot<ClipTextEncoder<Param>>,
+    unet: Slot<UNet<Param>>,
+    vae_encoder: Slot<VaeEncoder<Param>>,
+    vae_decoder: Slot<VaeDecoder<Param>>,
+    /// The last texts that were encoded.
+    encoded: Mutex<Option<EncodedTexts>>,
+}
+
+/// Texts, and what [`Pipeline::encode_text`] makes of them.
+struct EncodedTexts {
+    texts: Vec<String>,
+    context: Vec<f32>,
+    cut: Vec<Option<String>>,
 }
 
 impl<'a> Pipeline<'a> {
-    /// Reads a model's weights.
+    /// Makes a pipeline. With [`Keep::All`] it reads the weights now, without a network is read when it is first needed.
     ///
     /// # Errors
     /// A file can't be read, or threads can't be started.
     pub fn load(model: &'a Model, options: PipelineOptions) -> Result<Self> {
-        let backend = options.backend()?;
-        Ok(Self {
-            text_encoder: model.text_encoder.load(&backend)?,
-            unet: model.unet.load(&backend)?,
-            vae: model.vae.load(&backend)?,
+        let all = options.keep == Keep::All;
+        let pipeline = Self {
             model,
-            backend,
-        })
+            options,
+            text_encoder: Slot::new(all),
+            unet: Slot::new(options.keep != Keep::Nothing),
+            vae_encoder: Slot::new(all),
+            vae_decoder: Slot::new(all),
+            encoded: Mutex::new(None),
+        };
+        if all {
+            pipeline.text_encoder()?;
+            pipeline.unet()?;
+            pipeline.vae_decoder()?;
+        }
+        Ok(pipeline)
+    }
+
+    fn text_encoder(&self) -> Result<Resident<ClipTextEncoder<Param>>> {
+        self.text_encoder
+            .get(|| self.options.backend_beside_the_unet(), |backend| self.model.text_encoder.load(backend))
+    }
+
+    fn unet(&self) -> Result<Resident<UNet<Param>>> {
+        self.unet.get(|| self.options.backend(), |backend| self.model.unet.load(backend))
+    }
+
+    fn vae_encoder(&self) -> Result<Resident<VaeEncoder<Param>>> {
+        let Network { config, weights } = &self.model.vae;
+        self.vae_encoder
+            .get(|| self.options.backend_beside_the_unet(), |backend| Ok(config.load_encoder(backend, weights)?))
+    }
+
+    fn vae_decoder(&self) -> Result<Resident<VaeDecoder<Param>>> {
+        let Network { config, weights } = &self.model.vae;
+        self.vae_decoder
+            .get(|| self.options.backend_beside_the_unet(), |backend| Ok(config.load_decoder(backend, weights)?))
     }
 
     /// The model.
@@ -66,46 +122,55 @@ impl<'a> Pipeline<'a> {
         self.model
     }
 
-    /// Starts a run: checks the request and encodes its texts. Each `next` of the run takes one step.
+    /// Starts a run: checks the request, encodes its texts and reads the UNet. Each `next` of the run takes one step.
     ///
     /// # Errors
-    /// As [`Model::check`].
+    /// As [`Model::check`], or a file can't be read.
     pub fn txt2img(&self, request: &Text2ImageRequest) -> Result<Run<'_>> {
-        let plan = self.model.check(request)?;
+        let plan = self.model.check(request, self.options)?;
         let mut warnings = Vec::new();
-        let context = self.guided_context(request, &mut warnings)?;
+        let (context_shape, context) = self.guided_context(request, &mut warnings)?;
         let [batch, c, h, w] = plan.latents_shape;
         let mut noise = BatchNoise::new(request.seed, batch, [c, h, w]);
         let start = match &request.latents {
             Some(latents) => nchw_to_nhwc(latents.data(), plan.latents_shape)?,
             None => noise.randn(),
         };
-        let predictor = Guided {
-            backend: &self.backend,
-            unet: &self.unet,
-            context,
-            guidance_scale: request.guidance_scale,
-            shape: [batch, h, w, c],
-        };
+        let Resident { backend, network } = self.unet()?;
+        let context = backend.from_f32(context_shape.into(), context)?;
+        let predictor = Guided::new(backend, network, &context, request.guidance_scale, [batch, h, w, c])?;
         let denoiser = ModelDenoiser::new(predictor, self.model.prediction_type());
         let steps = plan.sampler.run(denoiser, &start, noise);
         Ok(Run { pipeline: self, plan, steps, latents: start, warnings })
     }
 
-    /// The output of the text encoder for texts, `(B, 77, hidden_size)` row-major, and what was cut from each.
+    /// The output of the text encoder for texts, `(B, 77, hidden_size)` row-major, and what was cut from each. That of
+    /// the last texts is remembered.
     ///
     /// # Errors
     /// The text encoder fails.
     pub fn encode_text(&self, texts: &[&str]) -> Result<(Vec<f32>, Vec<Option<String>>)> {
+        let mut encoded = self.encoded.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(last) = encoded.as_ref().filter(|last| last.texts == texts) {
+            return Ok((last.context.clone(), last.cut.clone()));
+        }
+        let Resident { backend, network } = self.text_encoder()?;
         let encodings: Vec<_> = texts.iter().map(|text| self.model.tokenizer().encode(text)).collect();
         let ids: Vec<u32> = encodings.iter().flat_map(|encoding| &encoding.ids).copied().collect();
-        let context = self.text_encoder.forward(&self.backend, &ids, texts.len())?;
-        let cut = encodings.into_iter().map(|encoding| encoding.truncated_text).collect();
-        Ok((self.backend.to_f32(&context), cut))
+        let context = backend.to_f32(&network.forward(&backend, &ids, texts.len())?);
+        let cut: Vec<_> = encodings.into_iter().map(|encoding| encoding.truncated_text).collect();
+        let texts = texts.iter().map(ToString::to_string).collect();
+        *encoded = Some(EncodedTexts { texts, context: context.clone(), cut: cut.clone() });
+        Ok((context, cut))
     }
 
-    /// The context of every picture of the batch: with guidance the negative prompt's for all, then the prompt's.
-    fn guided_context(&self, request: &Text2ImageRequest, warnings: &mut Vec<Warning>) -> Result<Tensor> {
+    /// The context of every picture of the batch, `[B, 77, hidden_size]` and the numbers: with guidance the negative
+    /// prompt's for all, then the prompt's.
+    fn guided_context(
+        &self,
+        request: &Text2ImageRequest,
+        warnings: &mut Vec<Warning>,
+    ) -> Result<([usize; 3], Vec<f32>)> {
         let mut texts = vec![("prompt", request.prompt.as_str())];
         if guides(request.guidance_scale) {
             texts.insert(0, ("negative prompt", request.negative_prompt.as_str()));
@@ -117,7 +182,7 @@ impl<'a> Pipeline<'a> {
         let (batch, width) = (request.batch_size, self.model.text_config().hidden_size);
         let length = context.len() / (texts.len() * width).max(1);
         let rows = context.chunks_exact((length * width).max(1)).flat_map(|row| row.repeat(batch)).collect();
-        Ok(self.backend.from_f32([texts.len() * batch, length, width].into(), rows)?)
+        Ok(([texts.len() * batch, length, width], rows))
     }
 
     /// The UNet's prediction for latents `(B, C, h, w)` at one timestep, each with its context `(77, hidden_size)`.
@@ -125,12 +190,15 @@ impl<'a> Pipeline<'a> {
     /// # Errors
     /// The shapes don't fit the model.
     pub fn predict(&self, latents: &Latents, timestep: f64, context: &[f32]) -> Result<Latents> {
+        let Resident { backend, network } = self.unet()?;
         let batch = latents.shape()[0];
         let width = self.model.text_config().hidden_size;
         let length = context.len() / (batch * width).max(1);
-        let context = self.backend.from_f32([batch, length, width].into(), context.to_vec())?;
-        let x = self.upload(latents.data(), latents.shape())?;
-        self.download(&self.unet.forward(&self.backend, &x, &vec![timestep as f32; batch], &context)?)
+        let context = backend.from_f32([batch, length, width].into(), context.to_vec())?;
+        let time = network.time_embedding(&backend, &vec![timestep as f32; batch])?;
+        let context = network.prepare(&backend, &context)?;
+        let x = upload(&backend, latents.data(), latents.shape())?;
+        download(&backend, &network.forward(&backend, &x, &time, &context)?)
     }
 
     /// Final latents to pictures, one after the other to bound memory: divided by the scaling factor and decoded.
@@ -138,15 +206,20 @@ impl<'a> Pipeline<'a> {
     /// # Errors
     /// The latents have other channels than the VAE.
     pub fn decode(&self, latents: &Latents) -> Result<Vec<RgbImage>> {
+        let Resident { backend, network } = self.vae_decoder()?;
         let [batch, c, h, w] = latents.shape();
         let scaling_factor = self.model.vae_config().scaling_factor;
         let mut pictures = Vec::with_capacity(batch);
         for data in latents.data().chunks_exact((c * h * w).max(1)) {
             let scaled: Vec<f32> = data.iter().map(|x| x / scaling_factor).collect();
-            let decoded = self.vae.decode(&self.backend, &self.upload(&scaled, [1, c, h, w])?)?;
-            let [_, height, width, _] = infer::picture("decode", "the picture", self.backend.shape(&decoded))?;
+            let scaled = upload(&backend, &scaled, [1, c, h, w])?;
+            let decoded = match self.options.vae_tiling {
+                true => network.forward_tiled(&backend, &scaled)?,
+                false => network.forward(&backend, &scaled, false)?,
+            };
+            let [_, height, width, _] = infer::picture("decode", "the picture", backend.shape(&decoded))?;
             let side = |n: usize| u32::try_from(n).unwrap_or(u32::MAX);
-            pictures.push(RgbImage::from_unit_f32(&self.backend.to_f32(&decoded), side(width), side(height))?);
+            pictures.push(RgbImage::from_unit_f32(&backend.to_f32(&decoded), side(width), side(height))?);
         }
         Ok(pictures)
     }
@@ -156,7 +229,9 @@ impl<'a> Pipeline<'a> {
     /// # Errors
     /// As [`Self::decode`].
     pub fn decode_unscaled(&self, latents: &Latents) -> Result<Latents> {
-        self.download(&self.vae.decode(&self.backend, &self.upload(latents.data(), latents.shape())?)?)
+        let Resident { backend, network } = self.vae_decoder()?;
+        let x = upload(&backend, latents.data(), latents.shape())?;
+        download(&backend, &network.forward(&backend, &x, false)?)
     }
 
     /// The VAE's encoder alone: values of pictures `(B, 3, H, W)` in `-1..1` to means and log-variances `(B, 2C, h, w)`.
@@ -165,65 +240,31 @@ impl<'a> Pipeline<'a> {
     /// # Errors
     /// The pictures have other channels than the VAE, or are too small.
     pub fn encode_unscaled(&self, pictures: &Latents) -> Result<Latents> {
-        let moments = self.vae.encode(&self.backend, &self.upload(pictures.data(), pictures.shape())?)?;
-        let (mean, logvar) = posterior(&self.backend, &moments)?;
-        self.download(&self.backend.concat(&mean, &logvar)?)
-    }
-
-    /// `(B, C, H, W)` to a tensor `(B, H, W, C)`.
-    fn upload(&self, data: &[f32], shape: [usize; 4]) -> Result<Tensor> {
-        let [b, c, h, w] = shape;
-        Ok(self.backend.from_f32([b, h, w, c].into(), nchw_to_nhwc(data, shape)?)?)
-    }
-
-    /// A tensor `(B, H, W, C)` to `(B, C, H, W)`.
-    fn download(&self, x: &Tensor) -> Result<Latents> {
-        let [b, h, w, c] = infer::picture("pipeline", "the output", self.backend.shape(x))?;
-        let shape = [b, c, h, w];
-        Latents::new(shape, nhwc_to_nchw(&self.backend.to_f32(x), shape)?)
+        let Resident { backend, network } = self.vae_encoder()?;
+        let moments = network.forward(&backend, &upload(&backend, pictures.data(), pictures.shape())?, false)?;
+        let (mean, logvar) = posterior(&backend, &moments)?;
+        download(&backend, &backend.concat(&mean, &logvar)?)
     }
 }
 
-/// Whether the scale asks for a second, unconditional prediction.
-pub(crate) fn guides(guidance_scale: f32) -> bool {
-    guidance_scale != 1.0
+/// `(B, C, H, W)` to a tensor `(B, H, W, C)`.
+fn upload(backend: &Cpu, data: &[f32], shape: [usize; 4]) -> Result<Tensor> {
+    let [b, c, h, w] = shape;
+    Ok(backend.from_f32([b, h, w, c].into(), nchw_to_nhwc(data, shape)?)?)
 }
 
-/// The UNet with classifier-free guidance: both halves in one batch, the unconditional first.
-pub(crate) struct Guided<'a, B: Backend = Cpu> {
-    pub(crate) backend: &'a B,
-    pub(crate) unet: &'a UNet<B::Param>,
-    /// `(2B, L, C)`, or `(B, L, C)` without guidance.
-    pub(crate) context: B::Tensor,
-    pub(crate) guidance_scale: f32,
-    /// `[B, h, w, C]` of the latents.
-    pub(crate) shape: [usize; 4],
+/// A tensor `(B, H, W, C)` to `(B, C, H, W)`.
+fn download(backend: &Cpu, x: &Tensor) -> Result<Latents> {
+    let [b, h, w, c] = infer::picture("pipeline", "the output", backend.shape(x))?;
+    let shape = [b, c, h, w];
+    Latents::new(shape, nhwc_to_nchw(&backend.to_f32(x), shape)?)
 }
 
-impl<B: Backend> Predictor for Guided<'_, B> {
-    type Error = Error;
-
-    fn predict(&mut self, x: &[f32], timestep: f64) -> Result<Vec<f32>> {
-        let [batch, h, w, c] = self.shape;
-        let halves = if guides(self.guidance_scale) { 2 } else { 1 };
-        let shape: Shape = [halves * batch, h, w, c].into();
-        let latents = self.backend.from_f32(shape, x.repeat(halves))?;
-        let timesteps = vec![timestep as f32; halves * batch];
-        let predicted = self.unet.forward(self.backend, &latents, &timesteps, &self.context)?;
-        let predicted = self.backend.to_f32(&predicted);
-        if halves == 1 {
-            return Ok(predicted);
-        }
-        let (uncond, cond) = predicted.split_at(predicted.len() / 2);
-        Ok(guide(uncond, cond, self.guidance_scale)?)
-    }
-}
-
-/// A run under way. Each `next` takes one step of the sampler; dropping it ends the run.
+/// A run under way. Each `next` takes one step of the sampler; dropping it ends the run, and its hold of the UNet.
 pub struct Run<'a> {
     pipeline: &'a Pipeline<'a>,
     plan: Plan,
-    steps: diffusion::Run<'a, ModelDenoiser<Guided<'a>>, BatchNoise>,
+    steps: diffusion::Run<'a, ModelDenoiser<Guided<Cpu>>, BatchNoise>,
     /// Those of the last step, `(B, h, w, C)`.
     latents: Vec<f32>,
     warnings: Vec<Warning>,

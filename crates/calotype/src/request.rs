@@ -3,7 +3,7 @@
 use calotype_diffusion::{SampleOptions, Sampler, SamplerKind, ScheduleKind};
 use calotype_models::{UNetConfig, VaeConfig};
 
-use crate::{Error, Latents, Model, Result, memory};
+use crate::{Error, Latents, Model, PipelineOptions, Result, memory};
 
 /// The longest side of a picture.
 pub(crate) const MAX_SIDE: usize = 16384;
@@ -72,11 +72,11 @@ pub struct Plan {
 }
 
 impl Model {
-    /// Checks that a request can be met, before weights are read and anything is computed.
+    /// Checks that a pipeline can meet a request, before weights are read and anything is computed.
     ///
     /// # Errors
     /// A value is out of range, the sampler can't do it, or the size is not one this model can make.
-    pub fn check(&self, request: &Text2ImageRequest) -> Result<Plan> {
+    pub fn check(&self, request: &Text2ImageRequest, pipeline: PipelineOptions) -> Result<Plan> {
         let options = SampleOptions::new(request.num_inference_steps).eta(request.eta);
         let sampler = Sampler::new(request.sampler, request.schedule, self.noise_schedule(), options)?;
         let scale = request.guidance_scale;
@@ -88,7 +88,7 @@ impl Model {
             return refuse(format!("batch size {batch} is out of range: give 1 to {MAX_BATCH}"));
         }
         let (width, height) = self.size(request);
-        check_size(self.unet_config(), self.vae_config(), batch, width, height)?;
+        check_size(self.unet_config(), self.vae_config(), batch, [width, height], pipeline.vae_tiling)?;
         let downscale = self.vae_config().downscale();
         let latents_shape = [batch, self.vae_config().latent_channels, height / downscale, width / downscale];
         if let Some(latents) = request.latents.as_ref().filter(|latents| latents.shape() != latents_shape) {
@@ -120,11 +120,17 @@ pub(crate) fn size_multiple(unet: &UNetConfig, vae: &VaeConfig) -> usize {
 }
 
 /// Checks that networks of these sizes can make such pictures, on this machine.
-pub(crate) fn check_size(unet: &UNetConfig, vae: &VaeConfig, batch: usize, width: usize, height: usize) -> Result<()> {
+pub(crate) fn check_size(
+    unet: &UNetConfig,
+    vae: &VaeConfig,
+    batch: usize,
+    [width, height]: [usize; 2],
+    vae_tiling: bool,
+) -> Result<()> {
     let multiple = size_multiple(unet, vae);
     check_side("width", width, multiple)?;
     check_side("height", height, multiple)?;
-    memory::check(unet, vae, batch, width, height)
+    memory::check(unet, vae, batch, [width, height], vae_tiling)
 }
 
 fn check_side(name: &str, side: usize, multiple: usize) -> Result<()> {

@@ -4,7 +4,7 @@
 
 mod common;
 
-use calotype::{Latents, Metadata, Model, Pipeline, PipelineOptions, Precision, Text2ImageRequest};
+use calotype::{Keep, Latents, Metadata, Model, Pipeline, PipelineOptions, Precision, Text2ImageRequest};
 use common::{Sizes, distance};
 use serde::Deserialize;
 use tempfile::TempDir;
@@ -58,7 +58,7 @@ fn model(sizes: &Sizes) -> (TempDir, Model) {
 }
 
 fn load(model: &Model) -> Pipeline<'_> {
-    Pipeline::load(model, PipelineOptions::default()).unwrap()
+    Pipeline::load(model, PipelineOptions { keep: Keep::All, ..Default::default() }).unwrap()
 }
 
 fn latents(pipeline: &Pipeline<'_>, request: &Text2ImageRequest) -> Latents {
@@ -183,7 +183,7 @@ fn starting_latents_take_the_place_of_the_seed() {
 fn requests_that_cannot_be_met_are_refused() {
     let (_folder, model) = model(&Sizes::default());
     let refused = |request: Text2ImageRequest, message: &str| {
-        let error = model.check(&request).expect_err(message);
+        let error = model.check(&request, PipelineOptions::default()).expect_err(message);
         assert!(error.is_request(), "{error}");
         assert_eq!(error.to_string(), message);
     };
@@ -207,7 +207,11 @@ fn requests_that_cannot_be_met_are_refused() {
     refused(given, "the starting latents are [1, 4, 8, 4], expected [1, 4, 8, 8] for 1 of 32 x 32 pixels");
     if cfg!(target_os = "linux") {
         let huge = Text2ImageRequest { batch_size: 1024, ..size(16384, 16384) };
-        assert!(model.check(&huge).is_err_and(|error| error.to_string().contains("GiB of memory")));
+        assert!(
+            model
+                .check(&huge, PipelineOptions::default())
+                .is_err_and(|error| error.to_string().contains("GiB of memory"))
+        );
     }
 }
 
@@ -228,7 +232,7 @@ fn metadata_has_the_form_of_a1111() {
         schedule: "karras".parse().unwrap(),
         ..short("a tree,\nin autumn")
     };
-    let plan = model.check(&request).unwrap();
+    let plan = model.check(&request, PipelineOptions::default()).unwrap();
     let metadata = Metadata::new(&model, &request, &plan, Precision::F32, 2).unwrap();
     let (short_hash, name) = (&model.hash().unwrap()[..10], model.name());
     let expected = format!(
@@ -237,4 +241,56 @@ fn metadata_has_the_form_of_a1111() {
         env!("CARGO_PKG_VERSION")
     );
     assert_eq!(metadata.parameters(), expected);
+}
+
+#[test]
+fn pictures_do_not_depend_on_what_stays_in_memory() {
+    let (_folder, model) = model(&Sizes::default());
+    let request = short("a tree");
+    let expected = load(&model).txt2img(&request).unwrap().finish().unwrap();
+    for keep in [Keep::Nothing, Keep::UNet] {
+        let pipeline = Pipeline::load(&model, PipelineOptions { keep, ..Default::default() }).unwrap();
+        for _ in 0..2 {
+            let pictures = pipeline.txt2img(&request).unwrap().finish().unwrap();
+            assert_eq!((&pictures.images, &pictures.latents), (&expected.images, &expected.latents));
+        }
+    }
+}
+
+#[test]
+fn networks_are_read_when_they_are_needed() {
+    let (folder, model) = model(&Sizes::default());
+    let kept = load(&model);
+    let nothing = Pipeline::load(&model, PipelineOptions::default()).unwrap();
+    let run = nothing.txt2img(&short("a tree")).unwrap();
+    // Cut short in place, for an open file stays what it is when its name goes.
+    for file in ["text_encoder/model", "unet/diffusion_pytorch_model", "vae/diffusion_pytorch_model"] {
+        let file = std::fs::OpenOptions::new().write(true).open(folder.path().join(format!("{file}.safetensors")));
+        file.unwrap().set_len(8).unwrap();
+    }
+    assert!(kept.txt2img(&short("a bird")).unwrap().finish().is_ok());
+    // The run has its UNet, and the text is remembered; the decoder and the next run's UNet are still to be read.
+    let latents = run.finish_latents().unwrap();
+    assert!(nothing.decode(&latents).is_err());
+    assert!(nothing.txt2img(&short("a tree")).is_err());
+    assert!(nothing.encode_text(&["", "a tree"]).is_ok());
+    assert!(nothing.encode_text(&["a bird"]).is_err());
+}
+
+#[test]
+fn tiles_of_the_shipped_models_pictures_have_no_seams() {
+    let model = Model::open(concat!(env!("CARGO_MANIFEST_DIR"), "/../../models/emoji")).unwrap();
+    let request =
+        Text2ImageRequest { width: Some(192), height: Some(256), seed: 3, ..short("a cat on a blue background") };
+    let whole = Pipeline::load(&model, PipelineOptions::default()).unwrap();
+    let latents = latents(&whole, &request);
+    let tiled = Pipeline::load(&model, PipelineOptions { vae_tiling: true, ..Default::default() }).unwrap();
+    let [whole, tiled] = [whole, tiled].map(|pipeline| pipeline.decode(&latents).unwrap().remove(0));
+    let distances: Vec<u8> = whole.data().iter().zip(tiled.data()).map(|(a, b)| a.abs_diff(*b)).collect();
+    let mean = distances.iter().map(|&d| f64::from(d)).sum::<f64>() / distances.len() as f64;
+    println!("mean difference {mean:.1e}, greatest {}", distances.iter().max().unwrap());
+    // In grey levels of 255. Eight bands of 32 rows; only what lies between two levels may round to the other one.
+    assert!(mean < 0.01 && distances.iter().all(|&d| d <= 1), "{mean}");
+    let mid = whole.data().iter().map(|&x| f64::from(x)).sum::<f64>() / distances.len() as f64;
+    assert!(whole.data().iter().any(|&x| (f64::from(x) - mid).abs() > 30.0), "the picture is a plain area");
 }

@@ -6,7 +6,7 @@ mod common;
 
 use std::path::{Path, PathBuf};
 
-use calotype::{Latents, Model, Pipeline, PipelineOptions, Text2ImageRequest};
+use calotype::{Keep, Latents, Model, Pipeline, PipelineOptions, Text2ImageRequest};
 use calotype_formats::SafeTensors;
 use common::distance;
 use serde_json::Value;
@@ -55,7 +55,7 @@ impl Golden {
 fn networks_equal_the_reference() {
     let Some(folder) = folder() else { return };
     let (golden, model) = (Golden::open(&folder), Model::open(&folder).unwrap());
-    let pipeline = Pipeline::load(&model, PipelineOptions::default()).unwrap();
+    let pipeline = Pipeline::load(&model, PipelineOptions { keep: Keep::All, ..Default::default() }).unwrap();
     for n in 0..3 {
         let ids: Vec<i64> = model.tokenizer().encode(golden.prompt(n)).ids.iter().map(|&id| i64::from(id)).collect();
         assert_eq!(ids, golden.file.read_i64(&format!("ids_{n}")).unwrap());
@@ -86,7 +86,7 @@ fn networks_equal_the_reference() {
 fn every_sampler_equals_the_reference() {
     let Some(folder) = folder() else { return };
     let (golden, model) = (Golden::open(&folder), Model::open(&folder).unwrap());
-    let pipeline = Pipeline::load(&model, PipelineOptions::default()).unwrap();
+    let pipeline = Pipeline::load(&model, PipelineOptions { keep: Keep::All, ..Default::default() }).unwrap();
     let cases = golden.json["cases"].as_array().unwrap();
     assert_eq!(cases.len(), 9);
     for case in cases {

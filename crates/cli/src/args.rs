@@ -113,6 +113,9 @@ pub(crate) struct Compute {
     /// Threads to compute with [default: one for each core]
     #[arg(long, value_name = "N", value_parser = count)]
     pub(crate) threads: Option<usize>,
+    /// Decode in bands of rows: the same picture in half of the memory, for large ones
+    #[arg(long)]
+    pub(crate) vae_tiling: bool,
 }
 
 #[derive(Clone, Copy, ValueEnum)]
@@ -194,12 +197,14 @@ pub(crate) struct Inspect {
 #[derive(Args)]
 #[command(after_help = "\
 Times the text encoder with two prompts, one UNet step with guidance (after a warm-up), and the
-decoding of one picture, one network in memory at a time. A profile says where each of them spends
-its time, and how near each kind of operation comes to the peak of this machine.
+decoding of one picture, one network in memory at a time; with --train, training steps instead.
+A profile says where each network spends its time, and how near each kind of operation comes to
+the peak of this machine.
 
 Examples:
   calotype bench --arch sd15
   calotype bench --arch sd15 --profile --repeat 1
+  calotype bench --train examples/emoji/diffusion.toml
   calotype bench --width 64 --height 64")]
 pub(crate) struct Bench {
     /// Networks of this size with random weights; no file is needed
@@ -222,9 +227,29 @@ pub(crate) struct Bench {
     /// Time each kind of operation and each block too
     #[arg(long)]
     pub(crate) profile: bool,
+    /// Only this network: the median of 3 runs after a warm-up
+    #[arg(long, value_name = "NAME", value_enum)]
+    pub(crate) part: Option<Part>,
+    /// Training steps of a config of `calotype train diffusion`, on random latents and texts
+    #[arg(long, value_name = "FILE.toml", conflicts_with_all = ["arch", "model", "part"])]
+    pub(crate) train: Option<PathBuf>,
+    /// Training steps of Stable Diffusion v1.5's UNet: one picture of 512 x 512 pixels, blocks checkpointed
+    #[arg(long, conflicts_with_all = ["arch", "model", "part", "train"])]
+    pub(crate) train_sd15: bool,
+    /// For programs that compare: a JSON line when ready, then one with the seconds for each line on stdin
+    #[arg(long, hide = true)]
+    pub(crate) serve: bool,
     /// Print JSON
     #[arg(long)]
     pub(crate) json: bool,
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+pub(crate) enum Part {
+    /// One UNet step with guidance
+    Unet,
+    /// The decoding of one picture
+    Vae,
 }
 
 #[derive(Clone, Copy, ValueEnum)]

@@ -1,15 +1,22 @@
 //! `calotype bench`.
 
-use calotype::{BenchOptions, BenchProfile, BenchReport, BenchSource, PartProfile, ProfileRow};
+use calotype::{BenchOptions, BenchPart, BenchProfile, BenchReport, BenchSource, PartProfile, ProfileRow, bench_part};
+use calotype_train::StepSource;
 
 use crate::{
-    args::{Arch, Bench},
+    args::{Arch, Bench, Part},
     failure::Failure,
     interrupt, model, progress, stdout,
+    turns::Turns,
 };
 
 pub(crate) fn run(args: &Bench) -> Result<(), Failure> {
     interrupt::exit_at_once()?;
+    match (&args.train, args.train_sd15) {
+        (Some(file), _) => return train(args, StepSource::Config(file)),
+        (None, true) => return train(args, StepSource::Sd15),
+        (None, false) => {}
+    }
     let model = match args.arch {
         Some(Arch::Sd15) => None,
         None => Some(model::open(args.model.as_deref())?),
@@ -22,7 +29,14 @@ pub(crate) fn run(args: &Bench) -> Result<(), Failure> {
         precision: args.compute.precision.resolve()?,
         repeat: args.repeat,
         profile: args.profile,
+        vae_tiling: args.compute.vae_tiling,
     };
+    if let Some(part) = args.part {
+        return one_part(args, part, &source, options);
+    }
+    if args.serve {
+        return Err(Failure::usage("--serve needs --part, --train or --train-sd15: give one of them".to_owned()));
+    }
     let spinner = progress::spinner(args.json, "starting");
     let report = calotype::bench(&source, options, &mut |stage| spinner.set_message(stage.to_owned()))?;
     spinner.finish_and_clear();
@@ -33,12 +47,31 @@ pub(crate) fn run(args: &Bench) -> Result<(), Failure> {
     stdout::print(&text(&report))
 }
 
+/// One network.
+fn one_part(args: &Bench, part: Part, source: &BenchSource<'_>, options: BenchOptions) -> Result<(), Failure> {
+    let (part, what) = match part {
+        Part::Unet => (BenchPart::UNetStep, "UNet step with guidance"),
+        Part::Vae => (BenchPart::VaeDecode, "VAE decode"),
+    };
+    let mut turns = Turns::new(args.serve, what);
+    let work = bench_part(source, options, part, &mut |work, seconds| turns.next(work, seconds))?;
+    turns.finish(&work, args.json)
+}
+
+/// Training steps.
+fn train(args: &Bench, source: StepSource<'_>) -> Result<(), Failure> {
+    let mut turns = Turns::new(args.serve, "training step");
+    let threads = args.compute.threads.unwrap_or(0);
+    let work = calotype_train::bench(source, threads, &mut |work, seconds| turns.next(work, seconds))?;
+    turns.finish(&work, args.json)
+}
+
 /// Rows with less of the time are printed as one.
 const LEAST_SHARE: f64 = 0.005;
 
 /// The report for people.
 fn text(report: &BenchReport) -> String {
-    let peak = report.peak_memory_bytes.map_or("n/a".to_owned(), |bytes| format!("{:.2} GB", bytes as f64 / 1e9));
+    let peak = gigabytes(report.peak_memory_bytes);
     let mut lines = vec![
         format!("{}, {} parameters", report.model, report.parameters),
         format!(
@@ -85,4 +118,9 @@ fn table(title: &str, part: &PartProfile, rows: &[ProfileRow]) -> Vec<String> {
     };
     let other = format!("  {:<24}{seconds:>9.4}{:>7.1}%{calls:>7}", "other", 100.0 * seconds / total.seconds);
     [String::new(), title].into_iter().chain(large.into_iter().map(row)).chain([other, row(total)]).collect()
+}
+
+/// Memory for people.
+pub(crate) fn gigabytes(bytes: Option<u64>) -> String {
+    bytes.map_or("n/a".to_owned(), |bytes| format!("{:.2} GB", bytes as f64 / 1e9))
 }

@@ -10,17 +10,20 @@ mod model;
 mod output;
 mod progress;
 mod stdout;
+mod timings;
 mod train;
+mod turns;
 mod txt2img;
 
-use std::process::ExitCode;
+use std::{process::ExitCode, time::Instant};
 
 use args::{Cli, Command, Models};
 use clap::{Parser, error::ErrorKind};
 use failure::Failure;
 
 fn main() -> ExitCode {
-    match parse().and_then(|command| command.map_or(Ok(()), run)) {
+    let start = Instant::now();
+    match parse().and_then(|command| command.map_or(Ok(()), |command| run(command, start))) {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => failure.report(),
     }
@@ -37,9 +40,10 @@ fn parse() -> Result<Option<Command>, Failure> {
     }
 }
 
-fn run(command: Command) -> Result<(), Failure> {
+/// Runs a command of the process that began at `start`.
+fn run(command: Command, start: Instant) -> Result<(), Failure> {
     match command {
-        Command::Txt2img(args) => txt2img::run(&args),
+        Command::Txt2img(args) => txt2img::run(&args, start),
         Command::Train(args) => train::run(args),
         Command::Models(Models::Inspect(args)) => inspect::run(&args),
         Command::Bench(args) => bench::run(&args),

@@ -2,10 +2,8 @@
 
 use std::{path::Path, thread, time::Instant};
 
-use calotype::{
-    Latents, Metadata, Model, Pictures, Pipeline, PipelineOptions, Plan, Precision, Run, Text2ImageRequest, Warning,
-};
-use serde_json::{Value, json};
+use calotype::{Keep, Latents, Metadata, Model, Pipeline, PipelineOptions, Plan, RgbImage, Run, Text2ImageRequest};
+use serde_json::{Map, Value, json};
 
 use crate::{
     args::Txt2img,
@@ -13,12 +11,13 @@ use crate::{
     interrupt, model,
     output::{self, Output},
     progress, stdout,
+    timings::Timings,
 };
 
 /// More pictures than anybody waits for; the sum of seeds stays far from overflow.
 const MAX_BATCHES: usize = 1_000_000;
 
-pub(crate) fn run(args: &Txt2img) -> Result<(), Failure> {
+pub(crate) fn run(args: &Txt2img, process_start: Instant) -> Result<(), Failure> {
     interrupt::exit_at_once()?;
     let model = model::open(args.model.as_deref())?;
     let start = args.latents.as_deref().map(Latents::open).transpose()?;
@@ -30,7 +29,7 @@ pub(crate) fn run(args: &Txt2img) -> Result<(), Failure> {
     thread::scope(|scope| {
         // Beside the run, so that nobody waits for it.
         scope.spawn(|| model.hash().map(drop));
-        job.run(&mut output)
+        job.run(&mut output, process_start)
     })
 }
 
@@ -41,7 +40,7 @@ struct Job<'a> {
     /// Starting noise of all pictures.
     start: Option<Latents>,
     batch_size: usize,
-    precision: Precision,
+    options: PipelineOptions,
     plan: Plan,
 }
 
@@ -59,39 +58,45 @@ impl<'a> Job<'a> {
             return Err(Failure::usage(format!("--latents has {given} pictures, but {asked}: make them equal")));
         }
         let first = request(args, start.as_ref(), batch_size, 0);
-        Ok(Self {
-            args,
-            model,
-            plan: model.check(&first)?,
-            precision: args.compute.precision.resolve()?,
-            start,
-            batch_size,
-        })
+        let compute = &args.compute;
+        let options = PipelineOptions {
+            threads: compute.threads.unwrap_or(0),
+            precision: compute.precision.resolve()?,
+            // Several batches use the same UNet; after the steps of a single one its memory is the decoder's.
+            keep: if args.batch_count > 1 { Keep::UNet } else { Keep::Nothing },
+            vae_tiling: compute.vae_tiling,
+        };
+        Ok(Self { args, model, plan: model.check(&first, options)?, start, batch_size, options })
     }
 
-    fn run(&self, output: &mut Output) -> Result<(), Failure> {
+    fn run(&self, output: &mut Output, process_start: Instant) -> Result<(), Failure> {
         let quiet = self.args.quiet;
-        let compute = &self.args.compute;
-        let options = PipelineOptions { threads: compute.threads.unwrap_or(0), precision: self.precision };
-        let loading = progress::spinner(quiet, &format!("loading {} in {}", self.model.name(), self.precision));
-        let pipeline = Pipeline::load(self.model, options)?;
-        loading.finish_and_clear();
-
+        let pipeline = Pipeline::load(self.model, self.options)?;
         let mut finished = Vec::new();
         for batch in 0..self.args.batch_count {
             let begin = Instant::now();
             let request = request(self.args, self.start.as_ref(), self.batch_size, batch);
+            let mut timings = Timings::new(process_start);
+            let loading =
+                progress::spinner(quiet, &format!("loading {} in {}", self.model.name(), self.options.precision));
             let mut run = pipeline.txt2img(&request)?;
-            let warnings = run.warnings().to_vec();
+            loading.finish_and_clear();
+            let warnings: Vec<String> = run.warnings().iter().map(ToString::to_string).collect();
             if batch == 0 {
-                warnings.iter().for_each(|warning| line("warning", &warning.to_string()));
+                warnings.iter().for_each(|warning| line("warning", warning));
             }
-            self.step(&mut run, batch)?;
+            self.step(&mut run, batch, &mut timings)?;
             let decoding = progress::spinner(quiet, "decoding");
+            let decoding_begins = Instant::now();
             let pictures = run.finish()?;
+            timings.decoded(decoding_begins);
             decoding.finish_and_clear();
-            let seconds = begin.elapsed().as_secs_f64() / self.batch_size as f64;
-            self.write(&request, &pictures, output, batch, seconds, &warnings)?;
+            let said = json!({
+                "seconds": begin.elapsed().as_secs_f64() / self.batch_size as f64,
+                "timings": timings.json(),
+                "warnings": warnings,
+            });
+            self.write(&request, &pictures.images, output, batch, &said)?;
             finished.extend(self.args.save_latents.as_ref().map(|_| pictures.latents));
         }
         if let Some(file) = &self.args.save_latents {
@@ -102,37 +107,39 @@ impl<'a> Job<'a> {
     }
 
     /// Takes all steps of a run.
-    fn step(&self, run: &mut Run<'_>, batch: usize) -> Result<(), Failure> {
+    fn step(&self, run: &mut Run<'_>, batch: usize, timings: &mut Timings) -> Result<(), Failure> {
         let bar = progress::steps(self.args.quiet, self.args.steps);
         if self.args.batch_count > 1 {
             bar.set_message(format!("{} of {} ", batch + 1, self.args.batch_count));
         }
+        let mut begin = Instant::now();
         for step in run {
+            timings.step(begin);
             bar.set_position(step?.index as u64 + 1);
+            begin = Instant::now();
         }
         bar.finish_and_clear();
         Ok(())
     }
 
-    /// Writes the pictures of a batch and says so.
+    /// Writes the pictures of a batch and says so; `said` is what `--json` prints of the batch.
     fn write(
         &self,
         request: &Text2ImageRequest,
-        pictures: &Pictures,
+        pictures: &[RgbImage],
         output: &mut Output,
         batch: usize,
-        seconds: f64,
-        warnings: &[Warning],
+        said: &Value,
     ) -> Result<(), Failure> {
-        for (index, picture) in pictures.images.iter().enumerate() {
-            let mut metadata = Metadata::new(self.model, request, &self.plan, self.precision, index)?;
+        for (index, picture) in pictures.iter().enumerate() {
+            let mut metadata = Metadata::new(self.model, request, &self.plan, self.options.precision, index)?;
             if let (Some(latents), Some(file)) = (&mut metadata.latents, &self.args.latents) {
                 latents.file = file.display().to_string();
                 latents.index += batch * self.batch_size;
             }
             let path = output.write(&metadata.encode_png(picture)?)?;
             if self.args.json {
-                stdout::print(&object(&path, seconds, warnings, &metadata).to_string())?;
+                stdout::print(&object(&path, said, &metadata).to_string())?;
             } else if !self.args.quiet {
                 stdout::print(&path.display().to_string())?;
             }
@@ -160,17 +167,12 @@ fn request(args: &Txt2img, start: Option<&Latents>, batch_size: usize, batch: us
     }
 }
 
-/// What `--json` prints of a picture: where it is, how long it took, and everything its file says.
-fn object(path: &Path, seconds: f64, warnings: &[Warning], metadata: &Metadata) -> Value {
-    let mut object = json!({
-        "path": path.display().to_string(),
-        "seconds": seconds,
-        "warnings": warnings.iter().map(ToString::to_string).collect::<Vec<_>>(),
-    });
-    if let (Some(object), Ok(Value::Object(metadata))) =
-        (object.as_object_mut(), serde_json::from_str(&metadata.to_json()))
-    {
-        object.extend(metadata);
+/// What `--json` prints of a picture: where it is, what is said of its batch, and everything its file says.
+fn object(path: &Path, said: &Value, metadata: &Metadata) -> Value {
+    let mut object = json!({"path": path.display().to_string()});
+    if let Some(object) = object.as_object_mut() {
+        object.extend(said.as_object().cloned().unwrap_or_default());
+        object.extend(serde_json::from_str::<Map<_, _>>(&metadata.to_json()).unwrap_or_default());
     }
     object
 }

@@ -113,6 +113,10 @@ fn a_picture_says_how_it_was_made() {
         let path = object["path"].as_str().unwrap();
         assert_eq!((path, object["seed"].as_u64()), (format!("outputs/{k:05}.png").as_str(), Some(5 + k as u64)));
         assert!(object["seconds"].as_f64().unwrap() > 0.0);
+        let timing = |key: &str| object["timings"][key].as_f64().unwrap();
+        assert!(timing("step") > 0.0 && timing("decode") > 0.0);
+        // From the start of the process: the second batch's first step is after the first batch.
+        assert!(k < 2 || timing("first_step") > lines[0]["timings"]["first_step"].as_f64().unwrap());
         let texts = texts(&folder.path().join(path));
         assert_eq!(texts.iter().map(|(keyword, _)| keyword.as_str()).collect::<Vec<_>>(), ["parameters", "calotype"]);
         let hash = object["model_hash"].as_str().unwrap();
@@ -125,7 +129,7 @@ fn a_picture_says_how_it_was_made() {
         assert_eq!(texts[0].1, settings);
         // What is printed is what the file says, and where it is and how long it took.
         let mut printed = object.as_object().unwrap().clone();
-        assert!(["path", "seconds", "warnings"].iter().all(|&key| printed.remove(key).is_some()));
+        assert!(["path", "seconds", "timings", "warnings"].iter().all(|&key| printed.remove(key).is_some()));
         assert_eq!(serde_json::from_str::<Value>(&texts[1].1).unwrap(), Value::Object(printed));
     }
 }
@@ -264,7 +268,7 @@ fn bench_reports_every_part() {
 #[test]
 fn bench_profiles_every_operation_of_the_built_in_model() {
     let folder = TempDir::new().unwrap();
-    let args = ["bench", "--profile", "--width", "64", "--height", "64", "--repeat", "2"];
+    let args = ["bench", "--precision", "f32", "--profile", "--width", "64", "--height", "64", "--repeat", "2"];
     let output = calotype(folder.path(), &[&args[..], &["--json"]].concat());
     let report: Value = serde_json::from_str(done(&output)).unwrap();
     let profile = &report["profile"];
@@ -302,6 +306,61 @@ fn bench_profiles_every_operation_of_the_built_in_model() {
     }
     let wrong = calotype(folder.path(), &["bench", "--repeat", "0"]);
     refused(&wrong, 2, "invalid value '0' for '--repeat <N>': expected a number from 1 to 1024");
+}
+
+#[test]
+fn bench_times_one_network_or_training_steps() {
+    let folder = workplace();
+    for part in ["unet", "vae"] {
+        let args = ["bench", "--model", "model", "--width", "32", "--height", "16", "--part", part];
+        let report: Value =
+            serde_json::from_str(done(&calotype(folder.path(), &[&args[..], &["--json"]].concat()))).unwrap();
+        assert_eq!(report["runs_seconds"].as_array().unwrap().len(), 3);
+        assert!(report["seconds"].as_f64().unwrap() > 0.0 && report["parameters"].as_u64() > Some(0));
+        let served = served(folder.path(), &[&args[..], &["--serve"]].concat(), "\n\n");
+        assert_eq!(served.len(), 3, "{served:?}");
+        assert_eq!(served[0]["ready"]["parameters"], report["parameters"]);
+        assert!(served[1..].iter().all(|line| line["seconds"].as_f64().unwrap() > 0.0));
+    }
+    fs::write(folder.path().join("small.toml"), SMALL_DIFFUSION).unwrap();
+    let output = calotype(folder.path(), &["bench", "--train", "small.toml", "--json"]);
+    let report: Value = serde_json::from_str(done(&output)).unwrap();
+    assert_eq!((&report["latents"], &report["batch_size"]), (&serde_json::json!([4, 4, 4]), &serde_json::json!(2)));
+    assert!(done(&calotype(folder.path(), &["bench", "--train", "small.toml"])).contains("training step  "));
+    refused(
+        &calotype(folder.path(), &["bench", "--serve"]),
+        2,
+        "--serve needs --part, --train or --train-sd15: give one of them",
+    );
+    let missing = calotype(folder.path(), &["bench", "--train", "no.toml"]);
+    refused(&missing, 1, "no.toml: cannot read the config: No such file or directory (os error 2)");
+}
+
+/// A config that needs no file: its autoencoder is still to come.
+const SMALL_DIFFUSION: &str = r#"
+output = "run"
+data = { folder = "pictures", size = 16 }
+train = { batch_size = 2, steps = 1, learning_rate = 1e-3 }
+[model]
+autoencoder = "autoencoder"
+block_out_channels = [8, 16]
+layers_per_block = 1
+attention_levels = [false, true]
+attention_heads = 2
+norm_num_groups = 4
+text_encoder = { hidden_size = 8, num_hidden_layers = 1, num_attention_heads = 2 }
+"#;
+
+/// The JSON lines of a command that is given `lines` on stdin.
+fn served(folder: &Path, args: &[&str], lines: &str) -> Vec<Value> {
+    use std::io::Write;
+    let mut command = Command::new(env!("CARGO_BIN_EXE_calotype"));
+    command.current_dir(folder).args(args).stdin(Stdio::piped()).stdout(Stdio::piped());
+    let mut child = command.spawn().unwrap();
+    child.stdin.take().unwrap().write_all(lines.as_bytes()).unwrap();
+    let output = child.wait_with_output().unwrap();
+    assert!(output.status.success());
+    String::from_utf8(output.stdout).unwrap().lines().map(|line| serde_json::from_str(line).unwrap()).collect()
 }
 
 #[cfg(unix)]

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use calotype::{Model, Pipeline, PipelineOptions, Text2ImageRequest};
+use calotype::{Keep, Model, Pipeline, PipelineOptions, Text2ImageRequest};
 use calotype_image::{RgbImage, mse};
 use serde::Serialize;
 
@@ -68,7 +68,7 @@ pub fn evaluate(
     limit: usize,
     progress: &mut dyn FnMut(&[Judged]),
 ) -> Result<Vec<Judged>> {
-    let pipeline = Pipeline::load(model, PipelineOptions::default())?;
+    let pipeline = Pipeline::load(model, PipelineOptions { keep: Keep::All, ..Default::default() })?;
     let objects = objects()?;
     let drawn = read_pictures(data, &objects)?;
     let mut judged = Vec::new();

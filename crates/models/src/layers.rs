@@ -36,7 +36,40 @@ impl<P> Conv<P> {
         x: &B::Tensor,
         residual: Option<&B::Tensor>,
     ) -> Computed<B::Tensor> {
-        b.conv2d(x, &self.weight, Some(&self.bias), residual, self.options)
+        self.forward_padded(b, x, residual, self.options.padding)
+    }
+
+    /// [`Self::forward`] with zeros of `padding` around `x` instead of its own.
+    pub(crate) fn forward_padded<B: Backend<Param = P>>(
+        &self,
+        b: &B,
+        x: &B::Tensor,
+        residual: Option<&B::Tensor>,
+        padding: Padding,
+    ) -> Computed<B::Tensor> {
+        b.conv2d(x, &self.weight, Some(&self.bias), residual, Conv2d { padding, ..self.options })
+    }
+}
+
+/// Nearest upsampling and a 3×3 convolution of the doubled picture, `weight` and `bias`.
+#[derive(Clone, Debug)]
+pub(crate) struct Upsampler<P> {
+    weight: P,
+    bias: P,
+}
+
+impl<P> Upsampler<P> {
+    pub(crate) fn new(mut scope: Scope<'_, P>, channels: usize) -> Result<Self> {
+        let init = Init::Uniform(((channels * 9) as f32).sqrt().recip());
+        Ok(Self {
+            weight: scope.param("weight", ParamKind::UpsampledConv, &[channels, channels, 3, 3], init)?,
+            bias: scope.param("bias", ParamKind::Vector, &[channels], init)?,
+        })
+    }
+
+    /// `x (B, H, W, C)` to `(B, 2H, 2W, C)`.
+    pub(crate) fn forward<B: Backend<Param = P>>(&self, b: &B, x: &B::Tensor) -> Computed<B::Tensor> {
+        b.upsample_conv2d(x, &self.weight, Some(&self.bias))
     }
 }
 
@@ -72,6 +105,11 @@ impl<P> Linear<P> {
         self.forward_with(b, x, None, Activation::None)
     }
 
+    /// GEGLU of `forward(x)`: `x (rows, I)` to `(rows, O/2)`.
+    pub(crate) fn forward_geglu<B: Backend<Param = P>>(&self, b: &B, x: &B::Tensor) -> Computed<B::Tensor> {
+        b.linear_geglu(x, &self.weight, self.bias.as_ref())
+    }
+
     /// `activation(forward(x)) + residual`.
     pub(crate) fn forward_with<B: Backend<Param = P>>(
         &self,
@@ -89,8 +127,8 @@ impl<P> Linear<P> {
 pub(crate) struct GroupNorm<P> {
     gamma: P,
     beta: P,
-    groups: usize,
-    eps: f32,
+    pub(crate) groups: usize,
+    pub(crate) eps: f32,
 }
 
 impl<P> GroupNorm<P> {
@@ -107,6 +145,29 @@ impl<P> GroupNorm<P> {
         activation: Activation,
     ) -> Computed<B::Tensor> {
         b.group_norm(x, &self.gamma, &self.beta, self.groups, self.eps, activation)
+    }
+
+    /// The values of gamma and beta, `(C)` each, in the backend's precision: two pixels of 1 and -1, which have mean 0
+    /// and variance 1, become `β ± γ / √(1 + eps)`.
+    pub(crate) fn gain_and_offset<B: Backend<Param = P>>(&self, b: &B) -> Computed<(Vec<f32>, Vec<f32>)> {
+        let channels = b.param_shape(&self.gamma).count();
+        let pixels = [vec![1.0; channels], vec![-1.0; channels]].concat();
+        let x = b.from_f32([1, 2, 1, channels].into(), pixels)?;
+        let y = b.to_f32(&self.forward(b, &x, Activation::None)?);
+        let (above, below) = y.split_at(channels);
+        let root = (1.0 + self.eps).sqrt();
+        Ok(above.iter().zip(below).map(|(a, b)| ((a - b) / 2.0 * root, (a + b) / 2.0)).unzip())
+    }
+
+    /// The same norm with other values of gamma and beta, `(C)` each. For inference: on a tape they are new parameters.
+    pub(crate) fn with_gain_and_offset<B: Backend<Param = P>>(
+        &self,
+        b: &B,
+        gamma: Vec<f32>,
+        beta: Vec<f32>,
+    ) -> Computed<Self> {
+        let vector = |values: Vec<f32>| b.param("", ParamKind::Vector, [values.len()].into(), values);
+        Ok(Self { gamma: vector(gamma)?, beta: vector(beta)?, groups: self.groups, eps: self.eps })
     }
 }
 

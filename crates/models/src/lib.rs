@@ -9,6 +9,7 @@
 //! [`Backend`](calotype_tensor::Backend) with that form, so the same code infers, trains and counts.
 //! Activations are channels-last.
 
+mod bands;
 mod clip;
 mod config;
 mod error;
@@ -29,5 +30,5 @@ pub use error::{Error, Result};
 pub use names::Names;
 pub use params::{InMemory, Init, ParamSource, ParamSpec, Random, Scope, Stored, from_file_layout, to_file_layout};
 pub use timestep::timestep_embedding;
-pub use unet::UNet;
-pub use vae::{AutoencoderKl, posterior};
+pub use unet::{Context, TimeEmbedding, UNet};
+pub use vae::{AutoencoderKl, VaeDecoder, VaeEncoder, posterior};

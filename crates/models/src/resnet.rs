@@ -2,6 +2,7 @@ use calotype_tensor::{Activation, Backend, Result as Computed};
 
 use crate::{
     Result, Scope,
+    bands::{self, BandNorm},
     layers::{Conv, GroupNorm, Linear, run},
 };
 
@@ -43,26 +44,49 @@ impl<P> ResnetBlock<P> {
         })
     }
 
-    /// `x (B, H, W, I)` to `(B, H, W, O)`. `time` is `silu(temb) (B, T)`: the same for all blocks, so made once.
+    /// What a time embedding `silu(temb) (B, T)` adds to each pixel, `(B, O)`; none if the block takes no time.
+    pub(crate) fn shift<B: Backend<Param = P>>(&self, b: &B, time: &B::Tensor) -> Computed<Option<B::Tensor>> {
+        self.time_emb_proj.as_ref().map(|projection| projection.forward(b, time)).transpose()
+    }
+
+    /// `x (B, H, W, I)` to `(B, H, W, O)`. `shift` is that of [`Self::shift`].
     pub(crate) fn forward<B: Backend<Param = P>>(
         &self,
         b: &B,
         x: &B::Tensor,
-        time: Option<&B::Tensor>,
+        shift: Option<&B::Tensor>,
         checkpointing: bool,
     ) -> Computed<B::Tensor>
     where
         P: Clone + 'static,
     {
-        let inputs: Vec<B::Tensor> = [x].into_iter().chain(time).cloned().collect();
+        let inputs: Vec<B::Tensor> = [x].into_iter().chain(shift).cloned().collect();
         let block = self.clone();
         run(b, checkpointing, &inputs, move |b, inputs| block.compute(b, &inputs[0], inputs.get(1)))
     }
 
-    fn compute<B: Backend<Param = P>>(&self, b: &B, x: &B::Tensor, time: Option<&B::Tensor>) -> Computed<B::Tensor> {
+    /// [`Self::forward`] of a picture in bands, without a shift. Takes the bands, so that their memory is free once read.
+    pub(crate) fn forward_bands<B: Backend<Param = P>>(&self, b: &B, x: Vec<B::Tensor>) -> Computed<Vec<B::Tensor>> {
+        let norm1 = BandNorm::new(b, &self.norm1, &x)?;
+        let mut shortcuts = Vec::with_capacity(x.len());
+        let normalised = x.into_iter().enumerate().map(|(i, x)| {
+            let h = norm1.forward(b, i, &x, Activation::Silu);
+            shortcuts.push(match &self.conv_shortcut {
+                Some(shortcut) => shortcut.forward(b, &x, None)?,
+                None => x,
+            });
+            h
+        });
+        let h = bands::convolve(b, &self.conv1, normalised, None)?;
+        let norm2 = BandNorm::new(b, &self.norm2, &h)?;
+        let normalised = h.into_iter().enumerate().map(|(i, h)| norm2.forward(b, i, &h, Activation::Silu));
+        bands::convolve(b, &self.conv2, normalised, Some(shortcuts))
+    }
+
+    fn compute<B: Backend<Param = P>>(&self, b: &B, x: &B::Tensor, shift: Option<&B::Tensor>) -> Computed<B::Tensor> {
         let mut h = self.conv1.forward(b, &self.norm1.forward(b, x, Activation::Silu)?, None)?;
-        if let (Some(projection), Some(time)) = (&self.time_emb_proj, time) {
-            h = b.add_channels(&h, &projection.forward(b, time)?)?;
+        if let Some(shift) = shift {
+            h = b.add_channels(&h, shift)?;
         }
         h = self.norm2.forward(b, &h, Activation::Silu)?;
         match &self.conv_shortcut {

@@ -1,4 +1,4 @@
-use calotype_tensor::{Activation, Attention, Backend, Result as Computed, infer};
+use calotype_tensor::{Activation, Attention, Backend, Error, Result as Computed, infer};
 
 use crate::{
     Result, Scope,
@@ -43,28 +43,40 @@ impl<P> Transformer2D<P> {
         })
     }
 
-    /// `x (B, H, W, C)`, `context (B, L, context_width)`; the result is of `x`'s shape.
+    /// Keys and values `(B, L, C)` of `context (B, L, context_width)`, of each layer in turn.
+    pub(crate) fn keys_values<B: Backend<Param = P>>(&self, b: &B, context: &B::Tensor) -> Computed<Vec<B::Tensor>> {
+        let of = |block: &TransformerBlock<P>| block.attn2.keys_values(b, context);
+        Ok(self.transformer_blocks.iter().map(of).collect::<Computed<Vec<_>>>()?.concat())
+    }
+
+    /// `x (B, H, W, C)`, `keys_values` those of [`Self::keys_values`]; the result is of `x`'s shape.
     pub(crate) fn forward<B: Backend<Param = P>>(
         &self,
         b: &B,
         x: &B::Tensor,
-        context: &B::Tensor,
+        keys_values: &[B::Tensor],
         checkpointing: bool,
     ) -> Computed<B::Tensor>
     where
         P: Clone + 'static,
     {
+        let (got, expected) = (keys_values.len(), 2 * self.transformer_blocks.len());
+        if got != expected {
+            let message = format!("{got} keys and values were given for {} layers", self.transformer_blocks.len());
+            return Err(Error::Invalid { op: "transformer", message });
+        }
         let block = self.clone();
-        run(b, checkpointing, &[x.clone(), context.clone()], move |b, inputs| block.compute(b, &inputs[0], &inputs[1]))
+        let inputs = [std::slice::from_ref(x), keys_values].concat();
+        run(b, checkpointing, &inputs, move |b, inputs| block.compute(b, &inputs[0], &inputs[1..]))
     }
 
-    fn compute<B: Backend<Param = P>>(&self, b: &B, x: &B::Tensor, context: &B::Tensor) -> Computed<B::Tensor> {
+    fn compute<B: Backend<Param = P>>(&self, b: &B, x: &B::Tensor, keys_values: &[B::Tensor]) -> Computed<B::Tensor> {
         let shape = b.shape(x);
         let [batch, height, width, channels] = infer::picture("transformer", "x", shape)?;
         let h = self.proj_in.forward(b, &self.norm.forward(b, x, Activation::None)?, None)?;
         let mut h = b.reshape(&h, [batch, height * width, channels].into())?;
-        for block in &self.transformer_blocks {
-            h = block.forward(b, &h, context)?;
+        for (block, keys_values) in self.transformer_blocks.iter().zip(keys_values.as_chunks::<2>().0) {
+            h = block.forward(b, &h, keys_values)?;
         }
         self.proj_out.forward(b, &b.reshape(&h, shape)?, Some(x))
     }
@@ -126,12 +138,17 @@ impl<P> TransformerBlock<P> {
         })
     }
 
-    /// `x (B, L, C)`.
-    fn forward<B: Backend<Param = P>>(&self, b: &B, x: &B::Tensor, context: &B::Tensor) -> Computed<B::Tensor> {
+    /// `x (B, L, C)`; `keys_values` are the context's.
+    fn forward<B: Backend<Param = P>>(
+        &self,
+        b: &B,
+        x: &B::Tensor,
+        keys_values: &[B::Tensor; 2],
+    ) -> Computed<B::Tensor> {
         let h = self.norm1.forward(b, x)?;
-        let x = self.attn1.forward(b, &h, &h, x)?;
-        let x = self.attn2.forward(b, &self.norm2.forward(b, &x)?, context, &x)?;
-        let h = b.geglu(&self.ff_in.forward(b, &self.norm3.forward(b, &x)?)?)?;
+        let x = self.attn1.forward(b, &h, &self.attn1.keys_values(b, &h)?, x)?;
+        let x = self.attn2.forward(b, &self.norm2.forward(b, &x)?, keys_values, &x)?;
+        let h = self.ff_in.forward_geglu(b, &self.norm3.forward(b, &x)?)?;
         self.ff_out.forward_with(b, &h, Some(&x), Activation::None)
     }
 }
@@ -157,16 +174,21 @@ impl<P> UNetAttention<P> {
         })
     }
 
-    /// `x (B, Lq, C)` attends to `context (B, Lk, context_width)`; `residual` and result are `(B, Lq, C)`.
+    /// Keys and values `(B, Lk, C)` of `context (B, Lk, context_width)`.
+    fn keys_values<B: Backend<Param = P>>(&self, b: &B, context: &B::Tensor) -> Computed<[B::Tensor; 2]> {
+        Ok([self.to_k.forward(b, context)?, self.to_v.forward(b, context)?])
+    }
+
+    /// `x (B, Lq, C)` attends to [`Self::keys_values`]; `residual` and result are `(B, Lq, C)`.
     fn forward<B: Backend<Param = P>>(
         &self,
         b: &B,
         x: &B::Tensor,
-        context: &B::Tensor,
+        [k, v]: &[B::Tensor; 2],
         residual: &B::Tensor,
     ) -> Computed<B::Tensor> {
-        let (q, k, v) = (self.to_q.forward(b, x)?, self.to_k.forward(b, context)?, self.to_v.forward(b, context)?);
-        let h = b.attention(&q, &k, &v, Attention { heads: self.heads, causal: false })?;
+        let q = self.to_q.forward(b, x)?;
+        let h = b.attention(&q, k, v, Attention { heads: self.heads, causal: false })?;
         self.to_out.forward_with(b, &h, Some(residual), Activation::None)
     }
 }

@@ -25,7 +25,8 @@ fn unets<B: Backend>(b: &B) {
         let golden = Golden::read(name);
         let unet = golden.config::<UNetConfig>().init(b, &mut Formula).unwrap();
         let (latents, context) = (input(b, "latents", &golden.latents), input(b, "context", &golden.context));
-        check(b, name, &golden, &unet.forward(b, &latents, &golden.timesteps, &context).unwrap());
+        let (time, context) = (unet.time_embedding(b, &golden.timesteps).unwrap(), unet.prepare(b, &context).unwrap());
+        check(b, name, &golden, &unet.forward(b, &latents, &time, &context).unwrap());
     }
 }
 
@@ -62,4 +63,20 @@ fn cpu_backend() {
     unets(&b);
     autoencoders(&b);
     text_encoders(&b);
+}
+
+#[test]
+fn what_another_unet_prepared_is_refused() {
+    let b = Reference::<f32>::default();
+    let [golden, other] = ["unet_v1", "unet_lists"].map(Golden::read);
+    let [unet, other] = [&golden, &other].map(|g| g.config::<UNetConfig>().init(&b, &mut Formula).unwrap());
+    let (latents, text) = (input(&b, "latents", &golden.latents), input(&b, "context", &golden.context));
+    let (time, context) = (unet.time_embedding(&b, &golden.timesteps).unwrap(), unet.prepare(&b, &text).unwrap());
+    assert!(unet.forward(&b, &latents, &time, &context).is_ok());
+    let of_others = other.time_embedding(&b, &golden.timesteps).unwrap();
+    assert!(unet.forward(&b, &latents, &of_others, &context).is_err());
+    let one_more = [&golden.timesteps[..], &[1.0]].concat();
+    let error = unet.forward(&b, &latents, &unet.time_embedding(&b, &one_more).unwrap(), &context).unwrap_err();
+    let batch = golden.timesteps.len();
+    assert_eq!(error.to_string(), format!("unet: {} timesteps were given for {batch} images", batch + 1));
 }

@@ -78,7 +78,10 @@ fn unets<B: Differentiable>(backend: impl Fn() -> B) {
         let mut unet = golden.config::<UNetConfig>().init(&tape, &mut Formula).unwrap();
         unet.checkpointing = checkpointing;
         let inputs = [("latents", &*golden.latents), ("context", &*golden.context)];
-        check(&tape, name, &golden, &inputs, |x| unet.forward(&tape, &x[0], &golden.timesteps, &x[1]));
+        check(&tape, name, &golden, &inputs, |x| {
+            let (time, context) = (unet.time_embedding(&tape, &golden.timesteps)?, unet.prepare(&tape, &x[1])?);
+            unet.forward(&tape, &x[0], &time, &context)
+        });
     }
 }
 

@@ -1,4 +1,4 @@
-use crate::{DType, Result, Shape};
+use crate::{DType, Result, Shape, infer};
 
 /// The op set of Stable Diffusion.
 ///
@@ -52,6 +52,26 @@ pub trait Backend: Sized + 'static {
         residual: Option<&Self::Tensor>,
         activation: Activation,
     ) -> Result<Self::Tensor>;
+
+    /// Nearest upsampling ([`upsample_nearest_2x`](Self::upsample_nearest_2x)), then a 3×3 convolution that keeps the size:
+    /// `x (B, H, W, I)`, `weight (3, 3, I, O)`, `bias (O)`, result `(B, 2H, 2W, O)`.
+    ///
+    /// Each pixel of the result sees only four pixels of `x`: it is one of four 2×2 convolutions, with 4/9 of the products.
+    /// A weight of kind [`ParamKind::UpsampledConv`] is kept for that alone.
+    fn upsample_conv2d(
+        &self,
+        x: &Self::Tensor,
+        weight: &Self::Param,
+        bias: Option<&Self::Param>,
+    ) -> Result<Self::Tensor> {
+        infer::upsample_conv2d(self.shape(x), self.param_shape(weight))?;
+        self.conv2d(&self.upsample_nearest_2x(x)?, weight, bias, None, Conv2d::padded(1))
+    }
+
+    /// [`geglu`](Self::geglu) of a linear map: `x (rows, I)`, `weight (I, 2O)`, `bias (2O)`, result `(rows, O)`.
+    fn linear_geglu(&self, x: &Self::Tensor, weight: &Self::Param, bias: Option<&Self::Param>) -> Result<Self::Tensor> {
+        self.geglu(&self.linear(x, weight, bias, None, Activation::None)?)
+    }
 
     /// Scaled-dot-product attention over heads that lie side by side in the channels (Vaswani et al. 2017, eq. 1).
     ///
@@ -137,6 +157,8 @@ pub trait Backend: Sized + 'static {
 pub enum ParamKind {
     /// A convolution's weight, `(KH, KW, I, O)`.
     Conv,
+    /// The weight of a convolution after nearest upsampling, `(3, 3, I, O)`: for [`Backend::upsample_conv2d`] only.
+    UpsampledConv,
     /// A linear map's weight, `(I, O)`.
     Linear,
     /// A bias, or a norm's gain or offset, `(C)`.

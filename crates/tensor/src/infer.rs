@@ -42,6 +42,7 @@ pub fn sequence(op: &'static str, what: &'static str, x: Shape) -> Result<[usize
 pub fn param(kind: ParamKind, shape: Shape) -> Result<()> {
     let (rank, layout) = match kind {
         ParamKind::Conv => (4, "(KH, KW, I, O)"),
+        ParamKind::UpsampledConv => (4, "(3, 3, I, O)"),
         ParamKind::Linear => (2, "(I, O)"),
         ParamKind::Vector => (1, "(C)"),
         ParamKind::Table => (2, "(R, C)"),
@@ -74,6 +75,12 @@ pub fn conv2d(x: Shape, weight: Shape, options: &Conv2d) -> Result<Shape> {
             message: format!("a {kh}×{kw} kernel with stride {} does not fit into {h}×{w} pixels", options.stride),
         }),
     }
+}
+
+/// The result of upsampling `x (B, H, W, I)` and a convolution with `weight (3, 3, I, O)`.
+pub fn upsample_conv2d(x: Shape, weight: Shape) -> Result<Shape> {
+    let [3, 3, _, _] = *weight else { return shape_error("upsample_conv2d", "weight", "(3, 3, I, O)", weight) };
+    conv2d(upsample_nearest_2x(x)?, weight, &Conv2d::padded(1))
 }
 
 /// The result of a linear map of `x (rows, I)` by `weight (I, O)`.

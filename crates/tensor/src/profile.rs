@@ -13,10 +13,11 @@ const INPUT: &str = "input";
 ///
 /// The layer of an operation is known from the name of its parameter; one without parameters belongs to the layer of
 /// the operation before it.
+#[derive(Clone)]
 pub struct Profile<B> {
     inner: B,
-    layer: RefCell<Rc<str>>,
-    calls: RefCell<Vec<Call>>,
+    layer: Rc<RefCell<Rc<str>>>,
+    calls: Rc<RefCell<Vec<Call>>>,
 }
 
 /// One operation that was run.
@@ -91,7 +92,7 @@ pub struct Named<P> {
 impl<B: Backend> Profile<B> {
     /// Times the operations of `inner`.
     pub fn new(inner: B) -> Self {
-        Self { inner, layer: RefCell::new(INPUT.into()), calls: RefCell::default() }
+        Self { inner, layer: Rc::new(RefCell::new(INPUT.into())), calls: Rc::default() }
     }
 
     /// The backend that computes.
@@ -149,7 +150,9 @@ fn kind(op: &Op, shapes: &[Shape]) -> String {
             };
             return if options.stride == 1 { kernel } else { format!("{kernel} stride {}", options.stride) };
         }
+        Op::UpsampleConv2d { .. } => "upsample and conv 3x3",
         Op::Linear { .. } => "linear",
+        Op::LinearGeglu { .. } => "linear and geglu",
         // Queries and keys of one length are of one sequence: a text is never as long as a picture has pixels.
         Op::Attention(_) => match shapes {
             [q, k, ..] if q == k => "attention (self)",
@@ -235,6 +238,28 @@ impl<B: Backend> Backend for Profile<B> {
         let op = Op::Linear { bias: bias.is_some(), residual: residual.is_some(), activation };
         let shapes = [self.shape(x), self.param_shape(weight)];
         self.call(op, Some(weight), &shapes, |b| b.linear(x, &weight.inner, inner(bias), residual, activation))
+    }
+
+    fn upsample_conv2d(
+        &self,
+        x: &B::Tensor,
+        weight: &Named<B::Param>,
+        bias: Option<&Named<B::Param>>,
+    ) -> Result<B::Tensor> {
+        let shapes = [self.shape(x), self.param_shape(weight)];
+        let op = Op::UpsampleConv2d { bias: bias.is_some() };
+        self.call(op, Some(weight), &shapes, |b| b.upsample_conv2d(x, &weight.inner, inner(bias)))
+    }
+
+    fn linear_geglu(
+        &self,
+        x: &B::Tensor,
+        weight: &Named<B::Param>,
+        bias: Option<&Named<B::Param>>,
+    ) -> Result<B::Tensor> {
+        let shapes = [self.shape(x), self.param_shape(weight)];
+        let op = Op::LinearGeglu { bias: bias.is_some() };
+        self.call(op, Some(weight), &shapes, |b| b.linear_geglu(x, &weight.inner, inner(bias)))
     }
 
     fn attention(&self, q: &B::Tensor, k: &B::Tensor, v: &B::Tensor, options: Attention) -> Result<B::Tensor> {

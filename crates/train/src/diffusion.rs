@@ -104,7 +104,8 @@ impl<B: Differentiable> DiffusionTask<B> {
         let vae = vae_config.init(inner, &mut &vae_weights)?;
         let latent_set = |pictures: &Path, cache: &str| -> Result<LatentSet> {
             let set = Dataset::open(pictures, data.size, data.memory_limit_mb)?;
-            let (hash, shape) = (set.hash() ^ vae_weights.hash(), latent_shape(config, &vae_config)?);
+            let (hash, shape) =
+                (set.hash() ^ vae_weights.hash(), latent_shape(config.data.size, &config.model, &vae_config)?);
             let size = data.size as usize;
             let latents = Latents::load_or_compute(&folder.cache(cache), hash, &set, shape, |count, values| {
                 let pixels = inner.from_f32([count, size, size, 3].into(), values)?;
@@ -156,10 +157,10 @@ impl<B: Differentiable> DiffusionTask<B> {
     }
 }
 
-/// `[h, w, c]` of a picture's latents.
-fn latent_shape(config: &DiffusionConfig, vae: &VaeConfig) -> Result<[usize; 3]> {
-    let (size, factor) = (config.data.size as usize, vae.downscale());
-    let halvings = config.model.block_out_channels.len().saturating_sub(1);
+/// `[h, w, c]` of the latents of a picture of side `size`.
+pub(crate) fn latent_shape(size: u32, model: &DiffusionSizes, vae: &VaeConfig) -> Result<[usize; 3]> {
+    let (size, factor) = (size as usize, vae.downscale());
+    let halvings = model.block_out_channels.len().saturating_sub(1);
     if !size.is_multiple_of(factor << halvings) {
         let problem =
             format!("expected a multiple of {} for this autoencoder and UNet, got {size}", factor << halvings);
@@ -175,12 +176,24 @@ pub(crate) fn noise_loss<B: Backend>(
     text: &ClipTextEncoder<B::Param>,
     ids: &[u32],
     noised: Noised,
+    latents: [usize; 3],
+) -> Result<B::Tensor> {
+    let context = text.forward(backend, ids, noised.timesteps.len())?;
+    noise_error(backend, unet, &context, noised, latents)
+}
+
+/// [`noise_loss`] with the texts encoded: `context (B, L, cross_attention_dim)`.
+pub(crate) fn noise_error<B: Backend>(
+    backend: &B,
+    unet: &UNet<B::Param>,
+    context: &B::Tensor,
+    noised: Noised,
     [h, w, c]: [usize; 3],
 ) -> Result<B::Tensor> {
     let Noised { noisy, noise, timesteps, weights } = noised;
     let shape = [timesteps.len(), h, w, c].into();
-    let context = text.forward(backend, ids, timesteps.len())?;
-    let predicted = unet.forward(backend, &backend.from_f32(shape, noisy)?, &timesteps, &context)?;
+    let (time, context) = (unet.time_embedding(backend, &timesteps)?, unet.prepare(backend, context)?);
+    let predicted = unet.forward(backend, &backend.from_f32(shape, noisy)?, &time, &context)?;
     let error = backend.sub(&predicted, &backend.from_f32(shape, noise)?)?;
     let mut square = backend.mul(&error, &error)?;
     if !weights.is_empty() {
@@ -189,7 +202,7 @@ pub(crate) fn noise_loss<B: Backend>(
     Ok(backend.mean(&square)?)
 }
 
-impl<B: Differentiable> Task<B> for DiffusionTask<B> {
+impl<B: Differentiable + Clone> Task<B> for DiffusionTask<B> {
     const NAME: &'static str = "diffusion";
 
     fn inputs(&self) -> serde_json::Value {

@@ -64,6 +64,9 @@ pub enum Error {
     /// A sampler or noise schedule can't be made.
     #[error(transparent)]
     Diffusion(#[from] calotype_diffusion::Error),
+    /// Sample pictures can't be made.
+    #[error(transparent)]
+    Sampling(#[from] calotype::Error),
     /// The tokenizer failed.
     #[error(transparent)]
     Text(#[from] calotype_text::Error),

@@ -34,10 +34,14 @@ pub(crate) fn noise_schedule() -> Result<NoiseSchedule> {
 
 /// Reads the config of a network in the diffusers folder `model`, and opens its weights.
 pub(crate) fn open_network<C: ModelConfig>(model: &Path, part: Part) -> Result<(C, Checkpoint)> {
-    let folder = model.join(part.folder);
-    let path = folder.join("config.json");
+    Ok((open_config(model, part)?, Checkpoint::open(&model.join(part.folder), part.weights)?))
+}
+
+/// Reads the config of a network in the diffusers folder `model`.
+pub(crate) fn open_config<C: ModelConfig>(model: &Path, part: Part) -> Result<C> {
+    let path = model.join(part.folder).join("config.json");
     let text = fs::read_to_string(&path).map_err(|e| Error::io(&path, "read the network's config", e))?;
-    Ok((C::from_json(&text)?, Checkpoint::open(&folder, part.weights)?))
+    Ok(C::from_json(&text)?)
 }
 
 /// The `config.json` of a network.

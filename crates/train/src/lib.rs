@@ -8,6 +8,7 @@
 //! the step's number, so a resumed run has the same losses, bit for bit, as one that never stopped.
 
 mod autoencoder;
+mod bench;
 mod captions;
 mod check;
 mod config;
@@ -40,6 +41,7 @@ use diffusion::DiffusionTask;
 use folder::RunFolder;
 use run::{Plan, run};
 
+pub use bench::{StepSource, StepWork, bench};
 pub use config::{
     AutoencoderConfig, AutoencoderLossConfig, AutoencoderSizes, DataConfig, Decay, DiffusionConfig,
     DiffusionLossConfig, DiffusionSizes, LossWeighting, Precision, ReportConfig, TextEncoderSizes, TimestepSampling,

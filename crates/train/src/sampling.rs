@@ -1,8 +1,8 @@
 //! Pictures for fixed prompts while a model trains.
 
+use calotype::{Guided, guides};
 use calotype_diffusion::{
-    BatchNoise, ModelDenoiser, NoiseSchedule, PredictionType, Predictor, SampleOptions, Sampler, SamplerKind,
-    ScheduleKind, guide,
+    BatchNoise, ModelDenoiser, NoiseSchedule, PredictionType, SampleOptions, Sampler, SamplerKind, ScheduleKind,
 };
 use calotype_image::RgbImage;
 use calotype_models::{AutoencoderKl, ClipTextEncoder, UNet};
@@ -10,7 +10,7 @@ use calotype_tensor::{Backend, Shape};
 use calotype_text::Tokenizer;
 
 use crate::{
-    Error, ReportConfig, Result,
+    ReportConfig, Result,
     random::{Stream, generator},
 };
 
@@ -26,7 +26,7 @@ pub(crate) struct Networks<'a, B: Backend> {
     pub(crate) scaling_factor: f32,
 }
 
-impl<B: Backend> Networks<'_, B> {
+impl<B: Backend + Clone> Networks<'_, B> {
     /// A picture for each of the report's prompts, the same noise every time: DPM-Solver++(2M), which needs few steps.
     /// `shape` is that of a picture's latents, `[h, w, c]`.
     pub(crate) fn sample(
@@ -55,13 +55,16 @@ impl<B: Backend> Networks<'_, B> {
         Ok(pictures)
     }
 
-    fn guided(&self, prompts: &[String], scale: f32, [h, w, c]: [usize; 3]) -> Result<Guided<'_, B>> {
+    fn guided(&self, prompts: &[String], scale: f32, [h, w, c]: [usize; 3]) -> Result<Guided<B>> {
         let tokenizer = Tokenizer::clip();
-        let mut ids: Vec<u32> = prompts.iter().flat_map(|_| tokenizer.encode("").ids).collect();
-        ids.extend(prompts.iter().flat_map(|prompt| tokenizer.encode(prompt).ids));
-        let context = self.text.forward(self.inner, &ids, 2 * prompts.len())?;
-        let shape = [2 * prompts.len(), h, w, c].into();
-        Ok(Guided { inner: self.inner, unet: self.unet, context, scale, shape })
+        let mut texts: Vec<&str> = prompts.iter().map(String::as_str).collect();
+        if guides(scale) {
+            texts.splice(0..0, vec![""; prompts.len()]);
+        }
+        let ids: Vec<u32> = texts.iter().flat_map(|text| tokenizer.encode(text).ids).collect();
+        let context = self.text.forward(self.inner, &ids, texts.len())?;
+        let shape = [prompts.len(), h, w, c];
+        Ok(Guided::new(self.inner.clone(), self.unet.clone(), &context, scale, shape)?)
     }
 
     /// Latents, scaled, to pictures.
@@ -72,29 +75,5 @@ impl<B: Backend> Networks<'_, B> {
         let values = self.inner.to_f32(&decoded);
         let picture = |values: &[f32]| Ok(RgbImage::from_unit_f32(values, w as u32, h as u32)?);
         values.chunks_exact((h * w * 3).max(1)).map(picture).collect()
-    }
-}
-
-/// The UNet with classifier-free guidance: the empty prompt's half of the batch first.
-struct Guided<'a, B: Backend> {
-    inner: &'a B,
-    unet: &'a UNet<B::Param>,
-    /// `(2B, L, C)`.
-    context: B::Tensor,
-    scale: f32,
-    /// `(2B, h, w, c)`.
-    shape: Shape,
-}
-
-impl<B: Backend> Predictor for Guided<'_, B> {
-    type Error = Error;
-
-    fn predict(&mut self, x: &[f32], timestep: f64) -> Result<Vec<f32>> {
-        let latents = self.inner.from_f32(self.shape, x.repeat(2))?;
-        let timesteps = vec![timestep as f32; self.shape.first().copied().unwrap_or(0)];
-        let predicted = self.unet.forward(self.inner, &latents, &timesteps, &self.context)?;
-        let predicted = self.inner.to_f32(&predicted);
-        let (unconditional, conditional) = predicted.split_at(predicted.len() / 2);
-        Ok(guide(unconditional, conditional, self.scale)?)
     }
 }

@@ -1,8 +1,10 @@
+use calotype_formats::Checkpoint;
+use calotype_tensor::Backend;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use super::{CHANNELS, Check, LAYERS, LEVELS, ModelConfig};
-use crate::{AutoencoderKl, Names, Result, Scope};
+use crate::{AutoencoderKl, Names, ParamSource, Result, Scope, Stored, VaeDecoder, VaeEncoder, params::with_backend};
 
 /// The config of diffusers' `AutoencoderKL`. Lists run from the highest resolution to the lowest.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -79,6 +81,33 @@ impl VaeConfig {
     /// How many pixels of the picture one of the latents stands for, in each direction. Pictures must be a multiple of it.
     pub fn downscale(&self) -> usize {
         1 << self.block_out_channels.len().saturating_sub(1).min(*LEVELS.end())
+    }
+
+    /// Only the encoder, its weights from those of the whole autoencoder. No others are read, but all are checked.
+    ///
+    /// # Errors
+    /// As [`ModelConfig::load`].
+    pub fn load_encoder<B: Backend>(&self, backend: &B, file: &Checkpoint) -> Result<VaeEncoder<B::Param>> {
+        let mut source = Stored::new(file, Self::NAMES, &self.specs()?)?;
+        with_backend(backend, &mut source, |scope| VaeEncoder::new(self, scope))
+    }
+
+    /// Only the decoder, its weights from those of the whole autoencoder. No others are read, but all are checked.
+    ///
+    /// # Errors
+    /// As [`ModelConfig::load`].
+    pub fn load_decoder<B: Backend>(&self, backend: &B, file: &Checkpoint) -> Result<VaeDecoder<B::Param>> {
+        let mut source = Stored::new(file, Self::NAMES, &self.specs()?)?;
+        self.init_decoder(backend, &mut source)
+    }
+
+    /// Only the decoder, with parameters from `source`.
+    ///
+    /// # Errors
+    /// As [`ModelConfig::init`].
+    pub fn init_decoder<B: Backend>(&self, backend: &B, source: &mut dyn ParamSource) -> Result<VaeDecoder<B::Param>> {
+        self.validate()?;
+        with_backend(backend, source, |scope| VaeDecoder::new(self, scope))
     }
 }
 

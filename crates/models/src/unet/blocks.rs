@@ -1,17 +1,18 @@
 use calotype_tensor::{Backend, Error, Padding, Result as Computed};
 
+use super::conditioning::Conditioning;
 use crate::{
     DownBlockType, MidBlockType, Result, Scope, UNetConfig, UpBlockType,
-    layers::Conv,
+    layers::{Conv, Upsampler},
     resnet::{ResnetBlock, ResnetOptions},
     transformer::{Transformer2D, TransformerOptions},
 };
 
 /// A residual block, and the transformer after it if its resolution has them.
 #[derive(Clone, Debug)]
-struct Layer<P> {
-    resnet: ResnetBlock<P>,
-    attention: Option<Transformer2D<P>>,
+pub(super) struct Layer<P> {
+    pub(super) resnet: ResnetBlock<P>,
+    pub(super) attention: Option<Transformer2D<P>>,
 }
 
 impl<P: Clone + 'static> Layer<P> {
@@ -19,13 +20,12 @@ impl<P: Clone + 'static> Layer<P> {
         &self,
         b: &B,
         x: &B::Tensor,
-        time: &B::Tensor,
-        context: &B::Tensor,
+        conditioning: &mut Conditioning<'_, B::Tensor>,
         checkpointing: bool,
     ) -> Computed<B::Tensor> {
-        let x = self.resnet.forward(b, x, Some(time), checkpointing)?;
+        let x = self.resnet.forward(b, x, Some(conditioning.shift()?), checkpointing)?;
         match &self.attention {
-            Some(attention) => attention.forward(b, &x, context, checkpointing),
+            Some(attention) => attention.forward(b, &x, conditioning.keys_values()?, checkpointing),
             None => Ok(x),
         }
     }
@@ -69,7 +69,7 @@ fn layer<P>(
 /// One resolution on the way down (diffusers `DownBlock2D`, `CrossAttnDownBlock2D`).
 #[derive(Clone, Debug)]
 pub(super) struct DownBlock<P> {
-    layers: Vec<Layer<P>>,
+    pub(super) layers: Vec<Layer<P>>,
     downsampler: Option<Conv<P>>,
 }
 
@@ -95,8 +95,7 @@ impl<P> DownBlock<P> {
         &self,
         b: &B,
         mut x: B::Tensor,
-        time: &B::Tensor,
-        context: &B::Tensor,
+        conditioning: &mut Conditioning<'_, B::Tensor>,
         skips: &mut Vec<B::Tensor>,
         checkpointing: bool,
     ) -> Computed<B::Tensor>
@@ -104,7 +103,7 @@ impl<P> DownBlock<P> {
         P: Clone + 'static,
     {
         for layer in &self.layers {
-            x = layer.forward(b, &x, time, context, checkpointing)?;
+            x = layer.forward(b, &x, conditioning, checkpointing)?;
             skips.push(x.clone());
         }
         if let Some(downsampler) = &self.downsampler {
@@ -118,8 +117,8 @@ impl<P> DownBlock<P> {
 /// The bottom (diffusers `UNetMidBlock2D` with one residual block, `UNetMidBlock2DCrossAttn` with two).
 #[derive(Clone, Debug)]
 pub(super) struct MidBlock<P> {
-    first: Layer<P>,
-    second: Option<ResnetBlock<P>>,
+    pub(super) first: Layer<P>,
+    pub(super) second: Option<ResnetBlock<P>>,
 }
 
 impl<P> MidBlock<P> {
@@ -137,16 +136,15 @@ impl<P> MidBlock<P> {
         &self,
         b: &B,
         x: &B::Tensor,
-        time: &B::Tensor,
-        context: &B::Tensor,
+        conditioning: &mut Conditioning<'_, B::Tensor>,
         checkpointing: bool,
     ) -> Computed<B::Tensor>
     where
         P: Clone + 'static,
     {
-        let x = self.first.forward(b, x, time, context, checkpointing)?;
+        let x = self.first.forward(b, x, conditioning, checkpointing)?;
         match &self.second {
-            Some(resnet) => resnet.forward(b, &x, Some(time), checkpointing),
+            Some(resnet) => resnet.forward(b, &x, Some(conditioning.shift()?), checkpointing),
             None => Ok(x),
         }
     }
@@ -155,8 +153,8 @@ impl<P> MidBlock<P> {
 /// One resolution on the way up (diffusers `UpBlock2D`, `CrossAttnUpBlock2D`).
 #[derive(Clone, Debug)]
 pub(super) struct UpBlock<P> {
-    layers: Vec<Layer<P>>,
-    upsampler: Option<Conv<P>>,
+    pub(super) layers: Vec<Layer<P>>,
+    upsampler: Option<Upsampler<P>>,
 }
 
 impl<P> UpBlock<P> {
@@ -177,9 +175,7 @@ impl<P> UpBlock<P> {
                     layer(&mut scope, config, level, i, inputs + skip, attends)
                 })
                 .collect::<Result<_>>()?,
-            upsampler: (level > 0)
-                .then(|| Conv::new(scope.sub("upsamplers.0.conv"), outputs, outputs, 3))
-                .transpose()?,
+            upsampler: (level > 0).then(|| Upsampler::new(scope.sub("upsamplers.0.conv"), outputs)).transpose()?,
         })
     }
 
@@ -188,8 +184,7 @@ impl<P> UpBlock<P> {
         &self,
         b: &B,
         mut x: B::Tensor,
-        time: &B::Tensor,
-        context: &B::Tensor,
+        conditioning: &mut Conditioning<'_, B::Tensor>,
         skips: &mut Vec<B::Tensor>,
         checkpointing: bool,
     ) -> Computed<B::Tensor>
@@ -201,10 +196,10 @@ impl<P> UpBlock<P> {
                 op: "unet",
                 message: "the way up has more layers than the way down, expected one more in each block".into(),
             })?;
-            x = layer.forward(b, &b.concat(&x, &skip)?, time, context, checkpointing)?;
+            x = layer.forward(b, &b.concat(&x, &skip)?, conditioning, checkpointing)?;
         }
         match &self.upsampler {
-            Some(upsampler) => upsampler.forward(b, &b.upsample_nearest_2x(&x)?, None),
+            Some(upsampler) => upsampler.forward(b, &x),
             None => Ok(x),
         }
     }

@@ -1,16 +1,24 @@
 mod blocks;
+mod conditioning;
 
 use calotype_tensor::{Activation, Backend, Error, Result as Computed, infer};
 
-use blocks::{DownBlock, MidBlock, UpBlock};
+use blocks::{DownBlock, Layer, MidBlock, UpBlock};
+
+use conditioning::Conditioning;
+pub use conditioning::{Context, TimeEmbedding};
 
 use crate::{
     Result, Scope, UNetConfig,
     layers::{Conv, GroupNorm, Linear},
+    resnet::ResnetBlock,
     timestep_embedding,
+    transformer::Transformer2D,
 };
 
 /// The UNet with attention to a context (Rombach et al. 2022; diffusers `UNet2DConditionModel`).
+///
+/// Clones share their parameters as far as those of the backend do.
 #[derive(Clone, Debug)]
 pub struct UNet<P> {
     /// Whether each residual block and each transformer goes through [`Backend::checkpoint`].
@@ -61,8 +69,37 @@ impl<P> UNet<P> {
         &self.config
     }
 
-    /// Predicts the noise (or the velocity, if so trained): `latents (B, H, W, in_channels)`, one timestep per image,
-    /// `context (B, L, cross_attention_dim)`; the result is `(B, H, W, out_channels)`.
+    /// Keys and values of the texts `context (B, L, cross_attention_dim)`: the same at every step, so made once.
+    ///
+    /// # Errors
+    /// The context has another width.
+    pub fn prepare<B: Backend<Param = P>>(&self, b: &B, context: &B::Tensor) -> Computed<Context<B::Tensor>> {
+        let keys_values = self.transformers().map(|transformer| transformer.keys_values(b, context));
+        Ok(Context { keys_values: keys_values.collect::<Computed<_>>()? })
+    }
+
+    /// The embedding of one timestep per image, and what every residual block makes of it. The same for all latents.
+    ///
+    /// # Errors
+    /// There are no timesteps.
+    pub fn time_embedding<B: Backend<Param = P>>(
+        &self,
+        b: &B,
+        timesteps: &[f32],
+    ) -> Computed<TimeEmbedding<B::Tensor>> {
+        // Every use of the time embedding begins with the same SiLU.
+        let &UNetConfig { flip_sin_to_cos, freq_shift, .. } = &self.config;
+        let width = self.config.block_out_channels.first().copied().unwrap_or(0);
+        let x = timestep_embedding(b, timesteps, width, flip_sin_to_cos, freq_shift)?;
+        let x = self.time_linear_1.forward_with(b, &x, None, Activation::Silu)?;
+        let x = self.time_linear_2.forward_with(b, &x, None, Activation::Silu)?;
+        let shifts = self.resnets().filter_map(|resnet| resnet.shift(b, &x).transpose()).collect::<Computed<_>>()?;
+        Ok(TimeEmbedding { shifts, batch: timesteps.len() })
+    }
+
+    /// Predicts the noise (or the velocity, if so trained): `latents (B, H, W, in_channels)`, the
+    /// [time embedding](Self::time_embedding) of B timesteps, the [prepared](Self::prepare) context of B texts; the
+    /// result is `(B, H, W, out_channels)`.
     ///
     /// # Errors
     /// H or W is not a multiple of [`UNetConfig::latent_multiple`], or the arguments don't fit together.
@@ -70,48 +107,61 @@ impl<P> UNet<P> {
         &self,
         b: &B,
         latents: &B::Tensor,
-        timesteps: &[f32],
-        context: &B::Tensor,
+        time: &TimeEmbedding<B::Tensor>,
+        context: &Context<B::Tensor>,
     ) -> Computed<B::Tensor>
     where
         P: Clone + 'static,
     {
-        self.check_input(b, latents, timesteps)?;
-        let time = self.time_embedding(b, timesteps)?;
+        self.check_input(b, latents, time.batch)?;
+        let conditioning = &mut Conditioning::new(time, context);
         let mut x = self.conv_in.forward(b, &self.centered(b, latents)?, None)?;
         let mut skips = vec![x.clone()];
         for block in &self.down_blocks {
-            x = block.forward(b, x, &time, context, &mut skips, self.checkpointing)?;
+            x = block.forward(b, x, conditioning, &mut skips, self.checkpointing)?;
         }
         if let Some(block) = &self.mid_block {
-            x = block.forward(b, &x, &time, context, self.checkpointing)?;
+            x = block.forward(b, &x, conditioning, self.checkpointing)?;
         }
         for block in &self.up_blocks {
-            x = block.forward(b, x, &time, context, &mut skips, self.checkpointing)?;
+            x = block.forward(b, x, conditioning, &mut skips, self.checkpointing)?;
         }
         self.conv_out.forward(b, &self.conv_norm_out.forward(b, &x, Activation::Silu)?, None)
     }
 
-    fn check_input<B: Backend>(&self, b: &B, latents: &B::Tensor, timesteps: &[f32]) -> Computed<()> {
+    fn check_input<B: Backend>(&self, b: &B, latents: &B::Tensor, timesteps: usize) -> Computed<()> {
         let [batch, height, width, _] = infer::picture("unet", "latents", b.shape(latents))?;
         let multiple = self.config.latent_multiple();
         let invalid = |message| Err(Error::Invalid { op: "unet", message });
         if !(height.is_multiple_of(multiple) && width.is_multiple_of(multiple)) {
             return invalid(format!("latents of {height}×{width} were given, expected multiples of {multiple}"));
         }
-        if timesteps.len() != batch {
-            return invalid(format!("{} timesteps were given for {batch} images", timesteps.len()));
+        if timesteps != batch {
+            return invalid(format!("{timesteps} timesteps were given for {batch} images"));
         }
         Ok(())
     }
 
-    /// `silu(temb) (B, T)`: every use of the time embedding begins with that SiLU.
-    fn time_embedding<B: Backend<Param = P>>(&self, b: &B, timesteps: &[f32]) -> Computed<B::Tensor> {
-        let &UNetConfig { flip_sin_to_cos, freq_shift, .. } = &self.config;
-        let width = self.config.block_out_channels.first().copied().unwrap_or(0);
-        let x = timestep_embedding(b, timesteps, width, flip_sin_to_cos, freq_shift)?;
-        let x = self.time_linear_1.forward_with(b, &x, None, Activation::Silu)?;
-        self.time_linear_2.forward_with(b, &x, None, Activation::Silu)
+    /// Every layer on the way down.
+    fn down(&self) -> impl Iterator<Item = &Layer<P>> {
+        self.down_blocks.iter().flat_map(|block| &block.layers)
+    }
+
+    /// Every layer on the way up.
+    fn up(&self) -> impl Iterator<Item = &Layer<P>> {
+        self.up_blocks.iter().flat_map(|block| &block.layers)
+    }
+
+    /// Every residual block, in the order of the forward pass.
+    fn resnets(&self) -> impl Iterator<Item = &ResnetBlock<P>> {
+        let middle = self.mid_block.iter().flat_map(|block| [&block.first.resnet].into_iter().chain(&block.second));
+        self.down().map(|layer| &layer.resnet).chain(middle).chain(self.up().map(|layer| &layer.resnet))
+    }
+
+    /// Every transformer, in the order of the forward pass.
+    fn transformers(&self) -> impl Iterator<Item = &Transformer2D<P>> {
+        let middle = self.mid_block.iter().map(|block| &block.first);
+        self.down().chain(middle).chain(self.up()).filter_map(|layer| layer.attention.as_ref())
     }
 
     /// `2x - 1` if the config asks for it.

@@ -1,41 +1,44 @@
-use calotype_tensor::{Activation, Backend, Padding, Result as Computed};
+use calotype_tensor::{Activation, Backend, Padding, Result as Computed, infer};
 
 use super::attention::PixelAttention;
 use crate::{
     Result, Scope, VaeConfig,
-    layers::{Conv, GroupNorm},
+    bands::{self, BandNorm},
+    layers::{Conv, GroupNorm, Upsampler},
     resnet::{ResnetBlock, ResnetOptions},
 };
 
 /// Added to the variance in every norm of the autoencoder.
 pub(super) const NORM_EPS: f32 = 1e-6;
+/// Rows of the picture in a band of [`VaeDecoder::forward_tiled`]: fewer need less memory, and take more time.
+const BAND_ROWS: usize = 32;
 /// The encoder halves with zeros below and to the right only.
 const HALVING_PADDING: Padding = Padding { top: 0, left: 0, bottom: 1, right: 1 };
 
 /// The residual blocks of one resolution, and what changes the resolution after them.
 #[derive(Clone, Debug)]
-struct Level<P> {
+struct Level<P, R> {
     resnets: Vec<ResnetBlock<P>>,
     /// `downsamplers.0.conv` or `upsamplers.0.conv`.
-    resampler: Option<Conv<P>>,
+    resampler: Option<R>,
 }
 
-impl<P> Level<P> {
-    fn resnets(
-        scope: &mut Scope<'_, P>,
-        config: &VaeConfig,
-        layers: usize,
-        inputs: usize,
-        outputs: usize,
-    ) -> Result<Vec<ResnetBlock<P>>> {
-        (0..layers)
-            .map(|i| {
-                let inputs = if i == 0 { inputs } else { outputs };
-                ResnetBlock::new(scope.sub(format_args!("resnets.{i}")), inputs, outputs, options(config))
-            })
-            .collect()
-    }
+fn resnets<P>(
+    scope: &mut Scope<'_, P>,
+    config: &VaeConfig,
+    layers: usize,
+    inputs: usize,
+    outputs: usize,
+) -> Result<Vec<ResnetBlock<P>>> {
+    (0..layers)
+        .map(|i| {
+            let inputs = if i == 0 { inputs } else { outputs };
+            ResnetBlock::new(scope.sub(format_args!("resnets.{i}")), inputs, outputs, options(config))
+        })
+        .collect()
+}
 
+impl<P, R> Level<P, R> {
     fn forward<B: Backend<Param = P>>(&self, b: &B, mut x: B::Tensor, checkpointing: bool) -> Computed<B::Tensor>
     where
         P: Clone + 'static,
@@ -89,25 +92,37 @@ impl<P> Middle<P> {
     }
 }
 
-/// Picture to moments.
+/// `quant_conv` or `post_quant_conv`, if the config has it.
+fn pointwise<P>(scope: Scope<'_, P>, used: bool, channels: usize) -> Result<Option<Conv<P>>> {
+    used.then(|| Conv::new(scope, channels, channels, 1)).transpose()
+}
+
+/// Picture to moments: the autoencoder's first half.
 #[derive(Clone, Debug)]
-pub(super) struct Encoder<P> {
+pub struct VaeEncoder<P> {
+    quant_conv: Option<Conv<P>>,
     conv_in: Conv<P>,
-    down_blocks: Vec<Level<P>>,
+    down_blocks: Vec<Level<P, Conv<P>>>,
     mid_block: Middle<P>,
     conv_norm_out: GroupNorm<P>,
     conv_out: Conv<P>,
 }
 
-impl<P> Encoder<P> {
-    pub(super) fn new(mut scope: Scope<'_, P>, config: &VaeConfig) -> Result<Self> {
+impl<P> VaeEncoder<P> {
+    /// Makes it at `scope`, the root of an autoencoder's names.
+    ///
+    /// # Errors
+    /// A parameter can't be had.
+    pub fn new(config: &VaeConfig, scope: &mut Scope<'_, P>) -> Result<Self> {
+        let quant_conv = pointwise(scope.sub("quant_conv"), config.use_quant_conv, 2 * config.latent_channels)?;
+        let mut scope = scope.sub("encoder");
         let (first, last) = ends(config);
         let conv_in = Conv::new(scope.sub("conv_in"), config.in_channels, first, 3)?;
         let mut down_blocks = Vec::new();
         let mut inputs = first;
         for (i, &outputs) in config.block_out_channels.iter().enumerate() {
             let mut scope = scope.sub(format_args!("down_blocks.{i}"));
-            let resnets = Level::resnets(&mut scope, config, config.layers_per_block, inputs, outputs)?;
+            let resnets = resnets(&mut scope, config, config.layers_per_block, inputs, outputs)?;
             let resampler = (i + 1 < config.block_out_channels.len())
                 .then(|| Conv::halving(scope.sub("downsamplers.0.conv"), outputs, HALVING_PADDING))
                 .transpose()?;
@@ -115,6 +130,7 @@ impl<P> Encoder<P> {
             inputs = outputs;
         }
         Ok(Self {
+            quant_conv,
             conv_in,
             down_blocks,
             mid_block: Middle::new(scope.sub("mid_block"), config, last)?,
@@ -123,12 +139,12 @@ impl<P> Encoder<P> {
         })
     }
 
-    pub(super) fn forward<B: Backend<Param = P>>(
-        &self,
-        b: &B,
-        pixels: &B::Tensor,
-        checkpointing: bool,
-    ) -> Computed<B::Tensor>
+    /// [`AutoencoderKl::encode`](super::AutoencoderKl::encode), each residual block and the attention through
+    /// [`Backend::checkpoint`] if `checkpointing`.
+    ///
+    /// # Errors
+    /// The picture has other channels, or is too small.
+    pub fn forward<B: Backend<Param = P>>(&self, b: &B, pixels: &B::Tensor, checkpointing: bool) -> Computed<B::Tensor>
     where
         P: Clone + 'static,
     {
@@ -140,36 +156,49 @@ impl<P> Encoder<P> {
             }
         }
         x = self.mid_block.forward(b, &x, checkpointing)?;
-        self.conv_out.forward(b, &self.conv_norm_out.forward(b, &x, Activation::Silu)?, None)
+        let moments = self.conv_out.forward(b, &self.conv_norm_out.forward(b, &x, Activation::Silu)?, None)?;
+        match &self.quant_conv {
+            Some(conv) => conv.forward(b, &moments, None),
+            None => Ok(moments),
+        }
     }
 }
 
-/// Latents to picture.
+/// Latents to picture: the autoencoder's second half.
 #[derive(Clone, Debug)]
-pub(super) struct Decoder<P> {
+pub struct VaeDecoder<P> {
+    post_quant_conv: Option<Conv<P>>,
     conv_in: Conv<P>,
     mid_block: Middle<P>,
-    up_blocks: Vec<Level<P>>,
+    up_blocks: Vec<Level<P, Upsampler<P>>>,
     conv_norm_out: GroupNorm<P>,
     conv_out: Conv<P>,
 }
 
-impl<P> Decoder<P> {
-    pub(super) fn new(mut scope: Scope<'_, P>, config: &VaeConfig) -> Result<Self> {
+impl<P> VaeDecoder<P> {
+    /// Makes it at `scope`, the root of an autoencoder's names.
+    ///
+    /// # Errors
+    /// A parameter can't be had.
+    pub fn new(config: &VaeConfig, scope: &mut Scope<'_, P>) -> Result<Self> {
+        let post_quant_conv =
+            pointwise(scope.sub("post_quant_conv"), config.use_post_quant_conv, config.latent_channels)?;
+        let mut scope = scope.sub("decoder");
         let (first, last) = ends(config);
         let conv_in = Conv::new(scope.sub("conv_in"), config.latent_channels, last, 3)?;
         let mut up_blocks = Vec::new();
         let mut inputs = last;
         for (i, &outputs) in config.block_out_channels.iter().rev().enumerate() {
             let mut scope = scope.sub(format_args!("up_blocks.{i}"));
-            let resnets = Level::resnets(&mut scope, config, config.layers_per_block + 1, inputs, outputs)?;
+            let resnets = resnets(&mut scope, config, config.layers_per_block + 1, inputs, outputs)?;
             let resampler = (i + 1 < config.block_out_channels.len())
-                .then(|| Conv::new(scope.sub("upsamplers.0.conv"), outputs, outputs, 3))
+                .then(|| Upsampler::new(scope.sub("upsamplers.0.conv"), outputs))
                 .transpose()?;
             up_blocks.push(Level { resnets, resampler });
             inputs = outputs;
         }
         Ok(Self {
+            post_quant_conv,
             conv_in,
             mid_block: Middle::new(scope.sub("mid_block"), config, last)?,
             up_blocks,
@@ -178,22 +207,61 @@ impl<P> Decoder<P> {
         })
     }
 
-    pub(super) fn forward<B: Backend<Param = P>>(
-        &self,
-        b: &B,
-        latents: &B::Tensor,
-        checkpointing: bool,
-    ) -> Computed<B::Tensor>
+    /// [`AutoencoderKl::decode`](super::AutoencoderKl::decode), each residual block and the attention through
+    /// [`Backend::checkpoint`] if `checkpointing`.
+    ///
+    /// # Errors
+    /// The latents have other channels.
+    pub fn forward<B: Backend<Param = P>>(&self, b: &B, latents: &B::Tensor, checkpointing: bool) -> Computed<B::Tensor>
     where
         P: Clone + 'static,
     {
-        let mut x = self.mid_block.forward(b, &self.conv_in.forward(b, latents, None)?, checkpointing)?;
+        let mut x = self.middle(b, latents, checkpointing)?;
         for block in &self.up_blocks {
             x = block.forward(b, x, checkpointing)?;
             if let Some(upsampler) = &block.resampler {
-                x = upsampler.forward(b, &b.upsample_nearest_2x(&x)?, None)?;
+                x = upsampler.forward(b, &x)?;
             }
         }
         self.conv_out.forward(b, &self.conv_norm_out.forward(b, &x, Activation::Silu)?, None)
+    }
+
+    /// [`Self::forward`] of one picture's latents `(1, h, w, latent_channels)` in about half of the memory: what comes
+    /// after the lowest resolution is computed in bands of rows. The result is the same up to rounding, for convolutions
+    /// see the rows of their neighbours and norms have the statistics of the whole picture. For inference only.
+    ///
+    /// # Errors
+    /// The latents have other channels, or are of more than one picture.
+    pub fn forward_tiled<B: Backend<Param = P>>(&self, b: &B, latents: &B::Tensor) -> Computed<B::Tensor>
+    where
+        P: Clone + 'static,
+    {
+        let [_, height, width, channels] = infer::picture("decode", "latents", b.shape(latents))?;
+        infer::same("decode", "latents", [1, height, width, channels].into(), b.shape(latents))?;
+        let rows = (BAND_ROWS >> self.up_blocks.len().saturating_sub(1)).max(1);
+        let mut x = bands::cut(b, &self.middle(b, latents, false)?, rows)?;
+        for block in &self.up_blocks {
+            for resnet in &block.resnets {
+                x = resnet.forward_bands(b, x)?;
+            }
+            if let Some(upsampler) = &block.resampler {
+                x = bands::upsample(b, upsampler, x)?;
+            }
+        }
+        let norm = BandNorm::new(b, &self.conv_norm_out, &x)?;
+        let normalised = x.into_iter().enumerate().map(|(i, x)| norm.forward(b, i, &x, Activation::Silu));
+        bands::join(b, &bands::convolve(b, &self.conv_out, normalised, None)?)
+    }
+
+    /// The lowest resolution.
+    fn middle<B: Backend<Param = P>>(&self, b: &B, latents: &B::Tensor, checkpointing: bool) -> Computed<B::Tensor>
+    where
+        P: Clone + 'static,
+    {
+        let x = match &self.post_quant_conv {
+            Some(conv) => &conv.forward(b, latents, None)?,
+            None => latents,
+        };
+        self.mid_block.forward(b, &self.conv_in.forward(b, x, None)?, checkpointing)
     }
 }

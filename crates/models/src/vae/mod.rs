@@ -3,9 +3,9 @@ mod coder;
 
 use calotype_tensor::{Backend, Result as Computed};
 
-use coder::{Decoder, Encoder};
+pub use coder::{VaeDecoder, VaeEncoder};
 
-use crate::{Result, Scope, VaeConfig, layers::Conv};
+use crate::{Result, Scope, VaeConfig};
 
 /// Bounds of a posterior's log-variance.
 const LOGVAR: (f32, f32) = (-30.0, 20.0);
@@ -18,10 +18,8 @@ pub struct AutoencoderKl<P> {
     /// Whether each residual block and each attention goes through [`Backend::checkpoint`].
     pub checkpointing: bool,
     config: VaeConfig,
-    encoder: Encoder<P>,
-    quant_conv: Option<Conv<P>>,
-    post_quant_conv: Option<Conv<P>>,
-    decoder: Decoder<P>,
+    encoder: VaeEncoder<P>,
+    decoder: VaeDecoder<P>,
 }
 
 impl<P> AutoencoderKl<P> {
@@ -30,17 +28,11 @@ impl<P> AutoencoderKl<P> {
     /// # Errors
     /// A parameter can't be had.
     pub fn new(config: &VaeConfig, scope: &mut Scope<'_, P>) -> Result<Self> {
-        let latents = config.latent_channels;
-        let mut pointwise = |name: &str, used: bool, channels: usize| {
-            used.then(|| Conv::new(scope.sub(name), channels, channels, 1)).transpose()
-        };
         Ok(Self {
             checkpointing: false,
             config: config.clone(),
-            quant_conv: pointwise("quant_conv", config.use_quant_conv, 2 * latents)?,
-            post_quant_conv: pointwise("post_quant_conv", config.use_post_quant_conv, latents)?,
-            encoder: Encoder::new(scope.sub("encoder"), config)?,
-            decoder: Decoder::new(scope.sub("decoder"), config)?,
+            encoder: VaeEncoder::new(config, scope)?,
+            decoder: VaeDecoder::new(config, scope)?,
         })
     }
 
@@ -58,11 +50,7 @@ impl<P> AutoencoderKl<P> {
     where
         P: Clone + 'static,
     {
-        let moments = self.encoder.forward(b, pixels, self.checkpointing)?;
-        match &self.quant_conv {
-            Some(conv) => conv.forward(b, &moments, None),
-            None => Ok(moments),
-        }
+        self.encoder.forward(b, pixels, self.checkpointing)
     }
 
     /// Latents `(B, h, w, latent_channels)` to a picture `(B, f·h, f·w, out_channels)`, about `-1..1`, not clamped.
@@ -73,10 +61,7 @@ impl<P> AutoencoderKl<P> {
     where
         P: Clone + 'static,
     {
-        match &self.post_quant_conv {
-            Some(conv) => self.decoder.forward(b, &conv.forward(b, latents, None)?, self.checkpointing),
-            None => self.decoder.forward(b, latents, self.checkpointing),
-        }
+        self.decoder.forward(b, latents, self.checkpointing)
     }
 }
 

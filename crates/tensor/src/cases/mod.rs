@@ -38,6 +38,16 @@ pub enum Op {
         /// The activation.
         activation: Activation,
     },
+    /// Inputs `x`, `weight`, then `bias` where it is there.
+    UpsampleConv2d {
+        /// Whether there is a bias.
+        bias: bool,
+    },
+    /// Inputs `x`, `weight`, then `bias` where it is there.
+    LinearGeglu {
+        /// Whether there is a bias.
+        bias: bool,
+    },
     /// Inputs `q`, `k`, `v`.
     Attention(Attention),
     /// Inputs `x`, `gamma`, `beta`.
@@ -116,7 +126,9 @@ impl Op {
                 let pixels = crate::infer::conv2d(shape(0), shape(1), options).map_or(0, |y| y.rows());
                 pixels as f64 * shape(1).count() as f64
             }
-            Op::Linear { .. } => shape(0).rows() as f64 * shape(1).count() as f64,
+            // Four taps of nine: a pixel of the result sees as many of the small picture.
+            Op::UpsampleConv2d { .. } => 4.0 * shape(0).rows() as f64 * shape(1).count() as f64 * 4.0 / 9.0,
+            Op::Linear { .. } | Op::LinearGeglu { .. } => shape(0).rows() as f64 * shape(1).count() as f64,
             Op::Attention(options) => crate::infer::attention(shape(0), shape(1), shape(2), options)
                 .map_or(0.0, |n| 2.0 * (n.batch * n.queries * n.keys) as f64 * shape(0).last() as f64),
             Op::Embedding { ids, .. } => return (ids.len() * shape(0).last()) as f64,
@@ -189,7 +201,9 @@ impl Case {
             match input.role {
                 // Over the pixels or rows, or over the channels.
                 Role::Tensor => (count / last.max(1)).max(last),
-                Role::Param(ParamKind::Conv) => count / input.shape[2..].iter().copied().min().unwrap_or(1).max(1),
+                Role::Param(ParamKind::Conv | ParamKind::UpsampledConv) => {
+                    count / input.shape[2..].iter().copied().min().unwrap_or(1).max(1)
+                }
                 Role::Param(_) => input.shape.iter().copied().max().unwrap_or(1),
             }
         };

@@ -56,6 +56,14 @@ impl Case {
                 let (bias, residual) = bias_and_residual(&with, *bias, *residual)?;
                 backend.linear(with.tensor(0)?, with.param(1)?, bias, residual, *activation)
             }
+            Op::UpsampleConv2d { bias } => {
+                let (bias, _) = bias_and_residual(&with, *bias, false)?;
+                backend.upsample_conv2d(with.tensor(0)?, with.param(1)?, bias)
+            }
+            Op::LinearGeglu { bias } => {
+                let (bias, _) = bias_and_residual(&with, *bias, false)?;
+                backend.linear_geglu(with.tensor(0)?, with.param(1)?, bias)
+            }
             Op::Attention(options) => backend.attention(with.tensor(0)?, with.tensor(1)?, with.tensor(2)?, *options),
             Op::GroupNorm { groups, eps, activation } => {
                 backend.group_norm(with.tensor(0)?, with.param(1)?, with.param(2)?, *groups, *eps, *activation)
@@ -109,6 +117,23 @@ impl Case {
                 let dx = backend.linear_backward_input(&dproduct, weight)?;
                 let dweight = backend.linear_backward_weight(x, &dproduct)?;
                 with_bias_and_residual(backend, vec![dx, dweight], *bias, *residual, &dproduct, dy)
+            }
+            Op::UpsampleConv2d { bias } => {
+                let (x, weight, plain) = (with.tensor(0)?, with.param(1)?, Conv2d::padded(1));
+                let upsampled = backend.upsample_nearest_2x(x)?;
+                let dupsampled = backend.conv2d_backward_input(dy, weight, backend.shape(&upsampled), plain)?;
+                let dx = backend.upsample_nearest_2x_backward(&dupsampled)?;
+                let dweight = backend.conv2d_backward_weight(&upsampled, dy, [3, 3], plain)?;
+                with_bias_and_residual(backend, vec![dx, dweight], *bias, false, dy, dy)
+            }
+            Op::LinearGeglu { bias } => {
+                let (x, weight) = (with.tensor(0)?, with.param(1)?);
+                let (given, _) = bias_and_residual(&with, *bias, false)?;
+                let product = backend.linear(x, weight, given, None, Activation::None)?;
+                let dproduct = backend.geglu_backward(&product, dy)?;
+                let dx = backend.linear_backward_input(&dproduct, weight)?;
+                let dweight = backend.linear_backward_weight(x, &dproduct)?;
+                with_bias_and_residual(backend, vec![dx, dweight], *bias, false, &dproduct, dy)
             }
             Op::Attention(options) => backend
                 .attention_backward(with.tensor(0)?, with.tensor(1)?, with.tensor(2)?, dy, *options)

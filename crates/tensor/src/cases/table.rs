@@ -48,6 +48,19 @@ pub(super) fn linear(x: impl Into<Shape>, o: usize, activation: Activation, bias
     Case { op: Op::Linear { bias, residual, activation }, inputs: optional(inputs, bias, residual, x.with_last(o)) }
 }
 
+/// Upsampling of `x (B, H, W, I)`, and a 3×3 convolution to `o` channels.
+pub(super) fn upsample_conv(x: [usize; 4], o: usize, bias: bool) -> Case {
+    let weight = param("weight", ParamKind::UpsampledConv, [3, 3, x[3], o], 9 * x[3]);
+    let y = Shape::from([x[0], 2 * x[1], 2 * x[2], o]);
+    Case { op: Op::UpsampleConv2d { bias }, inputs: optional(vec![tensor("x", x), weight], bias, false, y) }
+}
+
+/// GEGLU of a linear map of `x (rows, I)` to `(rows, 2O)`.
+pub(super) fn linear_geglu(x: impl Into<Shape>, o: usize, bias: bool) -> Case {
+    let Case { inputs, .. } = linear(x, 2 * o, Activation::None, bias, false);
+    Case { op: Op::LinearGeglu { bias }, inputs }
+}
+
 /// Attention of `queries` to `keys` with heads of `head_dim` channels.
 pub(super) fn attention(
     batch: usize,
@@ -120,6 +133,7 @@ fn convolutions(cases: &mut Vec<Case>) {
         (conv([1, 9, 14, 48], [3, 3, 48], same(1), true, false), None),
         (conv([1, 17, 33, 5], [3, 3, 16], same(1), true, false), None),
         (conv([1, 46, 51, 17], [3, 3, 4], same(1), true, true), Silu),
+        (conv([3, 75, 73, 3], [3, 3, 4], same(1), true, false), None),
         (
             conv(
                 [1, 6, 5, 3],
@@ -148,6 +162,13 @@ fn convolutions(cases: &mut Vec<Case>) {
     ] {
         cases.push(with_activation(case, activation));
     }
+    cases.extend([
+        upsample_conv([1, 1, 1, 1], 1, false),
+        upsample_conv([1, 5, 7, 3], 17, true),
+        upsample_conv([2, 9, 4, 33], 65, true),
+        upsample_conv([3, 4, 5, 48], 130, false),
+        upsample_conv([1, 17, 3, 130], 64, true),
+    ]);
 }
 
 /// The same convolution with an activation.
@@ -175,6 +196,12 @@ fn linears(cases: &mut Vec<Case>) {
         linear([1, 3, 300], 4, None, true, false),
         linear([1, 257, 4], 48, None, true, false),
         linear([2, 65, 64], 96, None, true, true),
+        linear_geglu([1], 1, false),
+        linear_geglu([3, 17], 5, true),
+        linear_geglu([2, 77, 33], 64, true),
+        linear_geglu([2, 65, 130], 192, true),
+        linear_geglu([1, 257, 48], 128, false),
+        linear_geglu([1, 7, 1100], 128, true),
     ]);
 }
 

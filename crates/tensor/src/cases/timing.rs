@@ -1,6 +1,6 @@
 use super::{
     Case, Op,
-    table::{attention, binary, conv, group_norm, layer_norm, linear, unary},
+    table::{attention, binary, conv, group_norm, layer_norm, linear, linear_geglu, unary, upsample_conv},
 };
 use crate::{Activation, Conv2d, Padding};
 
@@ -19,10 +19,12 @@ pub fn timing() -> Vec<Case> {
         conv([2, 8, 8, 1280], [3, 3, 1280], same(1), true, true),
         conv([2, 8, 8, 2560], [3, 3, 1280], same(1), true, false),
         conv([2, 64, 64, 320], [3, 3, 320], down, true, false),
+        upsample_conv([2, 32, 32, 640], 640, true),
         conv([2, 64, 64, 320], [1, 1, 320], same(0), true, false),
         conv([2, 64, 64, 320], [3, 3, 4], same(1), true, false),
         linear([2, 4096, 320], 320, Activation::None, true, true),
         linear([2, 4096, 320], 2560, Activation::None, true, false),
+        linear_geglu([2, 4096, 320], 1280, true),
         linear([2, 4096, 1280], 320, Activation::None, true, true),
         linear([2, 256, 1280], 10240, Activation::None, true, false),
         linear([2, 77, 768], 320, Activation::None, false, false),

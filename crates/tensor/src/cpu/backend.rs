@@ -56,6 +56,14 @@ impl Backend for Cpu {
         self.multiply(x, weight, bias, residual, activation)
     }
 
+    fn upsample_conv2d(&self, x: &Tensor, weight: &Param, bias: Option<&Param>) -> Result<Tensor> {
+        self.convolve_upsampled(x, weight, bias)
+    }
+
+    fn linear_geglu(&self, x: &Tensor, weight: &Param, bias: Option<&Param>) -> Result<Tensor> {
+        self.multiply_gated(x, weight, bias)
+    }
+
     fn attention(&self, q: &Tensor, k: &Tensor, v: &Tensor, options: Attention) -> Result<Tensor> {
         self.attend(q, k, v, options)
     }

@@ -112,7 +112,7 @@ impl Cpu {
         }
         let inputs = Inputs(Geometry::new(x.shape(), shape, [kh, kw], options));
         let x = self.operand(x, weight.format.arithmetic);
-        Ok(self.make(shape, |y| self.gather_multiply(weight, &inputs, &x, y, epilogue)))
+        Ok(self.make(shape, |y| self.gather_multiply(weight, &inputs, &x, shape.rows(), y.share(), epilogue)))
     }
 
     pub(super) fn convolve_backward_input(
@@ -132,7 +132,9 @@ impl Cpu {
         }
         let outputs = Outputs(Geometry::new(input, dy.shape(), [kh, kw], options));
         let dy = self.operand(dy, weight.format.arithmetic);
-        Ok(self.make(input, |dx| self.gather_multiply(weight, &outputs, &dy, dx, Epilogue::default())))
+        Ok(self.make(input, |dx| {
+            self.gather_multiply(weight, &outputs, &dy, input.rows(), dx.share(), Epilogue::default());
+        }))
     }
 
     pub(super) fn convolve_backward_weight(

@@ -35,6 +35,10 @@ pub(crate) trait Gather: Sync {
     fn taps(&self) -> usize;
     /// Calls `place(tap, source row)` for each tap of `row` that does not read zeros.
     fn visit(&self, row: usize, place: impl FnMut(usize, usize));
+    /// The row of the result that `row` is.
+    fn target(&self, row: usize) -> usize {
+        row
+    }
 }
 
 /// One tap, the row itself: a plain matrix product.
@@ -51,13 +55,14 @@ impl Gather for Rows {
 }
 
 impl Cpu {
-    /// `y (rows, N) = epilogue(Σ_tap x[row at the tap] · weight[tap])`, with `x (·, channels)` and `weight (taps · channels, N)`.
+    /// `y (·, N) = epilogue(Σ_tap x[row at the tap] · weight[tap])`, with `x (·, channels)` and `weight (taps · channels, N)`.
     pub(super) fn gather_multiply(
         &self,
         weight: &Packed,
         gather: &impl Gather,
         x: &Operand<'_>,
-        y: ElementsMut<'_>,
+        rows: usize,
+        y: SharedElements,
         epilogue: Epilogue<'_>,
     ) {
         let (isa, arithmetic) = (weight.format.isa, weight.format.arithmetic);
@@ -65,7 +70,6 @@ impl Cpu {
         // With gates, panel p of the values is worked on with panel p of the gates.
         let parts = if epilogue.gated { 2 } else { 1 };
         let columns = weight.columns / parts;
-        let rows = y.len() / columns;
         let panels: Vec<Panel> = weight.panels().collect();
         let outputs = panels.len() / parts;
         let zeros = vec![0u32; words + WIDEST];
@@ -75,7 +79,6 @@ impl Cpu {
         let idle = (8 * self.threads.count()).div_ceil(row_blocks);
         let held = if blocks.len() > 1 { outputs.div_ceil(HELD_PANELS) } else { 1 };
         let groups = outputs.min(idle.max(held));
-        let y = y.share();
         self.threads.each(row_blocks * groups, |task| {
             let (first_row, group) = (task / groups * BLOCK_ROWS, task % groups);
             let block_rows = BLOCK_ROWS.min(rows - first_row);
@@ -105,13 +108,15 @@ impl Cpu {
                                 offset: block.word,
                                 length: block.length,
                             };
+                            // Found before the product, so that what is far away can be asked for.
                             let place = Place {
                                 rows: ROWS.min(block_rows - tile * ROWS),
                                 width: panel.width,
                                 columns: panel.columns,
                                 column: panels[output].start,
-                                at: (first_row + tile * ROWS) * columns + panels[output].start,
-                                stride: columns,
+                                targets: std::array::from_fn(|r| {
+                                    gather.target((first_row + tile * ROWS + r).min(rows - 1)) * columns
+                                }),
                             };
                             if last {
                                 place.prefetch(&epilogue, y);
@@ -181,17 +186,15 @@ pub(super) struct Place {
     pub(super) columns: usize,
     /// Its first column.
     pub(super) column: usize,
-    /// Its first element.
-    pub(super) at: usize,
-    /// Elements from row to row of the result.
-    pub(super) stride: usize,
+    /// Where its rows of the result begin.
+    pub(super) targets: [usize; ROWS],
 }
 
 impl Place {
     /// Asks for what [`finish`] will read and write, which is far away in memory, while the tile is summed.
     pub(super) fn prefetch(&self, epilogue: &Epilogue<'_>, y: SharedElements) {
         for r in 0..self.rows {
-            let at = self.at + r * self.stride;
+            let at = self.targets[r] + self.column;
             y.prefetch(at, self.columns);
             if let Some(residual) = epilogue.residual {
                 residual.prefetch(at, self.columns);
@@ -203,10 +206,10 @@ impl Place {
 for_each_isa! {
     /// Applies the epilogue to a tile of sums, and writes it. The caller's task alone has that place in `y`.
     pub(super) fn finish(sums: &[f32], gates: Option<&[f32]>, place: Place, epilogue: &Epilogue<'_>, y: SharedElements) {
-        let Place { rows, width, columns, column, at, stride } = place;
+        let Place { rows, width, columns, column, targets } = place;
         for r in 0..rows {
             for c in (0..columns).step_by(CHUNK) {
-                let (count, from) = (CHUNK.min(columns - c), at + r * stride + c);
+                let (count, from) = (CHUNK.min(columns - c), targets[r] + column + c);
                 // A tile has room for a whole chunk behind every column.
                 let mut x = chunk(&sums[r * width + c..], CHUNK);
                 if let Some(bias) = epilogue.bias {
@@ -221,7 +224,7 @@ for_each_isa! {
                 if let Some(gates) = gates {
                     let mut gate = chunk(&gates[r * width + c..], CHUNK);
                     if let Some(bias) = epilogue.bias {
-                        add_chunk(&mut gate, chunk(&bias[stride + column + c..], count));
+                        add_chunk(&mut gate, chunk(&bias[bias.len() / 2 + column + c..], count));
                     }
                     x.iter_mut().zip(gate).for_each(|(x, gate)| *x *= math::gelu(gate));
                 }

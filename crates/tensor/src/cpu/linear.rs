@@ -3,7 +3,7 @@ use super::{
     gemm::{Epilogue, Rows},
     gemm_backward::gather_outer,
 };
-use crate::{Activation, Result, Shape, infer};
+use crate::{Activation, Backend, Result, Shape, infer};
 
 impl Cpu {
     /// Checks what is to be done with a product of the given shape.
@@ -38,7 +38,22 @@ impl Cpu {
         let epilogue = self.epilogue("linear", shape, shape.last(), bias, residual, activation)?;
         let weight = &weight.weight("linear")?.packed;
         let x = self.operand(x, weight.format.arithmetic);
-        Ok(self.make(shape, |y| self.gather_multiply(weight, &Rows, &x, y, epilogue)))
+        Ok(self.make(shape, |y| self.gather_multiply(weight, &Rows, &x, shape.rows(), y.share(), epilogue)))
+    }
+
+    /// [`Backend::linear_geglu`](crate::Backend::linear_geglu) in one product, where whole panels are gates.
+    pub(super) fn multiply_gated(&self, x: &Tensor, weight: &Param, bias: Option<&Param>) -> Result<Tensor> {
+        let op = "linear_geglu";
+        let product = infer::linear(x.shape(), weight.shape())?;
+        let shape = infer::geglu(product)?;
+        if !shape.last().is_multiple_of(self.isa.panel()) {
+            return self.geglu(&self.multiply(x, weight, bias, None, Activation::None)?);
+        }
+        let epilogue = self.epilogue(op, shape, product.last(), bias, None, Activation::None)?;
+        let epilogue = Epilogue { gated: true, ..epilogue };
+        let weight = &weight.weight(op)?.packed;
+        let x = self.operand(x, weight.format.arithmetic);
+        Ok(self.make(shape, |y| self.gather_multiply(weight, &Rows, &x, shape.rows(), y.share(), epilogue)))
     }
 
     pub(super) fn multiply_backward_input(&self, dy: &Tensor, weight: &Param) -> Result<Tensor> {
@@ -49,7 +64,9 @@ impl Cpu {
         let shape = dy.shape().with_last(inputs);
         let weight = weight.weight(op)?.transposed(self, op)?;
         let dy = self.operand(dy, weight.format.arithmetic);
-        Ok(self.make(shape, |dx| self.gather_multiply(weight, &Rows, &dy, dx, Epilogue::default())))
+        Ok(self.make(shape, |dx| {
+            self.gather_multiply(weight, &Rows, &dy, shape.rows(), dx.share(), Epilogue::default());
+        }))
     }
 
     pub(super) fn multiply_backward_weight(&self, x: &Tensor, dy: &Tensor) -> Result<Tensor> {

@@ -24,6 +24,7 @@ mod param;
 mod peak;
 mod softmax;
 mod tensor;
+mod upsample_conv;
 mod winograd;
 
 use std::sync::Arc;

@@ -135,12 +135,13 @@ impl Packed {
         bits(&scratch[..length])
     }
 
-    /// The element of a channel of a tap in column `n`, of a matrix kept in `f32`.
-    fn at(&self, tap: usize, channel: usize, n: usize) -> f32 {
+    /// The elements of a channel of a tap from column `n` to the end of its panel, of a matrix kept in `f32`.
+    pub(crate) fn row(&self, tap: usize, channel: usize, n: usize) -> &[f32] {
         let isa = self.format.isa;
         let start = n / isa.panel() * isa.panel();
         let width = isa.panel().min((self.columns - start).next_multiple_of(isa.lanes()));
-        self.data.slice::<f32>()[start * self.depth() + (tap * self.channels + channel) * width + n - start]
+        let row = &self.data.slice::<f32>()[start * self.depth() + (tap * self.channels + channel) * width..][..width];
+        &row[n - start..]
     }
 
     /// The weight that carries gradients back: for each tap's `(inputs, N)`, its transpose `(N, inputs)`. Of a matrix kept in `f32` only.
@@ -148,7 +149,7 @@ impl Packed {
         debug_assert!(self.format.stored == DType::F32);
         let shape = [self.taps, self.columns, self.channels];
         Self::new(self.format, threads, pool, shape, |tap, output, start, row| {
-            row.iter_mut().enumerate().for_each(|(i, x)| *x = self.at(tap, start + i, output));
+            row.iter_mut().enumerate().for_each(|(i, x)| *x = self.row(tap, start + i, output)[0]);
         })
     }
 }

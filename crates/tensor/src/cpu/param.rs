@@ -4,8 +4,9 @@ use super::{
     Cpu, Tensor,
     element::narrow,
     packed::{Format, Packed},
+    upsample_conv::Quarters,
 };
-use crate::{Error, ParamKind, Precision, Result, Shape, infer};
+use crate::{DType, Error, ParamKind, Precision, Result, Shape, infer};
 
 /// A parameter: a weight packed for the kernels, or a plain array. Cloning shares it.
 #[derive(Clone)]
@@ -18,6 +19,8 @@ pub struct Param {
 #[derive(Clone)]
 enum Form {
     Weight(Arc<Weight>),
+    /// A weight for [`Backend::upsample_conv2d`](crate::Backend::upsample_conv2d) alone.
+    Quarters(Arc<Quarters>),
     Plain(Tensor),
 }
 
@@ -25,6 +28,7 @@ enum Form {
 pub(super) struct Weight {
     pub(super) packed: Packed,
     transposed: OnceLock<Packed>,
+    quarters: OnceLock<Quarters>,
 }
 
 impl Weight {
@@ -43,9 +47,8 @@ impl Param {
         infer::param(kind, shape)?;
         infer::data("param", shape, data.len())?;
         let [channels, columns] = match (kind, &*shape) {
-            (ParamKind::Conv, &[_, _, channels, columns]) | (ParamKind::Linear, &[channels, columns]) => {
-                [channels, columns]
-            }
+            (ParamKind::Conv | ParamKind::UpsampledConv, &[_, _, channels, columns])
+            | (ParamKind::Linear, &[channels, columns]) => [channels, columns],
             (ParamKind::Table, _) => {
                 let table = cpu.make(shape, |to| narrow(cpu.isa, data, to));
                 return Ok(Self { shape, form: Form::Plain(table) });
@@ -57,10 +60,27 @@ impl Param {
         };
         let format = Format::new(cpu.isa, cpu.precision.activations());
         let matrix = [shape.rows() / channels, channels, columns];
-        let packed = Packed::new(format, &cpu.threads, &cpu.pool, matrix, |tap, channel, n, row| {
+        let divides = kind == ParamKind::UpsampledConv && cpu.precision != Precision::F32;
+        let first = if divides { Format::new(cpu.isa, DType::F32) } else { format };
+        let packed = Packed::new(first, &cpu.threads, &cpu.pool, matrix, |tap, channel, n, row| {
             row.copy_from_slice(&data[(tap * channels + channel) * columns + n..][..row.len()]);
         });
-        Ok(Self { shape, form: Form::Weight(Arc::new(Weight { packed, transposed: OnceLock::new() })) })
+        if divides {
+            return Ok(Self { shape, form: Form::Quarters(Arc::new(packed.quarters(cpu, format))) });
+        }
+        let weight = Weight { packed, transposed: OnceLock::new(), quarters: OnceLock::new() };
+        Ok(Self { shape, form: Form::Weight(Arc::new(weight)) })
+    }
+
+    /// The four kernels of a 3×3 one after upsampling, if it has them or can have them.
+    pub(super) fn quarters(&self, cpu: &Cpu) -> Option<&Quarters> {
+        match &self.form {
+            Form::Quarters(quarters) => Some(quarters),
+            Form::Weight(weight) if weight.packed.format == Format::new(cpu.isa, DType::F32) => {
+                Some(weight.quarters.get_or_init(|| weight.packed.quarters(cpu, weight.packed.format)))
+            }
+            _ => None,
+        }
     }
 
     /// Its extents, in the layout of its kind.
@@ -74,6 +94,9 @@ impl Param {
             Form::Plain(_) => {
                 Err(Error::Invalid { op, message: format!("the weight {} is a vector or a table", self.shape) })
             }
+            Form::Quarters(_) => {
+                Err(Error::Invalid { op, message: format!("the weight {} is for upsample_conv2d only", self.shape) })
+            }
         }
     }
 
@@ -86,7 +109,7 @@ impl Param {
     pub(super) fn plain(&self, op: &'static str) -> Result<&Tensor> {
         match &self.form {
             Form::Plain(tensor) => Ok(tensor),
-            Form::Weight(_) => Err(Error::Invalid {
+            Form::Weight(_) | Form::Quarters(_) => Err(Error::Invalid {
                 op,
                 message: format!("{} is a packed weight, expected a vector or a table", self.shape),
             }),

@@ -152,11 +152,12 @@ mod x86 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::cpu::CpuOptions;
 
     #[test]
     fn the_peak_is_that_of_a_processor() {
         for isa in Isa::available() {
-            let cpu = Cpu::with_isa(1, isa).unwrap();
+            let cpu = Cpu::with_options(CpuOptions { threads: 1, isa: Some(isa), ..CpuOptions::default() }).unwrap();
             for arithmetic in Arithmetic::ALL {
                 if cpu.has_arithmetic(arithmetic) {
                     let peak = cpu.measure_peak(arithmetic).unwrap();

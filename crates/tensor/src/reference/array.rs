@@ -104,6 +104,8 @@ impl<E: Element> Param<E> {
     /// A parameter from its array. Errors when the rank is not the kind's.
     pub fn new(kind: ParamKind, array: Array<E>) -> Result<Self> {
         infer::param(kind, array.shape)?;
+        // It has no form of its own here.
+        let kind = if kind == ParamKind::UpsampledConv { ParamKind::Conv } else { kind };
         Ok(Self { kind, array })
     }
 

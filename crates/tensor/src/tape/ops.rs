@@ -86,7 +86,7 @@ impl<B: Differentiable> Backend for Tape<B> {
         let [to_x, to_weight] = [x.source(), weight.source()];
         let [to_bias, to_residual] = [bias.and_then(Parameter::source), residual.and_then(Var::source)];
         let [kh, kw, ..] = infer::picture("conv2d", "weight", weight.shape())?;
-        let (x, input) = (x.value().clone(), self.shape(x));
+        let (x, input, weight) = (x.value().clone(), self.shape(x), weight.clone());
         self.record("conv2d", &[to_x, to_weight, to_bias, to_residual], value, move |walk, mut dy| {
             walk.give(to_residual, dy.clone())?;
             if let Some(before) = before {
@@ -95,7 +95,9 @@ impl<B: Differentiable> Backend for Tape<B> {
             let linear = Conv2d { activation: Activation::None, ..options };
             walk.give_with(to_bias, |b| b.sum_rows(&dy))?;
             walk.give_with(to_weight, |b| b.conv2d_backward_weight(&x, &dy, [kh, kw], linear))?;
-            walk.give_with(to_x, |b| b.conv2d_backward_input(&dy, &packed, input, linear))
+            walk.give_with(to_x, |b| b.conv2d_backward_input(&dy, &packed, input, linear))?;
+            weight.release();
+            Ok(())
         })
     }
 
@@ -113,7 +115,7 @@ impl<B: Differentiable> Backend for Tape<B> {
         })?;
         let [to_x, to_weight] = [x.source(), weight.source()];
         let [to_bias, to_residual] = [bias.and_then(Parameter::source), residual.and_then(Var::source)];
-        let x = x.value().clone();
+        let (x, weight) = (x.value().clone(), weight.clone());
         self.record("linear", &[to_x, to_weight, to_bias, to_residual], value, move |walk, mut dy| {
             walk.give(to_residual, dy.clone())?;
             if let Some(before) = before {
@@ -121,7 +123,9 @@ impl<B: Differentiable> Backend for Tape<B> {
             }
             walk.give_with(to_bias, |b| b.sum_rows(&dy))?;
             walk.give_with(to_weight, |b| b.linear_backward_weight(&x, &dy))?;
-            walk.give_with(to_x, |b| b.linear_backward_input(&dy, &packed))
+            walk.give_with(to_x, |b| b.linear_backward_input(&dy, &packed))?;
+            weight.release();
+            Ok(())
         })
     }
 

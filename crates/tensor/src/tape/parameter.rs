@@ -86,6 +86,12 @@ impl<B: Differentiable> Parameter<B> {
         Ok(packed.insert(inner.pack(self.0.kind, &self.0.value.borrow())?).clone())
     }
 
+    /// Forgets the packed form once its gradient is known: it is made again when an operation asks for it, and until then its
+    /// memory holds gradients.
+    pub(super) fn release(&self) {
+        self.0.packed.take();
+    }
+
     pub(super) fn source(&self) -> Option<Source> {
         Some(Source::Parameter(self.0.index))
     }

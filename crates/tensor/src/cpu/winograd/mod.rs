@@ -238,8 +238,7 @@ impl Job<'_> {
                 width: WIDEST,
                 columns: panel.columns,
                 column: panel.start,
-                at: ((image * height + line) * width + column) * columns + panel.start,
-                stride: columns,
+                targets: std::array::from_fn(|x| ((image * height + line) * width + column + x) * columns),
             })
         };
         let mut pixels = vec![0.0; side * side * WIDEST];

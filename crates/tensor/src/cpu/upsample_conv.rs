@@ -1,0 +1,97 @@
+//! A 3×3 convolution of a picture whose pixels are doubled, as four 2×2 convolutions of the picture itself: the pixels of
+//! the result at even and odd lines and columns each see two lines and two columns, where the taps that fall together are added up.
+
+use super::{
+    Cpu, Param, Tensor,
+    gemm::Gather,
+    packed::{Format, Packed},
+};
+use crate::{Activation, Backend, Conv2d, Result, infer};
+
+/// The kernel lines (or columns) that read the first and the second source line of a result's line, even and odd.
+const TAPS: [[&[usize]; 2]; 2] = [[&[0], &[1, 2]], [&[0, 1], &[2]]];
+
+/// The source pixels of the result's pixels at one parity: source line `y` of `(h, w)` gives line `2y + parity`.
+struct Quarter {
+    /// Of the source.
+    size: [usize; 2],
+    /// Of line and column of the result.
+    parity: [usize; 2],
+}
+
+impl Gather for Quarter {
+    fn taps(&self) -> usize {
+        4
+    }
+
+    #[inline]
+    fn visit(&self, row: usize, mut place: impl FnMut(usize, usize)) {
+        let [h, w] = self.size;
+        let (line, x) = (row / w, row % w);
+        // The first tap of an even line lies one line above, that of an odd one on the line.
+        let source = |at: usize, parity: usize, tap: usize, extent: usize| {
+            (at + parity + tap).checked_sub(1).filter(|&at| at < extent)
+        };
+        for ky in 0..2 {
+            if let Some(y) = source(line % h, self.parity[0], ky, h) {
+                for kx in 0..2 {
+                    if let Some(x) = source(x, self.parity[1], kx, w) {
+                        place(ky * 2 + kx, (line / h * h + y) * w + x);
+                    }
+                }
+            }
+        }
+    }
+
+    #[inline]
+    fn target(&self, row: usize) -> usize {
+        let [h, w] = self.size;
+        let (line, x) = (row / w, row % w);
+        let y = line / h * 2 * h + 2 * (line % h) + self.parity[0];
+        y * 2 * w + 2 * x + self.parity[1]
+    }
+}
+
+/// The four kernels, `[2 · line parity + column parity]`.
+pub(super) type Quarters = [Packed; 4];
+
+impl Packed {
+    /// The four kernels of a 3×3 one that is kept in `f32`.
+    pub(super) fn quarters(&self, cpu: &Cpu, format: Format) -> Quarters {
+        debug_assert!(self.taps == 9);
+        std::array::from_fn(|quarter| {
+            let (lines, columns) = (TAPS[quarter / 2], TAPS[quarter % 2]);
+            let shape = [4, self.channels, self.columns];
+            Self::new(format, &cpu.threads, &cpu.pool, shape, |tap, channel, n, row| {
+                row.fill(0.0);
+                for ky in lines[tap / 2] {
+                    for kx in columns[tap % 2] {
+                        let from = self.row(ky * 3 + kx, channel, n);
+                        row.iter_mut().zip(from).for_each(|(sum, x)| *sum += x);
+                    }
+                }
+            })
+        })
+    }
+}
+
+impl Cpu {
+    pub(super) fn convolve_upsampled(&self, x: &Tensor, weight: &Param, bias: Option<&Param>) -> Result<Tensor> {
+        let op = "upsample_conv2d";
+        let shape = infer::upsample_conv2d(x.shape(), weight.shape())?;
+        let Some(quarters) = weight.quarters(self) else {
+            return self.conv2d(&self.upsample_nearest_2x(x)?, weight, bias, None, Conv2d::padded(1));
+        };
+        let epilogue = self.epilogue(op, shape, shape.last(), bias, None, Activation::None)?;
+        let [_, h, w, _] = infer::picture(op, "x", x.shape())?;
+        let rows = x.shape().rows();
+        let x = self.operand(x, quarters[0].format.arithmetic);
+        Ok(self.make(shape, |y| {
+            let y = y.share();
+            for (i, quarter) in quarters.iter().enumerate() {
+                let gather = Quarter { size: [h, w], parity: [i / 2, i % 2] };
+                self.gather_multiply(quarter, &gather, &x, rows, y, epilogue);
+            }
+        }))
+    }
+}

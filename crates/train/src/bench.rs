@@ -1,0 +1,197 @@
+//! How long a training step takes on this machine.
+
+use std::{path::Path, time::Instant};
+
+use calotype_models::{ClipTextEncoder, ModelConfig, Random, TextConfig, UNet, UNetConfig, VaeConfig};
+use calotype_tensor::{
+    Backend,
+    cpu::Cpu,
+    tape::{Parameter, Tape, Var},
+};
+use calotype_text::MAX_LENGTH;
+use serde::Serialize;
+
+use crate::{
+    AutoencoderSizes, Decay, DiffusionConfig, DiffusionLossConfig, Result, TrainConfig, check,
+    diffusion::{latent_shape, noise_error},
+    ema::Ema,
+    folders::{VAE, noise_schedule, open_config},
+    noising::{Noised, timestep},
+    optimiser::Optimiser,
+    random::{Stream, generator},
+};
+
+const SEED: u64 = 42;
+
+/// What is trained.
+#[derive(Clone, Copy, Debug)]
+pub enum StepSource<'a> {
+    /// UNet and text encoder of a config file of `calotype train diffusion`, as it says. No other file is needed: while the
+    /// autoencoder is not there yet, [`AutoencoderSizes::default`] gives the sizes of the latents.
+    Config(&'a Path),
+    /// The UNet of Stable Diffusion v1.5 on one picture of 512 × 512 pixels, its blocks checkpointed, the text encoder frozen.
+    Sd15,
+}
+
+/// What a step works on.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct StepWork {
+    /// `training step` and of what.
+    pub name: String,
+    /// Pictures in a step.
+    pub batch_size: usize,
+    /// `[h, w, c]` of a picture's latents.
+    pub latents: [usize; 3],
+    /// Trained values.
+    pub parameters: usize,
+    /// The number type.
+    pub precision: &'static str,
+    /// Threads.
+    pub threads: usize,
+    /// The instruction set in use.
+    pub isa: String,
+}
+
+/// Times training steps: forward, backward, clipping, AdamW and, if the config has one, the moving average. Weights, latents
+/// and texts are random.
+///
+/// After each step `next` is told what it was and its seconds (none after the first, which warms up), and says whether to
+/// take another.
+///
+/// # Errors
+/// The config breaks a rule, or the loss is not finite.
+pub fn bench(
+    source: StepSource<'_>,
+    threads: usize,
+    next: &mut dyn FnMut(&StepWork, Option<f64>) -> bool,
+) -> Result<StepWork> {
+    let tape = Tape::new(Cpu::new(threads)?);
+    let mut step = Step::new(&tape, source)?;
+    let parameters = tape.parameters();
+    let work = StepWork {
+        name: step.name.clone(),
+        batch_size: step.train.batch_size,
+        latents: step.latents,
+        parameters: parameters.iter().map(|p| p.shape().count()).sum(),
+        precision: "f32",
+        threads: tape.inner().threads(),
+        isa: tape.inner().isa().to_string(),
+    };
+    let mut optimiser = Optimiser::new(tape.inner(), &parameters)?;
+    let mut ema = if step.train.ema_decay > 0.0 { Some(Ema::new(tape.inner(), &parameters)?) } else { None };
+    for number in 1.. {
+        let start = Instant::now();
+        let gradients = tape.backward(&step.loss(&tape, number)?)?;
+        optimiser.step(tape.inner(), &parameters, &gradients, 1, number, &step.train)?;
+        drop(gradients);
+        if let Some(ema) = &mut ema {
+            ema.update(tape.inner(), &parameters, number, step.train.ema_decay)?;
+        }
+        let seconds = start.elapsed().as_secs_f64();
+        if !next(&work, (number > 1).then_some(seconds)) {
+            break;
+        }
+    }
+    Ok(work)
+}
+
+/// The networks on a tape, and how they are trained.
+struct Step {
+    name: String,
+    unet: UNet<Parameter<Cpu>>,
+    text: Text,
+    train: TrainConfig,
+    loss: DiffusionLossConfig,
+    /// `[h, w, c]`.
+    latents: [usize; 3],
+}
+
+/// Where contexts come from.
+enum Text {
+    /// A text encoder that learns too.
+    Trained { encoder: ClipTextEncoder<Parameter<Cpu>>, ids: Vec<u32> },
+    /// One that does not: its output, `(B, L, C)`.
+    Frozen(Var<Cpu>),
+}
+
+impl Step {
+    fn new(tape: &Tape<Cpu>, source: StepSource<'_>) -> Result<Self> {
+        match source {
+            StepSource::Config(file) => Self::of_config(tape, file),
+            StepSource::Sd15 => Self::sd15(tape),
+        }
+    }
+
+    fn of_config(tape: &Tape<Cpu>, file: &Path) -> Result<Self> {
+        let DiffusionConfig { data, model, loss, train, .. } = &check::read(file)?;
+        let vae = match open_config::<VaeConfig>(&model.autoencoder, VAE) {
+            Ok(vae) => vae,
+            Err(_) if !model.autoencoder.exists() => AutoencoderSizes::default().vae(data.size),
+            Err(error) => return Err(error),
+        };
+        let latents = latent_shape(data.size, model, &vae)?;
+        let mut unet = model.unet(latents).init(tape, &mut Random { seed: SEED })?;
+        let text_config = model.text();
+        let mut encoder = text_config.init(tape, &mut Random { seed: SEED })?;
+        unet.checkpointing = train.checkpointing;
+        encoder.checkpointing = train.checkpointing;
+        let vocabulary = text_config.vocab_size.max(1);
+        let ids = (0..train.batch_size * MAX_LENGTH).map(|n| (n * 7 % vocabulary) as u32).collect();
+        let text = Text::Trained { encoder, ids };
+        let name = format!("training step of {}", file.display());
+        Ok(Self { name, unet, text, train: train.clone(), loss: loss.clone(), latents })
+    }
+
+    fn sd15(tape: &Tape<Cpu>) -> Result<Self> {
+        let mut unet = UNetConfig::sd15().init(tape, &mut Random { seed: SEED })?;
+        unet.checkpointing = true;
+        let shape = [1, MAX_LENGTH, TextConfig::sd15().hidden_size];
+        let values = generator(SEED, Stream::HeldOut, 0).randn(shape.iter().product());
+        let context = tape.from_f32(shape.into(), values)?;
+        Ok(Self {
+            name: "training step of sd15, checkpointed, text encoder frozen".to_owned(),
+            unet,
+            text: Text::Frozen(context),
+            train: fine_tuning(),
+            loss: DiffusionLossConfig::default(),
+            latents: [64, 64, 4],
+        })
+    }
+
+    /// The loss of a batch of noise, recorded on `tape`.
+    fn loss(&mut self, tape: &Tape<Cpu>, number: u64) -> Result<Var<Cpu>> {
+        let random = &mut generator(SEED, Stream::Training, number);
+        let (schedule, size) = (noise_schedule()?, self.latents.iter().product());
+        let mut noised = Noised::default();
+        for _ in 0..self.train.batch_size {
+            let timestep = timestep(&self.loss, &schedule, random);
+            let [latents, noise] = [random.randn(size), random.randn(size)];
+            noised.push(&latents, noise, timestep, &schedule, self.loss.weighting)?;
+        }
+        let context = match &self.text {
+            Text::Trained { encoder, ids } => encoder.forward(tape, ids, self.train.batch_size)?,
+            Text::Frozen(context) => context.clone(),
+        };
+        noise_error(tape, &self.unet, &context, noised, self.latents)
+    }
+}
+/// The settings of diffusers' `examples/text_to_image/train_text_to_image.py`: one picture, no moving average.
+fn fine_tuning() -> TrainConfig {
+    TrainConfig {
+        batch_size: 1,
+        gradient_accumulation: 1,
+        steps: 1,
+        learning_rate: 1e-5,
+        warmup_steps: 0,
+        decay: Decay::Constant,
+        final_ratio: 1.0,
+        weight_decay: 0.01,
+        betas: [0.9, 0.999],
+        eps: 1e-8,
+        gradient_clip: 1.0,
+        ema_decay: 0.0,
+        seed: SEED,
+        checkpointing: true,
+        init_from: None,
+    }
+}
