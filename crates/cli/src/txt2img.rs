@@ -1,6 +1,11 @@
 //! `calotype txt2img`.
 
-use std::{path::Path, thread, time::Instant};
+use std::{
+    path::Path,
+    sync::mpsc::{self, Sender},
+    thread,
+    time::Instant,
+};
 
 use calotype::{Keep, Latents, Metadata, Model, Pipeline, PipelineOptions, Plan, RgbImage, Run, Text2ImageRequest};
 use serde_json::{Map, Value, json};
@@ -27,9 +32,11 @@ pub(crate) fn run(args: &Txt2img, process_start: Instant) -> Result<(), Failure>
         output::make_parent(file)?;
     }
     thread::scope(|scope| {
-        // Beside the run, so that nobody waits for it.
-        scope.spawn(|| model.hash().map(drop));
-        job.run(&mut output, process_start)
+        // Beside the run, so that nobody waits for it, but after the first step, which somebody does wait for.
+        let (stepped, wait) = mpsc::channel();
+        let model = &model;
+        scope.spawn(move || wait.recv().is_ok().then(|| model.hash().map(drop)));
+        job.run(&mut output, process_start, stepped)
     })
 }
 
@@ -69,7 +76,8 @@ impl<'a> Job<'a> {
         Ok(Self { args, model, plan: model.check(&first, options)?, start, batch_size, options })
     }
 
-    fn run(&self, output: &mut Output, process_start: Instant) -> Result<(), Failure> {
+    /// Tells `stepped` of every step.
+    fn run(&self, output: &mut Output, process_start: Instant, stepped: Sender<()>) -> Result<(), Failure> {
         let quiet = self.args.quiet;
         let pipeline = Pipeline::load(self.model, self.options)?;
         let mut finished = Vec::new();
@@ -85,7 +93,7 @@ impl<'a> Job<'a> {
             if batch == 0 {
                 warnings.iter().for_each(|warning| line("warning", warning));
             }
-            self.step(&mut run, batch, &mut timings)?;
+            self.step(&mut run, batch, &mut timings, &stepped)?;
             let decoding = progress::spinner(quiet, "decoding");
             let decoding_begins = Instant::now();
             let pictures = run.finish()?;
@@ -107,7 +115,13 @@ impl<'a> Job<'a> {
     }
 
     /// Takes all steps of a run.
-    fn step(&self, run: &mut Run<'_>, batch: usize, timings: &mut Timings) -> Result<(), Failure> {
+    fn step(
+        &self,
+        run: &mut Run<'_>,
+        batch: usize,
+        timings: &mut Timings,
+        stepped: &Sender<()>,
+    ) -> Result<(), Failure> {
         let bar = progress::steps(self.args.quiet, self.args.steps);
         if self.args.batch_count > 1 {
             bar.set_message(format!("{} of {} ", batch + 1, self.args.batch_count));
@@ -115,6 +129,8 @@ impl<'a> Job<'a> {
         let mut begin = Instant::now();
         for step in run {
             timings.step(begin);
+            // Whoever waits for the first may be gone by the next.
+            stepped.send(()).ok();
             bar.set_position(step?.index as u64 + 1);
             begin = Instant::now();
         }

@@ -6,7 +6,7 @@ use std::sync::{Mutex, PoisonError};
 use super::softmax::softmax_to_bf16;
 use super::{
     Cpu, Tensor,
-    element::{Elements, ElementsMut, narrow},
+    element::{ElementsMut, narrow},
     kernel::{Arithmetic, ROWS, RowSegments, Sums, multiply_rows},
     packed::{Format, Packed, Panel},
     softmax::{Running, running_softmax},
@@ -54,19 +54,20 @@ impl Cpu {
         // Narrow elements that the processor can't multiply are widened as they are packed.
         let dtype = Arithmetic::of(self.isa, self.precision.activations()).dtype();
         let heads: Vec<Mutex<Option<Head>>> = (0..batch * options.heads).map(|_| Mutex::default()).collect();
+        // Rows of one head each, `heads` rows from token to token.
+        let rows = |x: &Tensor| x.reshaped([x.shape().rows() * options.heads, head_dim].into());
+        let arithmetic = Arithmetic::of(self.isa, dtype);
+        let (q, k, v) = (rows(q), rows(k), rows(v));
+        let [q, k, v] = [&q, &k, &v].map(|x| self.operand(x, arithmetic));
         self.threads.each(heads.len(), |task| {
-            let start = head_start(task, options.heads, keys, head_dim);
-            let from = |x: &'_ Tensor| -> usize { x.shape().count() - start };
-            let by_keys = self.pack_columns(dtype, k.elements().part(start, from(k)), stride, [head_dim, keys]);
-            let values = self.pack_rows(dtype, v.elements().part(start, from(v)), stride, [keys, head_dim]);
+            let first = head_start(task, options.heads, keys, head_dim) / head_dim;
+            let by_keys = self.pack_columns(dtype, [head_dim, keys], |n| k.row(first + n * options.heads));
+            let values = self.pack_rows(dtype, [keys, head_dim], |n| v.row(first + n * options.heads));
             *heads[task].lock().unwrap_or_else(PoisonError::into_inner) = Some(Head { by_keys, values });
         });
         let heads: Vec<Option<Head>> =
             heads.into_iter().map(|head| head.into_inner().unwrap_or_else(PoisonError::into_inner)).collect();
         let blocks = queries.div_ceil(QUERIES);
-        // Rows of one head each, `heads` rows from query to query.
-        let q = q.reshaped([batch * queries * options.heads, head_dim].into());
-        let rows = self.operand(&q, Arithmetic::of(self.isa, dtype));
         Ok(self.make(shape, |out| {
             let out = out.share();
             self.threads.each(heads.len() * blocks, |task| {
@@ -74,10 +75,11 @@ impl Cpu {
                 let start = head_start(head, options.heads, queries, head_dim) + first * stride;
                 let Some(head) = &heads[head] else { return };
                 let block = Block { count: QUERIES.min(queries - first), first, scale, causal: options.causal };
-                let q = &rows.words()[start / head_dim * rows.width..];
+                let width = q.width;
+                let q = &q.words()[start / head_dim * width..];
                 // SAFETY: this task alone has these rows of this head.
                 let out = |row| unsafe { out.part(start + row * stride, head_dim) };
-                self.attend_block(q, options.heads * rows.width, head, block, out);
+                self.attend_block(q, options.heads * width, head, block, out);
             });
         }))
     }
@@ -194,40 +196,27 @@ impl Cpu {
         unsafe { multiply_rows(self.isa, arithmetic, left, right, width, to) };
     }
 
-    /// Packs rows of a matrix that lie `stride` elements apart.
-    pub(super) fn pack_rows(
+    /// Packs a matrix `(K, N)` whose rows of words are `row(k)`.
+    pub(super) fn pack_rows<'r>(
         &self,
         dtype: DType,
-        matrix: Elements<'_>,
-        stride: usize,
         [depth, columns]: [usize; 2],
+        row: impl Fn(usize) -> &'r [u32],
     ) -> Packed {
         let mut packed = Packed::empty(Format::new(self.isa, dtype), &self.pool, [1, depth, columns]);
-        let scratch = std::cell::RefCell::new(Vec::new());
-        packed.fill(|k, n, to| {
-            let length = to.len();
-            to.copy_from_slice(matrix.part(k * stride + n, length).read(self.isa, &mut scratch.borrow_mut()));
-        });
+        packed.fill_rows(row);
         packed
     }
 
-    /// Packs the transpose of rows that lie `stride` elements apart: element `(k, n)` is `matrix[n · stride + k]`.
-    pub(super) fn pack_columns(
+    /// Packs a matrix `(K, N)` whose columns of words are `column(n)`.
+    pub(super) fn pack_columns<'c>(
         &self,
         dtype: DType,
-        matrix: Elements<'_>,
-        stride: usize,
         [depth, columns]: [usize; 2],
+        column: impl Fn(usize) -> &'c [u32],
     ) -> Packed {
         let mut packed = Packed::empty(Format::new(self.isa, dtype), &self.pool, [1, depth, columns]);
-        let mut transposed = vec![0.0; depth * columns];
-        let mut scratch = Vec::new();
-        for n in 0..columns {
-            for (k, &x) in matrix.part(n * stride, depth).read(self.isa, &mut scratch).iter().enumerate() {
-                transposed[k * columns + n] = x;
-            }
-        }
-        packed.fill(|k, n, to| to.copy_from_slice(&transposed[k * columns + n..][..to.len()]));
+        packed.fill_columns(column);
         packed
     }
 }

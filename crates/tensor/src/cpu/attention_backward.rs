@@ -4,10 +4,10 @@ use super::{
     Cpu, Tensor,
     attention::{QUERIES, head_start},
     buffer::Buffer,
-    element::Elements,
     gemm::add,
     gemm_backward::{multiply_block, outer_block},
     isa::for_each_isa,
+    packed::bits,
     parallel::Shared,
     softmax::{Running, running_softmax},
 };
@@ -36,9 +36,9 @@ impl Cpu {
         Ok([tensor(q, dq), tensor(k, dk), tensor(v, dv)])
     }
 
-    fn attend_backward_head(
+    fn attend_backward_head<'a>(
         &self,
-        [q, k, v, dy]: [&[f32]; 4],
+        [q, k, v, dy]: [&'a [f32]; 4],
         [dq, dk, dv]: [Shared<f32>; 3],
         extents: AttentionExtents,
         options: Attention,
@@ -49,9 +49,10 @@ impl Cpu {
         let scale = 1.0 / (head_dim as f32).sqrt();
         let (start_q, start_k) =
             (head_start(task, options.heads, queries, head_dim), head_start(task, options.heads, keys, head_dim));
-        let by_keys = self.pack_columns(DType::F32, Elements::F32(&k[start_k..]), stride, [head_dim, keys]);
-        let by_values = self.pack_columns(DType::F32, Elements::F32(&v[start_k..]), stride, [head_dim, keys]);
-        let key_rows = self.pack_rows(DType::F32, Elements::F32(&k[start_k..]), stride, [keys, head_dim]);
+        let row = |x: &'a [f32], n: usize| &bits(x)[start_k + n * stride..][..head_dim];
+        let by_keys = self.pack_columns(DType::F32, [head_dim, keys], |n| row(k, n));
+        let by_values = self.pack_columns(DType::F32, [head_dim, keys], |n| row(v, n));
+        let key_rows = self.pack_rows(DType::F32, [keys, head_dim], |n| row(k, n));
         let mut weights = self.buffer::<f32>(QUERIES * keys);
         let mut slopes = self.buffer::<f32>(QUERIES * keys);
         for first in (0..queries).step_by(QUERIES) {

@@ -206,6 +206,10 @@ unsafe impl Send for SharedElements {}
 unsafe impl Sync for SharedElements {}
 
 impl SharedElements {
+    pub(crate) fn dtype(self) -> DType {
+        self.dtype
+    }
+
     /// Asks for elements that will be written.
     pub(crate) fn prefetch(self, start: usize, length: usize) {
         let size = self.dtype.size();

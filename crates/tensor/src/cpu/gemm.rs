@@ -10,7 +10,7 @@ use super::{
     operand::Operand,
     packed::{Packed, Panel},
 };
-use crate::Activation;
+use crate::{Activation, DType};
 
 /// About this many words per element before the next panel's turn: a slice of a panel that stays in L2.
 const DEPTH: usize = 512;
@@ -227,7 +227,10 @@ for_each_isa! {
                     if let Some(bias) = epilogue.bias {
                         add_chunk(&mut gate, chunk(&bias[bias.len() / 2 + column + c..], count));
                     }
-                    x.iter_mut().zip(gate).for_each(|(x, gate)| *x *= math::gelu(gate));
+                    match y.dtype() {
+                        DType::F32 => x.iter_mut().zip(gate).for_each(|(x, gate)| *x *= math::gelu(gate)),
+                        _ => x.iter_mut().zip(gate).for_each(|(x, gate)| *x *= math::rough_gelu(gate)),
+                    }
                 }
                 match epilogue.residual.map(|x| x.part(from, count)) {
                     None => {}

@@ -23,6 +23,10 @@ enum Words<'a> {
 }
 
 impl Operand<'_> {
+    pub(crate) fn row(&self, index: usize) -> &[u32] {
+        &self.words()[index * self.width..][..self.width]
+    }
+
     pub(crate) fn words(&self) -> &[u32] {
         match &self.data {
             Words::Borrowed(words) => words,

@@ -95,14 +95,42 @@ impl Packed {
         Self { format, taps, channels, columns, data }
     }
 
-    /// Fills from rows of a matrix of one tap, `fill` as in [`new`](Self::new), on this thread.
-    pub(crate) fn fill(&mut self, fill: impl Fn(usize, usize, &mut [f32])) {
-        let column = self.format.column(self.depth());
-        for panel in self.panels().collect::<Vec<_>>() {
-            let data = &mut self.data.slice_mut::<i8>()[panel.start * column..][..panel.width * column];
-            fill_panel(self.format, data, panel, [1, self.channels], &|_, channel, n, to: &mut [f32]| {
-                fill(channel, n, to);
-            });
+    /// Fills a matrix of one tap, on this thread: `column(n)` has the words of a column.
+    pub(crate) fn fill_columns<'c>(&mut self, column: impl Fn(usize) -> &'c [u32]) {
+        let depth = self.depth();
+        for panel in self.panels() {
+            let data = &mut self.data.slice_mut::<u32>()[panel.start * depth..][..panel.width * depth];
+            if panel.columns < panel.width {
+                data.fill(0);
+            }
+            for n in 0..panel.columns {
+                for (row, &word) in data.chunks_exact_mut(panel.width).zip(&column(panel.start + n)[..depth]) {
+                    row[n] = word;
+                }
+            }
+        }
+    }
+
+    /// Fills a matrix of one tap, on this thread: `row(k)` has the words of a row, elements side by side.
+    pub(crate) fn fill_rows<'r>(&mut self, row: impl Fn(usize) -> &'r [u32]) {
+        let (depth, channels) = (self.depth(), self.channels);
+        for panel in self.panels() {
+            let data = &mut self.data.slice_mut::<u32>()[panel.start * depth..][..panel.width * depth];
+            for (k, to) in data.chunks_exact_mut(panel.width).enumerate() {
+                let (to, rest) = to.split_at_mut(panel.columns);
+                rest.fill(0);
+                if self.format.arithmetic.per_word() == 1 {
+                    to.copy_from_slice(&row(k)[panel.start..][..panel.columns]);
+                    continue;
+                }
+                // Two rows of pairs along a row become a row of pairs along columns.
+                let (even, odd) = (&row(2 * k)[panel.start / 2..], (2 * k + 1 < channels).then(|| &row(2 * k + 1)[panel.start / 2..]));
+                for (p, to) in to.chunks_mut(2).enumerate() {
+                    let (a, b) = (even[p], odd.map_or(0, |odd| odd[p]));
+                    let pair = [(a & 0xffff) | (b << 16), (a >> 16) | (b & 0xffff_0000)];
+                    to.copy_from_slice(&pair[..to.len()]);
+                }
+            }
         }
     }
 

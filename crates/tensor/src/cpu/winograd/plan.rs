@@ -6,7 +6,7 @@ use super::{
 };
 use crate::{Conv2d, DType, Padding, Shape};
 
-/// With as many tiles of 4 × 4 the larger ones are faster, and pay for a margin that falls outside of the picture. In `f32` they
+/// With as many tiles of 4 × 4 in a picture the larger ones are faster, and pay for a margin that falls outside of the picture. In `f32` they
 /// are not taken, for their error; it is far below a rounding to 16 bits.
 const SIX_FROM: usize = 1000;
 /// With fewer input channels than this, transforms cost more than products.
@@ -55,15 +55,16 @@ impl Plan {
         }
         let output = [y[1], y[2]];
         let tiles = |size: Size| output.map(|extent| extent.div_ceil(size.outputs()));
-        let count = |size: Size| y[0] * tiles(size)[0] * tiles(size)[1];
+        // The choice depends on the picture, never on how many there are: each is the same in any batch.
+        let of_picture = |size: Size| tiles(size)[0] * tiles(size)[1];
         let exact = cpu.precision.activations() == DType::F32;
-        let size = if exact || count(Size::Four) < SIX_FROM { Size::Four } else { Size::Six };
+        let size = if exact || of_picture(Size::Four) < SIX_FROM { Size::Four } else { Size::Six };
         let plan = Self {
             size,
             input: [x[1], x[2]],
             output,
             tiles: tiles(size),
-            count: count(size),
+            count: y[0] * of_picture(size),
             padding: options.padding,
             turned: false,
         };
@@ -94,9 +95,9 @@ impl Plan {
     /// Whether this is faster than the direct method, by measurement.
     fn wins(&self, weight: &Packed) -> bool {
         let least = match weight.format.arithmetic {
-            Arithmetic::F32 => 6,
-            Arithmetic::Bf16 | Arithmetic::Int8 => 24,
+            Arithmetic::F32 => 3,
+            Arithmetic::Bf16 | Arithmetic::Int8 => 12,
         };
-        weight.channels >= LEAST_CHANNELS && self.count >= least
+        weight.channels >= LEAST_CHANNELS && self.tiles[0] * self.tiles[1] >= least
     }
 }
