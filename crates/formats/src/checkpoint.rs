@@ -6,7 +6,7 @@ use std::{
 use serde::Deserialize;
 
 use crate::{
-    Error, Result, SafeTensors, TensorInfo,
+    Error, Floats, Result, SafeTensors, TensorInfo,
     error::{json_problem, quote, show_path},
     header::MAX_HEADER,
     json::{Object, UniqueMap},
@@ -136,6 +136,14 @@ impl Checkpoint {
     /// As there.
     pub fn read_f32(&self, name: &str) -> Result<Vec<f32>> {
         self.home(name)?.read_f32(name)
+    }
+
+    /// As [`SafeTensors::floats`].
+    ///
+    /// # Errors
+    /// As there.
+    pub fn floats(&self, name: &str) -> Result<Floats<'_>> {
+        self.home(name)?.floats(name)
     }
 
     /// As [`SafeTensors::read_i64`].

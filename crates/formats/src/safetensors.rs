@@ -1,8 +1,14 @@
 use std::{borrow::Cow, collections::BTreeMap, path::Path};
 
-use crate::{DType, Error, Result, TensorInfo, convert, error::quote, header::Header, source::Source};
+use crate::{
+    DType, Error, Floats, Result, TensorInfo, convert,
+    error::quote,
+    header::Header,
+    part::{Decode, Part},
+    source::Source,
+};
 
-/// Bytes read and converted at a time: fits the second-level cache, and is a multiple of every dtype's size.
+/// Bytes by which memory for a tensor is taken: a multiple of every dtype's size.
 const CHUNK: usize = 256 * 1024;
 
 /// One safetensors file, checked whole when opened; tensors are read one by one when asked for.
@@ -73,7 +79,7 @@ impl SafeTensors {
         while bytes.len() < len {
             let from = bytes.len();
             bytes.resize(len.min(from + CHUNK), 0);
-            self.source.read_at(&mut bytes[from..], tensor.bytes.start + from as u64)?;
+            self.source.read_tensor_at(name, &mut bytes[from..], tensor.bytes.start + from as u64)?;
         }
         Ok(bytes)
     }
@@ -83,7 +89,15 @@ impl SafeTensors {
     /// # Errors
     /// There is no such tensor, its dtype is neither an IEEE float, bfloat16, an integer nor bool, or the file can't be read.
     pub fn read_f32(&self, name: &str) -> Result<Vec<f32>> {
-        self.read_as(name, DType::F32, convert::decode_f32)
+        self.read_as(self.part(name, DType::F32, convert::decode_f32)?)
+    }
+
+    /// The numbers of a tensor as [`Self::read_f32`] gives them, to be read in pieces.
+    ///
+    /// # Errors
+    /// There is no such tensor, or its dtype is none that [`Self::read_f32`] takes.
+    pub fn floats(&self, name: &str) -> Result<Floats<'_>> {
+        self.part(name, DType::F32, convert::decode_f32).map(Floats)
     }
 
     /// The numbers of a tensor as `i64`, row-major.
@@ -91,35 +105,20 @@ impl SafeTensors {
     /// # Errors
     /// There is no such tensor, its dtype is no integer or may not fit (`U64`), or the file can't be read.
     pub fn read_i64(&self, name: &str) -> Result<Vec<i64>> {
-        self.read_as(name, DType::I64, convert::decode_i64)
+        self.read_as(self.part(name, DType::I64, convert::decode_i64)?)
     }
 
-    fn read_as<T: Copy + Default>(
-        &self,
-        name: &str,
-        to: DType,
-        decode: fn(DType, &[u8], &mut [T]) -> Option<()>,
-    ) -> Result<Vec<T>> {
-        let tensor = self.require(name)?;
-        let dtype = tensor.dtype;
-        // On no bytes, decode only says whether it knows the dtype.
-        decode(dtype, &[], &mut []).ok_or_else(|| Error::Convert {
-            context: format!("{}: tensor {}", self.label(), quote(name)),
-            from: dtype,
-            to,
-        })?;
-        let len = tensor.element_count();
-        let mut numbers = self.room(tensor, len)?;
-        let mut buffer = vec![0; CHUNK.min(len * dtype.size())];
-        let mut offset = tensor.bytes.start;
+    fn part<T>(&self, name: &str, to: DType, decode: Decode<T>) -> Result<Part<'_, T>> {
+        Part::new(&self.source, self.require(name)?, to, decode)
+    }
+
+    fn read_as<T: Copy + Default>(&self, part: Part<'_, T>) -> Result<Vec<T>> {
+        let len = part.count();
+        let mut numbers = self.room(part.tensor, len)?;
         while numbers.len() < len {
             let from = numbers.len();
-            numbers.resize(len.min(from + CHUNK / dtype.size()), T::default());
-            let numbers = &mut numbers[from..];
-            let bytes = &mut buffer[..numbers.len() * dtype.size()];
-            self.source.read_at(bytes, offset)?;
-            decode(dtype, bytes, numbers);
-            offset += bytes.len() as u64;
+            numbers.resize(len.min(from + CHUNK / part.tensor.dtype.size()), T::default());
+            part.read(from, &mut numbers[from..])?;
         }
         Ok(numbers)
     }

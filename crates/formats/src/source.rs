@@ -5,7 +5,13 @@ use std::{
     path::Path,
 };
 
-use crate::{Error, Result, error::show_path};
+use crate::{
+    Error, Result,
+    error::{quote, show_path},
+};
+
+/// What fails, in messages.
+const READ: &str = "read the bytes its header promises (was it changed while in use?)";
 
 /// Where a file's bytes are: on disk, read by position, or in memory.
 pub(crate) struct Source {
@@ -43,40 +49,64 @@ impl Source {
 
     /// Fills `buffer` from byte `offset` of the source.
     pub(crate) fn read_at(&self, buffer: &mut [u8], offset: u64) -> Result<()> {
-        let read = match &self.bytes {
+        self.fill(buffer, offset).map_err(|source| Error::Read { file: self.label.clone(), action: READ, source })
+    }
+
+    /// Fills `buffer` from byte `offset` of the source, which is in the tensor `tensor`. Any number of threads may read at once.
+    pub(crate) fn read_tensor_at(&self, tensor: &str, buffer: &mut [u8], offset: u64) -> Result<()> {
+        self.fill(buffer, offset).map_err(|source| {
+            let file = format!("{}: tensor {}", self.label, quote(tensor));
+            Error::Read { file, action: READ, source }
+        })
+    }
+
+    fn fill(&self, buffer: &mut [u8], offset: u64) -> io::Result<()> {
+        match &self.bytes {
             Bytes::Memory(bytes) => {
                 let from = usize::try_from(offset).ok().and_then(|start| bytes.get(start..)?.get(..buffer.len()));
                 from.map(|from| buffer.copy_from_slice(from)).ok_or_else(|| io::ErrorKind::UnexpectedEof.into())
             }
             Bytes::Disk(file) => file.read_at(buffer, offset),
-        };
-        read.map_err(|source| Error::Read {
-            file: self.label.clone(),
-            action: "read the bytes its header promises (was it changed while in use?)",
-            source,
-        })
+        }
     }
 }
 
-#[cfg(unix)]
+#[cfg(any(unix, windows))]
 struct PositionedFile(File);
 
-#[cfg(unix)]
+#[cfg(any(unix, windows))]
 impl PositionedFile {
     fn new(file: File) -> Self {
         Self(file)
     }
 
+    #[cfg(unix)]
     fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<()> {
         std::os::unix::fs::FileExt::read_exact_at(&self.0, buffer, offset)
     }
+
+    #[cfg(windows)]
+    fn read_at(&self, mut buffer: &mut [u8], mut offset: u64) -> io::Result<()> {
+        while !buffer.is_empty() {
+            match std::os::windows::fs::FileExt::seek_read(&self.0, buffer, offset) {
+                Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
+                Ok(read) => {
+                    buffer = &mut buffer[read..];
+                    offset += read as u64;
+                }
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(())
+    }
 }
 
-/// Without a positioned read in the standard library's portable part, a lock keeps seek and read together.
-#[cfg(not(unix))]
+/// Without a positioned read in the standard library, a lock keeps seek and read together.
+#[cfg(not(any(unix, windows)))]
 struct PositionedFile(std::sync::Mutex<File>);
 
-#[cfg(not(unix))]
+#[cfg(not(any(unix, windows)))]
 impl PositionedFile {
     fn new(file: File) -> Self {
         Self(std::sync::Mutex::new(file))

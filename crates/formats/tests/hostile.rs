@@ -326,9 +326,16 @@ fn a_file_cut_after_it_was_opened_is_an_error_when_read() {
     let tensors = SafeTensors::open(&path).unwrap();
     assert_eq!(tensors.read("a").unwrap().len(), 1000);
     fs::OpenOptions::new().write(true).open(&path).unwrap().set_len(500).unwrap();
-    for message in [tensors.read("a").err().unwrap().to_string(), tensors.read_f32("a").err().unwrap().to_string()] {
+    let floats = tensors.floats("a").unwrap();
+    floats.read(0, &mut [0.0; 400]).unwrap();
+    for message in [
+        tensors.read("a").err().unwrap().to_string(),
+        tensors.read_f32("a").err().unwrap().to_string(),
+        floats.read(400, &mut [0.0; 101]).err().unwrap().to_string(),
+    ] {
         assert!(
-            message.contains("cannot read the bytes its header promises (was it changed while in use?)"),
+            message
+                .contains(r#": tensor "a": cannot read the bytes its header promises (was it changed while in use?)"#),
             "{message}"
         );
     }

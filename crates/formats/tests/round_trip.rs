@@ -232,6 +232,17 @@ fn a_file_longer_than_one_chunk_is_read_in_every_dtype_by_many_threads() {
                 let expected = numbers.iter().map(|&n| if dtype == DType::BF16 { (n / 8.0).round() } else { n });
                 assert!(file.read_f32(dtype.name()).unwrap().into_iter().eq(expected), "{dtype}");
                 assert_eq!(file.read(dtype.name()).unwrap().len(), numbers.len() * dtype.size());
+                let (whole, floats) = (file.read_f32(dtype.name()).unwrap(), file.floats(dtype.name()).unwrap());
+                assert_eq!(floats.count(), whole.len());
+                for (start, length) in [(0, 0), (1, 1), (3, 9001), (0, whole.len()), (whole.len(), 0)] {
+                    let mut piece = vec![f32::NAN; length];
+                    floats.read(start, &mut piece).unwrap();
+                    assert_eq!(piece, whole[start..][..length], "{dtype}");
+                }
+                for start in [whole.len(), usize::MAX] {
+                    let message = floats.read(start, &mut [0.0]).unwrap_err().to_string();
+                    assert!(message.contains("were asked for, it has") && !message.contains('\n'), "{message}");
+                }
             });
         }
     });

@@ -1,5 +1,3 @@
-use calotype_tensor::Shape;
-
 /// What can go wrong when a network is made. Every message is one line. (Its `forward` fails with a tensor error.)
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -39,14 +37,6 @@ pub enum Error {
         expected: String,
         /// What it is.
         got: String,
-    },
-    /// Data whose length is not its shape's.
-    #[error("{elements} elements were given for a parameter of shape {shape}")]
-    Length {
-        /// How many there are.
-        elements: usize,
-        /// The shape.
-        shape: Shape,
     },
     /// A checkpoint could not be read.
     #[error(transparent)]

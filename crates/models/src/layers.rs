@@ -166,7 +166,7 @@ impl<P> GroupNorm<P> {
         gamma: Vec<f32>,
         beta: Vec<f32>,
     ) -> Computed<Self> {
-        let vector = |values: Vec<f32>| b.param("", ParamKind::Vector, [values.len()].into(), values);
+        let vector = |values: Vec<f32>| b.param("", ParamKind::Vector, [values.len()].into(), &values);
         Ok(Self { gamma: vector(gamma)?, beta: vector(beta)?, groups: self.groups, eps: self.eps })
     }
 }

@@ -28,7 +28,7 @@ pub use config::{
 };
 pub use error::{Error, Result};
 pub use names::Names;
-pub use params::{InMemory, Init, ParamSource, ParamSpec, Random, Scope, Stored, from_file_layout, to_file_layout};
+pub use params::{InMemory, Init, ParamSource, ParamSpec, Random, Scope, Stored};
 pub use timestep::timestep_embedding;
 pub use unet::{Context, TimeEmbedding, UNet};
 pub use vae::{AutoencoderKl, VaeDecoder, VaeEncoder, posterior};

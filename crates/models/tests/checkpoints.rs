@@ -31,7 +31,10 @@ type Tensors = BTreeMap<String, (Vec<usize>, Vec<f32>)>;
 
 fn tensors(config: &impl ModelConfig) -> Tensors {
     let specs = config.specs().unwrap();
-    specs.iter().map(|spec| (spec.name.clone(), (spec.shape.clone(), Formula.read(spec).unwrap()))).collect()
+    specs
+        .iter()
+        .map(|spec| (spec.name.clone(), (spec.shape.clone(), Formula.data(spec).unwrap().to_vec().unwrap())))
+        .collect()
 }
 
 fn file(tensors: &Tensors, dtype: DType) -> Checkpoint {

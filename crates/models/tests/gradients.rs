@@ -6,12 +6,13 @@ mod common;
 
 use std::collections::BTreeMap;
 
-use calotype_models::{ModelConfig, TextConfig, UNetConfig, VaeConfig, posterior, to_file_layout};
+use calotype_models::{ModelConfig, TextConfig, UNetConfig, VaeConfig, posterior};
 use calotype_tensor::{
     Backend, Differentiable, Result,
     cpu::Cpu,
     reference::Reference,
     tape::{Tape, Var},
+    to_file_layout,
 };
 use common::{Formula, Golden, tensor, values};
 

@@ -1,12 +1,12 @@
 //! Times the hot operations of Stable Diffusion on the CPU backend, in GFLOP/s:
-//! `cargo run --release -p calotype-tensor --example time_ops [-- FILTER] [--threads N] [--backward]`.
+//! `cargo run --release -p calotype-tensor --example time_ops [-- FILTER] [--threads N] [--direct|--winograd] [--backward]`.
 #![expect(clippy::print_stdout, reason = "a program that prints a table")]
 
 use std::time::Instant;
 
 use calotype_tensor::{
     Backend, Precision, cases,
-    cpu::{Cpu, CpuOptions},
+    cpu::{Convolution, Cpu, CpuOptions},
 };
 
 fn main() -> Result<(), calotype_tensor::Error> {
@@ -16,7 +16,12 @@ fn main() -> Result<(), calotype_tensor::Error> {
     let backward = arguments.iter().any(|a| a == "--backward");
     let filter = arguments.first().filter(|a| !a.starts_with("--") && Precision::ALL.iter().all(|p| p.id() != *a));
     let precision = Precision::ALL.into_iter().find(|p| arguments.iter().any(|a| a == p.id())).unwrap_or_default();
-    let cpu = Cpu::with_options(CpuOptions { threads, precision, ..CpuOptions::default() })?;
+    let convolution = match () {
+        () if arguments.iter().any(|a| a == "--direct") => Convolution::Direct,
+        () if arguments.iter().any(|a| a == "--winograd") => Convolution::Winograd,
+        () => Convolution::Auto,
+    };
+    let cpu = Cpu::with_options(CpuOptions { threads, precision, convolution, ..CpuOptions::default() })?;
     println!("{} threads, {}", cpu.threads(), cpu.isa());
     for case in cases::timing() {
         if filter.is_some_and(|f| !case.to_string().contains(f.as_str())) {

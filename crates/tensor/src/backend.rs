@@ -1,4 +1,4 @@
-use crate::{DType, Result, Shape, infer};
+use crate::{DType, ParamData, Result, Shape, infer};
 
 /// The op set of Stable Diffusion.
 ///
@@ -23,8 +23,8 @@ pub trait Backend: Sized + 'static {
     fn to_f32(&self, x: &Self::Tensor) -> Vec<f32>;
     /// The shape of a tensor.
     fn shape(&self, x: &Self::Tensor) -> Shape;
-    /// A parameter from data in the layout of its [`ParamKind`]. `name` is its checkpoint path.
-    fn param(&self, name: &str, kind: ParamKind, shape: Shape, data: Vec<f32>) -> Result<Self::Param>;
+    /// A parameter from data in the layout of files. `name` is its checkpoint path, `shape` its shape there.
+    fn param(&self, name: &str, kind: ParamKind, shape: Shape, data: &dyn ParamData) -> Result<Self::Param>;
     /// The shape of a parameter, in the layout of its [`ParamKind`].
     fn param_shape(&self, p: &Self::Param) -> Shape;
 
@@ -152,14 +152,15 @@ pub trait Backend: Sized + 'static {
     }
 }
 
-/// What a parameter is, and so in which layout its data comes.
+/// What a parameter is, and so its layout: here, and in files, where the outputs come first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum ParamKind {
-    /// A convolution's weight, `(KH, KW, I, O)`.
+    /// A convolution's weight, `(KH, KW, I, O)`; in files `(O, I, KH, KW)`.
     Conv,
-    /// The weight of a convolution after nearest upsampling, `(3, 3, I, O)`: for [`Backend::upsample_conv2d`] only.
+    /// The weight of a convolution after nearest upsampling, `(3, 3, I, O)`, in files as [`Self::Conv`]: for
+    /// [`Backend::upsample_conv2d`] only.
     UpsampledConv,
-    /// A linear map's weight, `(I, O)`.
+    /// A linear map's weight, `(I, O)`; in files `(O, I)`.
     Linear,
     /// A bias, or a norm's gain or offset, `(C)`.
     Vector,

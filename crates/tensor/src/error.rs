@@ -1,7 +1,9 @@
+use std::sync::Arc;
+
 use crate::Shape;
 
 /// What can go wrong in an operation. Every message is one line.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[derive(Debug, Clone, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
     /// A tensor has another shape than the operation can take.
@@ -24,6 +26,16 @@ pub enum Error {
         /// What was got and what was expected.
         message: String,
     },
+    /// The values of a parameter can't be read; the reason is the source's own.
+    #[error(transparent)]
+    Data(Arc<dyn std::error::Error + Send + Sync>),
+}
+
+impl Error {
+    /// [`Self::Data`] for that reason.
+    pub fn data(reason: impl std::error::Error + Send + Sync + 'static) -> Self {
+        Self::Data(Arc::new(reason))
+    }
 }
 
 /// The result of an operation.

@@ -50,6 +50,19 @@ pub fn param(kind: ParamKind, shape: Shape) -> Result<()> {
     if shape.len() == rank { Ok(()) } else { shape_error("param", "data", layout, shape) }
 }
 
+/// The layout of its kind for a parameter whose shape in a file is `shape`, with `count` elements:
+/// `(O, I, KH, KW)` becomes `(KH, KW, I, O)`, `(O, I)` becomes `(I, O)`, others stay.
+pub fn param_from_file(kind: ParamKind, shape: Shape, count: usize) -> Result<Shape> {
+    data("param", shape, count)?;
+    match (kind, &*shape) {
+        (ParamKind::Conv | ParamKind::UpsampledConv, &[o, i, kh, kw]) => Ok([kh, kw, i, o].into()),
+        (ParamKind::Conv | ParamKind::UpsampledConv, _) => shape_error("param", "data", "(O, I, KH, KW)", shape),
+        (ParamKind::Linear, &[o, i]) => Ok([i, o].into()),
+        (ParamKind::Linear, _) => shape_error("param", "data", "(O, I)", shape),
+        (ParamKind::Vector | ParamKind::Table, _) => param(kind, shape).map(|()| shape),
+    }
+}
+
 /// Checks a `(channels)` parameter.
 pub fn vector(op: &'static str, what: &'static str, channels: usize, got: Shape) -> Result<()> {
     same(op, what, [channels].into(), got)

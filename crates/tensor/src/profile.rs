@@ -4,7 +4,7 @@ use std::cell::RefCell;
 use std::rc::Rc;
 use std::time::Instant;
 
-use crate::{Activation, Attention, Backend, Conv2d, DType, ParamKind, Result, Shape, cases::Op};
+use crate::{Activation, Attention, Backend, Conv2d, DType, ParamData, ParamKind, Result, Shape, cases::Op};
 
 /// The layer of operations that come before any with a parameter.
 const INPUT: &str = "input";
@@ -205,7 +205,7 @@ impl<B: Backend> Backend for Profile<B> {
     }
 
     /// The layer is `name` without its last part.
-    fn param(&self, name: &str, kind: ParamKind, shape: Shape, data: Vec<f32>) -> Result<Named<B::Param>> {
+    fn param(&self, name: &str, kind: ParamKind, shape: Shape, data: &dyn ParamData) -> Result<Named<B::Param>> {
         let layer = name.rsplit_once('.').map_or(name, |(layer, _)| layer);
         Ok(Named { inner: self.inner.param(name, kind, shape, data)?, layer: layer.into() })
     }

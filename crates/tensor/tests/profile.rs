@@ -15,7 +15,7 @@ fn values(count: usize) -> Vec<f32> {
 
 fn param<B: Backend>(b: &B, name: &str, kind: ParamKind, shape: &[usize]) -> B::Param {
     let shape = Shape::new(shape).unwrap();
-    b.param(name, kind, shape, values(shape.count())).unwrap()
+    b.param(name, kind, shape, &values(shape.count())).unwrap()
 }
 
 fn tensor<B: Backend>(b: &B, shape: &[usize]) -> B::Tensor {
@@ -25,12 +25,12 @@ fn tensor<B: Backend>(b: &B, shape: &[usize]) -> B::Tensor {
 
 /// A network with one operation of most kinds, and two convolutions.
 fn network<B: Backend>(b: &B) -> impl Fn(&B) -> Result<B::Tensor> {
-    let conv_in = param(b, "conv_in.weight", ParamKind::Conv, &[3, 3, 4, 8]);
+    let conv_in = param(b, "conv_in.weight", ParamKind::Conv, &[8, 4, 3, 3]);
     let bias = param(b, "conv_in.bias", ParamKind::Vector, &[8]);
     let gamma = param(b, "down_blocks.0.resnets.1.norm1.weight", ParamKind::Vector, &[8]);
     let beta = param(b, "down_blocks.0.resnets.1.norm1.bias", ParamKind::Vector, &[8]);
-    let halving = param(b, "down_blocks.0.downsamplers.0.conv.weight", ParamKind::Conv, &[3, 3, 8, 8]);
-    let to_k = param(b, "mid_block.attentions.0.transformer_blocks.0.attn2.to_k.weight", ParamKind::Linear, &[6, 8]);
+    let halving = param(b, "down_blocks.0.downsamplers.0.conv.weight", ParamKind::Conv, &[8, 8, 3, 3]);
+    let to_k = param(b, "mid_block.attentions.0.transformer_blocks.0.attn2.to_k.weight", ParamKind::Linear, &[8, 6]);
     let (x, text) = (tensor(b, &[2, 6, 4, 4]), tensor(b, &[2, 5, 6]));
     move |b| {
         let options = Attention { heads: 2, causal: false };

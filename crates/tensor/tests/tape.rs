@@ -10,7 +10,7 @@ use std::rc::Rc;
 
 use calotype_tensor::reference::{Array, Reference};
 use calotype_tensor::tape::{Gradients, Parameter, Tape, Var};
-use calotype_tensor::{Activation, Backend, Conv2d, Differentiable, Error, ParamKind, Result};
+use calotype_tensor::{Activation, Backend, Conv2d, Differentiable, Error, ParamKind, Result, to_file_layout};
 use network::{LEAVES, PARAMETERS, network, numbers};
 
 type Inner = Reference<f64>;
@@ -28,7 +28,8 @@ fn vector(data: &[f32]) -> Array<f64> {
 
 fn parameter(t: &Tape<Inner>, name: &str, kind: ParamKind, shape: &[usize], seed: u64) -> Parameter<Inner> {
     let value = numbers(seed, shape);
-    t.param(name, kind, value.shape(), INNER.to_f32(&value)).unwrap()
+    let (shape, data) = to_file_layout(kind, value.shape(), INNER.to_f32(&value)).unwrap();
+    t.param(name, kind, shape, &data).unwrap()
 }
 
 fn network_parameters(t: &Tape<Inner>) -> Vec<Parameter<Inner>> {
@@ -327,10 +328,10 @@ fn parameters_come_in_order_and_once() {
     for (i, (p, (_, kind, shape))) in t.parameters().iter().zip(PARAMETERS).enumerate() {
         assert_eq!((p.index(), p.kind(), &*p.shape()), (i, kind, shape));
     }
-    let twice = t.param("time.bias", ParamKind::Vector, [4].into(), vec![0.0; 4]);
+    let twice = t.param("time.bias", ParamKind::Vector, [4].into(), &[0.0; 4]);
     assert!(message(twice).contains("\"time.bias\" is taken"));
-    assert!(t.param("new", ParamKind::Conv, [4].into(), vec![0.0; 4]).is_err());
-    assert!(t.param("new", ParamKind::Vector, [4].into(), vec![0.0; 3]).is_err());
+    assert!(t.param("new", ParamKind::Conv, [4].into(), &[0.0; 4]).is_err());
+    assert!(t.param("new", ParamKind::Vector, [4].into(), &[0.0; 3]).is_err());
     assert_eq!(t.parameters().len(), PARAMETERS.len());
 }
 

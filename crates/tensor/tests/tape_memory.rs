@@ -129,7 +129,7 @@ fn checkpoints_lower_the_peak() {
 fn a_parameter_is_held_once_while_it_is_updated() {
     let t = Tape::new(Reference::new());
     let data = vec![0.5; SIZE];
-    let table = t.param("table", ParamKind::Table, [SIZE / 4, 4].into(), data).unwrap();
+    let table = t.param("table", ParamKind::Table, [SIZE / 4, 4].into(), &data).unwrap();
     t.no_grad(|t| t.embedding(&table, &[1], 1)).unwrap();
     let before = live();
     table

@@ -45,7 +45,7 @@ fn a_packed_weight_makes_room_for_its_gradient() {
     let t = Tape::new(Cpu::new(1).unwrap());
     let weight = |n: usize| {
         let data = vec![0.01; WIDTH * WIDTH];
-        t.param(&n.to_string(), ParamKind::Linear, [WIDTH, WIDTH].into(), data).unwrap()
+        t.param(&n.to_string(), ParamKind::Linear, [WIDTH, WIDTH].into(), &data).unwrap()
     };
     let weights: Vec<_> = (0..LAYERS).map(weight).collect();
     let mut x = t.from_f32([1, WIDTH].into(), vec![1.0; WIDTH]).unwrap();

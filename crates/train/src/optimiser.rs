@@ -37,7 +37,7 @@ impl<B: Differentiable> Optimiser<B> {
         let clip = if config.gradient_clip > 0.0 { (config.gradient_clip / (norm + 1e-6)).min(1.0) } else { 1.0 };
         for ((parameter, m), v) in parameters.iter().zip(&mut self.m).zip(&mut self.v) {
             let Some(gradient) = gradients.get(parameter) else { continue };
-            let decays = matches!(parameter.kind(), ParamKind::Conv | ParamKind::Linear);
+            let decays = matches!(parameter.kind(), ParamKind::Conv | ParamKind::UpsampledConv | ParamKind::Linear);
             let options = AdamW {
                 learning_rate: learning_rate(config, step),
                 beta1: config.betas[0],

@@ -9,7 +9,7 @@ use calotype_models::{
     UNetConfig, VaeConfig,
 };
 use calotype_tensor::{
-    Backend, Differentiable,
+    Backend, Differentiable, ParamData,
     cpu::Cpu,
     tape::{Parameter, Tape},
 };
@@ -71,7 +71,7 @@ fn whole(name: &str, count: usize, below: usize) -> Vec<usize> {
 struct Formula;
 
 impl ParamSource for Formula {
-    fn read(&mut self, spec: &ParamSpec) -> Result<Vec<f32>, ModelError> {
+    fn data(&mut self, spec: &ParamSpec) -> Result<Box<dyn ParamData + '_>, ModelError> {
         let fan_in = (spec.count() / spec.shape[0]) as f64;
         let scaled = |x: f64| match spec.shape.len() {
             _ if spec.name.contains("embedding.weight") => x,
@@ -79,7 +79,8 @@ impl ParamSource for Formula {
             _ if spec.name.ends_with("weight") => 1.0 + 0.1 * x,
             _ => 0.1 * x,
         };
-        Ok(values(&spec.name, spec.count()).into_iter().map(|x| scaled(x) as f32).collect())
+        let values: Vec<f32> = values(&spec.name, spec.count()).into_iter().map(|x| scaled(x) as f32).collect();
+        Ok(Box::new(values))
     }
 }
 

@@ -3,8 +3,8 @@
 use std::{borrow::Cow, collections::BTreeMap, fs, path::Path};
 
 use calotype_formats::{Checkpoint, DType, encode_f32, write_safetensors};
-use calotype_models::{Error as ModelError, ModelConfig, ParamSource, ParamSpec, Random, to_file_layout};
-use calotype_tensor::{Differentiable, tape::Tape};
+use calotype_models::{Error as ModelError, ModelConfig, ParamSource, ParamSpec, Random};
+use calotype_tensor::{Differentiable, ParamData, tape::Tape, to_file_layout};
 
 use crate::{
     Error, Precision, Result,
@@ -32,7 +32,7 @@ impl Weights {
     pub(crate) fn read<C: ModelConfig>(config: &C, file: &Checkpoint) -> Result<Self> {
         let specs = config.specs()?;
         let mut source = calotype_models::Stored::new(file, C::NAMES, &specs)?;
-        let read = |spec: &ParamSpec| Ok((spec.name.clone(), source.read(spec)?));
+        let read = |spec: &ParamSpec| Ok((spec.name.clone(), source.data(spec)?.to_vec()?));
         Ok(Self(specs.iter().map(read).collect::<Result<_>>()?))
     }
 
@@ -74,8 +74,8 @@ impl Weights {
 }
 
 impl ParamSource for &Weights {
-    fn read(&mut self, spec: &ParamSpec) -> Result<Vec<f32>, ModelError> {
-        self.get(spec).cloned()
+    fn data(&mut self, spec: &ParamSpec) -> Result<Box<dyn ParamData + '_>, ModelError> {
+        Ok(Box::new(self.get(spec)?))
     }
 }
 
@@ -84,12 +84,12 @@ impl ParamSource for &Weights {
 pub(crate) struct RandomUNet(pub(crate) Random);
 
 impl ParamSource for RandomUNet {
-    fn read(&mut self, spec: &ParamSpec) -> Result<Vec<f32>, ModelError> {
+    fn data(&mut self, spec: &ParamSpec) -> Result<Box<dyn ParamData + '_>, ModelError> {
         let ends_a_branch = ["conv2.weight", "proj_out.weight"].iter().any(|last| spec.name.ends_with(last));
         if ends_a_branch || spec.name == "conv_out.weight" {
-            return Ok(vec![0.0; spec.count()]);
+            return Ok(Box::new(vec![0.0; spec.count()]));
         }
-        self.0.read(spec)
+        self.0.data(spec)
     }
 }
 
@@ -104,7 +104,7 @@ mod tests {
         let config = UNetConfig { block_out_channels: vec![32; 4], ..UNetConfig::default() };
         let mut source = RandomUNet(Random { seed: 1 });
         let specs = config.specs().unwrap();
-        let zeros = specs.iter().filter(|spec| source.read(spec).unwrap().iter().all(|x| *x == 0.0));
+        let zeros = specs.iter().filter(|spec| source.data(spec).unwrap().to_vec().unwrap().iter().all(|x| *x == 0.0));
         let weights = zeros.filter(|spec| spec.name.ends_with(".weight")).count();
         // One for each of 22 residual blocks and 16 transformers, and the last convolution.
         assert_eq!(weights, 22 + 16 + 1);
@@ -114,7 +114,7 @@ mod tests {
     fn what_is_written_is_read_again() {
         let config = VaeConfig { norm_num_groups: 4, ..VaeConfig::with_channels(&[4, 8]) };
         let specs = config.specs().unwrap();
-        let values = |spec: &ParamSpec| (spec.name.clone(), Random { seed: 1 }.read(spec).unwrap());
+        let values = |spec: &ParamSpec| (spec.name.clone(), Random { seed: 1 }.data(spec).unwrap().to_vec().unwrap());
         let weights = Weights(specs.iter().map(values).collect());
         let folder = tempfile::tempdir().unwrap();
         weights.write(folder.path(), VAE, &config, Precision::F32).unwrap();

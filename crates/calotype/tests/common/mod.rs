@@ -6,6 +6,7 @@ use std::{borrow::Cow, collections::BTreeMap, fs, path::Path};
 
 use calotype_formats::{DType, encode_f32, write_safetensors};
 use calotype_models::{ModelConfig, ParamSource, ParamSpec, PerBlock, Result, TextConfig, UNetConfig, VaeConfig};
+use calotype_tensor::ParamData;
 use serde_json::json;
 
 /// Pseudo-random numbers in -1..1: FNV-1a of the name, then SplitMix64, as in `reference/pipeline.py`.
@@ -27,7 +28,7 @@ pub(crate) fn values(name: &str, count: usize) -> Vec<f64> {
 pub(crate) struct Formula;
 
 impl ParamSource for Formula {
-    fn read(&mut self, spec: &ParamSpec) -> Result<Vec<f32>> {
+    fn data(&mut self, spec: &ParamSpec) -> Result<Box<dyn ParamData + '_>> {
         let fan_in = (spec.count() / spec.shape[0]) as f64;
         let scaled = |v: f64| match spec.shape.len() {
             _ if spec.name.contains("embedding.weight") => v,
@@ -35,7 +36,8 @@ impl ParamSource for Formula {
             _ if spec.name.ends_with("weight") => 1.0 + 0.1 * v,
             _ => 0.1 * v,
         };
-        Ok(values(&spec.name, spec.count()).into_iter().map(|v| scaled(v) as f32).collect())
+        let values: Vec<f32> = values(&spec.name, spec.count()).into_iter().map(|v| scaled(v) as f32).collect();
+        Ok(Box::new(values))
     }
 }
 
@@ -107,7 +109,10 @@ pub(crate) type Tensors = BTreeMap<String, (Vec<usize>, Vec<f32>)>;
 /// The weights of a network.
 pub(crate) fn tensors(config: &impl ModelConfig) -> Tensors {
     let specs = config.specs().unwrap();
-    specs.iter().map(|spec| (spec.name.clone(), (spec.shape.clone(), Formula.read(spec).unwrap()))).collect()
+    specs
+        .iter()
+        .map(|spec| (spec.name.clone(), (spec.shape.clone(), Formula.data(spec).unwrap().to_vec().unwrap())))
+        .collect()
 }
 
 /// Writes weights as f32.

@@ -1,18 +1,16 @@
 //! Where parameters come from.
 //!
 //! A network's constructor walks down a [`Scope`], which carries the dotted checkpoint path, and asks for each parameter
-//! by name, kind and shape. What answers is either a backend fed by a [`ParamSource`], one tensor at a time, so that a
-//! model is never held twice; or a list, so that everything is known before anything is read.
+//! by name, kind and shape. What answers is either a backend fed by a [`ParamSource`], read
+//! piece by piece, so that a model is never held twice; or a list, so that everything is known before anything is read.
 
-mod layout;
 mod random;
 mod stored;
 
 use std::{collections::HashMap, fmt::Display};
 
-use calotype_tensor::{Backend, ParamKind};
+use calotype_tensor::{Backend, ParamData, ParamKind, Shape};
 
-pub use layout::{from_file_layout, to_file_layout};
 pub use random::Random;
 pub use stored::Stored;
 
@@ -56,8 +54,8 @@ pub trait ParamSource {
     /// The elements of one parameter, row-major in its file layout ([`ParamSpec::shape`]).
     ///
     /// # Errors
-    /// There is no such parameter, it has another shape, or it can't be read.
-    fn read(&mut self, spec: &ParamSpec) -> Result<Vec<f32>>;
+    /// There is no such parameter, or it has another shape.
+    fn data(&mut self, spec: &ParamSpec) -> Result<Box<dyn ParamData + '_>>;
 }
 
 /// Values by checkpoint path, in file layout.
@@ -66,14 +64,14 @@ pub struct InMemory(pub HashMap<String, Vec<f32>>);
 
 impl ParamSource for InMemory {
     /// Takes the value out, so that its memory is freed as the model is made.
-    fn read(&mut self, spec: &ParamSpec) -> Result<Vec<f32>> {
+    fn data(&mut self, spec: &ParamSpec) -> Result<Box<dyn ParamData + '_>> {
         let source_label = || "parameters in memory".to_owned();
         let data = self
             .0
             .remove(&spec.name)
             .ok_or_else(|| Error::Missing { source_label: source_label(), tensor: spec.name.clone() })?;
         if data.len() == spec.count() {
-            return Ok(data);
+            return Ok(Box::new(data));
         }
         Err(Error::Misshapen {
             source_label: source_label(),
@@ -97,8 +95,8 @@ struct Loader<'a, B> {
 
 impl<B: Backend> Maker<B::Param> for Loader<'_, B> {
     fn make(&mut self, spec: ParamSpec) -> Result<B::Param> {
-        let (shape, data) = from_file_layout(spec.kind, &spec.shape, self.source.read(&spec)?)?;
-        Ok(self.backend.param(&spec.name, spec.kind, shape, data)?)
+        let data = self.source.data(&spec)?;
+        Ok(self.backend.param(&spec.name, spec.kind, Shape::new(&spec.shape)?, &*data)?)
     }
 }
 

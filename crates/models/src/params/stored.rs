@@ -1,6 +1,7 @@
 use std::collections::{HashMap, HashSet};
 
-use calotype_formats::{Checkpoint, DType};
+use calotype_formats::{Checkpoint, DType, Floats};
+use calotype_tensor::ParamData;
 
 use crate::{Error, Names, ParamSource, ParamSpec, Result};
 
@@ -34,12 +35,25 @@ impl<'a> Stored<'a> {
 }
 
 impl ParamSource for Stored<'_> {
-    fn read(&mut self, spec: &ParamSpec) -> Result<Vec<f32>> {
+    fn data(&mut self, spec: &ParamSpec) -> Result<Box<dyn ParamData + '_>> {
         let key = self
             .keys
             .get(&spec.name)
             .ok_or_else(|| Error::Missing { source_label: self.file.label().to_owned(), tensor: spec.name.clone() })?;
-        Ok(self.file.read_f32(key)?)
+        Ok(Box::new(StoredData(self.file.floats(key)?)))
+    }
+}
+
+/// One tensor of the file.
+struct StoredData<'a>(Floats<'a>);
+
+impl ParamData for StoredData<'_> {
+    fn count(&self) -> usize {
+        self.0.count()
+    }
+
+    fn read(&self, start: usize, to: &mut [f32]) -> calotype_tensor::Result<()> {
+        self.0.read(start, to).map_err(calotype_tensor::Error::data)
     }
 }
 

@@ -5,7 +5,7 @@
 use std::collections::BTreeMap;
 
 use calotype_models::{ModelConfig, ParamSource, ParamSpec, Result};
-use calotype_tensor::Shape;
+use calotype_tensor::{ParamData, Shape};
 use serde::Deserialize;
 
 /// One file of goldens. Shapes and output are channels-last.
@@ -79,7 +79,7 @@ pub(crate) fn channels_last(data: &[f32], [b, c, h, w]: [usize; 4]) -> Vec<f32> 
 pub(crate) struct Formula;
 
 impl ParamSource for Formula {
-    fn read(&mut self, spec: &ParamSpec) -> Result<Vec<f32>> {
+    fn data(&mut self, spec: &ParamSpec) -> Result<Box<dyn ParamData + '_>> {
         let fan_in = (spec.count() / spec.shape[0]) as f64;
         let scaled = |v: f64| match spec.shape.len() {
             _ if spec.name.contains("embedding.weight") => v,
@@ -87,7 +87,8 @@ impl ParamSource for Formula {
             _ if spec.name.ends_with("weight") => 1.0 + 0.1 * v,
             _ => 0.1 * v,
         };
-        Ok(values(&spec.name, spec.count()).into_iter().map(|v| scaled(v) as f32).collect())
+        let values: Vec<f32> = values(&spec.name, spec.count()).into_iter().map(|v| scaled(v) as f32).collect();
+        Ok(Box::new(values))
     }
 }
 

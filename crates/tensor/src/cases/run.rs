@@ -1,7 +1,7 @@
 //! Runs a case on a backend, forward and backward.
 
 use super::{Case, Op, Role};
-use crate::{Activation, Backend, Conv2d, Differentiable, Error, Result};
+use crate::{Activation, Backend, Conv2d, Differentiable, Error, Result, to_file_layout};
 
 /// An input on a backend.
 pub enum Value<B: Backend> {
@@ -39,7 +39,10 @@ impl Case {
     pub fn upload<B: Backend>(&self, backend: &B, data: &[Vec<f32>]) -> Result<Vec<Value<B>>> {
         let upload = |(input, data): (&super::Input, &Vec<f32>)| match input.role {
             Role::Tensor => backend.from_f32(input.shape, data.clone()).map(Value::Tensor),
-            Role::Param(kind) => backend.param(input.name, kind, input.shape, data.clone()).map(Value::Param),
+            Role::Param(kind) => {
+                let (shape, data) = to_file_layout(kind, input.shape, data.clone())?;
+                backend.param(input.name, kind, shape, &data).map(Value::Param)
+            }
         };
         self.inputs.iter().zip(data).map(upload).collect()
     }

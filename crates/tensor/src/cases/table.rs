@@ -132,6 +132,17 @@ fn convolutions(cases: &mut Vec<Case>) {
         (conv([1, 5, 7, 100], [3, 3, 1], same(1), true, false), None),
         (conv([1, 9, 14, 48], [3, 3, 48], same(1), true, false), None),
         (conv([1, 17, 33, 5], [3, 3, 16], same(1), true, false), None),
+        (conv([1, 46, 51, 17], [3, 3, 4], same(1), true, true), Silu),
+        (
+            conv(
+                [1, 6, 5, 3],
+                [3, 3, 5],
+                Conv2d { padding: Padding { top: 2, left: 0, bottom: 1, right: 2 }, ..same(0) },
+                true,
+                false,
+            ),
+            None,
+        ),
         (conv([2, 5, 7, 65], [1, 1, 48], same(0), true, true), None),
         (conv([3, 9, 4, 100], [1, 1, 130], same(0), true, false), QuickGelu),
         (conv([1, 1, 1, 130], [1, 1, 65], same(0), false, false), None),

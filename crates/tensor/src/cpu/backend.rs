@@ -1,7 +1,7 @@
 //! The op set on the CPU: shape checks, then the kernels.
 
 use super::{Cpu, Param, Tensor, element::narrow, element::widen, elementwise as ew};
-use crate::{Activation, Attention, Backend, Conv2d, DType, ParamKind, Result, Shape, infer};
+use crate::{Activation, Attention, Backend, Conv2d, DType, ParamData, ParamKind, Result, Shape, infer};
 
 impl Backend for Cpu {
     type Tensor = Tensor;
@@ -26,8 +26,8 @@ impl Backend for Cpu {
         x.shape()
     }
 
-    fn param(&self, name: &str, kind: ParamKind, shape: Shape, data: Vec<f32>) -> Result<Param> {
-        Param::new(self, name, kind, shape, &data)
+    fn param(&self, name: &str, kind: ParamKind, shape: Shape, data: &dyn ParamData) -> Result<Param> {
+        Param::load(self, name, kind, shape, data)
     }
 
     fn param_shape(&self, p: &Param) -> Shape {

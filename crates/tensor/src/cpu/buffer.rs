@@ -52,8 +52,12 @@ impl Pool {
 
 /// One allocation.
 struct Block {
-    data: NonNull<u8>,
+    /// What the allocator gave.
+    start: NonNull<u8>,
     layout: Layout,
+    /// The first multiple of [`ALIGN`] in it.
+    data: NonNull<u8>,
+    capacity: usize,
 }
 
 // SAFETY: a block is plain memory that its holder owns alone.
@@ -63,19 +67,23 @@ unsafe impl Sync for Block {}
 
 impl Drop for Block {
     fn drop(&mut self) {
-        // SAFETY: `data` came from `alloc_zeroed` with this layout and is freed once.
-        unsafe { dealloc(self.data.as_ptr(), self.layout) }
+        // SAFETY: `start` came from `alloc_zeroed` with this layout and is freed once.
+        unsafe { dealloc(self.start.as_ptr(), self.layout) }
     }
 }
 
 impl Block {
+    /// An allocator that is asked for more than its usual alignment writes the zeros itself. Asked for less, it leaves
+    /// them to the system, so that a page is made by the thread that first needs it.
     fn new(capacity: usize) -> Self {
-        let Ok(layout) = Layout::from_size_align(capacity, ALIGN) else {
+        let Some(Ok(layout)) = capacity.checked_add(ALIGN).map(|bytes| Layout::from_size_align(bytes, 1)) else {
             panic!("a buffer of {capacity} bytes is past the address space")
         };
         // SAFETY: the layout has a size over zero, since every capacity includes the slack.
-        let Some(data) = NonNull::new(unsafe { alloc_zeroed(layout) }) else { handle_alloc_error(layout) };
-        Self { data, layout }
+        let Some(start) = NonNull::new(unsafe { alloc_zeroed(layout) }) else { handle_alloc_error(layout) };
+        // SAFETY: the offset is below `ALIGN`, by which the allocation is larger than the capacity.
+        let data = unsafe { start.add(start.align_offset(ALIGN)) };
+        Self { start, layout, data, capacity }
     }
 }
 
@@ -129,7 +137,7 @@ impl Drop for Buffer {
     fn drop(&mut self) {
         if let Some(block) = self.block.take() {
             let mut free = self.pool.free.lock().unwrap_or_else(PoisonError::into_inner);
-            free.entry(block.layout.size()).or_default().push(block);
+            free.entry(block.capacity).or_default().push(block);
         }
     }
 }

@@ -2,6 +2,7 @@ use super::{
     Cpu, Param, Tensor,
     gemm::{Epilogue, Gather},
     gemm_backward::gather_outer,
+    winograd::Plan,
 };
 use crate::{Conv2d, Result, Shape, infer};
 
@@ -106,6 +107,9 @@ impl Cpu {
         let [kh, kw, _, columns] = infer::picture("conv2d", "weight", weight.shape())?;
         let epilogue = self.epilogue("conv2d", shape, columns, bias, residual, options.activation)?;
         let weight = &weight.weight("conv2d")?.packed;
+        if let Some(plan) = Plan::new(self, weight, [x.shape(), shape], [kh, kw], options) {
+            return Ok(self.make(shape, |y| self.convolve_tiles(&plan, weight, x.elements(), y, epilogue)));
+        }
         let inputs = Inputs(Geometry::new(x.shape(), shape, [kh, kw], options));
         let x = self.operand(x, weight.format.arithmetic);
         Ok(self.make(shape, |y| self.gather_multiply(weight, &inputs, &x, shape.rows(), y.share(), epilogue)))
@@ -122,6 +126,10 @@ impl Cpu {
         infer::same(op, "dy", infer::conv2d(input, weight.shape(), &options)?, dy.shape())?;
         let [kh, kw, _, _] = infer::picture(op, "weight", weight.shape())?;
         let weight = weight.weight(op)?.transposed(self, op)?;
+        if let Some(plan) = Plan::backward(self, weight, [dy.shape(), input], [kh, kw], options) {
+            let epilogue = Epilogue::default();
+            return Ok(self.make(input, |dx| self.convolve_tiles(&plan, weight, dy.elements(), dx, epilogue)));
+        }
         let outputs = Outputs(Geometry::new(input, dy.shape(), [kh, kw], options));
         let dy = self.operand(dy, weight.format.arithmetic);
         Ok(self.make(input, |dx| {

@@ -176,6 +176,14 @@ impl<'a> ElementsMut<'a> {
         }
     }
 
+    pub(crate) fn part(self, start: usize, length: usize) -> Self {
+        match self {
+            Self::F32(x) => Self::F32(&mut x[start..][..length]),
+            Self::Bf16(x) => Self::Bf16(&mut x[start..][..length]),
+            Self::F16(x) => Self::F16(&mut x[start..][..length]),
+        }
+    }
+
     pub(crate) fn share(self) -> SharedElements {
         match self {
             Self::F32(x) => SharedElements { data: x.as_mut_ptr().cast(), dtype: DType::F32 },

@@ -180,20 +180,20 @@ fn depth_blocks(arithmetic: Arithmetic, taps: usize, words: usize) -> Vec<DepthB
 
 /// Where a tile stands in the result.
 #[derive(Clone, Copy)]
-struct Place {
-    rows: usize,
+pub(super) struct Place {
+    pub(super) rows: usize,
     /// Floats from row to row of the tile.
-    width: usize,
-    columns: usize,
+    pub(super) width: usize,
+    pub(super) columns: usize,
     /// Its first column.
-    column: usize,
+    pub(super) column: usize,
     /// Where its rows of the result begin.
-    targets: [usize; ROWS],
+    pub(super) targets: [usize; ROWS],
 }
 
 impl Place {
     /// Asks for what [`finish`] will read and write, which is far away in memory, while the tile is summed.
-    fn prefetch(&self, epilogue: &Epilogue<'_>, y: SharedElements) {
+    pub(super) fn prefetch(&self, epilogue: &Epilogue<'_>, y: SharedElements) {
         for r in 0..self.rows {
             let at = self.targets[r] + self.column;
             y.prefetch(at, self.columns);
@@ -206,7 +206,7 @@ impl Place {
 
 for_each_isa! {
     /// Applies the epilogue to a tile of sums, and writes it. The caller's task alone has that place in `y`.
-    fn finish(sums: &[f32], gates: Option<&[f32]>, place: Place, epilogue: &Epilogue<'_>, y: SharedElements) {
+    pub(super) fn finish(sums: &[f32], gates: Option<&[f32]>, place: Place, epilogue: &Epilogue<'_>, y: SharedElements) {
         let Place { rows, width, columns, column, targets } = place;
         for r in 0..rows {
             for c in (0..columns).step_by(CHUNK) {

@@ -16,6 +16,8 @@ mod kernel;
 #[cfg(target_arch = "x86_64")]
 mod kernel_int8;
 mod linear;
+mod load;
+mod load_bytes;
 mod math;
 mod norm;
 mod norm_backward;
@@ -28,6 +30,7 @@ mod quantise;
 mod softmax;
 mod tensor;
 mod upsample_conv;
+mod winograd;
 
 use std::sync::Arc;
 
@@ -41,6 +44,7 @@ pub use isa::Isa;
 pub use param::Param;
 pub use peak::Arithmetic;
 pub use tensor::Tensor;
+pub use winograd::Convolution;
 
 /// How a [`Cpu`] computes.
 #[derive(Clone, Copy, Debug, Default)]
@@ -51,6 +55,8 @@ pub struct CpuOptions {
     pub isa: Option<Isa>,
     /// The number types.
     pub precision: Precision,
+    /// How 3×3 convolutions with stride 1 are computed.
+    pub convolution: Convolution,
 }
 
 /// The CPU backend. Cloning shares its threads and memory.
@@ -58,6 +64,7 @@ pub struct CpuOptions {
 pub struct Cpu {
     isa: Isa,
     precision: Precision,
+    convolution: Convolution,
     threads: Arc<Threads>,
     pool: Arc<Pool>,
 }
@@ -87,7 +94,13 @@ impl Cpu {
         }
         let threads = Threads::new(options.threads)
             .map_err(|e| Error::Invalid { op: "cpu", message: format!("threads can't be started: {e}") })?;
-        Ok(Self { isa, precision: options.precision, threads: Arc::new(threads), pool: Arc::default() })
+        Ok(Self {
+            isa,
+            precision: options.precision,
+            convolution: options.convolution,
+            threads: Arc::new(threads),
+            pool: Arc::default(),
+        })
     }
 
     /// The fastest precision on this processor that changes pictures no more than rounding does: bf16 where there are

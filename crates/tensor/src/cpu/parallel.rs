@@ -49,6 +49,19 @@ impl Threads {
         }
     }
 
+    /// As [`each`](Self::each), until a task fails.
+    pub(crate) fn try_each<E: Send>(
+        &self,
+        count: usize,
+        task: impl Fn(usize) -> Result<(), E> + Sync,
+    ) -> Result<(), E> {
+        match count {
+            0 => Ok(()),
+            1 => task(0),
+            _ => self.0.install(|| (0..count).into_par_iter().with_max_len(1).try_for_each(&task)),
+        }
+    }
+
     /// Runs `task(first index, chunk)` over chunks of `length` elements of `data`.
     pub(crate) fn chunks<T: Send>(&self, data: &mut [T], length: usize, task: impl Fn(usize, &mut [T]) + Sync) {
         let length = length.max(1);

@@ -2,12 +2,11 @@ use std::sync::{Arc, OnceLock};
 
 use super::{
     Cpu, Tensor,
-    element::narrow,
     packed::{Format, Packed},
     quantise,
-    upsample_conv::Quarters,
+    upsample_conv::{Quarters, load_quarters},
 };
-use crate::{DType, Error, ParamKind, Precision, Result, Shape, infer};
+use crate::{DType, Error, ParamData, ParamKind, Precision, Result, Shape, infer};
 
 /// A parameter: a weight packed for the kernels, or a plain array. Cloning shares it.
 #[derive(Clone)]
@@ -23,6 +22,12 @@ enum Form {
     /// A weight for [`Backend::upsample_conv2d`](crate::Backend::upsample_conv2d) alone.
     Quarters(Arc<Quarters>),
     Plain(Tensor),
+}
+
+impl Form {
+    fn weight(packed: Packed) -> Self {
+        Self::Weight(Arc::new(Weight { packed, transposed: OnceLock::new(), quarters: OnceLock::new() }))
+    }
 }
 
 /// A packed weight, and its transpose once a gradient has asked for it.
@@ -44,33 +49,46 @@ impl Weight {
 }
 
 impl Param {
-    pub(super) fn new(cpu: &Cpu, name: &str, kind: ParamKind, shape: Shape, data: &[f32]) -> Result<Self> {
+    /// From data in the layout of its kind. What is trained is never in 8 bits.
+    pub(super) fn new(cpu: &Cpu, kind: ParamKind, shape: Shape, data: &[f32]) -> Result<Self> {
         infer::param(kind, shape)?;
         infer::data("param", shape, data.len())?;
-        let [channels, columns] = match (kind, &*shape) {
-            (ParamKind::Conv | ParamKind::UpsampledConv, &[_, _, channels, columns])
-            | (ParamKind::Linear, &[channels, columns]) => [channels, columns],
-            (ParamKind::Table, _) => {
-                let table = cpu.make(shape, |to| narrow(cpu.isa, data, to));
-                return Ok(Self { shape, form: Form::Plain(table) });
-            }
-            _ => {
-                let vector = cpu.make_f32(shape, |to| to.copy_from_slice(data));
-                return Ok(Self { shape, form: Form::Plain(vector) });
-            }
+        let Some(matrix @ [_, channels, columns]) = matrix(kind, shape) else {
+            return Self::load(cpu, "", kind, shape, &data);
         };
-        let format = Format::new(cpu.isa, stored(cpu.precision, name, channels));
-        let matrix = [shape.rows() / channels, channels, columns];
-        let divides = kind == ParamKind::UpsampledConv && cpu.precision != Precision::F32;
-        let first = if divides { Format::new(cpu.isa, DType::F32) } else { format };
-        let packed = Packed::new(first, &cpu.threads, &cpu.pool, matrix, |tap, channel, n, row| {
-            row.copy_from_slice(&data[(tap * channels + channel) * columns + n..][..row.len()]);
-        });
-        if divides {
-            return Ok(Self { shape, form: Form::Quarters(Arc::new(packed.quarters(cpu, format))) });
-        }
-        let weight = Weight { packed, transposed: OnceLock::new(), quarters: OnceLock::new() };
-        Ok(Self { shape, form: Form::Weight(Arc::new(weight)) })
+        let packed = |format| {
+            Packed::new(format, &cpu.threads, &cpu.pool, matrix, |tap, channel, n, row| {
+                row.copy_from_slice(&data[(tap * channels + channel) * columns + n..][..row.len()]);
+            })
+        };
+        let format = Format::new(cpu.isa, cpu.precision.activations());
+        let form = match divides(cpu, kind) {
+            true => Form::Quarters(Arc::new(packed(Format::new(cpu.isa, DType::F32)).quarters(cpu, format))),
+            false => Form::weight(packed(format)),
+        };
+        Ok(Self { shape, form })
+    }
+
+    /// From data in the layout of files.
+    pub(super) fn load(
+        cpu: &Cpu,
+        name: &str,
+        kind: ParamKind,
+        file_shape: Shape,
+        data: &dyn ParamData,
+    ) -> Result<Self> {
+        let shape = infer::param_from_file(kind, file_shape, data.count())?;
+        let form = if let Some(matrix) = matrix(kind, shape) {
+            let format = Format::new(cpu.isa, stored(cpu.precision, name, matrix[1]));
+            match divides(cpu, kind) {
+                true => Form::Quarters(Arc::new(load_quarters(cpu, format, matrix, data)?)),
+                false => Form::weight(Packed::load(format, &cpu.threads, &cpu.pool, matrix, data)?),
+            }
+        } else {
+            let dtype = if kind == ParamKind::Table { cpu.precision.activations() } else { DType::F32 };
+            Form::Plain(cpu.load(shape, dtype, data)?)
+        };
+        Ok(Self { shape, form })
     }
 
     /// The four kernels of a 3×3 one after upsampling, if it has them or can have them.
@@ -116,6 +134,22 @@ impl Param {
             }),
         }
     }
+}
+
+/// `[taps, channels, columns]` of a weight; none for a vector or a table.
+fn matrix(kind: ParamKind, shape: Shape) -> Option<[usize; 3]> {
+    match (kind, &*shape) {
+        (ParamKind::Conv | ParamKind::UpsampledConv, &[kh, kw, channels, columns]) => {
+            Some([kh * kw, channels, columns])
+        }
+        (ParamKind::Linear, &[channels, columns]) => Some([1, channels, columns]),
+        _ => None,
+    }
+}
+
+/// Whether a weight is kept as its four quarters only: in `f32` it is trained too, which takes the whole.
+fn divides(cpu: &Cpu, kind: ParamKind) -> bool {
+    kind == ParamKind::UpsampledConv && cpu.precision != Precision::F32
 }
 
 /// Layers that are not kept in 8 bits, by the parts of their checkpoint path: what they make goes into every other layer, or into the picture.

@@ -3,7 +3,9 @@
 use super::{
     Array, Element, Param, Reference, activation, array::Wide, attention, conv, elementwise, form, linear, norm, round,
 };
-use crate::{Activation, Attention, Backend, Conv2d, DType, ParamKind, Result, Shape, infer};
+use crate::{
+    Activation, Attention, Backend, Conv2d, DType, ParamData, ParamKind, Result, Shape, from_file_layout, infer,
+};
 
 impl<E: Element> Backend for Reference<E> {
     type Tensor = Array<E>;
@@ -26,7 +28,8 @@ impl<E: Element> Backend for Reference<E> {
         x.shape()
     }
 
-    fn param(&self, _name: &str, kind: ParamKind, shape: Shape, data: Vec<f32>) -> Result<Param<E>> {
+    fn param(&self, _name: &str, kind: ParamKind, shape: Shape, data: &dyn ParamData) -> Result<Param<E>> {
+        let (shape, data) = from_file_layout(kind, shape, data)?;
         Param::new(kind, self.from_f32(shape, data)?)
     }
 

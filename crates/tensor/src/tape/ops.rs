@@ -2,7 +2,10 @@
 
 use super::var::Source;
 use super::{Mode, Parameter, Tape, Var, invalid};
-use crate::{Activation, Attention, Backend, Conv2d, DType, Differentiable, ParamKind, Result, Shape, infer};
+use crate::{
+    Activation, Attention, Backend, Conv2d, DType, Differentiable, ParamData, ParamKind, Result, Shape,
+    from_file_layout, infer,
+};
 
 impl<B: Differentiable> Tape<B> {
     /// A linear operation, then an activation, then a residual, with what each step's backward needs.
@@ -54,8 +57,8 @@ impl<B: Differentiable> Backend for Tape<B> {
     }
 
     /// Makes a trained parameter. Errors too when the tape has one of this name.
-    fn param(&self, name: &str, kind: ParamKind, shape: Shape, data: Vec<f32>) -> Result<Parameter<B>> {
-        infer::param(kind, shape)?;
+    fn param(&self, name: &str, kind: ParamKind, shape: Shape, data: &dyn ParamData) -> Result<Parameter<B>> {
+        let (shape, data) = from_file_layout(kind, shape, data)?;
         let value = self.inner.from_f32(shape, data)?;
         let mut parameters = self.parameters.borrow_mut();
         if parameters.iter().any(|p| p.name() == name) {

@@ -1,15 +1,20 @@
 //! The CPU backend with every instruction set that this machine has.
 
 use calotype_tensor::{
-    Backend, Result,
+    Backend, Precision, Result,
     cases::{self, Case, Values},
-    cpu::{Cpu, CpuOptions, Isa},
+    cpu::{Convolution, Cpu, CpuOptions, Isa},
 };
 
-use crate::agreement::agrees;
+use crate::agreement::{Exactness, agrees};
 
 fn with_isa(threads: usize, isa: Isa) -> Result<Cpu> {
     Cpu::with_options(CpuOptions { threads, isa: Some(isa), ..CpuOptions::default() })
+}
+
+fn by_winograd(threads: usize, isa: Isa) -> Result<Cpu> {
+    let convolution = Convolution::Winograd;
+    Cpu::with_options(CpuOptions { threads, isa: Some(isa), convolution, ..CpuOptions::default() })
 }
 
 /// Backends of `threads` threads, one for each instruction set.
@@ -20,7 +25,31 @@ pub(crate) fn backends(threads: usize) -> Result<Vec<(String, Cpu)>> {
 
 #[test]
 fn agrees_with_the_reference() -> Result<()> {
-    backends(2)?.iter().for_each(|(name, cpu)| agrees(name, cpu));
+    backends(2)?.iter().for_each(|(name, cpu)| agrees(name, cpu, Exactness::F32));
+    Ok(())
+}
+
+#[test]
+fn winograd_agrees_with_the_reference() -> Result<()> {
+    for isa in Isa::available() {
+        let exactness = Exactness { looser: 2.0, ..Exactness::F32 };
+        agrees(&format!("cpu {isa}, Winograd"), &by_winograd(2, isa)?, exactness);
+    }
+    Ok(())
+}
+
+/// Weights and activations in 16 bits: as exact as the rounding of inputs and results lets them be.
+#[test]
+fn narrow_elements_agree_with_the_reference() -> Result<()> {
+    for isa in Isa::available() {
+        for convolution in [Convolution::Direct, Convolution::Winograd] {
+            for (precision, digits) in [(Precision::BF16, 9), (Precision::F16, 12)] {
+                let options = CpuOptions { threads: 2, isa: Some(isa), precision, convolution };
+                let exactness = Exactness { rounding: 0.5f64.powi(digits - 1), looser: 2.0, gradients: false };
+                agrees(&format!("cpu {isa}, {precision}, {convolution:?}"), &Cpu::with_options(options)?, exactness);
+            }
+        }
+    }
     Ok(())
 }
 
@@ -37,9 +66,10 @@ fn bits(cpu: &Cpu, case: &Case) -> Result<Vec<Vec<u32>>> {
 #[test]
 fn the_number_of_threads_changes_no_bit() -> Result<()> {
     for isa in Isa::available() {
-        let [one, three] = [with_isa(1, isa)?, with_isa(3, isa)?];
-        for case in cases::table() {
-            assert_eq!(bits(&one, &case)?, bits(&three, &case)?, "{isa}: {case}");
+        for [one, three] in [[with_isa(1, isa)?, with_isa(3, isa)?], [by_winograd(1, isa)?, by_winograd(3, isa)?]] {
+            for case in cases::table() {
+                assert_eq!(bits(&one, &case)?, bits(&three, &case)?, "{isa}: {case}");
+            }
         }
     }
     Ok(())

@@ -85,7 +85,7 @@ fn certain_attention<B: Backend>(b: &B) -> Result<()> {
 fn flat_norms<B: Differentiable>(b: &B) -> Result<()> {
     let shape = Shape::from([1, 3, 3, 4]);
     let constant = |value: f32| b.from_f32(shape, vec![value; shape.count()]);
-    let vector = |value: f32| b.param("p", calotype_tensor::ParamKind::Vector, [4].into(), vec![value; 4]);
+    let vector = |value: f32| b.param("p", calotype_tensor::ParamKind::Vector, [4].into(), &[value; 4]);
     let (x, gamma, beta, dy) = (constant(0.5)?, vector(2.0)?, vector(3.0)?, constant(1.0)?);
     let group = b.group_norm(&x, &gamma, &beta, 2, 1e-5, Activation::None)?;
     let layer = b.layer_norm(&x, &gamma, &beta, 1e-5)?;
@@ -101,7 +101,7 @@ fn flat_norms<B: Differentiable>(b: &B) -> Result<()> {
 /// What is not a number stays so: a broken checkpoint must show, not be smoothed over.
 fn nan_spreads<B: Backend>(b: &B) -> Result<()> {
     let x = b.from_f32([1, 1, 2, 2].into(), vec![1.0, f32::NAN, 2.0, 3.0])?;
-    let vector = |value: f32| b.param("p", calotype_tensor::ParamKind::Vector, [2].into(), vec![value; 2]);
+    let vector = |value: f32| b.param("p", calotype_tensor::ParamKind::Vector, [2].into(), &[value; 2]);
     let nan_at_1 = |y: B::Tensor| b.to_f32(&y)[1].is_nan();
     for activation in [Activation::None, Activation::Silu, Activation::Gelu, Activation::QuickGelu] {
         assert!(nan_at_1(b.activation(&x, activation)?), "{activation:?}");

@@ -3,7 +3,7 @@
 use calotype_tensor::{
     Activation, Backend, Conv2d, ParamKind, Precision, Result, Shape,
     cases::{Case, Op, Values},
-    cpu::{Cpu, CpuOptions, Isa},
+    cpu::{Convolution, Cpu, CpuOptions, Isa},
     reference::Reference,
 };
 use half::bf16;
@@ -16,7 +16,7 @@ use crate::truth::{TRUTHS, widen};
 const TOLERANCE: f64 = 0.01;
 
 fn backend(isa: Isa, threads: usize, precision: Precision) -> Result<Cpu> {
-    Cpu::with_options(CpuOptions { isa: Some(isa), threads, precision, ..CpuOptions::default() })
+    Cpu::with_options(CpuOptions { isa: Some(isa), threads, precision, convolution: Convolution::Direct })
 }
 
 /// An int8 backend for each instruction set.
@@ -62,11 +62,6 @@ fn integers(stream: u64, rows: usize, last: usize, low: i16, high: i16) -> Vec<f
     data
 }
 
-/// The transpose of rows.
-fn columns(rows: &[f32], last: usize) -> Vec<f32> {
-    (0..last).flat_map(|n| rows.iter().skip(n).step_by(last).copied()).collect()
-}
-
 /// Integers of 256 and 255 levels are kept as they are, so that only the result is rounded, to bf16.
 #[test]
 fn integers_are_multiplied_exactly() -> Result<()> {
@@ -74,11 +69,11 @@ fn integers_are_multiplied_exactly() -> Result<()> {
         let shape = Shape::from([2, 5, 7, channels]);
         let x = b.from_f32(shape, integers(1, shape.rows(), channels, -100, 155))?;
         let (taps, outputs) = (9, 70);
-        let weight = columns(&integers(2, outputs, taps * channels, -127, 127), taps * channels);
-        let weight = b.param("w", ParamKind::Conv, [3, 3, channels, outputs].into(), weight)?;
+        let weight = integers(2, outputs, taps * channels, -127, 127);
+        let weight = b.param("w", ParamKind::Conv, [outputs, channels, 3, 3].into(), &weight)?;
         let y = b.conv2d(&x, &weight, None, None, Conv2d { stride, ..Conv2d::padded(1) })?;
-        let square = columns(&integers(3, outputs, channels, -127, 127), channels);
-        let square = b.param("w", ParamKind::Linear, [channels, outputs].into(), square)?;
+        let square = integers(3, outputs, channels, -127, 127);
+        let square = b.param("w", ParamKind::Linear, [outputs, channels].into(), &square)?;
         let mut results = b.to_f32(&y);
         results.extend(b.to_f32(&b.linear(&x, &square, None, None, Activation::None)?));
         Ok(results)
@@ -87,17 +82,18 @@ fn integers_are_multiplied_exactly() -> Result<()> {
         let expected = run(&Reference::<f64>::new(), stride, channels)?;
         let expected: Vec<f32> = expected.iter().map(|&y| bf16::from_f32(y).to_f32()).collect();
         for cpu in backends(2)? {
-            assert_eq!(run(&cpu, stride, channels)?, expected, "{}: {channels} channels", cpu.isa());
+            let same = run(&cpu, stride, channels)? == expected;
+            assert!(same, "{}: {channels} channels", cpu.isa());
         }
     }
     Ok(())
 }
 
-/// `x (rows, I)` times `weight (I, O)`.
+/// `x (rows, I)` times `weight (O, I)`.
 fn product(cpu: &Cpu, name: &str, x: &[f32], weight: &[f32], outputs: usize) -> Result<Vec<f32>> {
     let channels = weight.len() / outputs;
     let x = cpu.from_f32([x.len() / channels, channels].into(), x.to_vec())?;
-    let weight = cpu.param(name, ParamKind::Linear, [channels, outputs].into(), weight.to_vec())?;
+    let weight = cpu.param(name, ParamKind::Linear, [outputs, channels].into(), &weight)?;
     Ok(cpu.to_f32(&cpu.linear(&x, &weight, None, None, Activation::None)?))
 }
 
@@ -115,7 +111,7 @@ fn edges() -> Result<()> {
         near("zeros", &run(&[0.0; 3], &[1.0, -2.0, 4.0])?, &[0.0]);
         near("no weight", &run(&[1.0, 2.0, 3.0], &[0.0; 3])?, &[0.0]);
         near("huge elements", &run(&[-1e38, 1e38, 0.0], &[0.5, 1.0, 0.25])?, &[0.5e38]);
-        near("large weights", &run(&[1.0, 0.0, 0.5], &[3e38, -3e38, 0.0])?, &[3e38]);
+        near("huge weights", &run(&[1.0, 0.0, 0.5], &[1e38, -1e38, 0.0])?, &[1e38]);
         near("tiny elements", &flushed(run(&[1e-39, 0.0, 2e-39], &[1.0; 3])?), &[0.0]);
         near("tiny weights", &flushed(run(&[1.0, 0.0, 0.5], &[1e-39; 3])?), &[0.0]);
         for bad in [f32::NAN, f32::INFINITY, f32::NEG_INFINITY] {

@@ -30,8 +30,20 @@ pub(crate) fn upload(case: &Case, data: &[Vec<f64>]) -> Result<Vec<Value<Referen
 pub(crate) struct Expected {
     pub(crate) name: String,
     pub(crate) value: Array<f64>,
-    /// How far an `f32` backend may be from it, relative to its largest element.
-    pub(crate) tolerance: f64,
+    /// The error that arithmetic in `f32` may make, relative to the largest element.
+    arithmetic: f64,
+    /// How much larger the error is than the rounding of the inputs that it comes from.
+    sensitivity: f64,
+}
+
+impl Expected {
+    /// How far a backend may be from it, relative to its largest element, when it rounds inputs and results by `rounding` and
+    /// its arithmetic is `looser` times less exact than sums in any order are.
+    pub(crate) fn tolerance(&self, rounding: f64, looser: f64) -> f64 {
+        looser * self.arithmetic
+            + 4.0 * rounding * self.sensitivity
+            + if rounding > ROUNDING { 2.0 * rounding } else { 0.0 }
+    }
 }
 
 /// A case and what the reference makes of it.
@@ -49,7 +61,7 @@ pub(crate) static TRUTHS: LazyLock<Vec<Truth>> = LazyLock::new(|| {
 });
 
 /// Half a unit in the last place of an `f32` near 1.
-const ROUNDING: f64 = f32::EPSILON as f64 / 2.0;
+pub(crate) const ROUNDING: f64 = f32::EPSILON as f64 / 2.0;
 
 fn truth(case: &Case) -> Result<Truth> {
     let inputs = case.inputs(1);
@@ -67,8 +79,8 @@ fn truth(case: &Case) -> Result<Truth> {
     let results = names
         .zip(values.into_iter().zip(moved))
         .map(|(name, (value, moved))| {
-            let tolerance = base_tolerance(case) + 4.0 * distance(moved.data(), value.data());
-            Expected { name, value, tolerance }
+            let sensitivity = distance(moved.data(), value.data()) / ROUNDING;
+            Expected { name, value, arithmetic: base_tolerance(case), sensitivity }
         })
         .collect();
     Ok(Truth { case: case.clone(), inputs, dy, results })

@@ -1,7 +1,8 @@
-use calotype_tensor::{ParamKind, Shape};
+//! Between the layout that parameters have in files, outputs first, and that of [`ParamKind`], outputs last.
+
 use rayon::prelude::*;
 
-use crate::{Error, Result};
+use crate::{ParamData, ParamKind, Result, Shape, infer};
 
 /// How many inputs one thread turns at a time.
 const TILE: usize = 64;
@@ -9,38 +10,36 @@ const TILE: usize = 64;
 /// of a power of two don't push each other out of the first-level cache.
 const OUTPUTS: usize = 16;
 
-/// Turns a parameter from the layout of files into that of [`ParamKind`]:
-/// convolutions from `(O, I, KH, KW)` to `(KH, KW, I, O)`, linear maps from `(O, I)` to `(I, O)`, others unchanged.
+/// Reads a parameter in the layout of files and turns it into that of its kind: convolutions from `(O, I, KH, KW)` to
+/// `(KH, KW, I, O)`, linear maps from `(O, I)` to `(I, O)`, others unchanged. The shape that is given back is the latter.
 ///
 /// # Errors
-/// `shape` has not the rank of its kind, or `data` not its number of elements.
-pub fn from_file_layout(kind: ParamKind, shape: &[usize], data: Vec<f32>) -> Result<(Shape, Vec<f32>)> {
-    let shape = Shape::new(shape)?;
-    calotype_tensor::infer::param(kind, shape)?;
-    check_length(shape, &data)?;
-    Ok(match *shape {
-        [o, i, kh, kw] => ([kh, kw, i, o].into(), outputs_last(&data, [o, i, kh * kw])),
-        [o, i] if kind == ParamKind::Linear => ([i, o].into(), outputs_last(&data, [o, i, 1])),
-        _ => (shape, data),
-    })
+/// `shape` has not the rank of its kind, `data` has not its number of elements, or can't be read.
+pub fn from_file_layout(kind: ParamKind, shape: Shape, data: &dyn ParamData) -> Result<(Shape, Vec<f32>)> {
+    let turned = infer::param_from_file(kind, shape, data.count())?;
+    let values = data.to_vec()?;
+    let values = match (kind, &*shape) {
+        (ParamKind::Conv | ParamKind::UpsampledConv, &[o, i, kh, kw]) => outputs_last(&values, [o, i, kh * kw]),
+        (ParamKind::Linear, &[o, i]) => outputs_last(&values, [o, i, 1]),
+        _ => values,
+    };
+    Ok((turned, values))
 }
 
 /// The inverse of [`from_file_layout`].
 ///
 /// # Errors
 /// As there.
-pub fn to_file_layout(kind: ParamKind, shape: Shape, data: Vec<f32>) -> Result<(Vec<usize>, Vec<f32>)> {
-    calotype_tensor::infer::param(kind, shape)?;
-    check_length(shape, &data)?;
-    Ok(match *shape {
-        [kh, kw, i, o] => (vec![o, i, kh, kw], outputs_first(&data, [o, i, kh * kw])),
-        [i, o] if kind == ParamKind::Linear => (vec![o, i], outputs_first(&data, [o, i, 1])),
-        _ => (shape.to_vec(), data),
+pub fn to_file_layout(kind: ParamKind, shape: Shape, data: Vec<f32>) -> Result<(Shape, Vec<f32>)> {
+    infer::param(kind, shape)?;
+    infer::data("to_file_layout", shape, data.len())?;
+    Ok(match (kind, &*shape) {
+        (ParamKind::Conv | ParamKind::UpsampledConv, &[kh, kw, i, o]) => {
+            ([o, i, kh, kw].into(), outputs_first(&data, [o, i, kh * kw]))
+        }
+        (ParamKind::Linear, &[i, o]) => ([o, i].into(), outputs_first(&data, [o, i, 1])),
+        _ => (shape, data),
     })
-}
-
-fn check_length(shape: Shape, data: &[f32]) -> Result<()> {
-    if shape.count() == data.len() { Ok(()) } else { Err(Error::Length { elements: data.len(), shape }) }
 }
 
 /// `(O, I, K)` to `(K, I, O)`.
@@ -101,8 +100,8 @@ mod tests {
     fn convolutions_and_linear_maps_turn_and_turn_back() {
         for (o, i, k) in [(1, 1, 1), (3, 2, 3), (70, 65, 3), (64, 128, 1), (5, 200, 2)] {
             let data: Vec<f32> = (0..o * i * k * k).map(|n| n as f32).collect();
-            let file = vec![o, i, k, k];
-            let (shape, turned) = from_file_layout(ParamKind::Conv, &file, data.clone()).unwrap();
+            let file = Shape::from([o, i, k, k]);
+            let (shape, turned) = from_file_layout(ParamKind::Conv, file, &data).unwrap();
             assert_eq!(*shape, [k, k, i, o]);
             for (n, &value) in turned.iter().enumerate() {
                 let (out, input, tap) = (n % o, n / o % i, n / (o * i));
@@ -110,14 +109,18 @@ mod tests {
             }
             assert_eq!(to_file_layout(ParamKind::Conv, shape, turned).unwrap(), (file, data));
         }
-        let (shape, turned) = from_file_layout(ParamKind::Linear, &[2, 3], (0..6).map(|n| n as f32).collect()).unwrap();
+        let data = [0, 1, 2, 3, 4, 5].map(|n| n as f32);
+        let (shape, turned) = from_file_layout(ParamKind::Linear, [2, 3].into(), &data).unwrap();
         assert_eq!((&*shape, turned), (&[3, 2][..], vec![0.0, 3.0, 1.0, 4.0, 2.0, 5.0]));
     }
 
     #[test]
     fn wrong_ranks_and_lengths_are_errors() {
-        assert!(from_file_layout(ParamKind::Conv, &[2, 2], vec![0.0; 4]).is_err());
-        assert!(from_file_layout(ParamKind::Linear, &[2, 2], vec![0.0; 3]).is_err());
-        assert!(from_file_layout(ParamKind::Vector, &[], vec![0.0]).is_err());
+        let refused = |kind, shape, count| from_file_layout(kind, shape, &vec![0.0; count]).unwrap_err().to_string();
+        assert!(refused(ParamKind::Conv, [2, 2].into(), 4).contains("expected (O, I, KH, KW)"));
+        assert!(refused(ParamKind::Linear, [2, 2].into(), 3).contains("3 elements"));
+        assert!(refused(ParamKind::Vector, [2, 2].into(), 4).contains("expected (C)"));
+        assert!(to_file_layout(ParamKind::Conv, [2, 2].into(), vec![0.0; 4]).is_err());
+        assert!(to_file_layout(ParamKind::Linear, [2, 2].into(), vec![0.0; 3]).is_err());
     }
 }

@@ -1,0 +1,67 @@
+use crate::{DType, Error, Result, TensorInfo, error::quote, source::Source};
+
+/// Bytes read and converted at a time: fits the first-level cache, and is a multiple of every dtype's size.
+const PIECE: usize = 16 * 1024;
+
+/// Decodes bytes of a dtype into as many numbers; `None` when it does not know the dtype.
+pub(crate) type Decode<T> = fn(DType, &[u8], &mut [T]) -> Option<()>;
+
+/// The numbers of one tensor, decoded as they are read.
+pub(crate) struct Part<'a, T> {
+    source: &'a Source,
+    pub(crate) tensor: &'a TensorInfo,
+    decode: Decode<T>,
+}
+
+impl<'a, T> Part<'a, T> {
+    pub(crate) fn new(source: &'a Source, tensor: &'a TensorInfo, to: DType, decode: Decode<T>) -> Result<Self> {
+        // On no bytes, decode only says whether it knows the dtype.
+        decode(tensor.dtype, &[], &mut []).ok_or_else(|| Error::Convert {
+            context: format!("{}: tensor {}", source.label, quote(&tensor.name)),
+            from: tensor.dtype,
+            to,
+        })?;
+        Ok(Self { source, tensor, decode })
+    }
+
+    pub(crate) fn count(&self) -> usize {
+        self.tensor.element_count()
+    }
+
+    /// Fills `to` with the numbers from `start` on.
+    pub(crate) fn read(&self, start: usize, to: &mut [T]) -> Result<()> {
+        let count = self.count();
+        if start.checked_add(to.len()).is_none_or(|end| end > count) {
+            let problem = format!("{} numbers from {start} on were asked for, it has {count}: ask for fewer", to.len());
+            return Err(Error::tensor(&self.source.label, &self.tensor.name, problem));
+        }
+        let size = self.tensor.dtype.size();
+        let mut buffer = [0; PIECE];
+        let mut offset = self.tensor.bytes.start + (start * size) as u64;
+        for numbers in to.chunks_mut(PIECE / size) {
+            let bytes = &mut buffer[..numbers.len() * size];
+            self.source.read_tensor_at(&self.tensor.name, bytes, offset)?;
+            (self.decode)(self.tensor.dtype, bytes, numbers);
+            offset += bytes.len() as u64;
+        }
+        Ok(())
+    }
+}
+
+/// The numbers of one tensor as `f32`, row-major. Any number of threads may read pieces at once; none is kept.
+pub struct Floats<'a>(pub(crate) Part<'a, f32>);
+
+impl Floats<'_> {
+    /// How many there are.
+    pub fn count(&self) -> usize {
+        self.0.count()
+    }
+
+    /// Fills `to` with the numbers from `start` on, rounded to nearest where `f32` is the narrower type.
+    ///
+    /// # Errors
+    /// There are not so many, or the file can't be read.
+    pub fn read(&self, start: usize, to: &mut [f32]) -> Result<()> {
+        self.0.read(start, to)
+    }
+}
