@@ -133,6 +133,7 @@ fn convolutions(cases: &mut Vec<Case>) {
         (conv([1, 9, 14, 48], [3, 3, 48], same(1), true, false), None),
         (conv([1, 17, 33, 5], [3, 3, 16], same(1), true, false), None),
         (conv([1, 46, 51, 17], [3, 3, 4], same(1), true, true), Silu),
+        (conv([3, 75, 73, 3], [3, 3, 4], same(1), true, false), None),
         (
             conv(
                 [1, 6, 5, 3],

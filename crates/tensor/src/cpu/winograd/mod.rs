@@ -238,7 +238,7 @@ impl Job<'_> {
                 width: WIDEST,
                 columns: panel.columns,
                 column: panel.start,
-                targets: std::array::from_fn(|r| ((image * height + line) * width + column + r) * columns),
+                targets: std::array::from_fn(|x| ((image * height + line) * width + column + x) * columns),
             })
         };
         let mut pixels = vec![0.0; side * side * WIDEST];

@@ -353,17 +353,17 @@ for_each_isa! {
         let low = |word: u32| f32::from_bits(word << 16);
         let high = |word: u32| f32::from_bits(word & 0xffff_0000);
         match (size, arithmetic) {
-            (Size::Four, Arithmetic::F32) => weight::<2, 6>(&FOUR, taps, width, f32::from_bits, width, to),
-            (Size::Six, Arithmetic::F32) => weight::<3, 8>(&SIX, taps, width, f32::from_bits, width, to),
-            // A plan is never made for bytes.
-            (Size::Four, Arithmetic::Bf16 | Arithmetic::Int8) => {
+            (Size::Four, Arithmetic::Bf16) => {
                 weight::<2, 6>(&FOUR, taps, width, low, 2 * width, to);
                 weight::<2, 6>(&FOUR, taps, width, high, 2 * width, odd);
             }
-            (Size::Six, Arithmetic::Bf16 | Arithmetic::Int8) => {
+            (Size::Six, Arithmetic::Bf16) => {
                 weight::<3, 8>(&SIX, taps, width, low, 2 * width, to);
                 weight::<3, 8>(&SIX, taps, width, high, 2 * width, odd);
             }
+            // No plan is made for words of bytes.
+            (Size::Four, _) => weight::<2, 6>(&FOUR, taps, width, f32::from_bits, width, to),
+            (Size::Six, _) => weight::<3, 8>(&SIX, taps, width, f32::from_bits, width, to),
         }
     }
 }
