@@ -152,7 +152,7 @@ impl Differentiable for Cpu {
     }
 
     fn pack(&self, kind: ParamKind, value: &Tensor) -> Result<Param> {
-        Param::new(self, "", kind, value.shape(), value.f32("pack")?)
+        Param::new(self, kind, value.shape(), value.f32("pack")?)
     }
 
     fn adamw(&self, value: &mut Tensor, m: &mut Tensor, v: &mut Tensor, gradient: &Tensor, step: &AdamW) -> Result<()> {

@@ -14,7 +14,7 @@ use super::{
 use crate::{DType, ParamData, Result, Shape};
 
 /// Columns that one task packs: with two bytes an element and two in a word they fill a cache line, which is then written once.
-const GROUP: usize = 16;
+pub(super) const GROUP: usize = 16;
 /// Elements of a column that are read before they are packed: [`GROUP`] times as many fit into the second-level cache.
 const BLOCK: usize = 1 << 12;
 /// Elements that are read at a time: they fit into the first-level cache.
@@ -50,6 +50,8 @@ impl Packed {
     ) -> Result<Self> {
         let mut packed = Self::empty(format, pool, matrix);
         match (format.stored.size(), format.arithmetic.per_word()) {
+            (1, 4) => packed.load_bytes::<4>(threads, pool, data)?,
+            (1, _) => packed.load_bytes::<1>(threads, pool, data)?,
             (2, 2) => packed.load_words::<u16, 2>(threads, pool, data)?,
             (2, _) => packed.load_words::<u16, 1>(threads, pool, data)?,
             _ => packed.load_words::<u32, 1>(threads, pool, data)?,
@@ -100,17 +102,17 @@ impl Packed {
 
 /// A run of columns of a panel.
 #[derive(Clone, Copy)]
-struct Group {
-    panel: Panel,
+pub(super) struct Group {
+    pub(super) panel: Panel,
     /// Of the first, in the panel.
-    offset: usize,
-    width: usize,
+    pub(super) offset: usize,
+    pub(super) width: usize,
     /// How many of them are the matrix's.
-    columns: usize,
+    pub(super) columns: usize,
 }
 
 impl Group {
-    fn of(panel: Panel) -> impl Iterator<Item = Self> {
+    pub(super) fn of(panel: Panel) -> impl Iterator<Item = Self> {
         (0..panel.width).step_by(GROUP).map(move |offset| {
             let width = GROUP.min(panel.width - offset);
             Self { panel, offset, width, columns: width.min(panel.columns.saturating_sub(offset)) }
@@ -119,7 +121,7 @@ impl Group {
 }
 
 /// Writes columns of `length` elements `(words, N, taps)` as rows: `to(tap, word)` is where that word of each column stands.
-fn interleave<'a, T: Plain + Default, const N: usize>(
+pub(super) fn interleave<'a, T: Plain + Default, const N: usize>(
     columns: &[T],
     taps: usize,
     length: usize,

@@ -17,6 +17,7 @@ mod kernel;
 mod kernel_int8;
 mod linear;
 mod load;
+mod load_bytes;
 mod math;
 mod norm;
 mod norm_backward;

@@ -3,13 +3,12 @@
 use std::sync::Arc;
 
 use super::{
-    Cpu,
     buffer::{Buffer, Pool},
     element::{Bf16, Element, Elements, F16, widen},
     isa::Isa,
     kernel::Arithmetic,
     parallel::{Shared, Threads},
-    quantise::{quantise_panel, widen_bytes},
+    quantise::widen_bytes,
 };
 use crate::DType;
 
@@ -34,7 +33,7 @@ impl Format {
     }
 
     /// Bytes of a column of `depth` words: with its scale, where words of floats don't tell it.
-    fn column(self, depth: usize) -> usize {
+    pub(super) fn column(self, depth: usize) -> usize {
         let has_scale = self.stored == DType::I8 && self.arithmetic != Arithmetic::Int8;
         depth * self.lane() + if has_scale { size_of::<f32>() } else { 0 }
     }
@@ -42,8 +41,8 @@ impl Format {
 
 /// A matrix `(taps · channels, N)` cut into panels of columns: panel after panel, each `(taps · words, width)` and contiguous. A word holds
 /// [`Arithmetic::per_word`] channels of a column; a tap's last is filled up with zeros. All panels are as wide as the
-/// instruction set's, but the last, which is as many vectors wide as it needs; columns past `N` are zeros. Bytes have scales besides: see
-/// [`quantise_panel`].
+/// instruction set's, but the last, which is as many vectors wide as it needs; columns past `N` are zeros. Bytes have scales
+/// besides, where `kernel_int8` tells, or after a panel's last row where they are widened.
 pub(crate) struct Packed {
     pub(crate) format: Format,
     pub(crate) taps: usize,
@@ -65,7 +64,7 @@ pub(crate) struct Panel {
 }
 
 impl Packed {
-    /// Packs a matrix: `fill(tap, channel, n, to)` writes the elements of a channel from column `n` on.
+    /// Packs a matrix of floats: `fill(tap, channel, n, to)` writes the elements of a channel from column `n` on.
     pub(crate) fn new(
         format: Format,
         threads: &Threads,
@@ -187,14 +186,6 @@ impl Packed {
         &row[n - start..]
     }
 
-    /// A matrix kept in `f32` in another format.
-    pub(crate) fn quantised(&self, cpu: &Cpu, format: Format) -> Self {
-        let shape = [self.taps, self.channels, self.columns];
-        Self::new(format, &cpu.threads, &cpu.pool, shape, |tap, channel, n, to| {
-            to.copy_from_slice(&self.row(tap, channel, n)[..to.len()]);
-        })
-    }
-
     /// The weight that carries gradients back: for each tap's `(inputs, N)`, its transpose `(N, inputs)`. Of a matrix kept in `f32` only.
     pub(crate) fn transposed(&self, threads: &Threads, pool: &Arc<Pool>) -> Self {
         debug_assert!(self.format.stored == DType::F32);
@@ -219,13 +210,6 @@ fn fill_panel(
     [taps, channels]: [usize; 2],
     fill: &impl Fn(usize, usize, usize, &mut [f32]),
 ) {
-    if format.stored == DType::I8 {
-        let mut values = vec![0.0f32; taps * channels * panel.width];
-        for (row, values) in values.chunks_exact_mut(panel.width).enumerate() {
-            fill(row / channels, row % channels, panel.start, &mut values[..panel.columns]);
-        }
-        return quantise_panel(format.isa, format.arithmetic, &values, [taps, channels, panel.width], data);
-    }
     let per_word = format.arithmetic.per_word();
     let mut rows = vec![0.0f32; per_word * panel.width];
     let channels_of_row = (0..taps).flat_map(|tap| (0..channels).step_by(per_word).map(move |channel| (tap, channel)));

@@ -4,7 +4,7 @@ use super::{
     Cpu, Tensor,
     packed::{Format, Packed},
     quantise,
-    upsample_conv::Quarters,
+    upsample_conv::{Quarters, load_quarters},
 };
 use crate::{DType, Error, ParamData, ParamKind, Precision, Result, Shape, infer};
 
@@ -22,6 +22,12 @@ enum Form {
     /// A weight for [`Backend::upsample_conv2d`](crate::Backend::upsample_conv2d) alone.
     Quarters(Arc<Quarters>),
     Plain(Tensor),
+}
+
+impl Form {
+    fn weight(packed: Packed) -> Self {
+        Self::Weight(Arc::new(Weight { packed, transposed: OnceLock::new(), quarters: OnceLock::new() }))
+    }
 }
 
 /// A packed weight, and its transpose once a gradient has asked for it.
@@ -43,19 +49,24 @@ impl Weight {
 }
 
 impl Param {
-    /// From data in the layout of its kind.
-    pub(super) fn new(cpu: &Cpu, name: &str, kind: ParamKind, shape: Shape, data: &[f32]) -> Result<Self> {
+    /// From data in the layout of its kind. What is trained is never in 8 bits.
+    pub(super) fn new(cpu: &Cpu, kind: ParamKind, shape: Shape, data: &[f32]) -> Result<Self> {
         infer::param(kind, shape)?;
         infer::data("param", shape, data.len())?;
         let Some(matrix @ [_, channels, columns]) = matrix(kind, shape) else {
-            return Self::load(cpu, name, kind, shape, &data);
+            return Self::load(cpu, "", kind, shape, &data);
         };
         let packed = |format| {
-            Ok(Packed::new(format, &cpu.threads, &cpu.pool, matrix, |tap, channel, n, row| {
+            Packed::new(format, &cpu.threads, &cpu.pool, matrix, |tap, channel, n, row| {
                 row.copy_from_slice(&data[(tap * channels + channel) * columns + n..][..row.len()]);
-            }))
+            })
         };
-        Self::pack(cpu, name, kind, shape, packed)
+        let format = Format::new(cpu.isa, cpu.precision.activations());
+        let form = match divides(cpu, kind) {
+            true => Form::Quarters(Arc::new(packed(Format::new(cpu.isa, DType::F32)).quarters(cpu, format))),
+            false => Form::weight(packed(format)),
+        };
+        Ok(Self { shape, form })
     }
 
     /// From data in the layout of files.
@@ -67,35 +78,15 @@ impl Param {
         data: &dyn ParamData,
     ) -> Result<Self> {
         let shape = infer::param_from_file(kind, file_shape, data.count())?;
-        if let Some(matrix) = matrix(kind, shape) {
-            let packed = |format| Packed::load(format, &cpu.threads, &cpu.pool, matrix, data);
-            return Self::pack(cpu, name, kind, shape, packed);
-        }
-        let dtype = if kind == ParamKind::Table { cpu.precision.activations() } else { DType::F32 };
-        Ok(Self { shape, form: Form::Plain(cpu.load(shape, dtype, data)?) })
-    }
-
-    /// A weight in its form; `packed` packs the matrix that it is.
-    fn pack(
-        cpu: &Cpu,
-        name: &str,
-        kind: ParamKind,
-        shape: Shape,
-        packed: impl FnOnce(Format) -> Result<Packed>,
-    ) -> Result<Self> {
-        let channels = shape[shape.len() - 2];
-        let format = Format::new(cpu.isa, stored(cpu.precision, name, channels));
-        // What is not only narrowed is made from floats.
-        let whole = Format::new(cpu.isa, DType::F32);
-        let form = if kind == ParamKind::UpsampledConv && format != whole {
-            Form::Quarters(Arc::new(packed(whole)?.quarters(cpu, format)))
+        let form = if let Some(matrix) = matrix(kind, shape) {
+            let format = Format::new(cpu.isa, stored(cpu.precision, name, matrix[1]));
+            match divides(cpu, kind) {
+                true => Form::Quarters(Arc::new(load_quarters(cpu, format, matrix, data)?)),
+                false => Form::weight(Packed::load(format, &cpu.threads, &cpu.pool, matrix, data)?),
+            }
         } else {
-            let packed = match format.stored {
-                DType::I8 => packed(whole)?.quantised(cpu, format),
-                _ => packed(format)?,
-            };
-            let (transposed, quarters) = (OnceLock::new(), OnceLock::new());
-            Form::Weight(Arc::new(Weight { packed, transposed, quarters }))
+            let dtype = if kind == ParamKind::Table { cpu.precision.activations() } else { DType::F32 };
+            Form::Plain(cpu.load(shape, dtype, data)?)
         };
         Ok(Self { shape, form })
     }
@@ -154,6 +145,11 @@ fn matrix(kind: ParamKind, shape: Shape) -> Option<[usize; 3]> {
         (ParamKind::Linear, &[channels, columns]) => Some([1, channels, columns]),
         _ => None,
     }
+}
+
+/// Whether a weight is kept as its four quarters only: in `f32` it is trained too, which takes the whole.
+fn divides(cpu: &Cpu, kind: ParamKind) -> bool {
+    kind == ParamKind::UpsampledConv && cpu.precision != Precision::F32
 }
 
 /// Layers that are not kept in 8 bits, by the parts of their checkpoint path: what they make goes into every other layer, or into the picture.

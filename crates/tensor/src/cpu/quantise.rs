@@ -1,16 +1,13 @@
-//! Floats to bytes: rows of activations as they come, panels of weights when they are packed.
+//! Floats to bytes: rows of activations as they come, columns of weights when they are loaded.
 
-use super::{
-    isa::for_each_isa,
-    kernel::{Arithmetic, WIDEST},
-};
+use super::isa::for_each_isa;
 
 /// The greatest 8-bit weight. -128 is left out, so that a weight and its negative are alike.
 const LEVELS: f32 = 127.0;
 /// Adding it rounds a small number to an integer, ties to even, whose two's complement is in the low bits.
 const ROUND: f32 = (3 << 22) as f32;
 /// Column scales are divided and row scales multiplied with it, so that a scaled sum of bytes does not overflow where its true value does not.
-const BALANCE: f32 = 128.0;
+pub(super) const BALANCE: f32 = 128.0;
 /// The longest sum of products of bytes that stays in an `i32`: 2³¹ / (255 · 127), and even so a multiple of 4.
 pub(super) const LONGEST: usize = 66_304;
 /// Lanes of a row that are compared at once.
@@ -57,50 +54,25 @@ for_each_isa! {
         }
     }
 
-    /// The bytes of a panel: `values` are floats of the `extents` `(taps, channels, width)`. For words of bytes each tap's are interleaved by four and
-    /// followed by the rows that `kernel_int8` tells; else the rows are as they were, and the scales of the columns follow the last.
-    pub(super) fn quantise_panel(arithmetic: Arithmetic, values: &[f32], extents: [usize; 3], to: &mut [i8]) {
-        let [taps, channels, width] = extents;
-        let mut scales = [0.0f32; WIDEST];
-        let mut poison = [0.0f32; WIDEST];
-        for row in values.chunks_exact(width) {
-            for ((greatest, poison), x) in scales.iter_mut().zip(&mut poison).zip(row) {
-                *greatest = if x.abs() > *greatest { x.abs() } else { *greatest };
-                *poison += x * 0.0;
+    /// The bytes of a column of weights; the result is its scale.
+    pub(super) fn quantise_column(column: &[f32], bytes: &mut [i8]) -> f32 {
+        let (mut greatest, mut poison) = ([0.0f32; LANES], [0.0f32; LANES]);
+        let (chunks, rest) = column.as_chunks::<LANES>();
+        for chunk in chunks {
+            for (i, x) in chunk.iter().enumerate() {
+                greatest[i] = if x.abs() > greatest[i] { x.abs() } else { greatest[i] };
+                poison[i] += x * 0.0;
             }
         }
-        let mut inverses = [0.0f32; WIDEST];
-        for ((scale, inverse), poison) in scales.iter_mut().zip(&mut inverses).zip(poison) {
-            [*scale, *inverse] = scale_and_inverse(*scale / LEVELS);
-            *scale += poison;
+        for (i, x) in rest.iter().enumerate() {
+            greatest[i] = greatest[i].max(x.abs());
+            poison[i] += x * 0.0;
         }
-        let (scales, inverses) = (&scales[..width], &inverses[..width]);
-        let level = |x: f32, inverse: f32| ((x * inverse).clamp(-LEVELS, LEVELS) + ROUND).to_bits() as i8;
-        if arithmetic != Arithmetic::Int8 {
-            let (bytes, to_scales) = to.split_at_mut(values.len());
-            for (bytes, row) in bytes.chunks_exact_mut(width).zip(values.chunks_exact(width)) {
-                bytes.iter_mut().zip(row).zip(inverses).for_each(|((byte, &x), &inverse)| *byte = level(x, inverse));
-            }
-            return write_floats(scales.iter().copied(), to_scales);
+        let [scale, inverse] = scale_and_inverse(greatest.into_iter().fold(0.0, f32::max) / LEVELS);
+        for (byte, x) in bytes.iter_mut().zip(column) {
+            *byte = ((x * inverse).clamp(-LEVELS, LEVELS) + ROUND).to_bits() as i8;
         }
-        let zeros = [0.0f32; WIDEST];
-        let words = channels.div_ceil(4);
-        for (tap, to) in values.chunks_exact(channels * width).zip(to.chunks_exact_mut((words + 2) * width * 4)).take(taps) {
-            let (bytes, tail) = to.split_at_mut(words * width * 4);
-            let mut totals = [0i32; WIDEST];
-            for (word, bytes) in bytes.chunks_exact_mut(width * 4).enumerate() {
-                let row = |i: usize| if 4 * word + i < channels { &tap[(4 * word + i) * width..][..width] } else { &zeros[..width] };
-                let rows = [row(0), row(1), row(2), row(3)];
-                let (bytes, _) = bytes.as_chunks_mut::<4>();
-                for (n, (bytes, total)) in bytes.iter_mut().zip(&mut totals).enumerate() {
-                    *bytes = rows.map(|row| level(row[n], inverses[n]));
-                    *total += bytes.iter().map(|&q| i32::from(q)).sum::<i32>();
-                }
-            }
-            let (to_scales, to_totals) = tail.split_at_mut(width * 4);
-            write_floats(scales.iter().map(|scale| scale / BALANCE), to_scales);
-            write_floats(totals.iter().zip(scales).map(|(&total, scale)| total as f32 * scale), to_totals);
-        }
+        scale + poison.into_iter().sum::<f32>()
     }
 
     /// Rows of bytes of a panel as floats.
@@ -111,9 +83,4 @@ for_each_isa! {
             }
         }
     }
-}
-
-fn write_floats(from: impl Iterator<Item = f32>, to: &mut [i8]) {
-    let (to, _) = to.as_chunks_mut::<4>();
-    to.iter_mut().zip(from).for_each(|(to, x)| *to = x.to_ne_bytes().map(u8::cast_signed));
 }

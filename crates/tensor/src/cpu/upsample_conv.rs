@@ -6,10 +6,13 @@ use super::{
     gemm::Gather,
     packed::{Format, Packed},
 };
-use crate::{Activation, Backend, Conv2d, Result, infer};
+use crate::{Activation, Backend, Conv2d, ParamData, Result, infer};
 
 /// The kernel lines (or columns) that read the first and the second source line of a result's line, even and odd.
 const TAPS: [[&[usize]; 2]; 2] = [[&[0], &[1, 2]], [&[0, 1], &[2]]];
+
+/// Kernels that are read from a file at a time.
+const AT_ONCE: usize = 512;
 
 /// The source pixels of the result's pixels at one parity: source line `y` of `(h, w)` gives line `2y + parity`.
 struct Quarter {
@@ -72,6 +75,49 @@ impl Packed {
                 }
             })
         })
+    }
+}
+
+/// The four kernels of a 3×3 one in the layout of files.
+pub(super) fn load_quarters(
+    cpu: &Cpu,
+    format: Format,
+    [_, channels, columns]: [usize; 3],
+    data: &dyn ParamData,
+) -> Result<Quarters> {
+    let load =
+        |quarter| Packed::load(format, &cpu.threads, &cpu.pool, [4, channels, columns], &FileQuarter { data, quarter });
+    Ok([load(0)?, load(1)?, load(2)?, load(3)?])
+}
+
+/// One of the four kernels, `(O, I, 2, 2)`, of a 3×3 one `(O, I, 3, 3)`.
+struct FileQuarter<'a> {
+    data: &'a dyn ParamData,
+    quarter: usize,
+}
+
+impl ParamData for FileQuarter<'_> {
+    fn count(&self) -> usize {
+        self.data.count() / 9 * 4
+    }
+
+    fn read(&self, start: usize, to: &mut [f32]) -> Result<()> {
+        let (lines, columns) = (TAPS[self.quarter / 2], TAPS[self.quarter % 2]);
+        let end = (start + to.len()).div_ceil(4);
+        let mut kernels = vec![0.0; 9 * AT_ONCE.min(end - start / 4)];
+        for first in (start / 4..end).step_by(AT_ONCE) {
+            let kernels = &mut kernels[..9 * AT_ONCE.min(end - first)];
+            self.data.read(9 * first, kernels)?;
+            for (i, kernel) in kernels.chunks_exact(9).enumerate() {
+                for tap in 0..4 {
+                    let taps = lines[tap / 2].iter().flat_map(|ky| columns[tap % 2].iter().map(move |kx| ky * 3 + kx));
+                    if let Some(to) = (4 * (first + i) + tap).checked_sub(start).and_then(|at| to.get_mut(at)) {
+                        *to = taps.fold(0.0, |sum, from| sum + kernel[from]);
+                    }
+                }
+            }
+        }
+        Ok(())
     }
 }
 

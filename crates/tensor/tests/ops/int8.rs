@@ -16,7 +16,6 @@ use crate::truth::{TRUTHS, widen};
 const TOLERANCE: f64 = 0.01;
 
 fn backend(isa: Isa, threads: usize, precision: Precision) -> Result<Cpu> {
-    // The direct method, which is exact where its products are.
     Cpu::with_options(CpuOptions { isa: Some(isa), threads, precision, convolution: Convolution::Direct })
 }
 
@@ -63,11 +62,6 @@ fn integers(stream: u64, rows: usize, last: usize, low: i16, high: i16) -> Vec<f
     data
 }
 
-/// The transpose of rows.
-fn columns(rows: &[f32], last: usize) -> Vec<f32> {
-    (0..last).flat_map(|n| rows.iter().skip(n).step_by(last).copied()).collect()
-}
-
 /// Integers of 256 and 255 levels are kept as they are, so that only the result is rounded, to bf16.
 #[test]
 fn integers_are_multiplied_exactly() -> Result<()> {
@@ -88,17 +82,18 @@ fn integers_are_multiplied_exactly() -> Result<()> {
         let expected = run(&Reference::<f64>::new(), stride, channels)?;
         let expected: Vec<f32> = expected.iter().map(|&y| bf16::from_f32(y).to_f32()).collect();
         for cpu in backends(2)? {
-            assert_eq!(run(&cpu, stride, channels)?, expected, "{}: {channels} channels", cpu.isa());
+            let same = run(&cpu, stride, channels)? == expected;
+            assert!(same, "{}: {channels} channels", cpu.isa());
         }
     }
     Ok(())
 }
 
-/// `x (rows, I)` times `weight (I, O)`.
+/// `x (rows, I)` times `weight (O, I)`.
 fn product(cpu: &Cpu, name: &str, x: &[f32], weight: &[f32], outputs: usize) -> Result<Vec<f32>> {
     let channels = weight.len() / outputs;
     let x = cpu.from_f32([x.len() / channels, channels].into(), x.to_vec())?;
-    let weight = cpu.param(name, ParamKind::Linear, [outputs, channels].into(), &columns(weight, outputs))?;
+    let weight = cpu.param(name, ParamKind::Linear, [outputs, channels].into(), &weight)?;
     Ok(cpu.to_f32(&cpu.linear(&x, &weight, None, None, Activation::None)?))
 }
 
@@ -116,7 +111,7 @@ fn edges() -> Result<()> {
         near("zeros", &run(&[0.0; 3], &[1.0, -2.0, 4.0])?, &[0.0]);
         near("no weight", &run(&[1.0, 2.0, 3.0], &[0.0; 3])?, &[0.0]);
         near("huge elements", &run(&[-1e38, 1e38, 0.0], &[0.5, 1.0, 0.25])?, &[0.5e38]);
-        near("large weights", &run(&[1.0, 0.0, 0.5], &[1e38, -1e38, 0.0])?, &[1e38]);
+        near("huge weights", &run(&[1.0, 0.0, 0.5], &[1e38, -1e38, 0.0])?, &[1e38]);
         near("tiny elements", &flushed(run(&[1e-39, 0.0, 2e-39], &[1.0; 3])?), &[0.0]);
         near("tiny weights", &flushed(run(&[1.0, 0.0, 0.5], &[1e-39; 3])?), &[0.0]);
         for bad in [f32::NAN, f32::INFINITY, f32::NEG_INFINITY] {
