@@ -16,7 +16,7 @@ use crate::{Attention, DType, Result, infer, infer::AttentionExtents};
 /// Queries that are worked on together.
 pub(super) const QUERIES: usize = 16 * ROWS;
 /// Keys whose scores are held at a time in the forward pass: whole panels.
-const KEYS: usize = 256;
+const KEYS: usize = 512;
 /// Floats from row to row of the scores: rows a power of two apart would push each other out of the first-level cache.
 const STRIDE: usize = KEYS + 16;
 
@@ -102,8 +102,8 @@ impl Cpu {
         // Rows past the last query are computed as that one again.
         let row_of = |tile: usize| move |r: usize| (tile * ROWS + r).min(count - 1);
         let mut scratch = Vec::new();
-        let (mut scores, mut weights) =
-            (self.buffer::<f32>(QUERIES * STRIDE), self.buffer::<u32>(QUERIES * score_words));
+        // Of one tile of queries: they stay in the first-level cache, beside a panel of keys.
+        let (mut scores, mut weights) = (self.buffer::<f32>(ROWS * STRIDE), self.buffer::<u32>(ROWS * score_words));
         let (scores, weights) = (scores.slice_mut::<f32>(), weights.slice_mut::<u32>());
         let mut sums = self.buffer::<f32>(QUERIES * width);
         let sums = sums.slice_mut::<f32>();
@@ -113,36 +113,35 @@ impl Cpu {
         let panels: Vec<Panel> = by_keys.panels().collect();
         for start in (0..seen).step_by(KEYS) {
             let block = KEYS.min(seen - start);
-            for panel in panels.iter().filter(|panel| (start..start + block).contains(&panel.start)) {
-                let rows = by_keys.rows(*panel, 0, words, &mut scratch).as_ptr();
-                for tile in 0..tiles {
-                    let at = tile * ROWS * STRIDE + panel.start - start;
+            let depth = block.div_ceil(arithmetic.per_word());
+            for tile in 0..tiles {
+                for panel in panels.iter().filter(|panel| (start..start + block).contains(&panel.start)) {
+                    let rows = by_keys.rows(*panel, 0, words, &mut scratch).as_ptr();
+                    let at = panel.start - start;
                     let to = Sums { to: scores[at..].as_mut_ptr(), stride: STRIDE, accumulate: false };
                     let row = row_of(tile);
                     self.multiply_tile(arithmetic, |r| &q[row(r) * stride..][..words], rows, panel.width, to);
                 }
-            }
-            for row in 0..count {
-                let visible = if causal { block.min((first + row + 1).saturating_sub(start)) } else { block };
-                let shrink = self.weigh(
-                    arithmetic,
-                    &mut scores[row * STRIDE..][..block.next_multiple_of(32)],
-                    visible,
-                    scale,
-                    &mut running[row],
-                    &mut weights[row * score_words..][..score_words],
-                );
-                if shrink != 1.0 && start > 0 {
-                    sums[row * width..][..width].iter_mut().for_each(|x| *x *= shrink);
+                let sums = &mut sums[tile * ROWS * width..][..ROWS * width];
+                for r in 0..ROWS.min(count - tile * ROWS) {
+                    let row = tile * ROWS + r;
+                    let visible = if causal { block.min((first + row + 1).saturating_sub(start)) } else { block };
+                    let shrink = self.weigh(
+                        arithmetic,
+                        &mut scores[r * STRIDE..][..block.next_multiple_of(32)],
+                        visible,
+                        scale,
+                        &mut running[row],
+                        &mut weights[r * score_words..][..score_words],
+                    );
+                    if shrink != 1.0 && start > 0 {
+                        sums[r * width..][..width].iter_mut().for_each(|x| *x *= shrink);
+                    }
                 }
-            }
-            for panel in values.panels() {
-                let depth = block.div_ceil(arithmetic.per_word());
-                let rows = values.rows(panel, start / arithmetic.per_word(), depth, &mut scratch).as_ptr();
-                for tile in 0..tiles {
-                    let at = tile * ROWS * width + panel.start;
-                    let to = Sums { to: sums[at..].as_mut_ptr(), stride: width, accumulate: start > 0 };
-                    let left = |r: usize| &weights[(tile * ROWS + r) * score_words..][..depth];
+                for panel in values.panels() {
+                    let rows = values.rows(panel, start / arithmetic.per_word(), depth, &mut scratch).as_ptr();
+                    let to = Sums { to: sums[panel.start..].as_mut_ptr(), stride: width, accumulate: start > 0 };
+                    let left = |r: usize| &weights[r * score_words..][..depth];
                     self.multiply_tile(arithmetic, left, rows, panel.width, to);
                 }
             }

@@ -123,7 +123,10 @@ impl Packed {
                     continue;
                 }
                 // Two rows of pairs along a row become a row of pairs along columns.
-                let (even, odd) = (&row(2 * k)[panel.start / 2..], (2 * k + 1 < channels).then(|| &row(2 * k + 1)[panel.start / 2..]));
+                let (even, odd) = (
+                    &row(2 * k)[panel.start / 2..],
+                    (2 * k + 1 < channels).then(|| &row(2 * k + 1)[panel.start / 2..]),
+                );
                 for (p, to) in to.chunks_mut(2).enumerate() {
                     let (a, b) = (even[p], odd.map_or(0, |odd| odd[p]));
                     let pair = [(a & 0xffff) | (b << 16), (a >> 16) | (b & 0xffff_0000)];

@@ -68,8 +68,9 @@ pub(super) unsafe fn softmax_to_bf16(
     use std::arch::x86_64::*;
     const PAIR: usize = 32;
     debug_assert!(scores.len().is_multiple_of(PAIR) && words.len() == scores.len() / 2);
+    let whole = visible == scores.len();
     let mask = |at: usize| -> __mmask16 {
-        let seen = visible.saturating_sub(at).min(16);
+        let seen = if whole { 16 } else { visible.saturating_sub(at).min(16) };
         ((1u32 << seen) - 1) as __mmask16
     };
     if visible == 0 {
