@@ -6,8 +6,9 @@ use std::sync::{Mutex, PoisonError};
 use super::softmax::softmax_to_bf16;
 use super::{
     Cpu, Tensor,
+    arithmetic::Arithmetic,
     element::{ElementsMut, narrow},
-    kernel::{Arithmetic, ROWS, RowSegments, Sums, multiply_rows},
+    kernel::{ROWS, RowSegments, Sums, multiply_rows},
     packed::{Format, Packed, Panel},
     softmax::{Running, running_softmax},
 };

@@ -3,9 +3,10 @@
 
 use super::{
     Cpu,
+    arithmetic::Arithmetic,
     element::{Element, Elements, ElementsMut, SharedElements},
     isa::for_each_isa,
-    kernel::{Arithmetic, ROWS, RowSegments, Sums, WIDEST, multiply_rows},
+    kernel::{ROWS, RowSegments, Sums, WIDEST, multiply_rows},
     math,
     operand::Operand,
     packed::{Packed, Panel},

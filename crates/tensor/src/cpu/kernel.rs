@@ -4,64 +4,13 @@
 //! Both sides are read in words of 32 bits: one `f32`, or two bf16 or four bytes whose products are summed by one
 //! instruction.
 
-use super::isa::Isa;
 #[cfg(target_arch = "x86_64")]
 use super::kernel_int8;
-use crate::DType;
-
+use super::{arithmetic::Arithmetic, isa::Isa};
 /// Rows of a tile.
 pub(crate) const ROWS: usize = 6;
 /// The widest tile of any instruction set.
 pub(crate) const WIDEST: usize = 64;
-
-/// What the words of a product hold.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Arithmetic {
-    /// An `f32` each.
-    F32,
-    /// Two bf16 each.
-    Bf16,
-    /// Four bytes each, with scales: see `kernel_int8`.
-    Int8,
-}
-
-impl Arithmetic {
-    /// How `isa` computes with elements of `dtype`.
-    pub(crate) fn of(isa: Isa, dtype: DType) -> Self {
-        match dtype {
-            DType::BF16 if isa >= Isa::Avx512Bf16 => Self::Bf16,
-            DType::I8 if isa >= Isa::Avx512Vnni => Self::Int8,
-            _ => Self::F32,
-        }
-    }
-
-    /// Elements in a word.
-    pub(crate) const fn per_word(self) -> usize {
-        match self {
-            Self::F32 => 1,
-            Self::Bf16 => 2,
-            Self::Int8 => 4,
-        }
-    }
-
-    /// Words that `channels` elements fill, with those that tell their scale.
-    pub(crate) const fn words(self, channels: usize) -> usize {
-        let elements = channels.div_ceil(self.per_word());
-        match self {
-            Self::F32 | Self::Bf16 => elements,
-            Self::Int8 => elements + 2,
-        }
-    }
-
-    /// The type of the elements in a word.
-    pub(crate) const fn dtype(self) -> DType {
-        match self {
-            Self::F32 => DType::F32,
-            Self::Bf16 => DType::BF16,
-            Self::Int8 => DType::I8,
-        }
-    }
-}
 
 /// A tile of sums: row `r` begins at `r · width`, where `width` is the panel's.
 #[repr(align(64))]

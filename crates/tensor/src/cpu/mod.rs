@@ -1,6 +1,7 @@
 //! The CPU backend: activations channels-last, weights packed once for the instruction set, epilogues fused, attention
 //! tiled, all cores used. Results do not depend on the number of threads.
 
+mod arithmetic;
 mod attention;
 mod attention_backward;
 mod backend;
@@ -40,9 +41,9 @@ use parallel::Threads;
 
 use crate::{DType, Error, Precision, Result, Shape};
 
+pub use arithmetic::Arithmetic;
 pub use isa::Isa;
 pub use param::Param;
-pub use peak::Arithmetic;
 pub use tensor::Tensor;
 pub use winograd::Convolution;
 

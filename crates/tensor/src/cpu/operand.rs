@@ -2,10 +2,10 @@
 
 use super::{
     Cpu, Tensor,
+    arithmetic::Arithmetic,
     buffer::Buffer,
     element::{Bf16, narrow_slice},
     elementwise::CHUNK,
-    kernel::Arithmetic,
     quantise::quantise_row,
 };
 use crate::DType;

@@ -3,10 +3,10 @@
 use std::sync::Arc;
 
 use super::{
+    arithmetic::Arithmetic,
     buffer::{Buffer, Pool},
     element::{Bf16, Element, Elements, F16, widen},
     isa::Isa,
-    kernel::Arithmetic,
     parallel::{Shared, Threads},
     quantise::widen_bytes,
 };

@@ -1,8 +1,8 @@
 //! What this machine could do at most: arithmetic on registers alone, on all threads.
 
-use std::{fmt, hint::black_box, time::Instant};
+use std::{hint::black_box, time::Instant};
 
-use super::{Cpu, Isa};
+use super::{Arithmetic, Cpu, Isa};
 use crate::{Error, Result};
 
 /// A run is this long to twice as long: long beside the start of the threads, short beside the slices that a busy system
@@ -17,33 +17,6 @@ const TRIALS: usize = 4;
 const SUMS_16: usize = 12;
 #[cfg(target_arch = "x86_64")]
 const SUMS_32: usize = 16;
-
-/// What the multiplications and additions of a kernel are made of.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-#[non_exhaustive]
-pub enum Arithmetic {
-    /// 32-bit floats, with the instructions of the backend's [`Isa`].
-    F32,
-    /// Pairs of bf16 products added to 32-bit floats: AVX-512 BF16 `vdpbf16ps`.
-    Bf16,
-    /// Fours of 8-bit products added to 32-bit integers: AVX-512 VNNI `vpdpbusd`.
-    Int8,
-}
-
-impl Arithmetic {
-    /// All of them.
-    pub const ALL: [Self; 3] = [Self::F32, Self::Bf16, Self::Int8];
-}
-
-impl fmt::Display for Arithmetic {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::F32 => "f32",
-            Self::Bf16 => "bf16",
-            Self::Int8 => "int8",
-        })
-    }
-}
 
 impl Cpu {
     /// Whether this processor has the instructions of an arithmetic, and the backend's instruction set allows them.

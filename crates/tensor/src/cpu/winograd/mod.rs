@@ -10,9 +10,10 @@ use std::ops::Range;
 
 use super::{
     Cpu,
+    arithmetic::Arithmetic,
     element::{Elements, ElementsMut, SharedElements},
     gemm::{Epilogue, Place, finish},
-    kernel::{Arithmetic, ROWS, RowSegments, Sums, WIDEST, multiply_rows},
+    kernel::{ROWS, RowSegments, Sums, WIDEST, multiply_rows},
     packed::{Packed, Panel, bits},
     parallel::Shared,
 };

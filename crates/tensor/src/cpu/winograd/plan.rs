@@ -1,7 +1,7 @@
 //! Which convolutions are computed by Winograd's method, and how.
 
 use super::{
-    super::{Cpu, kernel::Arithmetic, packed::Packed},
+    super::{Cpu, arithmetic::Arithmetic, packed::Packed},
     transform::Size,
 };
 use crate::{Conv2d, DType, Padding, Shape};

@@ -5,9 +5,10 @@
 //! Winograd Convolution for Deep Neural Networks", section 3).
 
 use super::super::{
+    arithmetic::Arithmetic,
     element::{Element, Elements},
     isa::for_each_isa,
-    kernel::{Arithmetic, WIDEST},
+    kernel::WIDEST,
     parallel::Shared,
 };
 
