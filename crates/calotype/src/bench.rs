@@ -13,7 +13,7 @@ use calotype_text::MAX_LENGTH;
 use serde::Serialize;
 
 use crate::{
-    BenchProfile, Guided, Model, PartProfile, PipelineOptions, Precision, Result,
+    BenchProfile, Convolution, Guided, Model, PartProfile, PipelineOptions, Precision, Result,
     memory::peak_memory,
     model::Network,
     profile::{Peaks, part},
@@ -47,6 +47,8 @@ pub struct BenchOptions {
     pub threads: usize,
     /// The number type.
     pub precision: Precision,
+    /// How 3×3 convolutions with stride 1 are computed.
+    pub convolution: Convolution,
     /// How many UNet steps and decodings are timed; at least one is.
     pub repeat: usize,
     /// Whether each operation is timed too. Without it nothing stands between the networks and the backend.
@@ -63,10 +65,19 @@ impl Default for BenchOptions {
             height: 512,
             threads: 0,
             precision: Precision::F32,
+            convolution: Convolution::Auto,
             repeat: 3,
             profile: false,
             vae_tiling: false,
         }
+    }
+}
+
+impl BenchOptions {
+    /// What a network computes on whose number type is `precision`.
+    pub(crate) fn backend(self, precision: Precision) -> Result<Cpu> {
+        let Self { threads, convolution, .. } = self;
+        PipelineOptions { threads, precision, convolution, ..Default::default() }.backend()
     }
 }
 
@@ -110,7 +121,7 @@ pub struct BenchReport {
 /// The model can't make pictures of that size, or its weights can't be read.
 pub fn bench(source: &BenchSource<'_>, options: BenchOptions, stage: &mut dyn FnMut(&str)) -> Result<BenchReport> {
     let networks = Networks::new(source, options)?;
-    let cpu = |precision| PipelineOptions { threads: options.threads, precision, ..Default::default() }.backend();
+    let cpu = |precision| options.backend(precision);
     let job = Job { source, networks: &networks, options };
     let reported = cpu(options.precision)?;
     if !options.profile {

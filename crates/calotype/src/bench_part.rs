@@ -9,7 +9,7 @@ use calotype_text::MAX_LENGTH;
 use serde::Serialize;
 
 use crate::{
-    BenchOptions, BenchSource, Guided, PipelineOptions, Result,
+    BenchOptions, BenchSource, Guided, Result,
     bench::{Job, Networks, SEED, TIMESTEP},
 };
 
@@ -60,7 +60,7 @@ pub fn bench_part(
         BenchPart::UNetStep => options.precision,
         BenchPart::VaeDecode => options.precision.beside_the_unet(),
     };
-    let backend = PipelineOptions { threads: options.threads, precision, ..Default::default() }.backend()?;
+    let backend = options.backend(precision)?;
     let [c, h, w] = networks.latents;
     let shape = [1, h, w, c];
     let x = BatchNoise::new(SEED, 1, [c, h, w]).randn();

@@ -7,7 +7,7 @@ use calotype_image::RgbImage;
 use calotype_models::{ClipTextEncoder, UNet, VaeDecoder, VaeEncoder, posterior};
 use calotype_tensor::{
     Backend, Precision,
-    cpu::{Cpu, CpuOptions, Param, Tensor},
+    cpu::{Convolution, Cpu, CpuOptions, Param, Tensor},
     infer,
 };
 
@@ -24,6 +24,8 @@ pub struct PipelineOptions {
     pub threads: usize,
     /// The number types.
     pub precision: Precision,
+    /// How 3×3 convolutions with stride 1 are computed.
+    pub convolution: Convolution,
     /// What stays in memory.
     pub keep: Keep,
     /// Decode in bands of rows: half of the memory, for large pictures. The values are those of the whole decoded at
@@ -34,8 +36,8 @@ pub struct PipelineOptions {
 impl PipelineOptions {
     /// What the UNet computes on.
     pub(crate) fn backend(self) -> Result<Cpu> {
-        let options = CpuOptions { threads: self.threads, precision: self.precision, ..CpuOptions::default() };
-        Ok(Cpu::with_options(options)?)
+        let Self { threads, precision, convolution, .. } = self;
+        Ok(Cpu::with_options(CpuOptions { threads, precision, convolution, ..CpuOptions::default() })?)
     }
 
     /// What the other networks compute on.

@@ -110,6 +110,9 @@ pub(crate) struct Compute {
     /// Number types of weights and activations
     #[arg(long, value_name = "TYPE", value_enum, default_value_t = Precision::Auto)]
     pub(crate) precision: Precision,
+    /// How 3x3 convolutions with stride 1 are computed
+    #[arg(long, value_name = "METHOD", value_enum, default_value_t = Convolution::Auto)]
+    pub(crate) convolution: Convolution,
     /// Threads to compute with [default: one for each core]
     #[arg(long, value_name = "N", value_parser = count)]
     pub(crate) threads: Option<usize>,
@@ -145,7 +148,26 @@ impl Precision {
     }
 }
 
-/// A count of threads that can be started.
+#[derive(Clone, Copy, ValueEnum)]
+pub(crate) enum Convolution {
+    /// By whichever method is faster for the shape
+    Auto,
+    /// As sums of products of inputs and weights
+    Direct,
+    /// By Winograd's minimal filtering, with fewer products (not for int8)
+    Winograd,
+}
+
+impl From<Convolution> for calotype::Convolution {
+    fn from(method: Convolution) -> Self {
+        match method {
+            Convolution::Auto => Self::Auto,
+            Convolution::Direct => Self::Direct,
+            Convolution::Winograd => Self::Winograd,
+        }
+    }
+}
+
 /// A number of threads, or of repetitions.
 fn count(text: &str) -> Result<usize, String> {
     const MOST: usize = 1024;

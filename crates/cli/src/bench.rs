@@ -27,6 +27,7 @@ pub(crate) fn run(args: &Bench) -> Result<(), Failure> {
         height: args.height,
         threads: args.compute.threads.unwrap_or(0),
         precision: args.compute.precision.resolve()?,
+        convolution: args.compute.convolution.into(),
         repeat: args.repeat,
         profile: args.profile,
         vae_tiling: args.compute.vae_tiling,

@@ -69,6 +69,7 @@ impl<'a> Job<'a> {
         let options = PipelineOptions {
             threads: compute.threads.unwrap_or(0),
             precision: compute.precision.resolve()?,
+            convolution: compute.convolution.into(),
             // Several batches use the same UNet; after the steps of a single one its memory is the decoder's.
             keep: if args.batch_count > 1 { Keep::UNet } else { Keep::Nothing },
             vae_tiling: compute.vae_tiling,

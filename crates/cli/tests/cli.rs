@@ -12,7 +12,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use calotype_image::read_png_text;
+use calotype_image::{Limits, read_png_text};
 use common::Sizes;
 use serde_json::Value;
 use tempfile::TempDir;
@@ -144,6 +144,23 @@ fn each_picture_can_be_made_again_alone() {
 }
 
 #[test]
+fn both_methods_of_convolution_give_nearly_the_same_picture() {
+    let folder = workplace();
+    let made = ["direct", "winograd"].map(|method| {
+        let [latents, picture] = ["safetensors", "png"].map(|ending| format!("{method}.{ending}"));
+        let args = ["--precision", "f32", "--convolution", method, "--save-latents", &latents, "--output", &picture];
+        done(&txt2img(folder.path(), &args));
+        let read = |name: &str| fs::read(folder.path().join(name)).unwrap();
+        let pixels = calotype_image::decode(&read(&picture), &Limits::default()).unwrap().into_data();
+        (read(&latents), pixels)
+    });
+    let [(direct, a), (winograd, b)] = made;
+    assert!(direct != winograd, "the methods round differently");
+    assert_eq!(a.len(), b.len());
+    assert!(a.iter().zip(&b).all(|(a, b)| a.abs_diff(*b) <= 1));
+}
+
+#[test]
 fn latents_go_out_and_in() {
     let folder = workplace();
     done(&txt2img(folder.path(), &["--batch-size", "2", "--batch-count", "2", "--save-latents", "l/four.safetensors"]));
@@ -186,6 +203,10 @@ fn wrong_use_exits_with_2_and_one_line() {
     wrong(
         &["--precision", "f8"],
         "invalid value 'f8' for '--precision <TYPE>' [possible values: auto, f32, bf16, f16, int8]",
+    );
+    wrong(
+        &["--convolution", "fft"],
+        "invalid value 'fft' for '--convolution <METHOD>' [possible values: auto, direct, winograd]",
     );
     wrong(&["--stepz", "3"], "unexpected argument '--stepz' found");
     for nothing in [&[][..], &["train"], &["models"]] {
