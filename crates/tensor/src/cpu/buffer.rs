@@ -106,6 +106,11 @@ impl Buffer {
         Self { block: Some(block), bytes, pool: pool.clone() }
     }
 
+    /// Room for so many bytes of the same pool.
+    pub(crate) fn alike(&self, bytes: usize) -> Self {
+        Self::new::<i8>(&self.pool, bytes)
+    }
+
     /// Room for `length` zeros.
     pub(crate) fn zeros(pool: &Arc<Pool>, length: usize) -> Self {
         let mut buffer = Self::new::<f32>(pool, length);

@@ -111,7 +111,7 @@ impl Cpu {
             return Ok(self.make(shape, |y| self.convolve_tiles(&plan, weight, x.elements(), y, epilogue)));
         }
         let inputs = Inputs(Geometry::new(x.shape(), shape, [kh, kw], options));
-        let x = self.operand(x, weight.format.arithmetic);
+        let x = self.operands(x, weight.format.arithmetic);
         Ok(self.make(shape, |y| self.gather_multiply(weight, &inputs, &x, shape.rows(), y.share(), epilogue)))
     }
 
@@ -131,7 +131,7 @@ impl Cpu {
             return Ok(self.make(input, |dx| self.convolve_tiles(&plan, weight, dy.elements(), dx, epilogue)));
         }
         let outputs = Outputs(Geometry::new(input, dy.shape(), [kh, kw], options));
-        let dy = self.operand(dy, weight.format.arithmetic);
+        let dy = self.operands(dy, weight.format.arithmetic);
         Ok(self.make(input, |dx| {
             self.gather_multiply(weight, &outputs, &dy, input.rows(), dx.share(), Epilogue::default());
         }))

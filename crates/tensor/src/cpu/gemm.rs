@@ -61,20 +61,22 @@ impl Cpu {
         &self,
         weight: &Packed,
         gather: &impl Gather,
-        x: &Operand<'_>,
+        x: &[Operand<'_>],
         rows: usize,
         y: SharedElements,
         epilogue: Epilogue<'_>,
     ) {
         let (isa, arithmetic) = (weight.format.isa, weight.format.arithmetic);
-        let (taps, words) = (gather.taps(), weight.words());
+        let segments = gather.taps() * x.len();
+        let widths: Vec<usize> = x.iter().map(|x| x.width).collect();
+        debug_assert!(widths.iter().sum::<usize>() == weight.words());
         // With gates, panel p of the values is worked on with panel p of the gates.
         let parts = if epilogue.gated { 2 } else { 1 };
         let columns = weight.columns / parts;
         let panels: Vec<Panel> = weight.panels().collect();
         let outputs = panels.len() / parts;
-        let zeros = vec![0u32; words + WIDEST];
-        let blocks = depth_blocks(arithmetic, taps, words);
+        let zeros = vec![0u32; weight.words() + WIDEST];
+        let blocks = depth_blocks(arithmetic, gather.taps(), &widths);
         let row_blocks = rows.div_ceil(BLOCK_ROWS);
         // Few rows leave threads idle unless the columns are divided too.
         let idle = (8 * self.threads.count()).div_ceil(row_blocks);
@@ -98,14 +100,14 @@ impl Cpu {
                     for part in 0..parts {
                         let panel = panels[output + part * panels.len() / 2];
                         let right =
-                            weight.rows(panel, block.tap * words + block.word, block.taps * block.length, &mut scratch);
+                            weight.rows(panel, block.row, block.segments * block.length, &mut scratch);
                         let slot = |part: usize, tile: usize| {
                             if waits { ((output - outputs.start) * parts + part) * tiles + tile } else { 0 }
                         };
                         for tile in 0..tiles {
                             let left = RowSegments {
-                                pointers: pointers[(tile * taps + block.tap) * ROWS..].as_ptr(),
-                                segments: block.taps,
+                                pointers: pointers[(tile * segments + block.segment) * ROWS..].as_ptr(),
+                                segments: block.segments,
                                 offset: block.word,
                                 length: block.length,
                             };
@@ -140,43 +142,57 @@ impl Cpu {
     }
 }
 
-/// The row at every tap of every row of a block, by tile: `(tiles, taps, ROWS)`. Taps that read zeros, and rows past the end, point at zeros.
-fn pointers(gather: &impl Gather, x: &Operand<'_>, zeros: &[u32], first_row: usize, rows: usize) -> Vec<*const u32> {
-    let taps = gather.taps();
-    let words = x.words();
-    let mut pointers = vec![zeros.as_ptr(); rows.div_ceil(ROWS) * taps * ROWS];
-    for (i, tile) in pointers.chunks_exact_mut(taps * ROWS).enumerate() {
-        for r in 0..ROWS.min(rows - i * ROWS) {
-            gather.visit(first_row + i * ROWS + r, |tap, from| {
-                tile[tap * ROWS + r] = words[from * x.width..][..x.width].as_ptr();
-            });
+/// The row at every tap of every row of a block, by tile: `(tiles, taps, operands, ROWS)`. Taps that read zeros, and rows past the end, point at zeros.
+fn pointers(gather: &impl Gather, x: &[Operand<'_>], zeros: &[u32], first_row: usize, rows: usize) -> Vec<*const u32> {
+    let parts = x.len();
+    let segments = gather.taps() * parts;
+    let mut pointers = vec![zeros.as_ptr(); rows.div_ceil(ROWS) * segments * ROWS];
+    for (part, x) in x.iter().enumerate() {
+        let words = x.words();
+        for (i, tile) in pointers.chunks_exact_mut(segments * ROWS).enumerate() {
+            for r in 0..ROWS.min(rows - i * ROWS) {
+                gather.visit(first_row + i * ROWS + r, |tap, from| {
+                    tile[(tap * parts + part) * ROWS + r] = words[from * x.width..][..x.width].as_ptr();
+                });
+            }
         }
     }
     pointers
 }
 
-/// A run of products: `taps` whole taps, or part of one tap's words.
+/// A run of products: some whole segments (an operand's words at a tap), or part of one.
 struct DepthBlock {
-    tap: usize,
-    taps: usize,
+    segment: usize,
+    segments: usize,
+    /// The first word of each segment, and how many.
     word: usize,
     length: usize,
+    /// The weight's row of words that it begins with.
+    row: usize,
 }
 
-/// Taps of bytes are whole, for their scales.
-fn depth_blocks(arithmetic: Arithmetic, taps: usize, words: usize) -> Vec<DepthBlock> {
-    if words <= DEPTH || arithmetic == Arithmetic::Int8 {
+/// The blocks of sums over all taps of operands `widths` words wide. Taps of bytes are whole, for their scales.
+fn depth_blocks(arithmetic: Arithmetic, taps: usize, widths: &[usize]) -> Vec<DepthBlock> {
+    let words: usize = widths.iter().sum();
+    if let [_] = widths && (words <= DEPTH || arithmetic == Arithmetic::Int8) {
         let group = (DEPTH / words).max(1);
-        (0..taps)
-            .step_by(group)
-            .map(|tap| DepthBlock { tap, taps: group.min(taps - tap), word: 0, length: words })
-            .collect()
-    } else {
-        let length = words.div_ceil(words.div_ceil(DEPTH));
-        let parts = (0..words).step_by(length);
-        let part = |tap, word| DepthBlock { tap, taps: 1, word, length: length.min(words - word) };
-        (0..taps).flat_map(|tap| parts.clone().map(move |word| part(tap, word))).collect()
+        let block = |tap| {
+            let segments = group.min(taps - tap);
+            DepthBlock { segment: tap, segments, word: 0, length: words, row: tap * words }
+        };
+        return (0..taps).step_by(group).map(block).collect();
     }
+    let mut blocks = Vec::new();
+    let mut row = 0;
+    for (segment, &width) in (0..taps).flat_map(|_| widths).enumerate() {
+        let length = width.div_ceil(width.div_ceil(DEPTH));
+        for word in (0..width).step_by(length) {
+            let length = length.min(width - word);
+            blocks.push(DepthBlock { segment, segments: 1, word, length, row: row + word });
+        }
+        row += width;
+    }
+    blocks
 }
 
 /// Where a tile stands in the result.

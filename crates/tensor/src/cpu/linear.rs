@@ -37,7 +37,7 @@ impl Cpu {
         let shape = infer::linear(x.shape(), weight.shape())?;
         let epilogue = self.epilogue("linear", shape, shape.last(), bias, residual, activation)?;
         let weight = &weight.weight("linear")?.packed;
-        let x = self.operand(x, weight.format.arithmetic);
+        let x = self.operands(x, weight.format.arithmetic);
         Ok(self.make(shape, |y| self.gather_multiply(weight, &Rows, &x, shape.rows(), y.share(), epilogue)))
     }
 
@@ -52,7 +52,7 @@ impl Cpu {
         let epilogue = self.epilogue(op, shape, product.last(), bias, None, Activation::None)?;
         let epilogue = Epilogue { gated: true, ..epilogue };
         let weight = &weight.weight(op)?.packed;
-        let x = self.operand(x, weight.format.arithmetic);
+        let x = self.operands(x, weight.format.arithmetic);
         Ok(self.make(shape, |y| self.gather_multiply(weight, &Rows, &x, shape.rows(), y.share(), epilogue)))
     }
 
@@ -63,7 +63,7 @@ impl Cpu {
         infer::same(op, "dy", dy.shape().with_last(columns), dy.shape())?;
         let shape = dy.shape().with_last(inputs);
         let weight = weight.weight(op)?.transposed(self, op)?;
-        let dy = self.operand(dy, weight.format.arithmetic);
+        let dy = self.operands(dy, weight.format.arithmetic);
         Ok(self.make(shape, |dx| {
             self.gather_multiply(weight, &Rows, &dy, shape.rows(), dx.share(), Epilogue::default());
         }))

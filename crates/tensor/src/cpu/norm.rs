@@ -48,7 +48,7 @@ impl Cpu {
         self.threads.each(tasks, |task| {
             let (_, range) = chunks.range(task);
             let mut scratch = Vec::new();
-            let x = x.elements().part(range.start, range.len()).read(self.isa, &mut scratch);
+            let x = x.rows(self.isa, range.start / channels, range.len() / channels, &mut scratch);
             let mut moments = vec![Moments::default(); groups];
             chunk_moments(self.isa, x, channels, &mut moments);
             *parts[task].lock().unwrap_or_else(PoisonError::into_inner) = moments;
@@ -87,7 +87,7 @@ impl Cpu {
         let scale: Vec<f32> =
             rstd.chunks_exact(channels).flat_map(|rstd| rstd.iter().zip(gamma).map(|(r, g)| r * g)).collect();
         Ok(self.make_rows(x.shape(), |[scratch, _], pixel, y| {
-            let x = x.elements().part(pixel * channels, y.len()).read(self.isa, scratch);
+            let x = x.rows(self.isa, pixel, y.len() / channels, scratch);
             for (i, (y, x)) in y.chunks_exact_mut(channels).zip(x.chunks_exact(channels)).enumerate() {
                 let image = (pixel + i) / pixels * channels;
                 let parameters = [&mean[image..][..channels], &scale[image..][..channels], beta];

@@ -36,6 +36,17 @@ impl Operand<'_> {
 }
 
 impl Cpu {
+    /// The operands that stand side by side in the rows of a tensor: two, if it is two tensors joined and they can be read where they are.
+    pub(super) fn operands<'a>(&self, x: &'a Tensor, arithmetic: Arithmetic) -> Vec<Operand<'a>> {
+        match x.parts() {
+            // A row of bytes has one scale.
+            Some([a, b]) if arithmetic != Arithmetic::Int8 && a.shape().last().is_multiple_of(arithmetic.per_word()) => {
+                vec![self.operand(a, arithmetic), self.operand(b, arithmetic)]
+            }
+            _ => vec![self.operand(x, arithmetic)],
+        }
+    }
+
     /// The rows of a tensor as `arithmetic` reads them: where they are, if they are of its type and fill whole words; else copied.
     pub(super) fn operand<'a>(&self, x: &'a Tensor, arithmetic: Arithmetic) -> Operand<'a> {
         let channels = x.shape().last();
@@ -49,8 +60,7 @@ impl Cpu {
         self.threads.chunks(buffer.slice_mut::<u32>(), rows_per_task * width, |start, words| {
             let mut scratch = Vec::new();
             for (i, words) in words.chunks_exact_mut(width).enumerate() {
-                let row = x.elements().part((start / width + i) * channels, channels);
-                let row = row.read(self.isa, &mut scratch);
+                let row = x.rows(self.isa, start / width + i, 1, &mut scratch);
                 match arithmetic {
                     Arithmetic::Int8 => quantise_row(self.isa, row, words),
                     _ => fill_words(arithmetic, row, words),

@@ -1,6 +1,10 @@
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
-use super::{buffer::Buffer, element::Elements};
+use super::{
+    buffer::Buffer,
+    element::{Elements, widen},
+    isa::Isa,
+};
 use crate::{DType, Error, Result, Shape};
 
 /// A dense array in memory, row-major. Cloning shares the elements.
@@ -8,13 +12,66 @@ use crate::{DType, Error, Result, Shape};
 pub struct Tensor {
     shape: Shape,
     dtype: DType,
-    data: Arc<Buffer>,
+    data: Data,
+}
+
+#[derive(Clone)]
+enum Data {
+    Whole(Arc<Buffer>),
+    Joined(Arc<Joined>),
+}
+
+/// Two tensors of one element type side by side in the last dimension. Those who can read them where they are; for others
+/// they are copied together, once.
+struct Joined {
+    parts: [Tensor; 2],
+    whole: OnceLock<Arc<Buffer>>,
+}
+
+impl Joined {
+    fn whole(&self) -> &Arc<Buffer> {
+        self.whole.get_or_init(|| {
+            let [a, b] = &self.parts;
+            let [left, right] = [a, b].map(|x| x.shape.last() * x.dtype.size());
+            let rows = a.shape.rows();
+            let mut buffer = a.buffer().alike(rows * (left + right));
+            let [a, b] = [a, b].map(|x| x.buffer().slice::<i8>());
+            let parts = a.chunks_exact(left).zip(b.chunks_exact(right));
+            for (to, (a, b)) in buffer.slice_mut::<i8>().chunks_exact_mut(left + right).zip(parts) {
+                to[..left].copy_from_slice(a);
+                to[left..].copy_from_slice(b);
+            }
+            Arc::new(buffer)
+        })
+    }
 }
 
 impl Tensor {
     pub(super) fn new(shape: Shape, dtype: DType, data: Buffer) -> Self {
         debug_assert_eq!(shape.count(), data.slice::<u16>().len() * 2 / dtype.size());
-        Self { shape, dtype, data: Arc::new(data) }
+        Self { shape, dtype, data: Data::Whole(Arc::new(data)) }
+    }
+
+    /// `a (rows, A)` and `b (rows, B)`, of one element type, as `shape`, `(rows, A + B)`.
+    pub(super) fn join(shape: Shape, a: &Self, b: &Self) -> Self {
+        debug_assert!(a.dtype == b.dtype && a.shape.rows() == b.shape.rows());
+        let joined = Joined { parts: [a.clone(), b.clone()], whole: OnceLock::new() };
+        Self { shape, dtype: a.dtype, data: Data::Joined(Arc::new(joined)) }
+    }
+
+    /// The two tensors that it is side by side, if it is.
+    pub(super) fn parts(&self) -> Option<&[Self; 2]> {
+        match &self.data {
+            Data::Whole(_) => None,
+            Data::Joined(joined) => Some(&joined.parts),
+        }
+    }
+
+    fn buffer(&self) -> &Buffer {
+        match &self.data {
+            Data::Whole(buffer) => buffer,
+            Data::Joined(joined) => joined.whole(),
+        }
     }
 
     /// Its extents.
@@ -28,12 +85,28 @@ impl Tensor {
     }
 
     pub(super) fn elements(&self) -> Elements<'_> {
-        Elements::of(&self.data, self.dtype)
+        Elements::of(self.buffer(), self.dtype)
+    }
+
+    /// Rows of the last dimension as floats: where they are, or put together and widened in `scratch`.
+    pub(super) fn rows<'a>(&'a self, isa: Isa, first: usize, count: usize, scratch: &'a mut Vec<f32>) -> &'a [f32] {
+        let width = self.shape.last();
+        let Some(parts) = self.parts() else {
+            return self.elements().part(first * width, count * width).read(isa, scratch);
+        };
+        scratch.resize(scratch.len().max(count * width), 0.0);
+        for (row, to) in scratch.chunks_exact_mut(width).take(count).enumerate() {
+            let (a, b) = to.split_at_mut(parts[0].shape.last());
+            for (part, to) in parts.iter().zip([a, b]) {
+                widen(isa, part.elements().part((first + row) * to.len(), to.len()), to);
+            }
+        }
+        &scratch[..count * width]
     }
 
     /// Its memory as the kernels read it, in words.
     pub(super) fn words(&self) -> &[u32] {
-        self.data.slice()
+        self.buffer().slice()
     }
 
     /// Its elements, which must be floats: gradients are computed in nothing less.
@@ -49,12 +122,19 @@ impl Tensor {
         if self.dtype != DType::F32 {
             return None;
         }
-        Arc::get_mut(&mut self.data).map(Buffer::slice_mut)
+        match &mut self.data {
+            Data::Whole(buffer) => Arc::get_mut(buffer).map(Buffer::slice_mut),
+            Data::Joined(_) => None,
+        }
     }
 
     /// The same elements in a shape of the same count.
     pub(super) fn reshaped(&self, shape: Shape) -> Self {
         debug_assert_eq!(shape.count(), self.shape.count());
-        Self { shape, ..self.clone() }
+        let data = match &self.data {
+            Data::Whole(buffer) => buffer.clone(),
+            Data::Joined(joined) => joined.whole().clone(),
+        };
+        Self { shape, dtype: self.dtype, data: Data::Whole(data) }
     }
 }

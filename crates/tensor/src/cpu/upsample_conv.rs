@@ -131,7 +131,7 @@ impl Cpu {
         let epilogue = self.epilogue(op, shape, shape.last(), bias, None, Activation::None)?;
         let [_, h, w, _] = infer::picture(op, "x", x.shape())?;
         let rows = x.shape().rows();
-        let x = self.operand(x, quarters[0].format.arithmetic);
+        let x = self.operands(x, quarters[0].format.arithmetic);
         Ok(self.make(shape, |y| {
             let y = y.share();
             for (i, quarter) in quarters.iter().enumerate() {

@@ -6,5 +6,6 @@ mod cpu;
 mod edges;
 mod gradients;
 mod int8;
+mod joined;
 mod optimizer;
 mod truth;
