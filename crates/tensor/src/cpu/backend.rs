@@ -1,9 +1,7 @@
 //! The op set on the CPU: shape checks, then the kernels.
 
 use super::{Cpu, Param, Tensor, element::narrow, element::widen, elementwise as ew};
-use crate::{
-    Activation, Attention, Backend, Conv2d, DType, ParamData, ParamKind, Precision, Result, Shape, infer,
-};
+use crate::{Activation, Attention, Backend, Conv2d, DType, ParamData, ParamKind, Precision, Result, Shape, infer};
 
 impl Backend for Cpu {
     type Tensor = Tensor;

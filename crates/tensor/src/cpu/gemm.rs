@@ -99,8 +99,7 @@ impl Cpu {
                 for output in outputs.clone() {
                     for part in 0..parts {
                         let panel = panels[output + part * panels.len() / 2];
-                        let right =
-                            weight.rows(panel, block.row, block.segments * block.length, &mut scratch);
+                        let right = weight.rows(panel, block.row, block.segments * block.length, &mut scratch);
                         let slot = |part: usize, tile: usize| {
                             if waits { ((output - outputs.start) * parts + part) * tiles + tile } else { 0 }
                         };
@@ -174,7 +173,9 @@ struct DepthBlock {
 /// The blocks of sums over all taps of operands `widths` words wide. Taps of bytes are whole, for their scales.
 fn depth_blocks(arithmetic: Arithmetic, taps: usize, widths: &[usize]) -> Vec<DepthBlock> {
     let words: usize = widths.iter().sum();
-    if let [_] = widths && (words <= DEPTH || arithmetic == Arithmetic::Int8) {
+    if let [_] = widths
+        && (words <= DEPTH || arithmetic == Arithmetic::Int8)
+    {
         let group = (DEPTH / words).max(1);
         let block = |tap| {
             let segments = group.min(taps - tap);

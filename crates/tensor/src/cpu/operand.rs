@@ -40,7 +40,9 @@ impl Cpu {
     pub(super) fn operands<'a>(&self, x: &'a Tensor, arithmetic: Arithmetic) -> Vec<Operand<'a>> {
         match x.parts() {
             // A row of bytes has one scale.
-            Some([a, b]) if arithmetic != Arithmetic::Int8 && a.shape().last().is_multiple_of(arithmetic.per_word()) => {
+            Some([a, b])
+                if arithmetic != Arithmetic::Int8 && a.shape().last().is_multiple_of(arithmetic.per_word()) =>
+            {
                 vec![self.operand(a, arithmetic), self.operand(b, arithmetic)]
             }
             _ => vec![self.operand(x, arithmetic)],

@@ -43,9 +43,8 @@ fn joined_tensors_are_as_whole_ones() -> Result<()> {
         for precision in Precision::ALL {
             let b = Cpu::with_options(CpuOptions { threads: 2, isa: Some(isa), precision, ..CpuOptions::default() })?;
             for [left, right] in [[4, 6], [3, 5], [34, 30], [64, 600], [1100, 64]] {
-                let parts = [(1, left), (2, right)].map(|(stream, channels)| {
-                    b.from_f32([2, 5, 7, channels].into(), draw(stream, 70 * channels))
-                });
+                let parts = [(1, left), (2, right)]
+                    .map(|(stream, channels)| b.from_f32([2, 5, 7, channels].into(), draw(stream, 70 * channels)));
                 let [a, c] = parts;
                 let joined = b.concat(&a?, &c?)?;
                 let whole = b.from_f32(b.shape(&joined), b.to_f32(&joined))?;
