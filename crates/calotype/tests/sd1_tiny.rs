@@ -6,7 +6,7 @@ mod common;
 
 use std::path::{Path, PathBuf};
 
-use calotype::{Keep, Latents, Model, Pipeline, PipelineOptions, Text2ImageRequest};
+use calotype::{Keep, Latents, Model, Pipeline, PipelineOptions, Precision, Text2ImageRequest};
 use calotype_formats::SafeTensors;
 use common::distance;
 use serde_json::Value;
@@ -49,66 +49,77 @@ impl Golden {
     fn number(&self, key: &str) -> usize {
         self.json[key].as_u64().unwrap() as usize
     }
+
+    fn cases(&self) -> &[Value] {
+        self.json["cases"].as_array().unwrap()
+    }
+
+    /// The output of each network alone, by the golden's key.
+    fn networks(&self, pipeline: &Pipeline<'_>) -> Vec<(String, Vec<f32>)> {
+        let context = |n| (format!("context_{n}"), pipeline.encode_text(&[self.prompt(n)]).unwrap().0);
+        let mut outputs: Vec<_> = (0..3).map(context).collect();
+        let mut output = |key: &str, values: Latents| outputs.push((key.to_owned(), values.data().to_vec()));
+        let x = self.latents("unet_x");
+        output("unet_t500", pipeline.predict(&x, 500.0, &self.tensor("context_0")).unwrap());
+        output("vae_decode", pipeline.decode_unscaled(&x).unwrap());
+        let picture = self.tensor("vae_decode").iter().map(|x| x.clamp(-1.0, 1.0)).collect();
+        let picture = Latents::new(self.latents("vae_decode").shape(), picture).unwrap();
+        output("vae_moments", pipeline.encode_unscaled(&picture).unwrap());
+        outputs
+    }
+
+    /// The final latents of a case.
+    fn run(&self, pipeline: &Pipeline<'_>, case: &Value) -> Latents {
+        let id = case["sampler"].as_str().unwrap();
+        let (sampler, schedule) = id.strip_suffix("_karras").map_or((id, "default"), |sampler| (sampler, "karras"));
+        let request = Text2ImageRequest {
+            prompt: self.prompt(case["prompt"].as_u64().unwrap() as usize).to_owned(),
+            negative_prompt: self.json["negative_prompt"].as_str().unwrap().to_owned(),
+            num_inference_steps: self.number("steps"),
+            sampler: sampler.parse().unwrap(),
+            schedule: schedule.parse().unwrap(),
+            guidance_scale: self.json["guidance_scale"].as_f64().unwrap() as f32,
+            width: Some(self.number("width")),
+            height: Some(self.number("height")),
+            seed: self.number("seed") as u64,
+            ..Default::default()
+        };
+        pipeline.txt2img(&request).unwrap().finish_latents().unwrap()
+    }
+}
+
+fn load(model: &Model, precision: Precision) -> Pipeline<'_> {
+    Pipeline::load(model, PipelineOptions { precision, keep: Keep::All, ..Default::default() }).unwrap()
 }
 
 #[test]
 fn networks_equal_the_reference() {
     let Some(folder) = folder() else { return };
     let (golden, model) = (Golden::open(&folder), Model::open(&folder).unwrap());
-    let pipeline = Pipeline::load(&model, PipelineOptions { keep: Keep::All, ..Default::default() }).unwrap();
     for n in 0..3 {
         let ids: Vec<i64> = model.tokenizer().encode(golden.prompt(n)).ids.iter().map(|&id| i64::from(id)).collect();
         assert_eq!(ids, golden.file.read_i64(&format!("ids_{n}")).unwrap());
-        let (context, _) = pipeline.encode_text(&[golden.prompt(n)]).unwrap();
-        let error = distance(&context, &golden.tensor(&format!("context_{n}")));
-        println!("context {n}: {error:.1e}");
-        assert!(error <= 1e-5, "context {n}: {error:.1e}");
     }
-    let x = golden.latents("unet_x");
-    let output = pipeline.predict(&x, 500.0, &golden.tensor("context_0")).unwrap();
-    let error = distance(output.data(), &golden.tensor("unet_t500"));
-    println!("unet: {error:.1e}");
-    assert!(error <= 1e-5, "unet: {error:.1e}");
-
-    let decoded = pipeline.decode_unscaled(&x).unwrap();
-    let error = distance(decoded.data(), &golden.tensor("vae_decode"));
-    println!("vae decode: {error:.1e}");
-    assert!(error <= 1e-5, "vae decode: {error:.1e}");
-    let picture: Vec<f32> = golden.tensor("vae_decode").iter().map(|x| x.clamp(-1.0, 1.0)).collect();
-    let picture = Latents::new(golden.latents("vae_decode").shape(), picture).unwrap();
-    let moments = pipeline.encode_unscaled(&picture).unwrap();
-    let error = distance(moments.data(), &golden.tensor("vae_moments"));
-    println!("vae moments: {error:.1e}");
-    assert!(error <= 1e-5, "vae moments: {error:.1e}");
+    for (key, output) in golden.networks(&load(&model, Precision::F32)) {
+        let error = distance(&output, &golden.tensor(&key));
+        println!("{key}: {error:.1e}");
+        assert!(error <= 1e-5, "{key}: {error:.1e}");
+    }
 }
 
 #[test]
 fn every_sampler_equals_the_reference() {
     let Some(folder) = folder() else { return };
     let (golden, model) = (Golden::open(&folder), Model::open(&folder).unwrap());
-    let pipeline = Pipeline::load(&model, PipelineOptions { keep: Keep::All, ..Default::default() }).unwrap();
-    let cases = golden.json["cases"].as_array().unwrap();
-    assert_eq!(cases.len(), 9);
-    for case in cases {
-        let id = case["sampler"].as_str().unwrap();
-        let (sampler, schedule) = id.strip_suffix("_karras").map_or((id, "default"), |sampler| (sampler, "karras"));
-        let request = Text2ImageRequest {
-            prompt: golden.prompt(case["prompt"].as_u64().unwrap() as usize).to_owned(),
-            negative_prompt: golden.json["negative_prompt"].as_str().unwrap().to_owned(),
-            num_inference_steps: golden.number("steps"),
-            sampler: sampler.parse().unwrap(),
-            schedule: schedule.parse().unwrap(),
-            guidance_scale: golden.json["guidance_scale"].as_f64().unwrap() as f32,
-            width: Some(golden.number("width")),
-            height: Some(golden.number("height")),
-            seed: golden.number("seed") as u64,
-            ..Default::default()
-        };
-        let latents = pipeline.txt2img(&request).unwrap().finish_latents().unwrap();
-        let error = distance(latents.data(), &golden.tensor(case["key"].as_str().unwrap()));
-        println!("{id}: {error:.1e}");
-        assert!(error <= 1e-4, "{id}: {error:.1e}");
-        if id == "ddim" {
+    let pipeline = load(&model, Precision::F32);
+    assert_eq!(golden.cases().len(), 9);
+    for case in golden.cases() {
+        let key = case["key"].as_str().unwrap();
+        let latents = golden.run(&pipeline, case);
+        let error = distance(latents.data(), &golden.tensor(key));
+        println!("{key}: {error:.1e}");
+        assert!(error <= 1e-4, "{key}: {error:.1e}");
+        if key == "latents_ddim_0" {
             let picture = pipeline.decode(&latents).unwrap().pop().unwrap();
             let expected = golden.latents("image_ddim_0");
             let [_, c, h, w] = expected.shape();
@@ -119,4 +130,35 @@ fn every_sampler_equals_the_reference() {
             }
         }
     }
+}
+
+/// `goldens/bf16.json` is what `reference/bf16.py` measured in PyTorch.
+#[test]
+fn bf16_is_no_further_from_f32_than_in_pytorch() {
+    let Some(folder) = folder() else { return };
+    let (golden, model) = (Golden::open(&folder), Model::open(&folder).unwrap());
+    let pytorch: Value = serde_json::from_str(include_str!("goldens/bf16.json")).unwrap();
+    let pipeline = load(&model, Precision::BF16);
+    let runs = golden.cases().iter().map(|case| {
+        let key = case["key"].as_str().unwrap();
+        (key.to_owned(), golden.run(&pipeline, case).data().to_vec())
+    });
+    let mut further = Vec::new();
+    for (key, output) in golden.networks(&pipeline).into_iter().chain(runs) {
+        let error = rms_distance(&output, &golden.tensor(&key));
+        println!("bf16 {key}: {error:.2e}");
+        let allowed = pytorch["networks"][&key].as_f64().unwrap();
+        if error > allowed {
+            further.push(format!("{key}: {error:.2e}, in PyTorch {allowed:.2e}"));
+        }
+    }
+    assert!(further.is_empty(), "{}", further.join("\n"));
+}
+
+/// The root mean square of the differences, relative to that of the expected values.
+fn rms_distance(got: &[f32], expected: &[f32]) -> f64 {
+    assert_eq!(got.len(), expected.len());
+    let squares = |values: &mut dyn Iterator<Item = f64>| values.map(|x| x * x).sum::<f64>();
+    let differences = squares(&mut got.iter().zip(expected).map(|(&a, &b)| f64::from(a) - f64::from(b)));
+    (differences / squares(&mut expected.iter().map(|&x| f64::from(x)))).sqrt()
 }
