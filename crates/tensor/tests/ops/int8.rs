@@ -12,7 +12,7 @@ use crate::truth::{TRUTHS, widen};
 
 /// The error of a product relative to its size, both as root mean squares, that 8 bits may make on the table's inputs. An evenly
 /// distributed row or column of `2n` levels is off by `1 / √12` of a level where its elements are `n / √3` large: 0.4 % for a row
-/// (127.5 levels) and as much for a column, 0.6 % for both. The most in the table is 0.83 %, a sum of three products.
+/// (127.5 levels) and as much for a column, 0.6 % for both. The most in the table is 0.82 %.
 const TOLERANCE: f64 = 0.01;
 
 fn backend(isa: Isa, threads: usize, precision: Precision) -> Result<Cpu> {
