@@ -129,6 +129,18 @@ impl<B: Backend> Profile<B> {
         self.call(op, None, &[self.inner.shape(x)], run)
     }
 
+    /// An operation on `x` with a weight.
+    fn weighted(
+        &self,
+        op: Op,
+        x: &B::Tensor,
+        weight: &Named<B::Param>,
+        run: impl FnOnce(&B, &B::Param) -> Result<B::Tensor>,
+    ) -> Result<B::Tensor> {
+        let shapes = [self.inner.shape(x), self.inner.param_shape(&weight.inner)];
+        self.call(op, Some(weight), &shapes, |b| run(b, &weight.inner))
+    }
+
     fn binary(
         &self,
         op: Op,
@@ -223,8 +235,7 @@ impl<B: Backend> Backend for Profile<B> {
         options: Conv2d,
     ) -> Result<B::Tensor> {
         let op = Op::Conv2d { bias: bias.is_some(), residual: residual.is_some(), options };
-        let shapes = [self.shape(x), self.param_shape(weight)];
-        self.call(op, Some(weight), &shapes, |b| b.conv2d(x, &weight.inner, inner(bias), residual, options))
+        self.weighted(op, x, weight, |b, weight| b.conv2d(x, weight, inner(bias), residual, options))
     }
 
     fn linear(
@@ -236,8 +247,7 @@ impl<B: Backend> Backend for Profile<B> {
         activation: Activation,
     ) -> Result<B::Tensor> {
         let op = Op::Linear { bias: bias.is_some(), residual: residual.is_some(), activation };
-        let shapes = [self.shape(x), self.param_shape(weight)];
-        self.call(op, Some(weight), &shapes, |b| b.linear(x, &weight.inner, inner(bias), residual, activation))
+        self.weighted(op, x, weight, |b, weight| b.linear(x, weight, inner(bias), residual, activation))
     }
 
     fn upsample_conv2d(
@@ -246,9 +256,8 @@ impl<B: Backend> Backend for Profile<B> {
         weight: &Named<B::Param>,
         bias: Option<&Named<B::Param>>,
     ) -> Result<B::Tensor> {
-        let shapes = [self.shape(x), self.param_shape(weight)];
         let op = Op::UpsampleConv2d { bias: bias.is_some() };
-        self.call(op, Some(weight), &shapes, |b| b.upsample_conv2d(x, &weight.inner, inner(bias)))
+        self.weighted(op, x, weight, |b, weight| b.upsample_conv2d(x, weight, inner(bias)))
     }
 
     fn linear_geglu(
@@ -257,9 +266,8 @@ impl<B: Backend> Backend for Profile<B> {
         weight: &Named<B::Param>,
         bias: Option<&Named<B::Param>>,
     ) -> Result<B::Tensor> {
-        let shapes = [self.shape(x), self.param_shape(weight)];
         let op = Op::LinearGeglu { bias: bias.is_some() };
-        self.call(op, Some(weight), &shapes, |b| b.linear_geglu(x, &weight.inner, inner(bias)))
+        self.weighted(op, x, weight, |b, weight| b.linear_geglu(x, weight, inner(bias)))
     }
 
     fn attention(&self, q: &B::Tensor, k: &B::Tensor, v: &B::Tensor, options: Attention) -> Result<B::Tensor> {

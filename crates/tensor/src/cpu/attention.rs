@@ -1,18 +1,17 @@
 //! Attention in blocks of queries and keys, with a running softmax (Dao et al. 2022, "FlashAttention", algorithm 1).
 
-use std::sync::{Mutex, PoisonError};
-
 #[cfg(target_arch = "x86_64")]
 use super::softmax::softmax_to_bf16;
 use super::{
     Cpu, Tensor,
     arithmetic::Arithmetic,
     element::{ElementsMut, narrow},
-    kernel::{ROWS, RowSegments, Sums, multiply_rows},
+    gemm::multiply_tile,
+    kernel::ROWS,
     packed::{Format, Packed, Panel},
     softmax::{Running, running_softmax},
 };
-use crate::{Attention, DType, Result, infer, infer::AttentionExtents};
+use crate::{Attention, Result, infer, infer::AttentionExtents};
 
 /// Queries that are worked on together.
 pub(super) const QUERIES: usize = 16 * ROWS;
@@ -52,35 +51,33 @@ impl Cpu {
         let AttentionExtents { batch, queries, keys, head_dim } = extents;
         let (shape, stride) = (q.shape(), options.heads * head_dim);
         let scale = 1.0 / (head_dim as f32).sqrt();
-        // Narrow elements that the processor can't multiply are widened as they are packed.
-        let dtype = Arithmetic::of(self.isa, self.precision.activations()).dtype();
-        let heads: Vec<Mutex<Option<Head>>> = (0..batch * options.heads).map(|_| Mutex::default()).collect();
+        // Narrow elements that the processor can't multiply are widened.
+        let arithmetic = Arithmetic::of(self.isa, self.precision.activations());
+        let format = Format::new(self.isa, arithmetic.dtype());
         // Rows of one head each, `heads` rows from token to token.
         let rows = |x: &Tensor| x.reshaped([x.shape().rows() * options.heads, head_dim].into());
-        let arithmetic = Arithmetic::of(self.isa, dtype);
         let (q, k, v) = (rows(q), rows(k), rows(v));
         let [q, k, v] = [&q, &k, &v].map(|x| self.operand(x, arithmetic));
-        self.threads.each(heads.len(), |task| {
+        let heads = self.threads.map(batch * options.heads, |task| {
             let first = head_start(task, options.heads, keys, head_dim) / head_dim;
-            let by_keys = self.pack_columns(dtype, [head_dim, keys], |n| k.row(first + n * options.heads));
-            let values = self.pack_rows(dtype, [keys, head_dim], |n| v.row(first + n * options.heads));
-            *heads[task].lock().unwrap_or_else(PoisonError::into_inner) = Some(Head { by_keys, values });
+            let matrix = |depth, columns| Packed::empty(format, &self.pool, [1, depth, columns]);
+            Head {
+                by_keys: matrix(head_dim, keys).with_columns(|n| k.row(first + n * options.heads)),
+                values: matrix(keys, head_dim).with_rows(|n| v.row(first + n * options.heads)),
+            }
         });
-        let heads: Vec<Option<Head>> =
-            heads.into_iter().map(|head| head.into_inner().unwrap_or_else(PoisonError::into_inner)).collect();
         let blocks = queries.div_ceil(QUERIES);
         Ok(self.make(shape, |out| {
             let out = out.share();
             self.threads.each(heads.len() * blocks, |task| {
                 let (head, first) = (task / blocks, task % blocks * QUERIES);
                 let start = head_start(head, options.heads, queries, head_dim) + first * stride;
-                let Some(head) = &heads[head] else { return };
                 let block = Block { count: QUERIES.min(queries - first), first, scale, causal: options.causal };
                 let width = q.width;
                 let q = &q.words()[start / head_dim * width..];
                 // SAFETY: this task alone has these rows of this head.
                 let out = |row| unsafe { out.part(start + row * stride, head_dim) };
-                self.attend_block(q, options.heads * width, head, block, out);
+                self.attend_block(q, options.heads * width, &heads[head], block, out);
             });
         }))
     }
@@ -111,17 +108,18 @@ impl Cpu {
         let mut running = [Running::START; QUERIES];
 
         let seen = if causal { keys.min(first + count) } else { keys };
-        let panels: Vec<Panel> = by_keys.panels().collect();
+        let (panels, panel): (Vec<Panel>, usize) = (by_keys.panels().collect(), self.isa.panel());
         for start in (0..seen).step_by(KEYS) {
             let block = KEYS.min(seen - start);
             let depth = block.div_ceil(arithmetic.per_word());
+            let panels = &panels[start / panel..(start + block).div_ceil(panel)];
             for tile in 0..tiles {
-                for panel in panels.iter().filter(|panel| (start..start + block).contains(&panel.start)) {
-                    let rows = by_keys.rows(*panel, 0, words, &mut scratch).as_ptr();
+                for &panel in panels {
+                    let rows = by_keys.rows(panel, 0, words, &mut scratch);
                     let at = panel.start - start;
-                    let to = Sums { to: scores[at..].as_mut_ptr(), stride: STRIDE, accumulate: false };
-                    let row = row_of(tile);
-                    self.multiply_tile(arithmetic, |r| &q[row(r) * stride..][..words], rows, panel.width, to);
+                    let (row, to) = (row_of(tile), &mut scores[at..]);
+                    let query = |r| &q[row(r) * stride..][..words];
+                    multiply_tile(by_keys.format, query, rows, panel.width, to, STRIDE, false);
                 }
                 let sums = &mut sums[tile * ROWS * width..][..ROWS * width];
                 for r in 0..ROWS.min(count - tile * ROWS) {
@@ -140,10 +138,10 @@ impl Cpu {
                     }
                 }
                 for panel in values.panels() {
-                    let rows = values.rows(panel, start / arithmetic.per_word(), depth, &mut scratch).as_ptr();
-                    let to = Sums { to: sums[panel.start..].as_mut_ptr(), stride: width, accumulate: start > 0 };
+                    let rows = values.rows(panel, start / arithmetic.per_word(), depth, &mut scratch);
                     let left = |r: usize| &weights[r * score_words..][..depth];
-                    self.multiply_tile(arithmetic, left, rows, panel.width, to);
+                    let to = &mut sums[panel.start..];
+                    multiply_tile(values.format, left, rows, panel.width, to, width, start > 0);
                 }
             }
         }
@@ -178,45 +176,5 @@ impl Cpu {
                 shrink
             }
         }
-    }
-
-    /// A tile of a product: `row(0..ROWS)`, all as long, by as many rows of a panel.
-    fn multiply_tile<'r>(
-        &self,
-        arithmetic: Arithmetic,
-        row: impl Fn(usize) -> &'r [u32],
-        right: *const u32,
-        width: usize,
-        to: Sums,
-    ) {
-        let length = row(0).len();
-        let pointers: [*const u32; ROWS] = std::array::from_fn(|r| row(r).as_ptr());
-        let left = RowSegments { pointers: pointers.as_ptr(), segments: 1, offset: 0, length };
-        // SAFETY: every pointer is to `length` words; `right` is a panel's rows, as many; `to` has room for a tile; the instruction set was detected.
-        unsafe { multiply_rows(self.isa, arithmetic, left, right, width, to) };
-    }
-
-    /// Packs a matrix `(K, N)` whose rows of words are `row(k)`.
-    pub(super) fn pack_rows<'r>(
-        &self,
-        dtype: DType,
-        [depth, columns]: [usize; 2],
-        row: impl Fn(usize) -> &'r [u32],
-    ) -> Packed {
-        let mut packed = Packed::empty(Format::new(self.isa, dtype), &self.pool, [1, depth, columns]);
-        packed.fill_rows(row);
-        packed
-    }
-
-    /// Packs a matrix `(K, N)` whose columns of words are `column(n)`.
-    pub(super) fn pack_columns<'c>(
-        &self,
-        dtype: DType,
-        [depth, columns]: [usize; 2],
-        column: impl Fn(usize) -> &'c [u32],
-    ) -> Packed {
-        let mut packed = Packed::empty(Format::new(self.isa, dtype), &self.pool, [1, depth, columns]);
-        packed.fill_columns(column);
-        packed
     }
 }

@@ -7,7 +7,7 @@ use super::{
     gemm::add,
     gemm_backward::{multiply_block, outer_block},
     isa::for_each_isa,
-    packed::bits,
+    packed::{Format, Packed, bits},
     parallel::Shared,
     softmax::{Running, running_softmax},
 };
@@ -50,9 +50,11 @@ impl Cpu {
         let (start_q, start_k) =
             (head_start(task, options.heads, queries, head_dim), head_start(task, options.heads, keys, head_dim));
         let row = |x: &'a [f32], n: usize| &bits(x)[start_k + n * stride..][..head_dim];
-        let by_keys = self.pack_columns(DType::F32, [head_dim, keys], |n| row(k, n));
-        let by_values = self.pack_columns(DType::F32, [head_dim, keys], |n| row(v, n));
-        let key_rows = self.pack_rows(DType::F32, [keys, head_dim], |n| row(k, n));
+        let format = Format::new(self.isa, DType::F32);
+        let matrix = |depth, columns| Packed::empty(format, &self.pool, [1, depth, columns]);
+        let by_keys = matrix(head_dim, keys).with_columns(|n| row(k, n));
+        let by_values = matrix(head_dim, keys).with_columns(|n| row(v, n));
+        let key_rows = matrix(keys, head_dim).with_rows(|n| row(k, n));
         let mut weights = self.buffer::<f32>(QUERIES * keys);
         let mut slopes = self.buffer::<f32>(QUERIES * keys);
         for first in (0..queries).step_by(QUERIES) {

@@ -1,6 +1,6 @@
 //! The op set on the CPU: shape checks, then the kernels.
 
-use super::{Cpu, Param, Tensor, element::narrow, element::widen, elementwise as ew};
+use super::{Cpu, Param, Tensor, element::narrow, element::widen, elementwise as ew, tensor::join_rows};
 use crate::{Activation, Attention, Backend, Conv2d, DType, ParamData, ParamKind, Precision, Result, Shape, infer};
 
 impl Backend for Cpu {
@@ -112,10 +112,9 @@ impl Backend for Cpu {
     fn add_channels(&self, x: &Tensor, v: &Tensor) -> Result<Tensor> {
         let [_, pixels, channels] = infer::add_channels(x.shape(), v.shape())?;
         Ok(self.make_rows(x.shape(), |[scratch_x, scratch_v], pixel, y| {
-            let rows = x.elements().part(pixel * channels, y.len()).read(self.isa, scratch_x);
+            let rows = x.rows(self.isa, pixel, y.len() / channels, scratch_x);
             for (i, (y, x)) in y.chunks_exact_mut(channels).zip(rows.chunks_exact(channels)).enumerate() {
-                let image = (pixel + i) / pixels * channels;
-                ew::combine(self.isa, x, v.elements().part(image, channels).read(self.isa, scratch_v), y, 1.0);
+                ew::combine(self.isa, x, v.rows(self.isa, (pixel + i) / pixels, 1, scratch_v), y, 1.0);
             }
         }))
     }
@@ -153,16 +152,8 @@ impl Backend for Cpu {
             // Whoever reads it next can read both where they are.
             return Ok(Tensor::join(shape, a, b));
         }
-        let (left, right) = (a.shape().last(), b.shape().last());
-        Ok(self.make_rows(shape, |[scratch_a, scratch_b], row, y| {
-            let rows = y.len() / shape.last();
-            let a = a.elements().part(row * left, rows * left).read(self.isa, scratch_a);
-            let b = b.elements().part(row * right, rows * right).read(self.isa, scratch_b);
-            for ((y, a), b) in y.chunks_exact_mut(left + right).zip(a.chunks_exact(left)).zip(b.chunks_exact(right)) {
-                y[..left].copy_from_slice(a);
-                y[left..].copy_from_slice(b);
-            }
-        }))
+        let parts = [a.clone(), b.clone()];
+        Ok(self.make_rows(shape, |_, row, y| join_rows(self.isa, &parts, row, y)))
     }
 
     fn upsample_nearest_2x(&self, x: &Tensor) -> Result<Tensor> {
@@ -172,7 +163,7 @@ impl Backend for Cpu {
             for (i, y) in y.chunks_exact_mut(channels).enumerate() {
                 let (line, column) = ((pixel + i) / width, (pixel + i) % width);
                 let from = (line / height * (height / 2) + line % height / 2) * (width / 2) + column / 2;
-                y.copy_from_slice(x.elements().part(from * channels, channels).read(self.isa, scratch));
+                y.copy_from_slice(x.rows(self.isa, from, 1, scratch));
             }
         }))
     }
@@ -182,7 +173,7 @@ impl Backend for Cpu {
         let (table, c) = (table.plain("embedding")?, shape.last());
         Ok(self.make_rows(shape, |[scratch, _], row, y| {
             for (i, y) in y.chunks_exact_mut(c).enumerate() {
-                y.copy_from_slice(table.elements().part(ids[row + i] as usize * c, c).read(self.isa, scratch));
+                y.copy_from_slice(table.rows(self.isa, ids[row + i] as usize, 1, scratch));
             }
         }))
     }

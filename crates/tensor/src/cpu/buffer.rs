@@ -33,11 +33,6 @@ pub(crate) struct Pool {
 }
 
 impl Pool {
-    /// Gives what is not in use back to the system.
-    pub(crate) fn trim(&self) {
-        self.free.lock().unwrap_or_else(PoisonError::into_inner).clear();
-    }
-
     /// A free block of at least `capacity` bytes, if there is one that does not waste as much again.
     fn take(&self, capacity: usize) -> Option<Block> {
         let mut free = self.free.lock().unwrap_or_else(PoisonError::into_inner);

@@ -39,7 +39,7 @@ impl Cpu {
     pub(super) fn map_rows(&self, x: &Tensor, last: usize, f: impl Fn(&[f32], &mut [f32]) + Sync) -> Tensor {
         let columns = x.shape().last();
         self.make_rows(x.shape().with_last(last), |[scratch, _], row, y| {
-            let x = x.elements().part(row * columns, y.len() / last * columns).read(self.isa, scratch);
+            let x = x.rows(self.isa, row, y.len() / last, scratch);
             y.chunks_exact_mut(last).zip(x.chunks_exact(columns)).for_each(|(y, x)| f(x, y));
         })
     }

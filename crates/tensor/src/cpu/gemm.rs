@@ -9,7 +9,7 @@ use super::{
     kernel::{ROWS, RowSegments, Sums, WIDEST, multiply_rows},
     math,
     operand::Operand,
-    packed::{Packed, Panel},
+    packed::{Format, Packed, Panel},
 };
 use crate::{Activation, DType};
 
@@ -139,6 +139,30 @@ impl Cpu {
             }
         });
     }
+}
+
+/// A tile of a product, on this thread: `row(0..ROWS)`, all as long, by as many rows of a panel `width` wide. Its rows go to `to`, `stride`
+/// floats apart, or are added to what is there.
+#[inline]
+pub(super) fn multiply_tile<'r>(
+    format: Format,
+    row: impl Fn(usize) -> &'r [u32],
+    right: &[u32],
+    width: usize,
+    to: &mut [f32],
+    stride: usize,
+    accumulate: bool,
+) {
+    let rows: [&[u32]; ROWS] = std::array::from_fn(row);
+    let length = rows[0].len();
+    assert!(rows.iter().all(|row| row.len() == length), "rows of one length");
+    assert!(right.len() == length * width && width <= format.isa.panel(), "a panel's rows");
+    assert!(to.len() >= (ROWS - 1) * stride + width, "room for a tile");
+    let pointers = rows.map(<[u32]>::as_ptr);
+    let left = RowSegments { pointers: pointers.as_ptr(), segments: 1, offset: 0, length };
+    let to = Sums { to: to.as_mut_ptr(), stride, accumulate };
+    // SAFETY: as checked; a format's instruction set was detected.
+    unsafe { multiply_rows(format.isa, format.arithmetic, left, right.as_ptr(), width, to) };
 }
 
 /// The row at every tap of every row of a block, by tile: `(tiles, taps, operands, ROWS)`. Taps that read zeros, and rows past the end, point at zeros.

@@ -3,9 +3,9 @@
 use std::ops::Range;
 
 use super::{
-    gemm::{Gather, add},
+    gemm::{Gather, add, multiply_tile},
     isa::Isa,
-    kernel::{ROWS, RowSegments, Sums, Tile, WIDEST, multiply_rows, outer},
+    kernel::{ROWS, Tile, WIDEST, outer},
     packed::{Packed, bits},
     parallel::{Shared, Threads},
 };
@@ -82,12 +82,8 @@ pub(crate) fn multiply_block(
     for panel in right.panels() {
         let data = right.rows(panel, depth.start, length, &mut scratch);
         for first in (0..count).step_by(ROWS) {
-            let pointers: [*const u32; ROWS] =
-                std::array::from_fn(|r| bits(&a[(first + r).min(count - 1) * stride..][..length]).as_ptr());
-            let left = RowSegments { pointers: pointers.as_ptr(), segments: 1, offset: 0, length };
-            let to = Sums { to: sums.0.as_mut_ptr(), stride: panel.width, accumulate: false };
-            // SAFETY: every pointer is to `length` floats, the panel has as many rows, a tile has room.
-            unsafe { multiply_rows(right.format.isa, right.format.arithmetic, left, data.as_ptr(), panel.width, to) };
+            let row = |r: usize| bits(&a[(first + r).min(count - 1) * stride..][..length]);
+            multiply_tile(right.format, row, data, panel.width, &mut sums.0, panel.width, false);
             for r in 0..ROWS.min(count - first) {
                 each(first + r, panel.start, &sums.0[r * panel.width..][..panel.columns]);
             }

@@ -128,11 +128,6 @@ impl Cpu {
         self.threads.count()
     }
 
-    /// Gives memory that no tensor uses back to the system.
-    pub fn trim(&self) {
-        self.pool.trim();
-    }
-
     fn buffer<T: Plain>(&self, length: usize) -> Buffer {
         Buffer::new::<T>(&self.pool, length)
     }

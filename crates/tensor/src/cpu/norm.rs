@@ -1,12 +1,7 @@
 //! Group and layer normalisation.
 
-use std::sync::{Mutex, PoisonError};
-
-use super::{Cpu, Param, Tensor, isa::for_each_isa, math};
+use super::{Cpu, Param, Tensor, elementwise::CHUNK, isa::for_each_isa, math};
 use crate::{Activation, Result, infer};
-
-/// Elements of a picture that one task walks over.
-const CHUNK: usize = 1 << 15;
 
 /// The mean and the reciprocal standard deviation that each channel of each image is normalised with, `(B, C)` each.
 pub(super) struct Statistics {
@@ -44,21 +39,18 @@ impl Cpu {
         let size = channels / groups;
         let chunks = Chunks::new(pixels, channels);
         let tasks = batch * chunks.per_image;
-        let parts: Vec<Mutex<Vec<Moments>>> = (0..tasks).map(|_| Mutex::default()).collect();
-        self.threads.each(tasks, |task| {
+        let parts = self.threads.map(tasks, |task| {
             let (_, range) = chunks.range(task);
             let mut scratch = Vec::new();
             let x = x.rows(self.isa, range.start / channels, range.len() / channels, &mut scratch);
             let mut moments = vec![Moments::default(); groups];
             chunk_moments(self.isa, x, channels, &mut moments);
-            *parts[task].lock().unwrap_or_else(PoisonError::into_inner) = moments;
+            moments
         });
         let mut totals = vec![Moments::default(); batch * groups];
         for (task, part) in parts.into_iter().enumerate() {
             let totals = &mut totals[task / chunks.per_image * groups..][..groups];
-            for (total, part) in totals.iter_mut().zip(part.into_inner().unwrap_or_else(PoisonError::into_inner)) {
-                total.join(part);
-            }
+            totals.iter_mut().zip(part).for_each(|(total, part)| total.join(part));
         }
         let spread = |value: &dyn Fn(&Moments) -> f64| -> Vec<f32> {
             totals.iter().flat_map(|total| std::iter::repeat_n(value(total) as f32, size)).collect()
@@ -202,5 +194,4 @@ for_each_isa! {
             *y = (x - mean) * rstd * g + b;
         }
     }
-
 }

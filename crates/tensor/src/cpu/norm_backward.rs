@@ -1,7 +1,5 @@
 //! The gradients of group and layer normalisation, in `f32`.
 
-use std::sync::{Mutex, PoisonError};
-
 use super::{
     Cpu, Param, Tensor,
     isa::for_each_isa,
@@ -25,16 +23,14 @@ impl Cpu {
         let chunks = Chunks::new(pixels, channels);
         let width = channels * terms;
         let tasks = batch * chunks.per_image;
-        let parts: Vec<Mutex<Vec<f64>>> = (0..tasks).map(|_| Mutex::default()).collect();
-        self.threads.each(tasks, |task| {
+        let parts = self.threads.map(tasks, |task| {
             let (image, range) = chunks.range(task);
             let mut sums = vec![0.0; width];
             sum(range, image, &mut sums);
-            *parts[task].lock().unwrap_or_else(PoisonError::into_inner) = sums;
+            sums
         });
         let mut totals = vec![0.0; batch * width];
         for (task, part) in parts.into_iter().enumerate() {
-            let part = part.into_inner().unwrap_or_else(PoisonError::into_inner);
             for (total, x) in totals[task / chunks.per_image * width..][..width].iter_mut().zip(part) {
                 *total += x;
             }

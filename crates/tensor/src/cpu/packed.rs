@@ -63,6 +63,14 @@ pub(crate) struct Panel {
     pub(crate) columns: usize,
 }
 
+impl Panel {
+    /// The panel that begins with column `start` of a matrix.
+    fn new(isa: Isa, columns: usize, start: usize) -> Self {
+        let width = isa.panel().min((columns - start).next_multiple_of(isa.lanes()));
+        Self { width, start, columns: width.min(columns - start) }
+    }
+}
+
 impl Packed {
     /// Packs a matrix of floats: `fill(tap, channel, n, to)` writes the elements of a channel from column `n` on.
     pub(crate) fn new(
@@ -94,8 +102,8 @@ impl Packed {
         Self { format, taps, channels, columns, data }
     }
 
-    /// Fills a matrix of one tap, on this thread: `column(n)` has the words of a column.
-    pub(crate) fn fill_columns<'c>(&mut self, column: impl Fn(usize) -> &'c [u32]) {
+    /// A matrix of one tap, filled on this thread: `column(n)` has the words of a column.
+    pub(crate) fn with_columns<'c>(mut self, column: impl Fn(usize) -> &'c [u32]) -> Self {
         let depth = self.depth();
         for panel in self.panels() {
             let data = &mut self.data.slice_mut::<u32>()[panel.start * depth..][..panel.width * depth];
@@ -108,10 +116,11 @@ impl Packed {
                 }
             }
         }
+        self
     }
 
-    /// Fills a matrix of one tap, on this thread: `row(k)` has the words of a row, elements side by side.
-    pub(crate) fn fill_rows<'r>(&mut self, row: impl Fn(usize) -> &'r [u32]) {
+    /// A matrix of one tap, filled on this thread: `row(k)` has the words of a row, elements side by side.
+    pub(crate) fn with_rows<'r>(mut self, row: impl Fn(usize) -> &'r [u32]) -> Self {
         let (depth, channels) = (self.depth(), self.channels);
         for panel in self.panels() {
             let data = &mut self.data.slice_mut::<u32>()[panel.start * depth..][..panel.width * depth];
@@ -134,6 +143,7 @@ impl Packed {
                 }
             }
         }
+        self
     }
 
     /// Words of one tap.
@@ -148,11 +158,7 @@ impl Packed {
 
     pub(crate) fn panels(&self) -> impl ExactSizeIterator<Item = Panel> + use<> {
         let (columns, isa) = (self.columns, self.format.isa);
-        (0..columns.div_ceil(isa.panel())).map(move |index| {
-            let start = index * isa.panel();
-            let width = isa.panel().min((columns - start).next_multiple_of(isa.lanes()));
-            Panel { width, start, columns: width.min(columns - start) }
-        })
+        (0..columns).step_by(isa.panel()).map(move |start| Panel::new(isa, columns, start))
     }
 
     /// Rows `first..first + count` of a panel, in words that the kernels read; widened into `scratch` where they are kept narrower.
@@ -183,8 +189,7 @@ impl Packed {
     /// The elements of a channel of a tap from column `n` to the end of its panel, of a matrix kept in `f32`.
     pub(crate) fn row(&self, tap: usize, channel: usize, n: usize) -> &[f32] {
         let isa = self.format.isa;
-        let start = n / isa.panel() * isa.panel();
-        let width = isa.panel().min((self.columns - start).next_multiple_of(isa.lanes()));
+        let Panel { start, width, .. } = Panel::new(isa, self.columns, n / isa.panel() * isa.panel());
         let row = &self.data.slice::<f32>()[start * self.depth() + (tap * self.channels + channel) * width..][..width];
         &row[n - start..]
     }

@@ -49,6 +49,15 @@ impl Threads {
         }
     }
 
+    /// What `task(0..count)` gives, in that order; as [`each`](Self::each).
+    pub(crate) fn map<T: Send>(&self, count: usize, task: impl Fn(usize) -> T + Sync) -> Vec<T> {
+        match count {
+            0 => Vec::new(),
+            1 => vec![task(0)],
+            _ => self.0.install(|| (0..count).into_par_iter().with_max_len(1).map(&task).collect()),
+        }
+    }
+
     /// As [`each`](Self::each), until a task fails.
     pub(crate) fn try_each<E: Send>(
         &self,

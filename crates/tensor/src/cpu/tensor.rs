@@ -95,12 +95,7 @@ impl Tensor {
             return self.elements().part(first * width, count * width).read(isa, scratch);
         };
         scratch.resize(scratch.len().max(count * width), 0.0);
-        for (row, to) in scratch.chunks_exact_mut(width).take(count).enumerate() {
-            let (a, b) = to.split_at_mut(parts[0].shape.last());
-            for (part, to) in parts.iter().zip([a, b]) {
-                widen(isa, part.elements().part((first + row) * to.len(), to.len()), to);
-            }
-        }
+        join_rows(isa, parts, first, &mut scratch[..count * width]);
         &scratch[..count * width]
     }
 
@@ -136,5 +131,15 @@ impl Tensor {
             Data::Joined(joined) => joined.whole().clone(),
         };
         Self { shape, dtype: self.dtype, data: Data::Whole(data) }
+    }
+}
+
+/// Writes rows `first..` of `a (rows, A)` and `b (rows, B)`, side by side, to `to (·, A + B)`.
+pub(super) fn join_rows(isa: Isa, [a, b]: &[Tensor; 2], first: usize, to: &mut [f32]) {
+    let (left, right) = (a.shape.last(), b.shape.last());
+    for (row, to) in to.chunks_exact_mut(left + right).enumerate() {
+        let (to_a, to_b) = to.split_at_mut(left);
+        widen(isa, a.elements().part((first + row) * left, left), to_a);
+        widen(isa, b.elements().part((first + row) * right, right), to_b);
     }
 }

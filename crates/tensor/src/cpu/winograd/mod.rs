@@ -10,13 +10,13 @@ use std::ops::Range;
 
 use super::{
     Cpu,
-    arithmetic::Arithmetic,
     element::{Elements, ElementsMut, SharedElements},
-    gemm::{Epilogue, Place, finish},
-    kernel::{ROWS, RowSegments, Sums, WIDEST, multiply_rows},
-    packed::{Packed, Panel, bits},
+    gemm::{Epilogue, Place, finish, multiply_tile},
+    kernel::{ROWS, WIDEST},
+    packed::{Format, Packed, Panel, bits},
     parallel::Shared,
 };
+use crate::DType;
 use transform::{ByPoint, MOST_POINTS, Products, transform_input, transform_output, transform_weight};
 
 pub use plan::Convolution;
@@ -206,24 +206,16 @@ impl Job<'_> {
         sums: &mut [f32],
         sums_stride: usize,
     ) {
-        let all = self.weight.channels;
+        let (all, format) = (self.weight.channels, Format::new(self.cpu.isa, DType::F32));
         for point in 0..self.tiles.size.points() {
             let right = &bits(weights.data)[point * weights.stride..][..channels.len() * width];
             for first in (0..rows).step_by(ROWS) {
-                let row =
-                    |r: usize| bits(&inputs.data[point * inputs.stride + (first + r).min(rows - 1) * all..][..all]);
-                let pointers: [*const u32; ROWS] = std::array::from_fn(|r| row(r).as_ptr());
-                let left = RowSegments {
-                    pointers: pointers.as_ptr(),
-                    segments: 1,
-                    offset: channels.start,
-                    length: channels.len(),
+                let row = |r: usize| {
+                    let start = point * inputs.stride + (first + r).min(rows - 1) * all;
+                    bits(&inputs.data[start..][channels.clone()])
                 };
-                let to = sums[point * sums_stride + first * width..][..ROWS * width].as_mut_ptr();
-                let to = Sums { to, stride: width, accumulate: channels.start > 0 };
-                // SAFETY: every pointer is to `all` words, the panel has a row for each of the channels, the sums have room for
-                // a tile; `isa` was detected.
-                unsafe { multiply_rows(self.cpu.isa, Arithmetic::F32, left, right.as_ptr(), width, to) };
+                let to = &mut sums[point * sums_stride + first * width..][..ROWS * width];
+                multiply_tile(format, row, right, width, to, width, channels.start > 0);
             }
         }
     }

@@ -94,10 +94,7 @@ impl Plan {
 
     /// Whether this is faster than the direct method, by measurement.
     fn wins(&self, weight: &Packed) -> bool {
-        let least = match weight.format.arithmetic {
-            Arithmetic::F32 => 3,
-            Arithmetic::Bf16 | Arithmetic::Int8 => 12,
-        };
+        let least = if weight.format.arithmetic == Arithmetic::F32 { 3 } else { 12 };
         weight.channels >= LEAST_CHANNELS && self.tiles[0] * self.tiles[1] >= least
     }
 }
