@@ -4,6 +4,7 @@
 mod arithmetic;
 mod attention;
 mod attention_backward;
+mod attention_int8;
 mod backend;
 mod buffer;
 mod conv;

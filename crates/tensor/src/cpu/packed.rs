@@ -27,6 +27,11 @@ impl Format {
         Self { isa, arithmetic: Arithmetic::of(isa, dtype), stored: dtype }
     }
 
+    /// For products whose sums are left as integers.
+    pub(super) fn bytes(isa: Isa) -> Self {
+        Self { isa, arithmetic: Arithmetic::Bytes, stored: DType::I8 }
+    }
+
     /// Bytes of one lane of a row.
     fn lane(self) -> usize {
         self.stored.size() * self.arithmetic.per_word()
@@ -34,7 +39,7 @@ impl Format {
 
     /// Bytes of a column of `depth` words: with its scale, where words of floats don't tell it.
     pub(super) fn column(self, depth: usize) -> usize {
-        let has_scale = self.stored == DType::I8 && self.arithmetic != Arithmetic::Int8;
+        let has_scale = self.stored == DType::I8 && self.arithmetic == Arithmetic::F32;
         depth * self.lane() + if has_scale { size_of::<f32>() } else { 0 }
     }
 }
