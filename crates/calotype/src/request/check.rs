@@ -36,7 +36,7 @@ impl Model {
             return refuse(format!("batch size {batch} is out of range: give 1 to {MAX_BATCH}"));
         }
         let (width, height) = self.size(request);
-        check_size(self.unet_config(), self.vae_config(), batch, [width, height], pipeline.vae_tiling)?;
+        check_size(self.unet_config(), self.vae_config(), batch, [width, height], pipeline)?;
         let downscale = self.vae_config().downscale();
         let latents_shape = [batch, self.vae_config().latent_channels, height / downscale, width / downscale];
         if let Some(latents) = request.latents.as_ref().filter(|latents| latents.shape() != latents_shape) {
