@@ -53,6 +53,16 @@ pub enum Error {
         /// The most it can take with this noise schedule.
         max: usize,
     },
+    /// A count of steps for which CompVis' samplers crash.
+    #[error("{sampler} on the schedule compvis takes no {steps} steps, as CompVis' own does not: give {nearest}")]
+    CompvisSteps {
+        /// The sampler asked for.
+        sampler: SamplerKind,
+        /// The count given.
+        steps: usize,
+        /// The nearest counts that work.
+        nearest: String,
+    },
     /// The numbers of a scheduler config make no noise schedule.
     #[error("bad noise schedule: {field} is {value}, expected {expected}; check scheduler_config.json")]
     NoiseSchedule {

@@ -127,7 +127,7 @@ pub struct Batch {
     pub size: usize,
     /// How many batches came before it.
     pub index: usize,
-    /// What each batch before it drew after its starting noise. Used only with
+    /// How often each batch before it drew after its starting noise: [`crate::Sampler::noise_draws`]. Used only with
     /// [`SeedPer::Batch`].
     pub draws: usize,
 }

@@ -34,7 +34,7 @@ impl<'a, D: Denoiser + 'a, N: NoiseSource + 'a> Run<'a, D, N> {
         Self {
             kind: sampler.kind,
             model: Model { denoiser, noise },
-            solver: solver(sampler.kind, sampler.eta),
+            solver: solver(sampler),
             levels: sampler.levels.clone(),
             x: noise_latents.iter().map(|&noise| (f64::from(noise) * scale) as f32).collect(),
             index: 0,
