@@ -22,6 +22,8 @@ mod generator;
 mod guidance;
 mod noise;
 mod normal;
+mod philox;
+mod rng;
 mod sampler;
 mod schedule;
 
@@ -29,6 +31,7 @@ pub use denoiser::{Denoiser, ModelDenoiser, NoiseLevel, Predictor};
 pub use error::Error;
 pub use generator::Generator;
 pub use guidance::guide;
-pub use noise::{BatchNoise, NoiseSource, nchw_to_nhwc, nhwc_to_nchw};
+pub use noise::{Batch, BatchNoise, NoiseOptions, NoiseSource, SeedPer, Variation, nchw_to_nhwc, nhwc_to_nchw};
+pub use rng::{NormalStream, Rng};
 pub use sampler::{Run, SampleOptions, Sampler, SamplerKind, ScheduleKind, Step, StrengthRule};
 pub use schedule::{NoiseSchedule, PredictionType};

@@ -21,14 +21,16 @@ pub enum SamplerKind {
     Lms,
     /// DPM-Solver++(2M) (Lu et al. 2022).
     Dpmpp2m,
+    /// DPM-Solver++(2M) as CompVis' script runs it, on its own schedule.
+    DpmSolver,
 }
 
 impl SamplerKind {
     /// Every sampler.
-    pub const ALL: [Self; 7] =
-        [Self::Ddim, Self::Plms, Self::Euler, Self::EulerA, Self::Heun, Self::Lms, Self::Dpmpp2m];
+    pub const ALL: [Self; 8] =
+        [Self::Ddim, Self::Plms, Self::Euler, Self::EulerA, Self::Heun, Self::Lms, Self::Dpmpp2m, Self::DpmSolver];
 
-    /// Its id: `ddim`, `plms`, `euler`, `euler_a`, `heun`, `lms` or `dpmpp_2m`.
+    /// Its id: `ddim`, `plms`, `euler`, `euler_a`, `heun`, `lms`, `dpmpp_2m` or `dpm_solver`.
     #[must_use]
     pub fn id(self) -> &'static str {
         match self {
@@ -39,13 +41,30 @@ impl SamplerKind {
             Self::Heun => "heun",
             Self::Lms => "lms",
             Self::Dpmpp2m => "dpmpp_2m",
+            Self::DpmSolver => "dpm_solver",
         }
     }
 
     /// Whether it also runs with [`ScheduleKind::Karras`].
     #[must_use]
     pub fn has_karras(self) -> bool {
-        !self.has_integer_steps()
+        !self.has_integer_steps() && self != Self::DpmSolver
+    }
+
+    /// Whether it is one of CompVis' three, which run with [`ScheduleKind::Compvis`]; `dpm_solver` has no other.
+    #[must_use]
+    pub fn has_compvis(self) -> bool {
+        matches!(self, Self::Ddim | Self::Plms | Self::DpmSolver)
+    }
+
+    /// Whether it runs with a schedule.
+    #[must_use]
+    pub fn has_schedule(self, schedule: ScheduleKind) -> bool {
+        match schedule {
+            ScheduleKind::Default => true,
+            ScheduleKind::Karras => self.has_karras(),
+            ScheduleKind::Compvis => self.has_compvis(),
+        }
     }
 
     /// `ddim` and `plms` walk whole timesteps a fixed distance apart.
@@ -88,18 +107,22 @@ pub enum ScheduleKind {
     Default,
     /// Evenly spaced in the seventh root of sigma (Karras et al. 2022, eq. 5).
     Karras,
+    /// What CompVis' samplers lay out for themselves: `ddim` and `plms` every `T / steps`th timestep from 1 up, which may
+    /// be more than `steps` of them; `dpm_solver` fractional timesteps from the last to 0.
+    Compvis,
 }
 
 impl ScheduleKind {
     /// Every schedule.
-    pub const ALL: [Self; 2] = [Self::Default, Self::Karras];
+    pub const ALL: [Self; 3] = [Self::Default, Self::Karras, Self::Compvis];
 
-    /// Its id: `default` or `karras`.
+    /// Its id: `default`, `karras` or `compvis`.
     #[must_use]
     pub fn id(self) -> &'static str {
         match self {
             Self::Default => "default",
             Self::Karras => "karras",
+            Self::Compvis => "compvis",
         }
     }
 

@@ -23,7 +23,9 @@ pub(super) fn levels(
             let karras = karras(noise_schedule, sigmas.rev(), steps);
             karras.map(|level| NoiseLevel { timestep: level.timestep.round_ties_even(), ..level }).collect()
         }
-        (_, ScheduleKind::Default) => linspace(noise_schedule, steps).map(stored).collect::<Vec<_>>(),
+        (_, ScheduleKind::Default | ScheduleKind::Compvis) => {
+            linspace(noise_schedule, steps).map(stored).collect::<Vec<_>>()
+        }
         (_, ScheduleKind::Karras) => {
             let sigmas = linspace(noise_schedule, steps).map(|level| level.sigma);
             karras(noise_schedule, sigmas, steps).collect()

@@ -1,5 +1,6 @@
 //! Samplers: from noise to latents, one step at a time.
 
+mod compvis;
 mod img2img;
 mod kind;
 mod levels;
@@ -40,6 +41,9 @@ impl SampleOptions {
 #[derive(Debug, Clone, PartialEq)]
 pub struct Sampler {
     kind: SamplerKind,
+    /// Whether it is CompVis' sampler to the letter.
+    compvis: bool,
+    steps_asked: usize,
     eta: f64,
     levels: Vec<NoiseLevel>,
 }
@@ -48,14 +52,14 @@ impl Sampler {
     /// Checks the options and lays out the noise levels.
     ///
     /// # Errors
-    /// [`Error::Schedule`], [`Error::Eta`], [`Error::EtaRange`] and [`Error::Steps`] for what the sampler can't take.
+    /// [`Error::Schedule`], [`Error::Eta`], [`Error::EtaRange`], [`Error::Steps`] and [`Error::CompvisSteps`] for what the sampler can't take.
     pub fn new(
         kind: SamplerKind,
         schedule: ScheduleKind,
         noise_schedule: &NoiseSchedule,
         options: SampleOptions,
     ) -> Result<Self, Error> {
-        if schedule == ScheduleKind::Karras && !kind.has_karras() {
+        if !kind.has_schedule(schedule) {
             return Err(Error::Schedule { sampler: kind, schedule });
         }
         let eta = options.eta;
@@ -65,11 +69,17 @@ impl Sampler {
         if eta > 0.0 && kind != SamplerKind::Ddim {
             return Err(Error::Eta { sampler: kind, eta });
         }
+        let compvis = schedule == ScheduleKind::Compvis || kind == SamplerKind::DpmSolver;
+        if compvis {
+            let levels = compvis::levels(kind, noise_schedule, options.steps)?;
+            return Ok(Self { kind, compvis, steps_asked: options.steps, eta, levels });
+        }
         let (steps, max) = (options.steps, kind.max_steps(noise_schedule));
         if !(1..=max).contains(&steps) {
             return Err(Error::Steps { sampler: kind, steps, max });
         }
-        Ok(Self { kind, eta, levels: levels::levels(kind, schedule, noise_schedule, steps) })
+        let levels = levels::levels(kind, schedule, noise_schedule, steps);
+        Ok(Self { kind, compvis, steps_asked: steps, eta, levels })
     }
 
     /// Which sampler this is.
@@ -98,9 +108,19 @@ impl Sampler {
     pub fn init_noise_sigma(&self) -> f64 {
         let first = self.levels.first().copied().unwrap_or(NoiseLevel::CLEAN);
         match self.kind {
-            SamplerKind::Ddim | SamplerKind::Plms | SamplerKind::Dpmpp2m => first.scale(),
+            SamplerKind::Ddim | SamplerKind::Plms | SamplerKind::Dpmpp2m | SamplerKind::DpmSolver => first.scale(),
             SamplerKind::Euler | SamplerKind::EulerA | SamplerKind::Heun | SamplerKind::Lms => first.sigma,
         }
+    }
+
+    /// How many times a run draws noise for its steps ([`NoiseSource::noise`], not counting
+    /// [`NoiseSource::noise_between`]): what one batch takes from a stream for all batches after its starting noise.
+    /// CompVis' `ddim` and `plms` draw in every step, also where the noise is then multiplied by 0.
+    #[must_use]
+    pub fn noise_draws(&self) -> usize {
+        let mut count = CountDraws(0);
+        self.run(NoDenoiser, &[0.0], &mut count).for_each(drop);
+        count.0
     }
 
     /// Starts a run from unit-variance `noise_latents`; `noise` is drawn from in the stochastic samplers only.
@@ -114,5 +134,30 @@ impl Sampler {
         let scale = self.init_noise_sigma();
         let x = noise_latents.iter().map(|&noise| (f64::from(noise) * scale) as f32).collect();
         Run::new(self, denoiser, x, noise)
+    }
+}
+
+/// Counts what is drawn from it.
+struct CountDraws(usize);
+
+impl NoiseSource for CountDraws {
+    fn noise(&mut self) -> Vec<f32> {
+        self.0 += 1;
+        vec![0.0]
+    }
+
+    fn noise_between(&mut self, _sigma: f64, _sigma_next: f64) -> Vec<f32> {
+        vec![0.0]
+    }
+}
+
+/// A model of nothing but zeros.
+struct NoDenoiser;
+
+impl Denoiser for NoDenoiser {
+    type Error = Error;
+
+    fn denoise(&mut self, x: &[f32], _level: NoiseLevel) -> Result<Vec<f32>, Error> {
+        Ok(vec![0.0; x.len()])
     }
 }

@@ -33,7 +33,7 @@ impl<'a, D: Denoiser + 'a, N: NoiseSource + 'a> Run<'a, D, N> {
         Self {
             kind: sampler.kind,
             model: Model { denoiser, noise },
-            solver: solver(sampler.kind, sampler.eta),
+            solver: solver(sampler),
             levels: sampler.levels.clone(),
             x,
             index: 0,

@@ -7,7 +7,7 @@ mod heun;
 mod lms;
 mod plms;
 
-use super::SamplerKind;
+use super::{Sampler, SamplerKind};
 use crate::{Denoiser, NoiseLevel, NoiseSource};
 
 /// The model and the noise a solver may ask for.
@@ -28,18 +28,18 @@ pub(super) trait Solver<D: Denoiser, N: NoiseSource> {
     ) -> Result<Vec<f32>, D::Error>;
 }
 
-pub(super) fn solver<'a, D: Denoiser + 'a, N: NoiseSource + 'a>(
-    kind: SamplerKind,
-    eta: f64,
-) -> Box<dyn Solver<D, N> + 'a> {
-    match kind {
-        SamplerKind::Ddim => Box::new(euler::Euler { eta }),
-        SamplerKind::Euler => Box::new(euler::Euler { eta: 0.0 }),
-        SamplerKind::EulerA => Box::new(euler::Euler { eta: 1.0 }),
+pub(super) fn solver<'a, D: Denoiser + 'a, N: NoiseSource + 'a>(sampler: &Sampler) -> Box<dyn Solver<D, N> + 'a> {
+    let (eta, compvis) = (sampler.eta, sampler.compvis);
+    match sampler.kind {
+        SamplerKind::Ddim => Box::new(euler::Euler { eta, always_draws: compvis }),
+        SamplerKind::Euler => Box::new(euler::Euler { eta: 0.0, always_draws: false }),
+        SamplerKind::EulerA => Box::new(euler::Euler { eta: 1.0, always_draws: false }),
         SamplerKind::Heun => Box::new(heun::Heun),
         SamplerKind::Lms => Box::new(lms::Lms::default()),
-        SamplerKind::Plms => Box::new(plms::Plms::default()),
+        SamplerKind::Plms => Box::new(plms::Plms::new(compvis)),
         SamplerKind::Dpmpp2m => Box::new(dpmpp_2m::Dpmpp2m::default()),
+        // Its `lower_order_final` acts in short runs only.
+        SamplerKind::DpmSolver => Box::new(dpmpp_2m::Dpmpp2m::new(sampler.steps_asked < 15)),
     }
 }
 
