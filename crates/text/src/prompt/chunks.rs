@@ -32,9 +32,11 @@ impl Chunk {
         for ((id, weight), &token) in chunk.ids[1..].iter_mut().zip(&mut chunk.weights[1..]).zip(tokens) {
             (*id, *weight) = token;
         }
-        // One end token, then the pad token, which is another one in Stable Diffusion v2.
-        let end = chunk.ids.iter().position(|&id| id == tokenizer.eos()).unwrap_or(MAX_LENGTH - 1);
-        chunk.ids[end + 1..].fill(tokenizer.pad());
+        // In Stable Diffusion v2 another token than the end pads.
+        if tokenizer.pad() != tokenizer.eos() {
+            let end = chunk.ids.iter().position(|&id| id == tokenizer.eos()).unwrap_or(MAX_LENGTH - 1);
+            chunk.ids[end + 1..].fill(tokenizer.pad());
+        }
         chunk
     }
 
