@@ -1,4 +1,4 @@
-use crate::{SamplerKind, ScheduleKind, sampler};
+use crate::{Rng, SamplerKind, ScheduleKind, SeedPer, sampler};
 
 /// What can go wrong in this crate. Each message is one line that says what was expected and what to do.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
@@ -10,6 +10,15 @@ pub enum Error {
     /// A schedule id that does not exist.
     #[error("unknown schedule {0:?}: use one of {list}", list = sampler::names::schedules())]
     UnknownSchedule(String),
+    /// A generator id that does not exist.
+    #[error("unknown generator {0:?}: use one of {list}", list = Rng::list())]
+    UnknownRng(String),
+    /// What a seed is for, other than `picture` and `batch`.
+    #[error("a seed per {0:?} is unknown: use one of {list}", list = SeedPer::list())]
+    UnknownSeedPer(String),
+    /// Options of the noise that don't go together, or a value out of range: what, and what to do.
+    #[error("{0}")]
+    NoiseOptions(String),
     /// A prediction type other than `epsilon` and `v_prediction`.
     #[error("unknown prediction type {0:?}: the scheduler config must say epsilon or v_prediction")]
     UnknownPrediction(String),
@@ -75,6 +84,16 @@ pub enum Error {
         min: usize,
         /// The most it can take with this noise schedule.
         max: usize,
+    },
+    /// A count of steps for which CompVis' samplers crash.
+    #[error("{sampler} on the schedule compvis takes no {steps} steps, as CompVis' own does not: give {nearest}")]
+    CompvisSteps {
+        /// The sampler asked for.
+        sampler: SamplerKind,
+        /// The count given.
+        steps: usize,
+        /// The nearest counts that work.
+        nearest: String,
     },
     /// A strength that is not a number from 0 to 1.
     #[error("strength is {0}: give a number from 0 (keep the picture) to 1 (start from noise alone)")]

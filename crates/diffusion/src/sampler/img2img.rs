@@ -8,10 +8,12 @@ use crate::{Denoiser, Error, NoiseLevel, NoiseSource};
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[non_exhaustive]
 pub enum StrengthRule {
-    /// `int(strength · steps)` steps, all of them at strength 1: diffusers' `StableDiffusionImg2ImgPipeline`, and the
-    /// number of steps of CompVis' `img2img.py`.
+    /// `int(strength · steps)` steps, all of them at strength 1: diffusers' `StableDiffusionImg2ImgPipeline`.
     #[default]
     Diffusers,
+    /// `int(strength · steps)` steps from the noise of the level before the first: CompVis' `img2img.py`, whose
+    /// `stochastic_encode` and `decode` count from 0 and from 1. At strength 1, where that crashes, from the first's own.
+    Compvis,
     /// `int(min(strength, 0.999) · steps) + 1` steps, never fewer than one: A1111's `setup_img2img_steps`.
     A1111,
 }
@@ -36,12 +38,17 @@ impl Sampler {
         }
         let skipped = match rule {
             StrengthRule::Diffusers => steps - ((strength * steps as f64) as usize).min(steps),
+            StrengthRule::Compvis => steps - ((strength * asked as f64) as usize).min(steps),
             StrengthRule::A1111 => asked.saturating_sub((strength.min(0.999) * asked as f64) as usize + 1),
         };
         if skipped >= steps {
             return Err(Error::NoSteps { strength, steps, least: 1.0 / steps as f64 });
         }
-        Ok(self.on(all.iter().skip(skipped).copied().collect()))
+        let mut part = self.on(all.iter().skip(skipped).copied().collect());
+        if let (StrengthRule::Compvis, Some(&before)) = (rule, all.get(skipped.wrapping_sub(1))) {
+            part.noised = before;
+        }
+        Ok(part)
     }
 
     /// `timesteps[:t_enc]` of A1111, with the noise of `timesteps[t_enc]`.

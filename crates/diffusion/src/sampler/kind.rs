@@ -50,6 +50,8 @@ pub enum SamplerKind {
     DdimCfgpp,
     /// UniPC (Zhao et al. 2023) of order 3, as A1111 runs it.
     UniPc,
+    /// DPM-Solver++(2M) as CompVis' script runs it, on its own schedule.
+    DpmSolver,
 }
 
 /// What a sampler's noise can be set with.
@@ -65,7 +67,7 @@ pub(super) struct Knobs {
 
 impl SamplerKind {
     /// Every sampler.
-    pub const ALL: [Self; 20] = [
+    pub const ALL: [Self; 21] = [
         Self::Ddim,
         Self::Plms,
         Self::Euler,
@@ -86,6 +88,7 @@ impl SamplerKind {
         Self::Lcm,
         Self::DdimCfgpp,
         Self::UniPc,
+        Self::DpmSolver,
     ];
 
     /// Its id: `ddim`, `plms`, `euler`, `euler_a`, `heun`, `lms`, `dpmpp_2m`, …
@@ -118,14 +121,25 @@ impl SamplerKind {
     /// Whether it also runs with [`ScheduleKind::Karras`] and A1111's other schedules of sigmas.
     #[must_use]
     pub fn has_karras(self) -> bool {
-        !self.has_integer_steps()
+        !self.has_integer_steps() && self != Self::DpmSolver
+    }
+
+    /// Whether it is one of CompVis' three, which run with [`ScheduleKind::Compvis`]; `dpm_solver` has no other.
+    #[must_use]
+    pub fn has_compvis(self) -> bool {
+        matches!(self, Self::Ddim | Self::Plms | Self::DpmSolver)
     }
 
     /// Whether it runs with a schedule. `ddim`, `ddim_cfgpp` and `plms` only have their own, as diffusers
-    /// ([`ScheduleKind::Default`]) and A1111 ([`ScheduleKind::Automatic`]) lay it out.
+    /// ([`ScheduleKind::Default`]), A1111 ([`ScheduleKind::Automatic`]) and CompVis lay it out.
     #[must_use]
     pub fn has_schedule(self, schedule: ScheduleKind) -> bool {
-        self.has_karras() || matches!(schedule, ScheduleKind::Default | ScheduleKind::Automatic)
+        match schedule {
+            ScheduleKind::Default => true,
+            ScheduleKind::Automatic => self != Self::DpmSolver,
+            ScheduleKind::Compvis => self.has_compvis(),
+            _ => self.has_karras(),
+        }
     }
 
     /// `ddim`, `ddim_cfgpp` and `plms` walk whole timesteps a fixed distance apart.
@@ -161,6 +175,7 @@ impl SamplerKind {
             }
             Self::Dpmpp2mSde | Self::Dpmpp2mSdeHeun | Self::Dpmpp3mSde => ScheduleKind::Exponential,
             Self::Ddim | Self::DdimCfgpp | Self::Plms | Self::UniPc => ScheduleKind::Automatic,
+            Self::DpmSolver => ScheduleKind::Compvis,
             _ => ScheduleKind::Uniform,
         }
     }
@@ -219,7 +234,7 @@ impl SamplerKind {
             | Self::DpmFast
             | Self::DpmAdaptive => Knobs { eta: Some(1.0), churn: false, s_noise: true },
             Self::Restart => Knobs { eta: None, churn: false, s_noise: true },
-            Self::Plms | Self::Lms | Self::Dpmpp2m | Self::Lcm | Self::UniPc => {
+            Self::Plms | Self::Lms | Self::Dpmpp2m | Self::Lcm | Self::UniPc | Self::DpmSolver => {
                 Knobs { eta: None, churn: false, s_noise: false }
             }
         }

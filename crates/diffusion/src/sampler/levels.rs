@@ -5,8 +5,8 @@
 //! that belongs to the sigma.
 
 use super::sigmas::sigmas;
-use super::timesteps;
 use super::{SampleOptions, SamplerKind, ScheduleKind};
+use super::{compvis, timesteps};
 use crate::{Error, NoiseLevel, NoiseSchedule};
 
 /// The levels of a run, and how its samples are scaled at both ends.
@@ -21,6 +21,8 @@ pub(super) struct Levels {
     pub(super) ends_preserving: bool,
     /// Whether these are A1111's timesteps, on which img2img is cut differently.
     pub(super) a1111_timesteps: bool,
+    /// Whether they are CompVis', and the sampler with them CompVis' to the letter.
+    pub(super) compvis: bool,
 }
 
 /// The levels of a run of `options.steps` steps.
@@ -36,6 +38,16 @@ pub(super) fn levels(
         return Err(Error::Schedule { sampler: kind, schedule });
     }
     let steps = options.steps;
+    if kind.resolved(schedule) == ScheduleKind::Compvis {
+        let all = compvis::levels(kind, noise_schedule, steps)?;
+        return Ok(Levels {
+            all,
+            starts_preserving: true,
+            ends_preserving: true,
+            a1111_timesteps: false,
+            compvis: true,
+        });
+    }
     let a1111_timesteps = match kind {
         UniPc => matches!(schedule, Default | Automatic),
         _ => kind.has_integer_steps() && schedule == Automatic,
@@ -68,7 +80,7 @@ pub(super) fn levels(
     }
     let preserving = kind.has_integer_steps() || kind == UniPc;
     let starts_preserving = preserving || (diffusers && kind == Dpmpp2m) || options.sgm_noise_multiplier;
-    Ok(Levels { all, starts_preserving, ends_preserving: preserving, a1111_timesteps })
+    Ok(Levels { all, starts_preserving, ends_preserving: preserving, a1111_timesteps, compvis: false })
 }
 
 /// The levels of A1111's sigmas, each with its timestep.

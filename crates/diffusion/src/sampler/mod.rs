@@ -1,6 +1,7 @@
 //! Samplers: from noise to latents, one step at a time.
 
 mod beta;
+mod compvis;
 mod img2img;
 mod kind;
 mod levels;
@@ -42,7 +43,7 @@ impl Sampler {
     /// Checks the options and lays out the noise levels.
     ///
     /// # Errors
-    /// [`Error::Schedule`], [`Error::Steps`], [`Error::Eta`], [`Error::EtaRange`], [`Error::OptionRange`],
+    /// [`Error::Schedule`], [`Error::Steps`], [`Error::CompvisSteps`], [`Error::Eta`], [`Error::EtaRange`], [`Error::OptionRange`],
     /// [`Error::SamplerOption`] and [`Error::ScheduleOption`] for what the sampler can't take.
     pub fn new(
         kind: SamplerKind,
@@ -54,6 +55,8 @@ impl Sampler {
             return Err(Error::Schedule { sampler: kind, schedule });
         }
         options.check(kind, schedule)?;
+        let eta = kind.default_eta().map(|own| options.eta.unwrap_or(own));
+        let options = SampleOptions { eta, ..options };
         let laid_out = levels::levels(kind, schedule, noise_schedule, &options)?;
         let ends = plan::ends_of_model(noise_schedule, &options);
         Ok(Self::planned(kind, options, Arc::new(noise_schedule.clone()), laid_out, ends))
@@ -110,6 +113,17 @@ impl Sampler {
         if self.laid_out.starts_preserving { first.scale() } else { first.sigma }
     }
 
+    /// How many times a run draws noise for its steps ([`NoiseSource::noise`], not counting
+    /// [`NoiseSource::noise_between`]): what one batch takes from a stream for all batches after its starting noise.
+    /// CompVis' `ddim` and `plms` draw in every step, also where the noise is then multiplied by 0. Those of a sampler
+    /// that [`SamplerKind::is_adaptive`] depend on the pictures: then it is how many a run of an empty one has.
+    #[must_use]
+    pub fn noise_draws(&self) -> usize {
+        let mut count = CountDraws(0);
+        self.run(NoDenoiser, &[0.0], &mut count).for_each(drop);
+        count.0
+    }
+
     /// Starts a run from unit-variance `noise_latents`; `noise` is drawn from in the stochastic samplers only.
     ///
     /// Nothing is computed until the iterator is asked for a step.
@@ -127,4 +141,29 @@ impl Sampler {
 /// Whether the second level is the noisier one.
 fn rises(pair: &[NoiseLevel]) -> bool {
     matches!(pair, [from, to] if to.sigma > from.sigma)
+}
+
+/// Counts what is drawn from it.
+struct CountDraws(usize);
+
+impl NoiseSource for CountDraws {
+    fn noise(&mut self) -> Vec<f32> {
+        self.0 += 1;
+        vec![0.0]
+    }
+
+    fn noise_between(&mut self, _sigma: f64, _sigma_next: f64) -> Vec<f32> {
+        vec![0.0]
+    }
+}
+
+/// A model of nothing but zeros.
+struct NoDenoiser;
+
+impl Denoiser for NoDenoiser {
+    type Error = Error;
+
+    fn denoise(&mut self, x: &[f32], _level: NoiseLevel) -> Result<Vec<f32>, Error> {
+        Ok(vec![0.0; x.len()])
+    }
 }

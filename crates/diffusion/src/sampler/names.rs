@@ -25,6 +25,8 @@ pub(super) fn of_sampler(kind: SamplerKind) -> (&'static str, &'static str) {
         SamplerKind::Lcm => ("lcm", "LCM"),
         SamplerKind::DdimCfgpp => ("ddim_cfgpp", "DDIM CFG++"),
         SamplerKind::UniPc => ("unipc", "UniPC"),
+        // A1111 has none like it.
+        SamplerKind::DpmSolver => ("dpm_solver", "DPM-Solver"),
     }
 }
 
@@ -44,6 +46,7 @@ pub(super) fn of_schedule(kind: ScheduleKind) -> (&'static str, &'static str) {
         ScheduleKind::Normal => ("normal", "Normal"),
         ScheduleKind::Ddim => ("ddim", "DDIM"),
         ScheduleKind::Beta => ("beta", "Beta"),
+        ScheduleKind::Compvis => ("compvis", "CompVis"),
     }
 }
 

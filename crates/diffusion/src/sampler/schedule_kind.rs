@@ -40,11 +40,14 @@ pub enum ScheduleKind {
     /// Quantiles of a beta distribution between the least and the greatest sigma (Lee et al. 2024, "Beta Sampling is All
     /// You Need"), as A1111 spreads them: over sigma, not over timesteps.
     Beta,
+    /// What CompVis' samplers lay out for themselves: `ddim` and `plms` every `T / steps`th timestep from 1 up, which may
+    /// be more than `steps` of them; `dpm_solver` fractional timesteps from the last to 0.
+    Compvis,
 }
 
 impl ScheduleKind {
     /// Every schedule.
-    pub const ALL: [Self; 13] = [
+    pub const ALL: [Self; 14] = [
         Self::Default,
         Self::Automatic,
         Self::Uniform,
@@ -58,6 +61,7 @@ impl ScheduleKind {
         Self::Normal,
         Self::Ddim,
         Self::Beta,
+        Self::Compvis,
     ];
 
     /// Its id: `default`, `automatic`, `karras`, …

@@ -28,7 +28,7 @@ pub(super) fn sigmas(
     let at_timestep = |t: f64| noise_schedule.t_to_sigma(t);
 
     let mut sigmas: Vec<f64> = match schedule {
-        ScheduleKind::Default | ScheduleKind::Automatic | ScheduleKind::Uniform => {
+        ScheduleKind::Default | ScheduleKind::Automatic | ScheduleKind::Compvis | ScheduleKind::Uniform => {
             linspace((train.len() - 1) as f64, 0.0, n).map(at_timestep).collect()
         }
         ScheduleKind::Karras => {

@@ -75,7 +75,7 @@ impl Adaptive {
         let pictures = x.chunks((x.len() / batch_size).max(1));
         let picture = |x: &[f32]| Picture { sigma: ends[0], h: H_INIT, x_prev: x.to_vec(), kept: 0 };
         Self {
-            eta: options.eta.or(sampler.kind.default_eta()).unwrap_or(0.0),
+            eta: options.eta.unwrap_or(0.0),
             s_noise: options.s_noise,
             ends,
             pictures: pictures.map(picture).collect(),

@@ -11,6 +11,8 @@ pub(super) struct Euler {
     pub(super) eta: f64,
     pub(super) s_noise: f64,
     pub(super) churn: Churn,
+    /// Draws noise also where it is multiplied by 0, as CompVis' DDIM does: the stream moves on.
+    pub(super) always_draws: bool,
 }
 
 impl<D: Denoiser, N: NoiseSource> Solver<D, N> for Euler {
@@ -28,6 +30,9 @@ impl<D: Denoiser, N: NoiseSource> Solver<D, N> for Euler {
         let d = derivative(&x, &denoised, from.sigma);
         let dt = sigma_down - from.sigma;
         if self.eta == 0.0 {
+            if self.always_draws {
+                model.noise(&x)?;
+            }
             return Ok(sum(&[(1.0, &x), (dt, &d)]));
         }
         let noise = model.noise(&x)?;

@@ -47,14 +47,16 @@ pub(super) fn solver<'a, D: Denoiser + 'a, N: NoiseSource + 'a>(
     sampler: &Sampler,
 ) -> Option<Box<dyn Solver<D, N> + 'a>> {
     let options = &sampler.options;
-    let (eta, s_noise) = (options.eta.or(sampler.kind.default_eta()).unwrap_or(0.0), options.s_noise);
+    let (eta, s_noise) = (options.eta.unwrap_or(0.0), options.s_noise);
     let churn = Churn::new(options, sampler.steps());
+    let compvis = sampler.laid_out.compvis;
     Some(match sampler.kind {
-        SamplerKind::Ddim => Box::new(euler::Euler { eta, s_noise, churn }),
-        SamplerKind::Euler | SamplerKind::EulerA => Box::new(euler::Euler { eta, s_noise, churn }),
+        SamplerKind::Ddim | SamplerKind::Euler | SamplerKind::EulerA => {
+            Box::new(euler::Euler { eta, s_noise, churn, always_draws: compvis })
+        }
         SamplerKind::Heun | SamplerKind::Restart => Box::new(heun::Heun { churn }),
         SamplerKind::Lms => Box::new(lms::Lms::default()),
-        SamplerKind::Plms => Box::new(plms::Plms::default()),
+        SamplerKind::Plms => Box::new(plms::Plms::new(compvis)),
         SamplerKind::Dpm2 | SamplerKind::Dpm2A => Box::new(dpm_2::Dpm2 { eta, s_noise, churn }),
         SamplerKind::Dpmpp2sA => Box::new(dpmpp_2s::Dpmpp2s { eta, s_noise }),
         SamplerKind::Dpmpp2m => Box::new(dpmpp_2m::Dpmpp2m::default()),
@@ -66,6 +68,8 @@ pub(super) fn solver<'a, D: Denoiser + 'a, N: NoiseSource + 'a>(
         SamplerKind::Lcm => Box::new(lcm::Lcm),
         SamplerKind::DdimCfgpp => Box::new(ddim_cfgpp::DdimCfgpp { eta }),
         SamplerKind::UniPc => Box::new(unipc::UniPc::new(sampler.steps())),
+        // Its `lower_order_final` acts in short runs only.
+        SamplerKind::DpmSolver => Box::new(dpmpp_2m::Dpmpp2m::new(options.steps < 15)),
         SamplerKind::DpmAdaptive => return None,
     })
 }
