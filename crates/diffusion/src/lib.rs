@@ -34,5 +34,5 @@ pub use generator::Generator;
 pub use guidance::guide;
 pub use noise::{Batch, BatchNoise, NoiseOptions, NoiseSource, SeedPer, Variation, nchw_to_nhwc, nhwc_to_nchw};
 pub use rng::{NormalStream, Rng};
-pub use sampler::{Run, SampleOptions, Sampler, SamplerKind, ScheduleKind, Step, StrengthRule};
+pub use sampler::{Run, SampleOptions, Sampler, SamplerKind, SamplerSettings, ScheduleKind, Step, StrengthRule};
 pub use schedule::{NoiseSchedule, PredictionType};

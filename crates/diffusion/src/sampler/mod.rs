@@ -18,7 +18,7 @@ use std::sync::Arc;
 
 pub use img2img::StrengthRule;
 pub use kind::SamplerKind;
-pub use options::SampleOptions;
+pub use options::{SampleOptions, SamplerSettings};
 pub use run::{Run, Step};
 pub use schedule_kind::ScheduleKind;
 
@@ -58,7 +58,7 @@ impl Sampler {
         let eta = kind.default_eta().map(|own| options.eta.unwrap_or(own));
         let options = SampleOptions { eta, ..options };
         let laid_out = levels::levels(kind, schedule, noise_schedule, &options)?;
-        let ends = plan::ends_of_model(noise_schedule, &options);
+        let ends = plan::ends_of_model(noise_schedule, &options.settings);
         Ok(Self::planned(kind, options, Arc::new(noise_schedule.clone()), laid_out, ends))
     }
 
