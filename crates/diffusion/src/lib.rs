@@ -14,7 +14,8 @@
 //! [`ModelDenoiser`] turns such a [`Predictor`] into a [`Denoiser`] once, so that a sampler never sees the difference.
 //!
 //! All steps are elementwise, so any layout of the latents works, as long as noise and predictor use the same one.
-//! Final latents equal those of diffusers 0.42 (`output_type="latent"`) for the same noise.
+//! Final latents equal those of diffusers 0.42 (`output_type="latent"`) for the same noise; where diffusers has no such
+//! sampler or schedule, those of k-diffusion and A1111 1.10, or of CompVis' scripts.
 
 mod denoiser;
 mod error;
