@@ -289,12 +289,12 @@ fn wrong_bytes_are_deleted_and_downloaded_once_more() {
     let setting = Setting::new();
     setting.storage.fail("GET /stored", 2, Fault::Wrong);
     let error = setting.wrong();
-    let beginning = format!("a.safetensors: SHA-256 is ");
+    let beginning = "a.safetensors: SHA-256 is ";
     let end = format!(
         "but the hub says {}…, twice: the file is deleted; try again later, or tell the model's authors",
         &sha256(&setting.content)[..12]
     );
-    assert!(error.starts_with(&beginning) && error.ends_with(&end), "{error}");
+    assert!(error.starts_with(beginning) && error.ends_with(&end), "{error}");
     assert!(!setting.incomplete().exists());
     assert_eq!(setting.hub.requests("HEAD").len(), 1);
 }
