@@ -32,6 +32,7 @@ mod part;
 mod safetensors;
 mod source;
 mod write;
+mod yaml;
 
 pub use atomic::write_atomic;
 pub use checkpoint::Checkpoint;
@@ -42,3 +43,4 @@ pub use header::TensorInfo;
 pub use part::Floats;
 pub use safetensors::SafeTensors;
 pub use write::{to_bytes, write_safetensors};
+pub use yaml::parse_yaml;
