@@ -11,7 +11,7 @@ use std::{
     sync::LazyLock,
 };
 
-use calotype::{Keep, Model, ModelOptions, Pipeline, PipelineOptions, PredictionType, Text2ImageRequest, WeightSet};
+use calotype::{Keep, Model, ModelOptions, Pipeline, PipelineOptions, PredictionType, Request, WeightSet};
 use calotype_models::{
     DownBlockType as Down, HiddenAct, ModelConfig, PerBlock, TextConfig, UNetConfig, UpBlockType as Up, VaeConfig,
 };
@@ -133,7 +133,7 @@ impl Family {
 fn latents(path: &Path, options: &ModelOptions) -> Vec<f32> {
     let model = Model::open_with(path, options).unwrap();
     let pipeline = Pipeline::load(&model, PipelineOptions { keep: Keep::All, ..Default::default() }).unwrap();
-    let request = Text2ImageRequest {
+    let request = Request {
         prompt: "a lighthouse in the fog".into(),
         negative_prompt: "people".into(),
         num_inference_steps: 3,
@@ -142,7 +142,7 @@ fn latents(path: &Path, options: &ModelOptions) -> Vec<f32> {
         seed: 7,
         ..Default::default()
     };
-    pipeline.txt2img(&request).unwrap().finish_latents().unwrap().data().to_vec()
+    pipeline.run(&request).unwrap().finish_latents().unwrap().data().to_vec()
 }
 
 fn write(folder: &Path, name: &str, tensors: &Tensors) -> PathBuf {
