@@ -66,13 +66,11 @@ impl<'a> Pipeline<'a> {
     }
 
     fn vae_encoder(&self) -> Result<Resident<VaeEncoder<Param>>> {
-        self.vae_encoder
-            .get(|| self.options.backend_beside_the_unet(), |backend| self.model.vae.load_encoder(backend))
+        self.vae_encoder.get(|| self.options.backend_beside_the_unet(), |backend| self.model.vae.load_encoder(backend))
     }
 
     fn vae_decoder(&self) -> Result<Resident<VaeDecoder<Param>>> {
-        self.vae_decoder
-            .get(|| self.options.backend_beside_the_unet(), |backend| self.model.vae.load_decoder(backend))
+        self.vae_decoder.get(|| self.options.backend_beside_the_unet(), |backend| self.model.vae.load_decoder(backend))
     }
 
     /// The model.
