@@ -44,6 +44,7 @@ pub struct Sampler {
     /// Whether it is CompVis' sampler to the letter.
     compvis: bool,
     steps_asked: usize,
+    sigma_range: [f64; 2],
     eta: f64,
     levels: Vec<NoiseLevel>,
 }
@@ -70,16 +71,15 @@ impl Sampler {
             return Err(Error::Eta { sampler: kind, eta });
         }
         let compvis = schedule == ScheduleKind::Compvis || kind == SamplerKind::DpmSolver;
-        if compvis {
-            let levels = compvis::levels(kind, noise_schedule, options.steps)?;
-            return Ok(Self { kind, compvis, steps_asked: options.steps, eta, levels });
-        }
         let (steps, max) = (options.steps, kind.max_steps(noise_schedule));
-        if !(1..=max).contains(&steps) {
-            return Err(Error::Steps { sampler: kind, steps, max });
-        }
-        let levels = levels::levels(kind, schedule, noise_schedule, steps);
-        Ok(Self { kind, compvis, steps_asked: steps, eta, levels })
+        let levels = match compvis {
+            true => compvis::levels(kind, noise_schedule, steps)?,
+            false if (1..=max).contains(&steps) => levels::levels(kind, schedule, noise_schedule, steps),
+            false => return Err(Error::Steps { sampler: kind, steps, max }),
+        };
+        let sigmas = levels.iter().map(|level| level.sigma).filter(|&sigma| sigma > 0.0);
+        let sigma_range = [sigmas.clone().fold(f64::INFINITY, f64::min), sigmas.fold(0.0, f64::max)];
+        Ok(Self { kind, compvis, steps_asked: steps, sigma_range, eta, levels })
     }
 
     /// Which sampler this is.
@@ -111,6 +111,13 @@ impl Sampler {
             SamplerKind::Ddim | SamplerKind::Plms | SamplerKind::Dpmpp2m | SamplerKind::DpmSolver => first.scale(),
             SamplerKind::Euler | SamplerKind::EulerA | SamplerKind::Heun | SamplerKind::Lms => first.sigma,
         }
+    }
+
+    /// The least sigma above 0 and the greatest of a whole run: the ends of the Brownian motion of SDE samplers, in
+    /// k-diffusion and A1111, also of a run that starts in the middle.
+    #[must_use]
+    pub fn sigma_range(&self) -> [f64; 2] {
+        self.sigma_range
     }
 
     /// How many times a run draws noise for its steps ([`NoiseSource::noise`], not counting
