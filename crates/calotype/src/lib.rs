@@ -46,7 +46,7 @@ mod warning;
 
 pub use bench::{BenchOptions, BenchReport, BenchSource, bench, median};
 pub use bench_part::{BenchPart, PartWork, bench_part};
-pub use calotype_diffusion::{PredictionType, SamplerKind, ScheduleKind, Step};
+pub use calotype_diffusion::{PredictionType, Rng, SamplerKind, ScheduleKind, SeedPer, Step, Variation};
 pub use calotype_formats::DType;
 pub use calotype_image::RgbImage;
 pub use calotype_models::WeightSet;
@@ -59,12 +59,14 @@ pub use inspect::{Component, FileInspection, Inspection, ModelInspection, Weight
 pub use latents::Latents;
 pub use list::{Listed, list, usual_places};
 pub use memory::peak_memory;
-pub use metadata::{JSON_KEYWORD, LatentsMetadata, Metadata, PARAMETERS_KEYWORD, Parameters};
+pub use metadata::{
+    BatchMetadata, JSON_KEYWORD, LatentsMetadata, Metadata, NoiseMetadata, PARAMETERS_KEYWORD, Parameters,
+};
 pub use model::Model;
 pub use options::ModelOptions;
 pub use pipeline::{Pictures, Pipeline, PipelineOptions, Run, fastest_precision};
 pub use profile::{BenchProfile, PartProfile, Peak, Peaks, ProfileRow};
-pub use request::{Plan, Request};
+pub use request::{NoiseRequest, OneOf, Plan, Request};
 pub use resident::Keep;
 pub use verify::{Verification, verify};
 pub use warning::Warning;

@@ -42,7 +42,7 @@ pub(crate) struct Cli {
 #[derive(Subcommand)]
 pub(crate) enum Command {
     /// Make pictures from a text
-    Txt2img(Txt2img),
+    Txt2img(Box<Txt2img>),
     /// Train a model on a folder of pictures
     #[command(subcommand)]
     Train(Train),
