@@ -3,6 +3,7 @@
 //! A network asks for its parameters by the names of today's diffusers folders (`text_model.…` for the text encoder,
 //! which all versions of transformers read). This module knows what the same tensors are called elsewhere.
 
+pub(crate) mod adapter;
 mod folder;
 
 /// How the tensors of a file are named.

@@ -3,7 +3,7 @@ use std::collections::{HashMap, HashSet};
 use calotype_formats::{Checkpoint, DType, Floats};
 use calotype_tensor::ParamData;
 
-use crate::{Error, Names, ParamSource, ParamSpec, Result};
+use crate::{Error, Names, ParamSource, ParamSpec, Result, error::quote};
 
 /// The parameters of one network in a checkpoint, all of them known to be there in their shapes.
 pub struct Stored<'a> {
@@ -72,11 +72,4 @@ fn check(file: &Checkpoint, key: &str, spec: &ParamSpec) -> Result<()> {
         shape => shape,
     };
     if shape == spec.shape { Ok(()) } else { misshapen(format!("{:?}", spec.shape), format!("{:?}", tensor.shape)) }
-}
-
-/// A name out of a file, escaped and cut.
-fn quote(name: &str) -> String {
-    const LONGEST: usize = 120;
-    let escaped: String = name.escape_debug().take(LONGEST).collect();
-    format!("\"{escaped}\"")
 }
