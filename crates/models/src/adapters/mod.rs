@@ -8,12 +8,14 @@
 
 mod adapter;
 mod change;
+mod embedding;
 mod matrix;
 mod peft;
 mod recipe;
 mod source;
 
 pub use adapter::{Adapter, Matched};
+pub use embedding::{Embedding, WithEmbeddings};
 pub use source::{Adapted, Applied};
 
 /// A network that adapters change.

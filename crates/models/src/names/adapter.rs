@@ -149,6 +149,25 @@ pub(crate) fn modern(module: &str) -> String {
     module
 }
 
+/// The text encoder's table of tokens.
+const TOKEN_TABLE: &str = "token_embedding.weight";
+
+/// Whether this is the text encoder's table of tokens.
+pub(crate) fn is_token_table(name: &str) -> bool {
+    name.ends_with(TOKEN_TABLE)
+}
+
+/// Whether a key is of the vectors of a textual inversion embedding: kohya's, A1111's, or CLIP's among those of two encoders.
+/// Otherwise the key is the token.
+pub(crate) fn is_embedding(key: &str) -> bool {
+    matches!(key, "emb_params" | "clip_l") || key.starts_with("string_to_param.")
+}
+
+/// Whether a key may stand beside them: the token's number, as the first scripts kept it.
+pub(crate) fn beside_an_embedding(key: &str) -> bool {
+    key.starts_with("string_to_token.")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
