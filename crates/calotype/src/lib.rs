@@ -1,14 +1,14 @@
 //! Stable Diffusion in Rust: load a model, turn text into pictures.
 //!
 //! ```no_run
-//! use calotype::{Model, Pipeline, PipelineOptions, Text2ImageRequest};
+//! use calotype::{Model, Pipeline, PipelineOptions, Request};
 //!
 //! # fn main() -> calotype::Result<()> {
 //! let model = Model::open("models/emoji")?;
 //! let pipeline = Pipeline::load(&model, PipelineOptions::default())?;
-//! let request = Text2ImageRequest { prompt: "an octopus on a yellow background".into(), ..Default::default() };
+//! let request = Request { prompt: "an octopus on a yellow background".into(), ..Default::default() };
 //!
-//! let mut run = pipeline.txt2img(&request)?;
+//! let mut run = pipeline.run(&request)?;
 //! for step in &mut run {
 //!     let step = step?;
 //!     println!("{} of {}, sigma {}", step.index + 1, step.total, step.sigma);
@@ -50,10 +50,10 @@ pub use guided::{Guided, guides};
 pub use inspect::{Component, Inspection, inspect};
 pub use latents::Latents;
 pub use memory::peak_memory;
-pub use metadata::{JSON_KEYWORD, LatentsMetadata, Metadata, PARAMETERS_KEYWORD};
+pub use metadata::{JSON_KEYWORD, LatentsMetadata, Metadata, PARAMETERS_KEYWORD, Parameters};
 pub use model::Model;
 pub use pipeline::{Pictures, Pipeline, PipelineOptions, Run, fastest_precision};
 pub use profile::{BenchProfile, PartProfile, Peak, Peaks, ProfileRow};
-pub use request::{Plan, Text2ImageRequest};
+pub use request::{Plan, Request};
 pub use resident::Keep;
 pub use warning::Warning;

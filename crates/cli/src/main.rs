@@ -4,6 +4,7 @@ mod args;
 mod bench;
 mod builtin;
 mod failure;
+mod generate;
 mod inspect;
 mod interrupt;
 mod model;
@@ -13,7 +14,6 @@ mod stdout;
 mod timings;
 mod train;
 mod turns;
-mod txt2img;
 
 use std::{process::ExitCode, time::Instant};
 
@@ -43,7 +43,7 @@ fn parse() -> Result<Option<Command>, Failure> {
 /// Runs a command of the process that began at `start`.
 fn run(command: Command, start: Instant) -> Result<(), Failure> {
     match command {
-        Command::Txt2img(args) => txt2img::run(&args, start),
+        Command::Txt2img(args) => generate::run(&args.generate, start),
         Command::Train(args) => train::run(args),
         Command::Models(Models::Inspect(args)) => inspect::run(&args),
         Command::Bench(args) => bench::run(&args),

@@ -44,6 +44,19 @@ pub enum Error {
         /// The most it can take with this noise schedule.
         max: usize,
     },
+    /// A strength that is not a number from 0 to 1.
+    #[error("strength is {0}: give a number from 0 (keep the picture) to 1 (start from noise alone)")]
+    Strength(f64),
+    /// A strength that leaves no step to run.
+    #[error("strength {strength} leaves none of {steps} steps: give a strength of {least} or more, or more steps")]
+    NoSteps {
+        /// The strength given.
+        strength: f64,
+        /// The steps of the whole run.
+        steps: usize,
+        /// The least strength that leaves a step.
+        least: f64,
+    },
     /// The numbers of a scheduler config make no noise schedule.
     #[error("bad noise schedule: {field} is {value}, expected {expected}; check scheduler_config.json")]
     NoiseSchedule {

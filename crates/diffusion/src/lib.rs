@@ -30,5 +30,5 @@ pub use error::Error;
 pub use generator::Generator;
 pub use guidance::guide;
 pub use noise::{BatchNoise, NoiseSource, nchw_to_nhwc, nhwc_to_nchw};
-pub use sampler::{Run, SampleOptions, Sampler, SamplerKind, ScheduleKind, Step};
+pub use sampler::{Run, SampleOptions, Sampler, SamplerKind, ScheduleKind, Step, StrengthRule};
 pub use schedule::{NoiseSchedule, PredictionType};

@@ -4,11 +4,24 @@ use crate::{Error, Generator};
 pub trait NoiseSource {
     /// Unit-variance noise in the shape and layout of the latents.
     fn noise(&mut self) -> Vec<f32>;
+
+    /// Unit-variance noise for the way from one noise level to the next.
+    ///
+    /// A source that follows one Brownian motion answers with its increment over these sigmas, divided by the square
+    /// root of their distance; for all others, it does not matter where the noise goes.
+    fn noise_between(&mut self, sigma: f64, sigma_next: f64) -> Vec<f32> {
+        let _ = (sigma, sigma_next);
+        self.noise()
+    }
 }
 
 impl<N: NoiseSource + ?Sized> NoiseSource for &mut N {
     fn noise(&mut self) -> Vec<f32> {
         (**self).noise()
+    }
+
+    fn noise_between(&mut self, sigma: f64, sigma_next: f64) -> Vec<f32> {
+        (**self).noise_between(sigma, sigma_next)
     }
 }
 

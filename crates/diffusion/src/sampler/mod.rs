@@ -1,10 +1,12 @@
 //! Samplers: from noise to latents, one step at a time.
 
+mod img2img;
 mod kind;
 mod levels;
 mod run;
 mod solver;
 
+pub use img2img::StrengthRule;
 pub use kind::{SamplerKind, ScheduleKind};
 pub use run::{Run, Step};
 
@@ -109,6 +111,8 @@ impl Sampler {
         D: Denoiser + 'a,
         N: NoiseSource + 'a,
     {
-        Run::new(self, denoiser, noise_latents, noise)
+        let scale = self.init_noise_sigma();
+        let x = noise_latents.iter().map(|&noise| (f64::from(noise) * scale) as f32).collect();
+        Run::new(self, denoiser, x, noise)
     }
 }

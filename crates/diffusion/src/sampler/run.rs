@@ -29,14 +29,13 @@ pub struct Run<'a, D: Denoiser, N: NoiseSource> {
 }
 
 impl<'a, D: Denoiser + 'a, N: NoiseSource + 'a> Run<'a, D, N> {
-    pub(super) fn new(sampler: &Sampler, denoiser: D, noise_latents: &[f32], noise: N) -> Self {
-        let scale = sampler.init_noise_sigma();
+    pub(super) fn new(sampler: &Sampler, denoiser: D, x: Vec<f32>, noise: N) -> Self {
         Self {
             kind: sampler.kind,
             model: Model { denoiser, noise },
             solver: solver(sampler.kind, sampler.eta),
             levels: sampler.levels.clone(),
-            x: noise_latents.iter().map(|&noise| (f64::from(noise) * scale) as f32).collect(),
+            x,
             index: 0,
         }
     }

@@ -1,4 +1,4 @@
-//! `calotype txt2img`.
+//! The commands that make pictures.
 
 use std::{
     path::Path,
@@ -7,11 +7,11 @@ use std::{
     time::Instant,
 };
 
-use calotype::{Keep, Latents, Metadata, Model, Pipeline, PipelineOptions, Plan, RgbImage, Run, Text2ImageRequest};
+use calotype::{Keep, Latents, Metadata, Model, Pipeline, PipelineOptions, Plan, Request, RgbImage, Run};
 use serde_json::{Map, Value, json};
 
 use crate::{
-    args::Txt2img,
+    args::GenerateArgs,
     failure::{Failure, line},
     interrupt, model,
     output::{self, Output},
@@ -22,13 +22,13 @@ use crate::{
 /// More pictures than anybody waits for; the sum of seeds stays far from overflow.
 const MAX_BATCHES: usize = 1_000_000;
 
-pub(crate) fn run(args: &Txt2img, process_start: Instant) -> Result<(), Failure> {
+pub(crate) fn run(args: &GenerateArgs, process_start: Instant) -> Result<(), Failure> {
     interrupt::exit_at_once()?;
-    let model = model::open(args.model.as_deref())?;
-    let start = args.latents.as_deref().map(Latents::open).transpose()?;
+    let model = model::open(args.model.model.as_deref())?;
+    let start = args.noise.latents.as_deref().map(Latents::open).transpose()?;
     let job = Job::new(args, &model, start)?;
-    let mut output = Output::new(args.output.as_deref(), job.batch_size * args.batch_count)?;
-    if let Some(file) = &args.save_latents {
+    let mut output = Output::new(args.output.output.as_deref(), job.batch_size * args.picture.batch_count)?;
+    if let Some(file) = &args.output.save_latents {
         output::make_parent(file)?;
     }
     thread::scope(|scope| {
@@ -42,7 +42,7 @@ pub(crate) fn run(args: &Txt2img, process_start: Instant) -> Result<(), Failure>
 
 /// All batches of one call.
 struct Job<'a> {
-    args: &'a Txt2img,
+    args: &'a GenerateArgs,
     model: &'a Model,
     /// Starting noise of all pictures.
     start: Option<Latents>,
@@ -53,15 +53,16 @@ struct Job<'a> {
 
 impl<'a> Job<'a> {
     /// Checks everything that can be wrong before the work begins.
-    fn new(args: &'a Txt2img, model: &'a Model, start: Option<Latents>) -> Result<Self, Failure> {
-        if !(1..=MAX_BATCHES).contains(&args.batch_count) {
-            let (got, option) = (args.batch_count, "--batch-count");
+    fn new(args: &'a GenerateArgs, model: &'a Model, start: Option<Latents>) -> Result<Self, Failure> {
+        if !(1..=MAX_BATCHES).contains(&args.picture.batch_count) {
+            let (got, option) = (args.picture.batch_count, "--batch-count");
             return Err(Failure::usage(format!("{option} {got} is out of range: give 1 to {MAX_BATCHES}")));
         }
         let given = start.as_ref().map(|start| start.shape()[0]);
-        let batch_size = args.batch_size.or(given.map(|all| all / args.batch_count)).unwrap_or(1);
-        if let Some(given) = given.filter(|&given| Some(given) != batch_size.checked_mul(args.batch_count)) {
-            let asked = format!("--batch-size times --batch-count asks for {batch_size} x {}", args.batch_count);
+        let batch_size = args.picture.batch_size.or(given.map(|all| all / args.picture.batch_count)).unwrap_or(1);
+        if let Some(given) = given.filter(|&given| Some(given) != batch_size.checked_mul(args.picture.batch_count)) {
+            let asked =
+                format!("--batch-size times --batch-count asks for {batch_size} x {}", args.picture.batch_count);
             return Err(Failure::usage(format!("--latents has {given} pictures, but {asked}: make them equal")));
         }
         let first = request(args, start.as_ref(), batch_size, 0);
@@ -71,7 +72,7 @@ impl<'a> Job<'a> {
             precision: compute.precision.resolve()?,
             convolution: compute.convolution.into(),
             // Several batches use the same UNet; after the steps of a single one its memory is the decoder's.
-            keep: if args.batch_count > 1 { Keep::UNet } else { Keep::Nothing },
+            keep: if args.picture.batch_count > 1 { Keep::UNet } else { Keep::Nothing },
             vae_tiling: compute.vae_tiling,
         };
         Ok(Self { args, model, plan: model.check(&first, options)?, start, batch_size, options })
@@ -79,16 +80,16 @@ impl<'a> Job<'a> {
 
     /// Tells `stepped` of every step.
     fn run(&self, output: &mut Output, process_start: Instant, stepped: Sender<()>) -> Result<(), Failure> {
-        let quiet = self.args.quiet;
+        let quiet = self.args.output.quiet;
         let pipeline = Pipeline::load(self.model, self.options)?;
         let mut finished = Vec::new();
-        for batch in 0..self.args.batch_count {
+        for batch in 0..self.args.picture.batch_count {
             let begin = Instant::now();
             let request = request(self.args, self.start.as_ref(), self.batch_size, batch);
             let mut timings = Timings::new(process_start);
             let loading =
                 progress::spinner(quiet, &format!("loading {} in {}", self.model.name(), self.options.precision));
-            let mut run = pipeline.txt2img(&request)?;
+            let mut run = pipeline.run(&request)?;
             loading.finish_and_clear();
             let warnings: Vec<String> = run.warnings().iter().map(ToString::to_string).collect();
             if batch == 0 {
@@ -106,9 +107,9 @@ impl<'a> Job<'a> {
                 "warnings": warnings,
             });
             self.write(&request, &pictures.images, output, batch, &said)?;
-            finished.extend(self.args.save_latents.as_ref().map(|_| pictures.latents));
+            finished.extend(self.args.output.save_latents.as_ref().map(|_| pictures.latents));
         }
-        if let Some(file) = &self.args.save_latents {
+        if let Some(file) = &self.args.output.save_latents {
             let _guard = interrupt::writing();
             Latents::concat(&finished)?.save(file)?;
         }
@@ -123,9 +124,9 @@ impl<'a> Job<'a> {
         timings: &mut Timings,
         stepped: &Sender<()>,
     ) -> Result<(), Failure> {
-        let bar = progress::steps(self.args.quiet, self.args.steps);
-        if self.args.batch_count > 1 {
-            bar.set_message(format!("{} of {} ", batch + 1, self.args.batch_count));
+        let bar = progress::steps(self.args.output.quiet, self.args.sampling.steps);
+        if self.args.picture.batch_count > 1 {
+            bar.set_message(format!("{} of {} ", batch + 1, self.args.picture.batch_count));
         }
         let mut begin = Instant::now();
         for step in run {
@@ -142,7 +143,7 @@ impl<'a> Job<'a> {
     /// Writes the pictures of a batch and says so; `said` is what `--json` prints of the batch.
     fn write(
         &self,
-        request: &Text2ImageRequest,
+        request: &Request,
         pictures: &[RgbImage],
         output: &mut Output,
         batch: usize,
@@ -150,14 +151,14 @@ impl<'a> Job<'a> {
     ) -> Result<(), Failure> {
         for (index, picture) in pictures.iter().enumerate() {
             let mut metadata = Metadata::new(self.model, request, &self.plan, self.options.precision, index)?;
-            if let (Some(latents), Some(file)) = (&mut metadata.latents, &self.args.latents) {
+            if let (Some(latents), Some(file)) = (&mut metadata.latents, &self.args.noise.latents) {
                 latents.file = file.display().to_string();
                 latents.index += batch * self.batch_size;
             }
             let path = output.write(&metadata.encode_png(picture)?)?;
-            if self.args.json {
+            if self.args.output.json {
                 stdout::print(&object(&path, said, &metadata).to_string())?;
-            } else if !self.args.quiet {
+            } else if !self.args.output.quiet {
                 stdout::print(&path.display().to_string())?;
             }
         }
@@ -166,21 +167,14 @@ impl<'a> Job<'a> {
 }
 
 /// The request of one batch.
-fn request(args: &Txt2img, start: Option<&Latents>, batch_size: usize, batch: usize) -> Text2ImageRequest {
+fn request(args: &GenerateArgs, start: Option<&Latents>, batch_size: usize, batch: usize) -> Request {
     let first = batch * batch_size;
-    Text2ImageRequest {
-        prompt: args.prompt.clone(),
-        negative_prompt: args.negative_prompt.clone(),
-        num_inference_steps: args.steps,
-        sampler: args.sampler,
-        schedule: args.schedule,
-        eta: args.eta,
-        guidance_scale: args.guidance_scale,
-        width: args.width,
-        height: args.height,
-        seed: args.seed.wrapping_add(first as u64),
+    let request = args.request();
+    Request {
+        seed: request.seed.wrapping_add(first as u64),
         batch_size,
         latents: start.and_then(|start| start.slice(first, batch_size)),
+        ..request
     }
 }
 

@@ -1,0 +1,14 @@
+//! Which model.
+
+use std::path::PathBuf;
+
+use clap::Args;
+
+/// Which model.
+#[derive(Args)]
+#[command(next_help_heading = "Model")]
+pub(crate) struct ModelArgs {
+    /// Folder of a diffusers model [default: the model inside this program]
+    #[arg(long, value_name = "DIR")]
+    pub(crate) model: Option<PathBuf>,
+}

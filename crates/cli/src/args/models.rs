@@ -1,0 +1,20 @@
+//! Arguments of `calotype models`.
+
+use std::path::PathBuf;
+
+use clap::{Args, Subcommand};
+
+#[derive(Subcommand)]
+pub(crate) enum Models {
+    /// Say what a diffusers folder or a safetensors file is, and whether it is sound
+    Inspect(Inspect),
+}
+
+#[derive(Args)]
+pub(crate) struct Inspect {
+    /// A diffusers folder, or a safetensors file [default: the model inside this program]
+    pub(crate) path: Option<PathBuf>,
+    /// Print JSON
+    #[arg(long)]
+    pub(crate) json: bool,
+}
