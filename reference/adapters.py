@@ -1,8 +1,11 @@
-"""Writes crates/models/tests/goldens/adapters.json: small networks with adapters, as diffusers, PEFT and LyCORIS apply them.
+"""Writes crates/models/tests/goldens/adapters*: small networks with adapters, as diffusers, PEFT and LyCORIS apply them.
 
 Weights of networks and adapters are not stored: both sides make them from their names by the formula of formula.py.
 A case has the keys and shapes of the adapter's tensors (their values are `values(key) * SIZE`, but for single numbers,
 which are stored), its metadata, how strongly it is applied, and the network's output. Everything is computed in f64.
+
+Beside it: two hypernetworks as A1111 writes them, and outputs with them; embeddings as A1111 and diffusers write them, and the text
+encoder's output with their vectors in its table.
 
     python reference/adapters.py
 """
@@ -310,7 +313,102 @@ def lycoris_cases():
         yield case(f"dora {dora}", "unet", shapes, model, 0.6)
 
 
+class Hypernetwork:
+    """`x + strength * f(x)` before keys and before values, in every attention to a context of its widths."""
+
+    def __init__(self, widths, structure, activation, norms, at_end):
+        self.state = {}
+        for width in widths:
+            pair = []
+            for which in "kv":
+                place, tensors = 0, {}
+                for n in range(len(structure) - 1):
+                    i, o = int(width * structure[n]), int(width * structure[n + 1])
+                    for kind in ["linear", "norm"][: 1 + norms]:
+                        shapes = [("weight", (o, i) if kind == "linear" else (o,)), ("bias", (o,))]
+                        for part, shape in shapes:
+                            name = f"linear.{place}.{part}"
+                            tensors[name] = (values(f"{width}.{which}.{name}", shape) * SIZE).float()
+                        place += 1
+                        if kind == "linear" and (n < len(structure) - 2 or at_end):
+                            place += 1
+                pair.append(tensors)
+            self.state[width] = tuple(pair)
+        self.structure, self.activation, self.norms, self.at_end = structure, activation, norms, at_end
+
+    def save(self, file):
+        torch.save({**self.state, "step": 3, "name": "golden", "layer_structure": self.structure, "activation_func": self.activation.lower(),
+                    "is_layer_norm": self.norms, "activate_output": self.at_end, "use_dropout": False, "sd_checkpoint": None}, file)
+
+    def __call__(self, which, x, strength):
+        if x.shape[-1] not in self.state:
+            return x
+        tensors = {k: v.double() for k, v in self.state[x.shape[-1]]["kv".index(which)].items()}
+        weights = [(tensors[k], tensors[k.replace("weight", "bias")]) for k in tensors if k.endswith("weight")]
+        h, linear, linears = x, 0, len(self.structure) - 1
+        for weight, bias in weights:
+            if weight.ndim == 2:
+                h = torch.nn.functional.linear(h, weight, bias)
+                linear += 1
+                if linear < linears or self.at_end:
+                    h = getattr(torch.nn, self.activation)()(h)
+            else:
+                h = torch.nn.functional.layer_norm(h, weight.shape, weight, bias)
+        return x + strength * h
+
+
+class Processor:
+    """Attention with hypernetworks."""
+
+    def __init__(self, hypernetworks):
+        self.hypernetworks = hypernetworks
+
+    def __call__(self, attn, x, encoder_hidden_states=None, **_):
+        of_k = of_v = x if encoder_hidden_states is None else encoder_hidden_states
+        for hypernetwork, strength in self.hypernetworks:
+            of_k, of_v = hypernetwork("k", of_k, strength), hypernetwork("v", of_v, strength)
+        q, k, v = [attn.head_to_batch_dim(t) for t in (attn.to_q(x), attn.to_k(of_k), attn.to_v(of_v))]
+        return attn.to_out[0](attn.batch_to_head_dim(torch.bmm(attn.get_attention_scores(q, k), v)))
+
+
+def hypernetworks():
+    """Outputs with one, and with one after the other."""
+    first = Hypernetwork([8, 12], [1, 1.5, 1], "ReLU", False, False)
+    second = Hypernetwork([12, 16], [1, 0.5, 1.25, 1], "Tanh", True, True)
+    first.save(OUT.parent / "adapters_hypernetwork_1.pt")
+    second.save(OUT.parent / "adapters_hypernetwork_2.pt")
+    for strengths in [(0.8, 0.0), (0.0, -1.5), (1.0, 0.7)]:
+        model = unet()
+        model.set_attn_processor(Processor([pair for pair in zip([first, second], strengths) if pair[1]]))
+        yield dict(strengths=strengths, output=[float(f"{v:.7g}") for v in output(model).flatten().tolist()])
+
+
+def curves():
+    """Every activation function that goes element by element, at some places."""
+    x = torch.linspace(-9, 9, 37).double()
+    names = ["ReLU", "ReLU6", "LeakyReLU", "RReLU", "ELU", "CELU", "SELU", "GELU", "SiLU", "Mish", "Hardswish", "Hardsigmoid", "Hardtanh",
+             "Hardshrink", "Softshrink", "Softplus", "Softsign", "Sigmoid", "LogSigmoid", "Tanh", "Tanhshrink"]
+    return {name.lower(): [float(f"{v:.7g}") for v in getattr(torch.nn, name)().eval()(x).tolist()] for name in names}
+
+
+def embeddings():
+    """Two embeddings in the ids of one text, after the 100 tokens of the vocabulary: three vectors, and one."""
+    three, one = values("three", (3, 16)).float(), values("one", (16,)).float()
+    torch.save({"string_to_token": {"*": torch.tensor(265)}, "string_to_param": torch.nn.ParameterDict({"*": torch.nn.Parameter(three)}),
+                "name": "three", "step": 5, "sd_checkpoint": None}, OUT.parent / "adapters_embedding.pt")
+    torch.save({"<cat-toy>": one}, OUT.parent / "adapters_learned_embeds.bin")
+    model = text_encoder()
+    table = model.get_input_embeddings()
+    table.weight.data = torch.cat([table.weight.data, three, one[None]])
+    table.num_embeddings = 104
+    ids = [[98, 100, 101, 102, 7, 103, 99, 99]]
+    with torch.no_grad():
+        out = model.double().eval()(torch.tensor(ids)).last_hidden_state
+    return dict(ids=ids, output=[float(f"{v:.7g}") for v in out.flatten().tolist()])
+
+
 torch.set_num_threads(1)
 data = dict(size=SIZE, unet=json.loads(UNet2DConditionModel(**UNET).to_json_string()), text_encoder=CLIPTextConfig(**TEXT).to_dict(),
-            latents=[1, 8, 8, 4], context=CONTEXT, timestep=TIMESTEP, ids=IDS, cases=list(cases()))
+            latents=[1, 8, 8, 4], context=CONTEXT, timestep=TIMESTEP, ids=IDS, cases=list(cases()),
+            hypernetworks=list(hypernetworks()), curves=curves(), embeddings=embeddings())
 OUT.write_text(json.dumps(data, separators=(",", ":")) + "\n")

@@ -8,7 +8,9 @@
 
 mod adapter;
 mod change;
+mod curve;
 mod embedding;
+mod hypernetwork;
 mod matrix;
 mod peft;
 mod recipe;
@@ -16,6 +18,7 @@ mod source;
 
 pub use adapter::{Adapter, Matched};
 pub use embedding::{Embedding, WithEmbeddings};
+pub use hypernetwork::{Hypernetwork, LoadedHypernetwork};
 pub use source::{Adapted, Applied};
 
 /// A network that adapters change.
