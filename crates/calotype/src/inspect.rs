@@ -2,13 +2,12 @@
 
 use std::{collections::BTreeMap, path::Path};
 
-use calotype_diffusion::PredictionType;
 use calotype_formats::Checkpoint;
 use calotype_models::ModelConfig;
 use serde::Serialize;
 use serde_json::Value;
 
-use crate::{Model, Result, error::show, hash, model::Network};
+use crate::{Model, Result, error::show, hash, model::Network, scheduler::prediction_id};
 
 /// What there is at a path.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -95,10 +94,7 @@ fn folder(model: &Model, path: String) -> Result<Inspection> {
         path,
         name: model.name().to_owned(),
         model_hash: model.hash()?.to_owned(),
-        prediction_type: match model.prediction_type() {
-            PredictionType::Epsilon => "epsilon",
-            PredictionType::VPrediction => "v_prediction",
-        },
+        prediction_type: prediction_id(model.prediction_type()),
         beta_schedule: model.scheduler.beta_schedule.clone(),
         beta_start: model.scheduler.beta_start,
         beta_end: model.scheduler.beta_end,

@@ -56,9 +56,10 @@ impl Adapter {
     /// message names the key, and how many there are.
     pub fn new(file: Checkpoint, unet: &[ParamSpec], text_encoder: &[ParamSpec]) -> Result<Self> {
         let modules = [modules(Target::UNet, unet), modules(Target::TextEncoder, text_encoder)].concat();
+        let levels = names::levels(unet.iter().map(|spec| spec.name.as_str()));
         let mut by_key = HashMap::new();
         for module in &modules {
-            for key in names::modules(module.target, module.path, None) {
+            for key in names::modules(module.target, module.path, &levels) {
                 by_key.entry(key).or_insert(*module);
             }
         }

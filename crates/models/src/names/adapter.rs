@@ -3,7 +3,7 @@
 //! A key is a module and a part. Modules are written in two ways, with underscores after a prefix (kohya's sd-scripts,
 //! LyCORIS) or with dots (diffusers, PEFT), and in the names of diffusers or of CompVis.
 
-use super::folder;
+use super::{UNetLevel, compvis_unet, folder};
 use crate::adapters::Target;
 
 /// What a tensor is of its module's change.
@@ -104,9 +104,31 @@ pub(crate) fn split(key: &str) -> Option<(&str, Part)> {
     all.into_iter().find_map(|(ending, part)| Some((key.strip_suffix(ending)?, part)))
 }
 
-/// Everything that files call the module at `path`, such as `mid_block.resnets.0.conv1`. `compvis` is CompVis' name of
-/// a UNet's.
-pub(crate) fn modules(target: Target, path: &str, compvis: Option<&str>) -> Vec<String> {
+/// The levels of the UNet whose parameters are called so.
+pub(crate) fn levels<'a>(names: impl Iterator<Item = &'a str>) -> Vec<UNetLevel> {
+    let mut levels: Vec<UNetLevel> = Vec::new();
+    for name in names {
+        let mut parts = name.split('.');
+        let (Some("down_blocks"), Some(level), kind, Some(layer)) =
+            (parts.next(), parts.next(), parts.next(), parts.next())
+        else {
+            continue;
+        };
+        let (Ok(level), Ok(layer)) = (level.parse::<usize>(), layer.parse::<usize>()) else { continue };
+        levels.resize(levels.len().max(level + 1), UNetLevel { layers: 0, attends: false });
+        let here = &mut levels[level];
+        match kind {
+            Some("resnets") => here.layers = here.layers.max(layer + 1),
+            Some("attentions") => here.attends = true,
+            _ => {}
+        }
+    }
+    levels
+}
+
+/// Everything that files call the module at `path`, such as `mid_block.resnets.0.conv1`, of a text encoder or of a UNet with
+/// these levels.
+pub(crate) fn modules(target: Target, path: &str, levels: &[UNetLevel]) -> Vec<String> {
     let flat = |prefix: &str, path: &str| format!("{prefix}_{}", path.replace('.', "_"));
     // PEFT alone, trainers that save what it wraps, and diffusers' pipelines.
     let dotted = |network: &str, path: &str| {
@@ -117,8 +139,9 @@ pub(crate) fn modules(target: Target, path: &str, compvis: Option<&str>) -> Vec<
     };
     match target {
         Target::UNet => {
-            let of_compvis = compvis.into_iter().flat_map(|compvis| {
-                [flat("lora_unet", compvis), format!("diffusion_model.{compvis}"), flat("lycoris", compvis)]
+            let of_compvis = compvis_unet::names(&format!("{path}."), levels).into_iter().flat_map(|name| {
+                let name = name.trim_end_matches('.');
+                [flat("lora_unet", name), format!("diffusion_model.{name}"), flat("lycoris", name)]
             });
             dotted("unet", path).chain([flat("lora_unet", path), flat("lycoris", path)]).chain(of_compvis).collect()
         }
