@@ -116,12 +116,43 @@ def kohya(prefix, model, kinds, rank, alpha, rename=lambda name: name):
     return shapes
 
 
+# CompVis' names of the UNet above: its blocks are counted through.
+COMPVIS = {
+    "conv_in": "input_blocks.0.0", "conv_out": "out.2", "time_embedding.linear_1": "time_embed.0", "time_embedding.linear_2": "time_embed.2",
+    "down_blocks.0.resnets.0": "input_blocks.1.0", "down_blocks.0.attentions.0": "input_blocks.1.1",
+    "down_blocks.0.downsamplers.0.conv": "input_blocks.2.0.op", "down_blocks.1.resnets.0": "input_blocks.3.0",
+    "mid_block.resnets.0": "middle_block.0", "mid_block.attentions.0": "middle_block.1", "mid_block.resnets.1": "middle_block.2",
+    "up_blocks.0.resnets.0": "output_blocks.0.0", "up_blocks.0.resnets.1": "output_blocks.1.0",
+    "up_blocks.0.upsamplers.0.conv": "output_blocks.1.1.conv", "up_blocks.1.resnets.0": "output_blocks.2.0",
+    "up_blocks.1.attentions.0": "output_blocks.2.1", "up_blocks.1.resnets.1": "output_blocks.3.0",
+    "up_blocks.1.attentions.1": "output_blocks.3.1",
+    ".conv1": ".in_layers.2", ".conv2": ".out_layers.3", ".time_emb_proj": ".emb_layers.1", ".conv_shortcut": ".skip_connection",
+}
+
+
+def compvis_name(name):
+    for ours, theirs in COMPVIS.items():
+        if name == ours or name.startswith(ours + ".") or (ours.startswith(".") and name.endswith(ours)):
+            name = name.replace(ours, theirs)
+    return name
+
+
 def cases():
     # kohya's keys, read by diffusers, which has every convolution but few of their names.
     shapes = kohya("lora_unet", unet(), lambda name, layer: True, 3, 2.0)
     yield case("kohya", "unet", shapes, loaded(unet(), tensors(shapes), 0.7, "unet"), 0.7)
     shapes = kohya("lora_te", text_encoder(), lambda name, layer: True, 2, 1.0, text_name)
     yield case("kohya text", "text_encoder", shapes, loaded(text_encoder(), tensors(shapes), 1.3, "text_encoder"), 1.3)
+    # The same with CompVis' names, which trainers on CompVis' code wrote.
+    shapes = kohya("lora_unet", unet(), lambda name, layer: True, 1, None, compvis_name)
+    deltas = tensors(shapes)
+
+    def product(name, layer):
+        key = f"lora_unet_{compvis_name(name).replace('.', '_')}"
+        up, down = deltas[f"{key}.lora_up.weight"].double(), deltas[f"{key}.lora_down.weight"].double()
+        return up.flatten(1) @ down.flatten(1)
+
+    yield case("compvis", "unet", shapes, changed(product, where=""), 1.0)
     # As diffusers saved its attention processors, without alpha.
     shapes = {}
     for name, layer in layers(unet()).items():
@@ -149,11 +180,11 @@ def cases():
     yield from lycoris_cases()
 
 
-def changed(change, strength=1.0, dora=None, shapes=None):
+def changed(change, strength=1.0, dora=None, shapes=None, where=SOME):
     """A UNet whose layers `change(name, layer)` gives another weight, or None. `dora`: "rows" or "inputs"."""
     model = unet()
     for name, layer in layers(model).items():
-        delta = change(name, layer) if name.startswith(SOME) else None
+        delta = change(name, layer) if name.startswith(where) else None
         if delta is None:
             continue
         weight = layer.weight.data.double()

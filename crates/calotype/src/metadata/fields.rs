@@ -3,6 +3,7 @@
 use calotype_diffusion::{SamplerKind, ScheduleKind};
 
 use super::Metadata;
+use crate::adapters;
 
 /// How many digits of the model's hash A1111's text has.
 const SHORT_HASH: usize = 10;
@@ -67,6 +68,16 @@ pub(super) const FIELDS: &[Field] = &[
         read: |m, value| text(&mut m.model_hash, value),
     },
     Field { key: "Model", write: |m| Some(m.model.clone()), read: |m, value| text(&mut m.model, value) },
+    Field {
+        key: "Lora hashes",
+        write: |m| adapters::lora_hashes(&m.adapters),
+        read: |m, value| adapters::read_lora_hashes(&mut m.adapters, value),
+    },
+    Field {
+        key: "TI hashes",
+        write: |m| adapters::embedding_hashes(&m.adapters),
+        read: |m, value| adapters::read_embedding_hashes(&mut m.adapters, value),
+    },
     Field {
         key: "Version",
         write: |m| Some(format!("calotype {}", m.version)),

@@ -2,6 +2,7 @@
 //! (its `create_infotext` and `parse_generation_parameters`).
 
 use super::{Metadata, fields::FIELDS};
+use crate::AdapterMetadata;
 
 const NEGATIVE: &str = "Negative prompt:";
 /// A last line with fewer settings belongs to the prompt.
@@ -21,6 +22,9 @@ impl Metadata {
     #[must_use]
     pub fn parameters(&self) -> String {
         let mut text = self.prompt.clone();
+        for tag in self.adapters.iter().filter_map(AdapterMetadata::tag) {
+            text.push_str(&format!(" {tag}"));
+        }
         if !self.negative_prompt.is_empty() {
             text.push_str(&format!("\n{NEGATIVE} {}", self.negative_prompt));
         }
