@@ -90,7 +90,7 @@ fn equals_diffusers() {
             height: Some(golden.height),
             seed: golden.seed,
             batch_size: golden.batch,
-            latents: None,
+            ..Default::default()
         };
         let pictures = pipeline.run(&request).unwrap().finish().unwrap();
         let error = distance(pictures.latents.data(), &golden.latents);
