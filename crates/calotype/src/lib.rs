@@ -24,12 +24,14 @@
 mod adapters;
 mod bench;
 mod bench_part;
+mod convert;
 mod error;
 mod files;
 mod guided;
 mod hash;
 mod inspect;
 mod latents;
+mod list;
 mod memory;
 mod metadata;
 mod model;
@@ -40,6 +42,7 @@ mod profile;
 mod request;
 mod resident;
 mod scheduler;
+mod verify;
 mod warning;
 
 pub use adapters::{
@@ -48,14 +51,17 @@ pub use adapters::{
 pub use bench::{BenchOptions, BenchReport, BenchSource, bench, median};
 pub use bench_part::{BenchPart, PartWork, bench_part};
 pub use calotype_diffusion::{PredictionType, SamplerKind, ScheduleKind, Step};
+pub use calotype_formats::DType;
 pub use calotype_image::RgbImage;
 pub use calotype_models::WeightSet;
 pub use calotype_tensor::{Precision, cpu::Convolution};
+pub use convert::{ConvertOptions, ConvertTo, Progress, convert};
 pub use error::{Error, Result};
 pub use files::EmbeddedFile;
 pub use guided::{Guided, guides};
-pub use inspect::{Component, Inspection, inspect};
+pub use inspect::{Component, FileInspection, Inspection, ModelInspection, WeightSets, inspect};
 pub use latents::Latents;
+pub use list::{Listed, list, usual_places};
 pub use memory::peak_memory;
 pub use metadata::{JSON_KEYWORD, LatentsMetadata, Metadata, PARAMETERS_KEYWORD, Parameters};
 pub use model::Model;
@@ -64,4 +70,5 @@ pub use pipeline::{Pictures, Pipeline, PipelineOptions, Run, fastest_precision};
 pub use profile::{BenchProfile, PartProfile, Peak, Peaks, ProfileRow};
 pub use request::{Plan, Request};
 pub use resident::Keep;
+pub use verify::{Verification, verify};
 pub use warning::Warning;

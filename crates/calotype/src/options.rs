@@ -6,7 +6,7 @@ use calotype_diffusion::PredictionType;
 use calotype_models::WeightSet;
 
 /// Parts and settings of a model that its files leave open, or that the caller wants otherwise.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ModelOptions {
     /// A CompVis config (`v1-inference.yaml`) for a checkpoint in one file. Without it the YAML file of the same name
     /// beside the checkpoint is taken, if there is one, as A1111 does.

@@ -6,7 +6,7 @@ mod common;
 
 use std::{fs, path::Path};
 
-use calotype::{Model, inspect};
+use calotype::{Model, ModelOptions, inspect};
 use common::{Sizes, tensors, write_weights};
 use tempfile::TempDir;
 
@@ -154,16 +154,16 @@ fn a_tokenizer_folder_is_used() {
 fn inspection_tells_what_a_path_is() {
     let folder = TempDir::new().unwrap();
     Sizes::default().write(folder.path());
-    let json = |path: &Path| serde_json::to_value(inspect(path).unwrap()).unwrap();
+    let json = |path: &Path| serde_json::to_value(inspect(path, &ModelOptions::default()).unwrap()).unwrap();
     let model = json(folder.path());
-    assert_eq!(model["kind"], "diffusers");
+    assert_eq!((model["kind"].as_str(), model["layout"].as_str()), (Some("model"), Some("diffusers")));
     assert_eq!(model["prediction_type"], "epsilon");
     assert_eq!(model["components"].as_array().unwrap().len(), 3);
     let unet = &model["components"][1];
     assert_eq!((unet["name"].as_str(), unet["config"]["norm_eps"].as_f64()), (Some("unet"), Some(1e-5)));
 
     let file = json(&folder.path().join(UNET));
-    assert_eq!(file["kind"], "safetensors");
+    assert_eq!((file["kind"].as_str(), file["format"].as_str()), (Some("file"), Some("safetensors")));
     let parameters: u64 =
         file["components"].as_array().unwrap().iter().map(|c| c["parameters"].as_u64().unwrap()).sum();
     assert_eq!(Some(parameters), unet["parameters"].as_u64());

@@ -112,9 +112,20 @@ pub(crate) fn build(tree: &mut Tree, object: Slot, state: Slot) -> Result<(), Pr
     }
 }
 
+/// What a persistent id names: a storage, or in the older form a module's class with its source, which is left alone.
+pub(crate) fn persistent(tree: &mut Tree, id: Slot) -> Result<Slot, Problem> {
+    if let Some(&[kind, class @ Slot::Global(_), _file, _source]) = tree.tuple(id)
+        && tree.str(kind) == Some("module")
+    {
+        return Ok(class);
+    }
+    let storage = storage(tree, id)?;
+    tree.add(Node::Storage(Box::new(storage)))
+}
+
 /// The storage that a persistent id names: `('storage', class, key, location, elements)`, and in the older form a sixth
 /// value, None or `(key of the view, first element, elements)`.
-pub(crate) fn storage(tree: &Tree, id: Slot) -> Result<StorageRef, Problem> {
+fn storage(tree: &Tree, id: Slot) -> Result<StorageRef, Problem> {
     let bad = || Problem::broken("a reference to a storage is none");
     let items = tree.tuple(id).ok_or_else(bad)?;
     let (&[kind, class, key, _location, count], view) = items.split_first_chunk::<5>().ok_or_else(bad)?;

@@ -1,6 +1,6 @@
 use super::{
     Node, Problem, Reader, Slot, Tree,
-    construct::{build, construct, storage},
+    construct::{build, construct, persistent},
     globals::Global,
     text,
 };
@@ -267,8 +267,8 @@ impl Machine<'_, '_> {
                 if self.flavor == Flavor::Plain {
                     return Err(outside());
                 }
-                let storage = storage(&self.tree, id)?;
-                self.push_node(Node::Storage(Box::new(storage)))
+                let named = persistent(&mut self.tree, id)?;
+                self.push(named)
             }
             b'P' => Err(outside()),
             0x82..=0x84 => Err(Problem::Refused(

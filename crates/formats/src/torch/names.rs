@@ -41,9 +41,9 @@ pub(crate) fn weights(file: TorchFile) -> Result<(Tensors, Vec<Extra>)> {
             }
             _ => {
                 for (key, value) in root.iter() {
-                    let before = found.tensors.len();
+                    let before = (found.tensors.len(), found.metadata.len());
                     found.value(label(key), value)?;
-                    if found.tensors.len() == before && text(value).is_none() {
+                    if (found.tensors.len(), found.metadata.len()) == before {
                         found.extra(key, value)?;
                     }
                 }

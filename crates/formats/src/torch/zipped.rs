@@ -67,10 +67,21 @@ impl Archive {
         if checked && checksum(source, pickle.bytes.clone())? != pickle.crc {
             return fail(format!("entry {} does not match its checksum: download the file again", quote(&pickle.name)));
         }
-        let data = entries
-            .iter()
-            .filter_map(|entry| Some((inside(entry)?.strip_prefix("data/")?.into(), entry.bytes.clone())));
-        Ok(Self { pickle: pickle.bytes.clone(), data: data.collect() })
+        let mut data = HashMap::new();
+        for entry in &entries {
+            // `tensors/` where torch 1.4 and 1.5 were asked for a zip archive.
+            let key = inside(entry)
+                .and_then(|name| name.strip_prefix("data/").or(name.strip_prefix("tensors/")).map(Box::from));
+            if let Some(key) = key
+                && data.insert(key, entry.bytes.clone()).is_some()
+            {
+                return fail(format!(
+                    "refused: two entries hold the storage of {}: do not load this file",
+                    quote(&entry.name)
+                ));
+            }
+        }
+        Ok(Self { pickle: pickle.bytes.clone(), data })
     }
 
     /// Where each storage of the pickle is. Each is as long as the pickle says.

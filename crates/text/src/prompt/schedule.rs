@@ -161,7 +161,7 @@ impl Constructs {
     fn render(&self, text: &str, step: usize) -> String {
         let mut out = String::with_capacity(text.len());
         // What is still to be written, the innermost last.
-        let mut todo = vec![0..text.len()];
+        let mut todo: Vec<_> = std::iter::once(0..text.len()).collect();
         while let Some(range) = todo.pop() {
             let next = self.list.partition_point(|construct| construct.start < range.start);
             match self.list.get(next).filter(|construct| construct.start < range.end) {

@@ -2,7 +2,6 @@
 //! section's `apply`.
 
 mod adapters;
-mod model;
 mod noise;
 mod output;
 mod picture;
@@ -12,9 +11,8 @@ mod sampling;
 use calotype::Request;
 use clap::Args;
 
-use super::Compute;
+use super::{Compute, ModelArgs};
 use adapters::AdapterArgs;
-use model::ModelArgs;
 use noise::NoiseArgs;
 use output::OutputArgs;
 use picture::PictureArgs;
