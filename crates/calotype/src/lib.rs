@@ -21,6 +21,7 @@
 //! A run is an iterator: progress, previews and cancelling need no callbacks. Same weights, request and noise give the
 //! latents of diffusers within 1e-4, and of any batch size and number of threads bit for bit.
 
+mod adapters;
 mod bench;
 mod bench_part;
 mod convert;
@@ -44,6 +45,9 @@ mod scheduler;
 mod verify;
 mod warning;
 
+pub use adapters::{
+    AdapterFile, AdapterFolders, AdapterMetadata, AdapterOptions, EmbeddingOptions, HypernetworkOptions, LoraOptions,
+};
 pub use bench::{BenchOptions, BenchReport, BenchSource, bench, median};
 pub use bench_part::{BenchPart, PartWork, bench_part};
 pub use calotype_diffusion::{PredictionType, Rng, SamplerKind, ScheduleKind, SeedPer, Step, Variation};

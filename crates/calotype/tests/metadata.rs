@@ -2,7 +2,7 @@
 
 #![allow(clippy::unwrap_used, reason = "these are tests")]
 
-use calotype::{BatchMetadata, LatentsMetadata, Metadata, NoiseMetadata, OneOf, Rng, SeedPer};
+use calotype::{AdapterMetadata, BatchMetadata, LatentsMetadata, Metadata, NoiseMetadata, OneOf, Rng, SeedPer};
 
 /// No field as by default.
 fn metadata() -> Metadata {
@@ -28,6 +28,16 @@ fn metadata() -> Metadata {
         height: 64,
         model: "one, two: three".into(),
         model_hash: "0123456789abcdef".into(),
+        adapters: vec![AdapterMetadata {
+            kind: "lora".into(),
+            name: "ink, thin".into(),
+            file: "loras/ink, thin.safetensors".into(),
+            sha256: "ab".into(),
+            short_hash: "cdef01234567".into(),
+            text_encoder: Some(0.5),
+            unet: Some(0.75),
+            ranks: Some(4),
+        }],
         precision: "bf16".into(),
         latents: Some(LatentsMetadata { file: "a.safetensors".into(), sha256: "ff".into(), index: 3 }),
     }
@@ -44,16 +54,21 @@ fn json_says_everything() {
 
 #[test]
 fn a1111s_text_says_what_it_has_words_for() {
-    let read = Metadata::from_parameters(&metadata().parameters());
+    // Of adapters its text has names and hashes; how strong they are stands in the prompt.
+    let plain = Metadata { adapters: Vec::new(), ..metadata() };
+    let read = Metadata::from_parameters(&plain.parameters());
     assert_eq!(read.unread, []);
     let expected = Metadata {
         version: "calotype 9.9".into(),
         model_hash: "0123456789".into(),
         precision: String::new(),
         latents: None,
-        ..metadata()
+        ..plain
     };
     assert_eq!(read.metadata, expected);
+    let read = Metadata::from_parameters(&metadata().parameters());
+    assert!(read.metadata.prompt.ends_with("<lora:ink, thin:0.5:0.75:4>"), "{}", read.metadata.prompt);
+    assert_eq!(read.metadata.adapters[0].short_hash, "cdef01234567");
 }
 
 #[test]
@@ -72,7 +87,9 @@ fn a1111s_own_text_is_read() {
     assert_eq!((m.model_hash.as_str(), m.model.as_str()), ("6ce0161689", "v1-5-pruned"));
     assert_eq!(m.noise, NoiseMetadata { rng: "cuda".into(), ..NoiseMetadata::default() }, "what goes without saying");
     let unread: Vec<(&str, &str)> = read.unread.iter().map(|(key, value)| (key.as_str(), value.as_str())).collect();
-    assert_eq!(unread, [("Magic", "3"), ("Lora hashes", "x: 1234, y: 56")]);
+    assert_eq!(unread, [("Magic", "3")]);
+    let hashes: Vec<(&str, &str)> = m.adapters.iter().map(|a| (a.name.as_str(), a.short_hash.as_str())).collect();
+    assert_eq!(hashes, [("x", "1234"), ("y", "56")]);
 }
 
 #[test]

@@ -83,7 +83,7 @@ fn equals_diffusers() {
             seed: golden.seed,
             noise: NoiseRequest::default(),
             batch_size: golden.batch,
-            latents: None,
+            ..Default::default()
         };
         let pictures = pipeline.run(&request).unwrap().finish().unwrap();
         let error = distance(pictures.latents.data(), &golden.latents);

@@ -3,6 +3,7 @@
 use calotype_diffusion::{Rng, SamplerKind, ScheduleKind};
 
 use super::{BatchMetadata, Metadata};
+use crate::adapters;
 
 /// How many digits of the model's hash A1111's text has.
 const SHORT_HASH: usize = 10;
@@ -107,6 +108,16 @@ pub(super) const FIELDS: &[Field] = &[
             m.noise.batch = BatchMetadata::from_text(value);
             m.noise.batch.is_some()
         },
+    },
+    Field {
+        key: "Lora hashes",
+        write: |m| adapters::lora_hashes(&m.adapters),
+        read: |m, value| adapters::read_lora_hashes(&mut m.adapters, value),
+    },
+    Field {
+        key: "TI hashes",
+        write: |m| adapters::embedding_hashes(&m.adapters),
+        read: |m, value| adapters::read_embedding_hashes(&mut m.adapters, value),
     },
     Field {
         key: "Version",

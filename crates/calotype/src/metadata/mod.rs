@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 pub use noise::{BatchMetadata, NoiseMetadata};
 pub use parameters::Parameters;
 
-use crate::{Error, Model, Plan, Precision, Request, Result, error::brief};
+use crate::{AdapterMetadata, Error, Model, Plan, Precision, Request, Result, adapters, error::brief};
 
 /// The PNG keyword of the text that A1111 and its successors read.
 pub const PARAMETERS_KEYWORD: &str = "parameters";
@@ -30,6 +30,9 @@ pub struct Metadata {
     pub prompt: String,
     /// The negative prompt.
     pub negative_prompt: String,
+    /// LoRAs, hypernetworks and embeddings ([`Run::adapters`](crate::Run::adapters)).
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub adapters: Vec<AdapterMetadata>,
     /// Steps.
     pub num_inference_steps: usize,
     /// The sampler's id.
@@ -106,6 +109,7 @@ impl Metadata {
             version: String::new(),
             prompt: request.prompt.clone(),
             negative_prompt: request.negative_prompt.clone(),
+            adapters: Vec::new(),
             num_inference_steps: request.num_inference_steps,
             sampler: request.sampler.id().to_owned(),
             schedule: request.schedule.id().to_owned(),
@@ -132,6 +136,7 @@ impl Metadata {
         Ok(Request {
             prompt: self.prompt.clone(),
             negative_prompt: self.negative_prompt.clone(),
+            adapters: adapters::options(&self.adapters),
             num_inference_steps: self.num_inference_steps,
             sampler: self.sampler.parse()?,
             schedule: self.schedule.parse()?,

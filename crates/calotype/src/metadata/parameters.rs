@@ -4,6 +4,7 @@
 use calotype_diffusion::Rng;
 
 use super::{Metadata, fields::FIELDS};
+use crate::AdapterMetadata;
 
 const NEGATIVE: &str = "Negative prompt:";
 /// A last line with fewer settings belongs to the prompt.
@@ -23,6 +24,9 @@ impl Metadata {
     #[must_use]
     pub fn parameters(&self) -> String {
         let mut text = self.prompt.clone();
+        for tag in self.adapters.iter().filter_map(AdapterMetadata::tag) {
+            text.push_str(&format!(" {tag}"));
+        }
         if !self.negative_prompt.is_empty() {
             text.push_str(&format!("\n{NEGATIVE} {}", self.negative_prompt));
         }

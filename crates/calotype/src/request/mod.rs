@@ -10,7 +10,7 @@ pub use check::Plan;
 pub use noise::{NoiseRequest, OneOf};
 pub(crate) use size::{MAX_SIDE, check_size, size_multiple};
 
-use crate::Latents;
+use crate::{AdapterOptions, Latents};
 
 /// A request for pictures. The names are diffusers'.
 ///
@@ -21,6 +21,8 @@ pub struct Request {
     pub prompt: String,
     /// What is not to be seen.
     pub negative_prompt: String,
+    /// LoRAs, hypernetworks and embeddings.
+    pub adapters: AdapterOptions,
     /// Steps of the sampler.
     pub num_inference_steps: usize,
     /// The sampler.
@@ -51,6 +53,7 @@ impl Default for Request {
         Self {
             prompt: String::new(),
             negative_prompt: String::new(),
+            adapters: AdapterOptions::default(),
             num_inference_steps: 50,
             sampler: SamplerKind::Ddim,
             schedule: ScheduleKind::Default,

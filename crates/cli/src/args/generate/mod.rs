@@ -1,6 +1,7 @@
 //! Arguments of the commands that make pictures, in sections. A new option is a member of its section and a line in the
 //! section's `apply`.
 
+mod adapters;
 mod noise;
 mod output;
 mod picture;
@@ -11,6 +12,7 @@ use calotype::Request;
 use clap::Args;
 
 use super::{Compute, ModelArgs};
+use adapters::AdapterArgs;
 use noise::NoiseArgs;
 use output::OutputArgs;
 use picture::PictureArgs;
@@ -22,6 +24,7 @@ use sampling::SamplingArgs;
 Examples:
   calotype txt2img \"a red apple on a blue background\"
   calotype txt2img \"a dog\" --negative-prompt blurry --seed 7 --output dog.png
+  calotype txt2img \"a dog in <style>\" --lora ink.safetensors:0.7 --embedding style.pt
   calotype txt2img \"a dog\" --batch-size 4 --batch-count 2 --output dogs")]
 pub(crate) struct Txt2img {
     #[command(flatten)]
@@ -35,6 +38,8 @@ pub(crate) struct GenerateArgs {
     pub(crate) prompt: PromptArgs,
     #[command(flatten)]
     pub(crate) model: ModelArgs,
+    #[command(flatten)]
+    pub(crate) adapters: AdapterArgs,
     #[command(flatten)]
     pub(crate) sampling: SamplingArgs,
     #[command(flatten)]
@@ -53,6 +58,7 @@ impl GenerateArgs {
     pub(crate) fn request(&self) -> Request {
         let mut request = Request::default();
         self.prompt.apply(&mut request);
+        self.adapters.apply(&mut request, self.model.model.as_deref());
         self.sampling.apply(&mut request);
         self.noise.apply(&mut request);
         self.picture.apply(&mut request);
