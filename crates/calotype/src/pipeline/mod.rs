@@ -17,6 +17,7 @@ use text::EncodedTexts;
 
 use crate::{
     Guided, Keep, Model, Request, Result,
+    memory::reserve_unet,
     model::Network,
     resident::{Resident, Slot},
 };
@@ -102,6 +103,7 @@ impl<'a> Pipeline<'a> {
             None => noise.randn(),
         };
         let Resident { backend, network } = self.unet()?;
+        reserve_unet(&backend, self.model.unet_config(), [batch, h, w, c])?;
         let context = backend.from_f32(context_shape.into(), context)?;
         let predictor = Guided::new(backend, network, &context, request.guidance_scale, [batch, h, w, c])?;
         let denoiser = ModelDenoiser::new(predictor, self.model.prediction_type());
