@@ -18,7 +18,6 @@ use text::EncodedTexts;
 use crate::{
     Guided, Keep, Model, Request, Result,
     memory::reserve_unet,
-    model::Network,
     resident::{Resident, Slot},
 };
 
@@ -68,15 +67,11 @@ impl<'a> Pipeline<'a> {
     }
 
     fn vae_encoder(&self) -> Result<Resident<VaeEncoder<Param>>> {
-        let Network { config, weights } = &self.model.vae;
-        self.vae_encoder
-            .get(|| self.options.backend_beside_the_unet(), |backend| Ok(config.load_encoder(backend, weights)?))
+        self.vae_encoder.get(|| self.options.backend_beside_the_unet(), |backend| self.model.vae.load_encoder(backend))
     }
 
     fn vae_decoder(&self) -> Result<Resident<VaeDecoder<Param>>> {
-        let Network { config, weights } = &self.model.vae;
-        self.vae_decoder
-            .get(|| self.options.backend_beside_the_unet(), |backend| Ok(config.load_decoder(backend, weights)?))
+        self.vae_decoder.get(|| self.options.backend_beside_the_unet(), |backend| self.model.vae.load_decoder(backend))
     }
 
     /// The model.

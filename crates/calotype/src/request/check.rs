@@ -33,6 +33,9 @@ impl Model {
     /// # Errors
     /// A value is out of range, the sampler can't do it, or the size is not one this model can make.
     pub fn check(&self, request: &Request, pipeline: PipelineOptions) -> Result<Plan> {
+        if self.is_inpainting() {
+            return refuse("this is an inpainting model, whose UNet also takes a mask: give another model".to_owned());
+        }
         let mut options = SampleOptions::new(request.num_inference_steps);
         if request.eta != 0.0 {
             options = options.eta(request.eta);

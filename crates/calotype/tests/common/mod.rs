@@ -2,6 +2,8 @@
 
 #![allow(dead_code, reason = "each test uses a part")]
 
+pub(crate) mod family;
+
 use std::{borrow::Cow, collections::BTreeMap, fs, path::Path};
 
 use calotype::Model;

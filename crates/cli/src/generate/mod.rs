@@ -24,7 +24,7 @@ const MAX_BATCHES: usize = 1_000_000;
 
 pub(crate) fn run(args: &GenerateArgs, process_start: Instant) -> Result<(), Failure> {
     interrupt::exit_at_once()?;
-    let model = model::open(args.model.model.as_deref())?;
+    let model = model::open(&args.model)?;
     let start = args.noise.latents.as_deref().map(Latents::open).transpose()?;
     let job = Job::new(args, &model, start)?;
     let mut output = Output::new(args.output.output.as_deref(), job.batch_size * args.picture.batch_count)?;

@@ -37,7 +37,7 @@ pub struct Sampler {
     levels: Vec<NoiseLevel>,
     /// The level that noise is mixed with a picture at.
     noised: NoiseLevel,
-    /// The least sigma above 0 and the greatest of the whole run, if this is a part of one.
+    /// The least sigma above 0 of a whole run and the greatest.
     sigma_range: [f64; 2],
 }
 
@@ -117,8 +117,8 @@ impl Sampler {
         if self.laid_out.starts_preserving { first.scale() } else { first.sigma }
     }
 
-    /// The least sigma above 0 and the greatest of the schedule: the ends of the Brownian motion of SDE samplers
-    /// ([`crate::BatchNoise::brownian`]). Those of the whole run, also for a run that starts in the middle, as in A1111.
+    /// The least sigma above 0 and the greatest of a whole run: the ends of the Brownian motion of SDE samplers, in
+    /// k-diffusion and A1111, also of a run that starts in the middle.
     #[must_use]
     pub fn sigma_range(&self) -> [f64; 2] {
         self.sigma_range
