@@ -41,7 +41,7 @@ mod warning;
 
 pub use bench::{BenchOptions, BenchReport, BenchSource, bench, median};
 pub use bench_part::{BenchPart, PartWork, bench_part};
-pub use calotype_diffusion::{PredictionType, SamplerKind, ScheduleKind, Step};
+pub use calotype_diffusion::{PredictionType, SamplerKind, SamplerSettings, ScheduleKind, Step};
 pub use calotype_image::RgbImage;
 pub use calotype_tensor::{Precision, cpu::Convolution};
 pub use error::{Error, Result};

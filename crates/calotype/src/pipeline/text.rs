@@ -4,7 +4,7 @@ use std::sync::PoisonError;
 
 use calotype_tensor::Backend;
 
-use crate::{Pipeline, Request, Result, Warning, guides, resident::Resident};
+use crate::{Pipeline, Request, Result, Warning, resident::Resident};
 
 /// Texts, and what [`Pipeline::encode_text`] makes of them.
 pub(super) struct EncodedTexts {
@@ -42,7 +42,7 @@ impl Pipeline<'_> {
         warnings: &mut Vec<Warning>,
     ) -> Result<([usize; 3], Vec<f32>)> {
         let mut texts = vec![("prompt", request.prompt.as_str())];
-        if guides(request.guidance_scale) {
+        if request.guides() {
             texts.insert(0, ("negative prompt", request.negative_prompt.as_str()));
         }
         let (context, cut) = self.encode_text(&texts.iter().map(|(_, text)| *text).collect::<Vec<_>>())?;

@@ -25,10 +25,8 @@ impl Model {
     /// # Errors
     /// A value is out of range, the sampler can't do it, or the size is not one this model can make.
     pub fn check(&self, request: &Request, pipeline: PipelineOptions) -> Result<Plan> {
-        let mut options = SampleOptions::new(request.num_inference_steps);
-        if request.eta != 0.0 {
-            options = options.eta(request.eta);
-        }
+        let (steps, settings) = (request.num_inference_steps, request.sampler_settings);
+        let options = SampleOptions { steps, eta: request.eta, settings };
         let sampler = Sampler::new(request.sampler, request.schedule, self.noise_schedule(), options)?;
         let scale = request.guidance_scale;
         if !(scale.is_finite() && scale >= 0.0) {

@@ -7,6 +7,7 @@ mod output;
 mod picture;
 mod prompt;
 mod sampling;
+mod settings;
 
 use calotype::Request;
 use clap::Args;
@@ -18,6 +19,7 @@ use output::OutputArgs;
 use picture::PictureArgs;
 use prompt::PromptArgs;
 use sampling::SamplingArgs;
+use settings::SettingsArgs;
 
 #[derive(Args)]
 #[command(after_help = "\
@@ -40,6 +42,8 @@ pub(crate) struct GenerateArgs {
     #[command(flatten)]
     pub(crate) sampling: SamplingArgs,
     #[command(flatten)]
+    pub(crate) settings: SettingsArgs,
+    #[command(flatten)]
     pub(crate) noise: NoiseArgs,
     #[command(flatten)]
     pub(crate) picture: PictureArgs,
@@ -56,6 +60,7 @@ impl GenerateArgs {
         let mut request = Request::default();
         self.prompt.apply(&mut request);
         self.sampling.apply(&mut request);
+        self.settings.apply(&mut request);
         self.noise.apply(&mut request);
         self.picture.apply(&mut request);
         request
