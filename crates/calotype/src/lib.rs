@@ -50,7 +50,9 @@ pub use adapters::{
 };
 pub use bench::{BenchOptions, BenchReport, BenchSource, bench, median};
 pub use bench_part::{BenchPart, PartWork, bench_part};
-pub use calotype_diffusion::{PredictionType, Rng, SamplerKind, ScheduleKind, SeedPer, Step, Variation};
+pub use calotype_diffusion::{
+    PredictionType, Rng, SamplerKind, SamplerSettings, ScheduleKind, SeedPer, Step, Variation,
+};
 pub use calotype_formats::DType;
 pub use calotype_image::RgbImage;
 pub use calotype_models::WeightSet;

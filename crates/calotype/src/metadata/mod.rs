@@ -7,6 +7,7 @@ mod fields;
 mod noise;
 mod parameters;
 
+use calotype_diffusion::SamplerSettings;
 use calotype_image::{RgbImage, encode_png};
 use serde::{Deserialize, Serialize};
 
@@ -39,8 +40,12 @@ pub struct Metadata {
     pub sampler: String,
     /// The schedule's id.
     pub schedule: String,
-    /// Noise of `ddim`.
-    pub eta: f64,
+    /// Fresh noise of the steps, if it was asked for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub eta: Option<f64>,
+    /// Settings of the sampler and the schedule, if they are not as by default.
+    #[serde(skip_serializing_if = "is_default")]
+    pub sampler_settings: SamplerSettings,
     /// The guidance scale.
     pub guidance_scale: f32,
     /// This picture's own seed.
@@ -72,6 +77,10 @@ pub struct LatentsMetadata {
     pub sha256: String,
     /// Which picture of the file.
     pub index: usize,
+}
+
+fn is_default(settings: &SamplerSettings) -> bool {
+    *settings == SamplerSettings::default()
 }
 
 impl Default for Metadata {
@@ -114,6 +123,7 @@ impl Metadata {
             sampler: request.sampler.id().to_owned(),
             schedule: request.schedule.id().to_owned(),
             eta: request.eta,
+            sampler_settings: request.sampler_settings,
             guidance_scale: request.guidance_scale,
             seed: request.seed,
             noise: NoiseMetadata::new(request, 0).1,
@@ -141,6 +151,7 @@ impl Metadata {
             sampler: self.sampler.parse()?,
             schedule: self.schedule.parse()?,
             eta: self.eta,
+            sampler_settings: self.sampler_settings,
             guidance_scale: self.guidance_scale,
             width: side(self.width),
             height: side(self.height),

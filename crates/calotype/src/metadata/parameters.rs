@@ -1,7 +1,7 @@
 //! A1111's text of a picture: the prompt, the negative prompt if there is one, a line of settings
 //! (its `create_infotext` and `parse_generation_parameters`).
 
-use calotype_diffusion::Rng;
+use calotype_diffusion::{Rng, SamplerKind, ScheduleKind};
 
 use super::{Metadata, fields::FIELDS};
 use crate::AdapterMetadata;
@@ -37,6 +37,18 @@ impl Metadata {
         format!("{text}\n{}", settings.join(", "))
     }
 
+    /// A1111 does not write the schedule `automatic`, and its own of a sampler is that one here: what `dpmpp_2m` has as
+    /// `karras` here is diffusers'.
+    fn take_schedule_from_a1111(&mut self) {
+        let (Ok(sampler), Ok(schedule)) = (self.sampler.parse::<SamplerKind>(), self.schedule.parse::<ScheduleKind>())
+        else {
+            return;
+        };
+        if schedule == ScheduleKind::Default || schedule == sampler.own_schedule() {
+            ScheduleKind::Automatic.id().clone_into(&mut self.schedule);
+        }
+    }
+
     /// Reads the text of A1111, this program's or another's.
     #[must_use]
     pub fn from_parameters(text: &str) -> Parameters {
@@ -54,6 +66,9 @@ impl Metadata {
                 if !field.is_some_and(|field| (field.read)(&mut metadata, &value)) {
                     unread.push((key, value));
                 }
+            }
+            if !metadata.version.starts_with("calotype") {
+                metadata.take_schedule_from_a1111();
             }
         }
         let negative = lines.lines().position(|line| line.starts_with(NEGATIVE)).unwrap_or(usize::MAX);

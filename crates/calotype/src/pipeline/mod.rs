@@ -117,7 +117,8 @@ impl<'a> Pipeline<'a> {
         let Resident { backend, network } = self.unet(&adapters)?;
         reserve_unet(&backend, self.model.unet_config(), [batch, h, w, c])?;
         let context = backend.from_f32(context_shape.into(), context)?;
-        let predictor = Guided::new(backend, network, &context, request.guidance_scale, [batch, h, w, c])?;
+        let scale = request.sampler.guidance_scale(request.guidance_scale);
+        let predictor = Guided::new(backend, network, &context, scale, [batch, h, w, c])?;
         let denoiser = ModelDenoiser::new(predictor, self.model.prediction_type());
         let steps = plan.sampler.run(denoiser, &start, noise);
         Ok(Run { pipeline: self, plan, steps, latents: start, adapters, warnings })

@@ -7,7 +7,6 @@ use calotype_tensor::Backend;
 use crate::{
     Pipeline, Request, Result, Warning,
     adapters::{Active, Key},
-    guides,
     resident::Resident,
 };
 
@@ -56,7 +55,7 @@ impl Pipeline<'_> {
         warnings: &mut Vec<Warning>,
     ) -> Result<([usize; 3], Vec<f32>)> {
         let mut texts = vec![("prompt", request.prompt.as_str())];
-        if guides(request.guidance_scale) {
+        if request.guides() {
             texts.insert(0, ("negative prompt", request.negative_prompt.as_str()));
         }
         let (context, cut) = self.encode_adapted(&texts.iter().map(|(_, text)| *text).collect::<Vec<_>>(), adapters)?;

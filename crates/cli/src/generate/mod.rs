@@ -136,7 +136,10 @@ impl<'a> Job<'a> {
             timings.step(begin);
             // Whoever waits for the first may be gone by the next.
             stepped.send(()).ok();
-            bar.set_position(step?.index as u64 + 1);
+            let step = step?;
+            // Not always as many as were asked for, and of some samplers only an estimate.
+            bar.set_length(step.total as u64);
+            bar.set_position(step.index as u64 + 1);
             begin = Instant::now();
         }
         bar.finish_and_clear();

@@ -7,6 +7,7 @@ mod output;
 mod picture;
 mod prompt;
 mod sampling;
+mod settings;
 
 use calotype::Request;
 use clap::Args;
@@ -18,6 +19,7 @@ use output::OutputArgs;
 use picture::PictureArgs;
 use prompt::PromptArgs;
 use sampling::SamplingArgs;
+use settings::SettingsArgs;
 
 #[derive(Args)]
 #[command(after_help = "\
@@ -43,6 +45,8 @@ pub(crate) struct GenerateArgs {
     #[command(flatten)]
     pub(crate) sampling: SamplingArgs,
     #[command(flatten)]
+    pub(crate) settings: SettingsArgs,
+    #[command(flatten)]
     pub(crate) noise: NoiseArgs,
     #[command(flatten)]
     pub(crate) picture: PictureArgs,
@@ -60,6 +64,7 @@ impl GenerateArgs {
         self.prompt.apply(&mut request);
         self.adapters.apply(&mut request, self.model.model.as_deref());
         self.sampling.apply(&mut request);
+        self.settings.apply(&mut request);
         self.noise.apply(&mut request);
         self.picture.apply(&mut request);
         request
