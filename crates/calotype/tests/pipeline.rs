@@ -4,10 +4,9 @@
 
 mod common;
 
-use calotype::{Keep, Latents, Metadata, Model, Pipeline, PipelineOptions, Precision, Text2ImageRequest};
-use common::{Sizes, distance};
+use calotype::{Keep, Latents, Metadata, Model, NoiseRequest, Pipeline, PipelineOptions, Precision, Request};
+use common::{Sizes, distance, model};
 use serde::Deserialize;
-use tempfile::TempDir;
 
 /// A case of `reference/pipeline.py`.
 #[derive(Deserialize)]
@@ -50,23 +49,16 @@ fn default_batch() -> usize {
     1
 }
 
-fn model(sizes: &Sizes) -> (TempDir, Model) {
-    let folder = TempDir::new().unwrap();
-    sizes.write(folder.path());
-    let model = Model::open(folder.path()).unwrap();
-    (folder, model)
-}
-
 fn load(model: &Model) -> Pipeline<'_> {
     Pipeline::load(model, PipelineOptions { keep: Keep::All, ..Default::default() }).unwrap()
 }
 
-fn latents(pipeline: &Pipeline<'_>, request: &Text2ImageRequest) -> Latents {
-    pipeline.txt2img(request).unwrap().finish_latents().unwrap()
+fn latents(pipeline: &Pipeline<'_>, request: &Request) -> Latents {
+    pipeline.run(request).unwrap().finish_latents().unwrap()
 }
 
-fn short(prompt: &str) -> Text2ImageRequest {
-    Text2ImageRequest { prompt: prompt.into(), num_inference_steps: 3, ..Default::default() }
+fn short(prompt: &str) -> Request {
+    Request { prompt: prompt.into(), num_inference_steps: 3, ..Default::default() }
 }
 
 #[test]
@@ -78,7 +70,7 @@ fn equals_diffusers() {
     assert_eq!(goldens.len(), 8);
     for golden in goldens {
         let pipeline = if golden.prediction_type == "v_prediction" { &velocity } else { &epsilon };
-        let request = Text2ImageRequest {
+        let request = Request {
             prompt: golden.prompt,
             negative_prompt: golden.negative,
             num_inference_steps: golden.steps,
@@ -89,10 +81,11 @@ fn equals_diffusers() {
             width: Some(golden.width),
             height: Some(golden.height),
             seed: golden.seed,
+            noise: NoiseRequest::default(),
             batch_size: golden.batch,
             latents: None,
         };
-        let pictures = pipeline.txt2img(&request).unwrap().finish().unwrap();
+        let pictures = pipeline.run(&request).unwrap().finish().unwrap();
         let error = distance(pictures.latents.data(), &golden.latents);
         println!("{} {}: {error:.1e}", golden.sampler, golden.schedule);
         assert!(error <= 1e-4, "{} {}: {error:.1e}", golden.sampler, golden.schedule);
@@ -110,13 +103,13 @@ fn a_picture_does_not_depend_on_its_batch_or_on_threads() {
     let pipeline = load(&model);
     for sampler in ["ddim", "euler_a"] {
         let sampler = sampler.parse().unwrap();
-        let request = Text2ImageRequest { sampler, seed: 10, batch_size: 3, ..short("a tree") };
-        let batch = pipeline.txt2img(&request).unwrap().finish().unwrap();
+        let request = Request { sampler, seed: 10, batch_size: 3, ..short("a tree") };
+        let batch = pipeline.run(&request).unwrap().finish().unwrap();
         let one_thread = PipelineOptions { threads: 1, ..Default::default() };
         assert_eq!(latents(&Pipeline::load(&model, one_thread).unwrap(), &request), batch.latents);
         for k in 0..3 {
-            let alone = Text2ImageRequest { seed: 10 + k as u64, batch_size: 1, ..request.clone() };
-            let alone = pipeline.txt2img(&alone).unwrap().finish().unwrap();
+            let alone = Request { seed: 10 + k as u64, batch_size: 1, ..request.clone() };
+            let alone = pipeline.run(&alone).unwrap().finish().unwrap();
             assert_eq!(Some(alone.latents), batch.latents.slice(k, 1), "{sampler}");
             assert_eq!(alone.images[0], batch.images[k]);
         }
@@ -127,7 +120,7 @@ fn a_picture_does_not_depend_on_its_batch_or_on_threads() {
 fn a_run_is_an_iterator_of_steps() {
     let (_folder, model) = model(&Sizes::default());
     let pipeline = load(&model);
-    let mut run = pipeline.txt2img(&short("a tree")).unwrap();
+    let mut run = pipeline.run(&short("a tree")).unwrap();
     let first = run.next().unwrap().unwrap();
     assert_eq!((first.index, first.total, first.latents.len()), (0, 3, 4 * 8 * 8));
     let rest: Vec<usize> = (&mut run).map(|step| step.unwrap().index).collect();
@@ -140,13 +133,13 @@ fn guidance_of_one_has_no_second_pass() {
     let (_folder, model) = model(&Sizes::default());
     let pipeline = load(&model);
     let long = "word ".repeat(100);
-    let request = |negative: &str, guidance_scale| Text2ImageRequest {
+    let request = |negative: &str, guidance_scale| Request {
         negative_prompt: negative.to_owned(),
         guidance_scale,
         ..short("a tree")
     };
     // The negative prompt is not even read.
-    assert!(pipeline.txt2img(&request(&long, 1.0)).unwrap().warnings().is_empty());
+    assert!(pipeline.run(&request(&long, 1.0)).unwrap().warnings().is_empty());
     assert_eq!(latents(&pipeline, &request(&long, 1.0)), latents(&pipeline, &request("", 1.0)));
     assert_ne!(latents(&pipeline, &request("blue", 2.0)), latents(&pipeline, &request("", 2.0)));
     // At nearly 1 the second pass changes nearly nothing.
@@ -158,7 +151,7 @@ fn guidance_of_one_has_no_second_pass() {
 fn long_prompts_are_cut_with_a_warning() {
     let (_folder, model) = model(&Sizes::default());
     let request = short(&format!("{}the end", "word ".repeat(75)));
-    let run = load(&model).txt2img(&request).unwrap().warnings().iter().map(ToString::to_string).collect::<Vec<_>>();
+    let run = load(&model).run(&request).unwrap().warnings().iter().map(ToString::to_string).collect::<Vec<_>>();
     assert_eq!(run, [r#"the prompt is longer than 75 tokens and was cut before "the end""#]);
 }
 
@@ -166,7 +159,7 @@ fn long_prompts_are_cut_with_a_warning() {
 fn starting_latents_take_the_place_of_the_seed() {
     let (folder, model) = model(&Sizes::default());
     let pipeline = load(&model);
-    let request = Text2ImageRequest { batch_size: 2, ..short("a tree") };
+    let request = Request { batch_size: 2, ..short("a tree") };
     let file = folder.path().join("latents.safetensors");
     let expected = latents(&pipeline, &request);
     expected.save(&file).unwrap();
@@ -175,38 +168,38 @@ fn starting_latents_take_the_place_of_the_seed() {
     // diffusers' noise of seed 42, as torch draws it, is what the seed starts from.
     let noise = Latents::new([1, 4, 8, 8], calotype_diffusion::Generator::manual_seed(42).randn(256)).unwrap();
     noise.save(&file).unwrap();
-    let request = Text2ImageRequest { seed: 5, latents: Some(Latents::open(&file).unwrap()), ..short("a tree") };
+    let request = Request { seed: 5, latents: Some(Latents::open(&file).unwrap()), ..short("a tree") };
     assert_eq!(Some(latents(&pipeline, &request)), expected.slice(0, 1));
 }
 
 #[test]
 fn requests_that_cannot_be_met_are_refused() {
     let (_folder, model) = model(&Sizes::default());
-    let refused = |request: Text2ImageRequest, message: &str| {
+    let refused = |request: Request, message: &str| {
         let error = model.check(&request, PipelineOptions::default()).expect_err(message);
         assert!(error.is_request(), "{error}");
         assert_eq!(error.to_string(), message);
     };
-    let size = |width, height| Text2ImageRequest { width: Some(width), height: Some(height), ..short("") };
+    let size = |width, height| Request { width: Some(width), height: Some(height), ..short("") };
     let needs = "which this model needs";
     refused(size(30, 32), &format!("width 30 is not a multiple of 8, {needs}: give 24 or 32"));
     refused(size(32, 7), &format!("height 7 is not a multiple of 8, {needs}: give 8"));
     refused(size(0, 32), &format!("width 0 is not a multiple of 8, {needs}: give 8"));
     refused(size(32, usize::MAX), &format!("height {} is too large: give at most 16384", usize::MAX));
-    let steps = |num_inference_steps| Text2ImageRequest { num_inference_steps, ..short("") };
+    let steps = |num_inference_steps| Request { num_inference_steps, ..short("") };
     refused(steps(0), "0 steps are out of range for sampler ddim: give 1 to 999");
     refused(steps(1000), "1000 steps are out of range for sampler ddim: give 1 to 999");
-    let guidance = |guidance_scale| Text2ImageRequest { guidance_scale, ..short("") };
+    let guidance = |guidance_scale| Request { guidance_scale, ..short("") };
     refused(guidance(f32::NAN), "guidance scale NaN is out of range: give a number from 0, such as 7.5");
     refused(guidance(-1.0), "guidance scale -1 is out of range: give a number from 0, such as 7.5");
-    refused(Text2ImageRequest { batch_size: 0, ..short("") }, "batch size 0 is out of range: give 1 to 1024");
-    let euler = Text2ImageRequest { sampler: "euler".parse().unwrap(), eta: 0.5, ..short("") };
+    refused(Request { batch_size: 0, ..short("") }, "batch size 0 is out of range: give 1 to 1024");
+    let euler = Request { sampler: "euler".parse().unwrap(), eta: 0.5, ..short("") };
     refused(euler, "sampler euler has no eta (got 0.5): leave eta at 0 or use the sampler ddim");
     let start = Latents::new([1, 4, 8, 4], vec![0.0; 128]).unwrap();
-    let given = Text2ImageRequest { latents: Some(start), width: Some(32), ..short("") };
+    let given = Request { latents: Some(start), width: Some(32), ..short("") };
     refused(given, "the starting latents are [1, 4, 8, 4], expected [1, 4, 8, 8] for 1 of 32 x 32 pixels");
     if cfg!(target_os = "linux") {
-        let huge = Text2ImageRequest { batch_size: 1024, ..size(16384, 16384) };
+        let huge = Request { batch_size: 1024, ..size(16384, 16384) };
         assert!(
             model
                 .check(&huge, PipelineOptions::default())
@@ -218,15 +211,15 @@ fn requests_that_cannot_be_met_are_refused() {
 #[test]
 fn endless_guidance_ends_in_an_error() {
     let (_folder, model) = model(&Sizes::default());
-    let request = Text2ImageRequest { guidance_scale: f32::MAX, ..short("a tree") };
-    let error = load(&model).txt2img(&request).unwrap().finish().unwrap_err().to_string();
+    let request = Request { guidance_scale: f32::MAX, ..short("a tree") };
+    let error = load(&model).run(&request).unwrap().finish().unwrap_err().to_string();
     assert!(error.starts_with("the latents are no longer finite numbers"), "{error}");
 }
 
 #[test]
 fn metadata_has_the_form_of_a1111() {
     let (_folder, model) = model(&Sizes::default());
-    let request = Text2ImageRequest {
+    let request = Request {
         negative_prompt: "blurry".into(),
         sampler: "dpmpp_2m".parse().unwrap(),
         schedule: "karras".parse().unwrap(),
@@ -237,7 +230,7 @@ fn metadata_has_the_form_of_a1111() {
     let (short_hash, name) = (&model.hash().unwrap()[..10], model.name());
     let expected = format!(
         "a tree,\nin autumn\nNegative prompt: blurry\nSteps: 3, Sampler: DPM++ 2M, Schedule type: Karras, \
-         CFG scale: 7.5, Seed: 44, Size: 32x32, Model hash: {short_hash}, Model: {name}, Version: calotype {}",
+         CFG scale: 7.5, Seed: 44, Size: 32x32, Model hash: {short_hash}, Model: {name}, RNG: CPU, Version: calotype {}",
         env!("CARGO_PKG_VERSION")
     );
     assert_eq!(metadata.parameters(), expected);
@@ -247,11 +240,11 @@ fn metadata_has_the_form_of_a1111() {
 fn pictures_do_not_depend_on_what_stays_in_memory() {
     let (_folder, model) = model(&Sizes::default());
     let request = short("a tree");
-    let expected = load(&model).txt2img(&request).unwrap().finish().unwrap();
+    let expected = load(&model).run(&request).unwrap().finish().unwrap();
     for keep in [Keep::Nothing, Keep::UNet] {
         let pipeline = Pipeline::load(&model, PipelineOptions { keep, ..Default::default() }).unwrap();
         for _ in 0..2 {
-            let pictures = pipeline.txt2img(&request).unwrap().finish().unwrap();
+            let pictures = pipeline.run(&request).unwrap().finish().unwrap();
             assert_eq!((&pictures.images, &pictures.latents), (&expected.images, &expected.latents));
         }
     }
@@ -262,17 +255,17 @@ fn networks_are_read_when_they_are_needed() {
     let (folder, model) = model(&Sizes::default());
     let kept = load(&model);
     let nothing = Pipeline::load(&model, PipelineOptions::default()).unwrap();
-    let run = nothing.txt2img(&short("a tree")).unwrap();
+    let run = nothing.run(&short("a tree")).unwrap();
     // Cut short in place, for an open file stays what it is when its name goes.
     for file in ["text_encoder/model", "unet/diffusion_pytorch_model", "vae/diffusion_pytorch_model"] {
         let file = std::fs::OpenOptions::new().write(true).open(folder.path().join(format!("{file}.safetensors")));
         file.unwrap().set_len(8).unwrap();
     }
-    assert!(kept.txt2img(&short("a bird")).unwrap().finish().is_ok());
+    assert!(kept.run(&short("a bird")).unwrap().finish().is_ok());
     // The run has its UNet, and the text is remembered; the decoder and the next run's UNet are still to be read.
     let latents = run.finish_latents().unwrap();
     assert!(nothing.decode(&latents).is_err());
-    assert!(nothing.txt2img(&short("a tree")).is_err());
+    assert!(nothing.run(&short("a tree")).is_err());
     assert!(nothing.encode_text(&["", "a tree"]).is_ok());
     assert!(nothing.encode_text(&["a bird"]).is_err());
 }
@@ -280,8 +273,7 @@ fn networks_are_read_when_they_are_needed() {
 #[test]
 fn tiles_of_the_shipped_models_pictures_have_no_seams() {
     let model = Model::open(concat!(env!("CARGO_MANIFEST_DIR"), "/../../models/emoji")).unwrap();
-    let request =
-        Text2ImageRequest { width: Some(192), height: Some(256), seed: 3, ..short("a cat on a blue background") };
+    let request = Request { width: Some(192), height: Some(256), seed: 3, ..short("a cat on a blue background") };
     let whole = Pipeline::load(&model, PipelineOptions::default()).unwrap();
     let latents = latents(&whole, &request);
     let tiled = Pipeline::load(&model, PipelineOptions { vae_tiling: true, ..Default::default() }).unwrap();

@@ -6,7 +6,7 @@ mod common;
 
 use std::path::{Path, PathBuf};
 
-use calotype::{Keep, Latents, Model, Pipeline, PipelineOptions, Precision, Text2ImageRequest};
+use calotype::{Keep, Latents, Model, Pipeline, PipelineOptions, Precision, Request};
 use calotype_formats::SafeTensors;
 use common::distance;
 use serde_json::Value;
@@ -72,7 +72,7 @@ impl Golden {
     fn run(&self, pipeline: &Pipeline<'_>, case: &Value) -> Latents {
         let id = case["sampler"].as_str().unwrap();
         let (sampler, schedule) = id.strip_suffix("_karras").map_or((id, "default"), |sampler| (sampler, "karras"));
-        let request = Text2ImageRequest {
+        let request = Request {
             prompt: self.prompt(case["prompt"].as_u64().unwrap() as usize).to_owned(),
             negative_prompt: self.json["negative_prompt"].as_str().unwrap().to_owned(),
             num_inference_steps: self.number("steps"),
@@ -84,7 +84,7 @@ impl Golden {
             seed: self.number("seed") as u64,
             ..Default::default()
         };
-        pipeline.txt2img(&request).unwrap().finish_latents().unwrap()
+        pipeline.run(&request).unwrap().finish_latents().unwrap()
     }
 }
 

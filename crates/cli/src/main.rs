@@ -4,20 +4,20 @@ mod args;
 mod bench;
 mod builtin;
 mod failure;
-mod inspect;
+mod generate;
 mod interrupt;
 mod model;
+mod models;
 mod output;
 mod progress;
 mod stdout;
 mod timings;
 mod train;
 mod turns;
-mod txt2img;
 
 use std::{process::ExitCode, time::Instant};
 
-use args::{Cli, Command, Models};
+use args::{Cli, Command};
 use clap::{Parser, error::ErrorKind};
 use failure::Failure;
 
@@ -43,9 +43,9 @@ fn parse() -> Result<Option<Command>, Failure> {
 /// Runs a command of the process that began at `start`.
 fn run(command: Command, start: Instant) -> Result<(), Failure> {
     match command {
-        Command::Txt2img(args) => txt2img::run(&args, start),
+        Command::Txt2img(args) => generate::run(&args.generate, start),
         Command::Train(args) => train::run(args),
-        Command::Models(Models::Inspect(args)) => inspect::run(&args),
+        Command::Models(command) => models::run(&command),
         Command::Bench(args) => bench::run(&args),
     }
 }

@@ -1,24 +1,15 @@
 //! Every sampler against the schedulers of diffusers (`goldens/samplers.txt`, written by `reference/samplers.py`).
 
+mod common;
+
 use calotype_diffusion::{
-    BatchNoise, Error, ModelDenoiser, NoiseSchedule, PredictionType, Predictor, SampleOptions, Sampler, SamplerKind,
-    ScheduleKind, nhwc_to_nchw,
+    BatchNoise, ModelDenoiser, NoiseSchedule, PredictionType, SampleOptions, Sampler, SamplerKind, ScheduleKind,
+    nhwc_to_nchw,
 };
+use common::{Network, distance, parse_bits};
 
 const GOLDENS: &str = include_str!("goldens/samplers.txt");
 const SEED: u64 = 20260;
-
-/// The stand-in network of the reference script: `0.7 x + 0.3 sin(2 x + t / 300)`.
-struct Network;
-
-impl Predictor for Network {
-    type Error = Error;
-
-    fn predict(&mut self, x: &[f32], timestep: f64) -> Result<Vec<f32>, Error> {
-        let at = |x: f64| 0.7 * x + 0.3 * (2.0 * x + timestep / 300.0).sin();
-        Ok(x.iter().map(|&x| at(f64::from(x)) as f32).collect())
-    }
-}
 
 fn run(sampler: &Sampler, prediction_type: PredictionType, noise: &mut BatchNoise) -> Vec<f32> {
     let start = noise.randn();
@@ -26,19 +17,6 @@ fn run(sampler: &Sampler, prediction_type: PredictionType, noise: &mut BatchNois
     let last = sampler.run(denoiser, &start, noise).last().expect("at least one step").expect("no error");
     assert_eq!((last.index + 1, last.total), (sampler.steps(), sampler.steps()));
     last.latents
-}
-
-/// The largest difference, relative to the largest value.
-fn distance(a: &[f32], b: &[f32]) -> f64 {
-    assert_eq!(a.len(), b.len());
-    let scale = b.iter().fold(0.0f32, |max, x| max.max(x.abs()));
-    let worst = a.iter().zip(b).map(|(a, b)| f64::from((a - b).abs())).fold(0.0, f64::max);
-    worst / f64::from(scale)
-}
-
-fn parse_bits(hex: &str) -> Vec<f32> {
-    let words = hex.as_bytes().chunks(8).map(|word| std::str::from_utf8(word).expect("ascii"));
-    words.map(|word| f32::from_bits(u32::from_str_radix(word, 16).expect("hex"))).collect()
 }
 
 #[test]
@@ -49,8 +27,11 @@ fn equals_diffusers() {
         let fields: Vec<&str> = line.split(' ').collect();
         let [kind, schedule, prediction, eta, steps, hex] = fields[..] else { panic!("bad golden line: {line}") };
         let steps: usize = steps.parse().expect("a count");
-        let options = SampleOptions::new(steps).eta(eta.parse().expect("a number"));
         let (kind, schedule) = (kind.parse().expect("a sampler"), schedule.parse().expect("a schedule"));
+        let mut options = SampleOptions::new(steps);
+        if kind == SamplerKind::Ddim {
+            options = options.eta(eta.parse().expect("a number"));
+        }
         let sampler = Sampler::new(kind, schedule, &noise_schedule, options).expect("valid");
         let mut noise = BatchNoise::new(SEED, 1, [4, 3, 5]);
         let latents = run(&sampler, prediction.parse().expect("a type"), &mut noise);

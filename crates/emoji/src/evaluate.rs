@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use calotype::{Model, Pipeline, PipelineOptions, Text2ImageRequest};
+use calotype::{Model, Pipeline, PipelineOptions, Request};
 use calotype_image::{RgbImage, mse, psnr};
 use serde::Serialize;
 
@@ -64,7 +64,7 @@ impl Figures {
 pub fn evaluate(
     model: &Model,
     data: &Path,
-    request: &Text2ImageRequest,
+    request: &Request,
     options: PipelineOptions,
     limit: usize,
     progress: &mut dyn FnMut(&[Judged]),
@@ -76,8 +76,8 @@ pub fn evaluate(
     for (index, pair) in held_out_pairs(objects.len())?.into_iter().take(limit).enumerate() {
         let background = &BACKGROUNDS[pair.background];
         let prompt = caption(&objects[pair.object], background);
-        let request = Text2ImageRequest { prompt, seed: request.seed.wrapping_add(index as u64), ..request.clone() };
-        for picture in pipeline.txt2img(&request)?.finish()?.images {
+        let request = Request { prompt, seed: request.seed.wrapping_add(index as u64), ..request.clone() };
+        for picture in pipeline.run(&request)?.finish()?.images {
             judged.push(judge(&drawn, pair, picture)?);
         }
         progress(&judged);

@@ -4,7 +4,7 @@ use std::io::{IsTerminal, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use calotype::{Keep, Model, PipelineOptions, Precision, SamplerKind, Text2ImageRequest};
+use calotype::{Keep, Model, PipelineOptions, Precision, Request, SamplerKind};
 use calotype_emoji::{
     BACKGROUNDS, DEFAULT_FONT, EmojiFont, Figures, HELD_OUT, Judged, draw, evaluate, median_psnr, most_alike, objects,
     write_dataset,
@@ -127,12 +127,12 @@ fn write_png(path: &Path, picture: &RgbImage) -> Result {
 /// Makes and judges the first `limit` pictures.
 fn judged(run: &Run, precision: Precision, limit: usize) -> Result<Vec<Judged>> {
     let model = Model::open(&run.model)?;
-    let request = Text2ImageRequest {
+    let request = Request {
         num_inference_steps: run.steps,
         sampler: run.sampler,
         guidance_scale: run.guidance_scale,
         seed: run.seed,
-        ..Text2ImageRequest::default()
+        ..Request::default()
     };
     let total = limit.min(HELD_OUT);
     let mut stderr = std::io::stderr();

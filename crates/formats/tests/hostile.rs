@@ -367,32 +367,32 @@ const INDEX_ATTACKS: &[(&str, &str, &str)] = &[
     (
         "index-parent",
         r#"{"weight_map":{"a":"../outside.safetensors"}}"#,
-        r#"shard "../outside.safetensors" is not the plain name of a .safetensors file: do not use this index"#,
+        r#"shard "../outside.safetensors" is not the plain name of a .safetensors or .bin file: do not use this index"#,
     ),
     (
         "index-absolute",
         r#"{"weight_map":{"a":"/outside.safetensors"}}"#,
-        r#"shard "/outside.safetensors" is not the plain name of a .safetensors file: do not use this index"#,
+        r#"shard "/outside.safetensors" is not the plain name of a .safetensors or .bin file: do not use this index"#,
     ),
     (
         "index-backslash",
         r#"{"weight_map":{"a":"..\\outside.safetensors"}}"#,
-        r#"shard "..\\outside.safetensors" is not the plain name of a .safetensors file: do not use this index"#,
+        r#"shard "..\\outside.safetensors" is not the plain name of a .safetensors or .bin file: do not use this index"#,
     ),
     (
         "index-drive",
         r#"{"weight_map":{"a":"C:outside.safetensors"}}"#,
-        r#"shard "C:outside.safetensors" is not the plain name of a .safetensors file: do not use this index"#,
+        r#"shard "C:outside.safetensors" is not the plain name of a .safetensors or .bin file: do not use this index"#,
     ),
     (
         "index-nul",
         r#"{"weight_map":{"a":"x\u0000.safetensors"}}"#,
-        r#"shard "x\0.safetensors" is not the plain name of a .safetensors file: do not use this index"#,
+        r#"shard "x\0.safetensors" is not the plain name of a .safetensors or .bin file: do not use this index"#,
     ),
     (
         "index-other-file",
-        r#"{"weight_map":{"a":"x.bin"}}"#,
-        r#"shard "x.bin" is not the plain name of a .safetensors file: do not use this index"#,
+        r#"{"weight_map":{"a":"x.h5"}}"#,
+        r#"shard "x.h5" is not the plain name of a .safetensors or .bin file: do not use this index"#,
     ),
     (
         "index-duplicate",

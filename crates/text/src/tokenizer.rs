@@ -17,6 +17,10 @@ const CLIP_MERGES: &[u8] = include_bytes!("../data/clip_merges.txt.z");
 
 static CLIP: LazyLock<Tokenizer> = LazyLock::new(|| clip().expect("the embedded merges are CLIP's"));
 
+/// Padded with the first token instead.
+static OPEN_CLIP: LazyLock<Tokenizer> =
+    LazyLock::new(|| Tokenizer { pad: 0, ..clip().expect("the embedded merges are CLIP's") });
+
 fn clip() -> Result<Tokenizer, String> {
     Tokenizer::new(Vocabulary::from_merges(&parse_merges(&clip_merges()?)?)?, None)
 }
@@ -55,6 +59,12 @@ impl Tokenizer {
     /// Built at the first call, in some tens of milliseconds.
     pub fn clip() -> &'static Self {
         &CLIP
+    }
+
+    /// The tokenizer of Stable Diffusion v2, OpenCLIP's: as [`Self::clip`], padded with 0. (That is `!`, which in a text
+    /// is a token like any other, unlike in transformers.)
+    pub fn open_clip() -> &'static Self {
+        &OPEN_CLIP
     }
 
     /// From a `vocab.json` and a `merges.txt`, padded with EOS.
@@ -104,6 +114,26 @@ impl Tokenizer {
     /// A token as the vocabulary file writes it: bytes as characters, `</w>` where it ends a word.
     pub fn token(&self, id: u32) -> Option<&str> {
         self.vocabulary.tokens.get(id as usize).map(String::as_str)
+    }
+
+    /// The id of a token as the vocabulary file writes it.
+    pub(crate) fn id(&self, token: &str) -> Option<u32> {
+        self.vocabulary.id(token)
+    }
+
+    /// The token that begins every text.
+    pub fn bos(&self) -> u32 {
+        self.bos
+    }
+
+    /// The token that ends every text.
+    pub fn eos(&self) -> u32 {
+        self.eos
+    }
+
+    /// The token that follows the end.
+    pub fn pad(&self) -> u32 {
+        self.pad
     }
 
     /// The text for the text encoder: [`MAX_LENGTH`] ids, cut or padded to it.

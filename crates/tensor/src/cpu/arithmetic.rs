@@ -13,10 +13,13 @@ pub enum Arithmetic {
     Bf16,
     /// Fours of 8-bit products added to 32-bit integers, with scales: AVX-512 VNNI `vpdpbusd`.
     Int8,
+    /// Fours of 8-bit products, unsigned in a column and signed in a row, whose sums are left as 32-bit integers, without scales:
+    /// the scores of attention.
+    Bytes,
 }
 
 impl Arithmetic {
-    /// All of them.
+    /// Those of whole products.
     pub const ALL: [Self; 3] = [Self::F32, Self::Bf16, Self::Int8];
 
     /// How `isa` computes with elements of `dtype`.
@@ -33,7 +36,7 @@ impl Arithmetic {
         match self {
             Self::F32 => 1,
             Self::Bf16 => 2,
-            Self::Int8 => 4,
+            Self::Int8 | Self::Bytes => 4,
         }
     }
 
@@ -41,7 +44,7 @@ impl Arithmetic {
     pub(crate) const fn words(self, channels: usize) -> usize {
         let elements = channels.div_ceil(self.per_word());
         match self {
-            Self::F32 | Self::Bf16 => elements,
+            Self::F32 | Self::Bf16 | Self::Bytes => elements,
             Self::Int8 => elements + 2,
         }
     }
@@ -51,7 +54,7 @@ impl Arithmetic {
         match self {
             Self::F32 => DType::F32,
             Self::Bf16 => DType::BF16,
-            Self::Int8 => DType::I8,
+            Self::Int8 | Self::Bytes => DType::I8,
         }
     }
 }
@@ -62,6 +65,7 @@ impl fmt::Display for Arithmetic {
             Self::F32 => "f32",
             Self::Bf16 => "bf16",
             Self::Int8 => "int8",
+            Self::Bytes => "bytes",
         })
     }
 }

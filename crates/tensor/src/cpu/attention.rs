@@ -1,22 +1,26 @@
 //! Attention in blocks of queries and keys, with a running softmax (Dao et al. 2022, "FlashAttention", algorithm 1).
 
 #[cfg(target_arch = "x86_64")]
-use super::softmax::softmax_to_bf16;
+use super::softmax::{softmax_to_bf16, softmax_to_bytes};
 use super::{
     Cpu, Tensor,
     arithmetic::Arithmetic,
+    attention_int8::{KeysInBytes, TAIL},
     element::{ElementsMut, narrow},
     gemm::multiply_tile,
     kernel::ROWS,
     packed::{Format, Packed, Panel},
-    softmax::{Running, running_softmax},
+    quantise::BALANCE,
+    softmax::{Running, Scores, running_softmax},
 };
-use crate::{Attention, Result, infer, infer::AttentionExtents};
+use crate::{Attention, DType, Precision, Result, infer, infer::AttentionExtents};
 
 /// Queries that are worked on together.
 pub(super) const QUERIES: usize = 16 * ROWS;
 /// Keys whose scores are held at a time in the forward pass: whole panels.
 const KEYS: usize = 512;
+/// Fewer keys than these don't repay that queries are put into bytes.
+const KEYS_FOR_BYTES: usize = 128;
 /// Floats from row to row of the scores: rows a power of two apart would push each other out of the first-level cache.
 const STRIDE: usize = KEYS + 16;
 
@@ -26,11 +30,19 @@ pub(super) fn head_start(task: usize, heads: usize, length: usize, head_dim: usi
     b * length * heads * head_dim + h * head_dim
 }
 
+/// Whether so many keys are compared in bytes.
+pub(super) fn in_bytes(cpu: &Cpu, keys: usize) -> bool {
+    let multiplies = Arithmetic::of(cpu.isa, DType::I8) == Arithmetic::Int8;
+    cpu.precision == Precision::Int8 && multiplies && keys >= KEYS_FOR_BYTES
+}
+
 /// A head's keys and values, packed once for all blocks of queries.
 struct Head {
     /// `(D, Lk)`.
     by_keys: Packed,
-    /// `(Lk, D)`.
+    /// Of each block of keys, if they are in bytes.
+    scales: Vec<f32>,
+    /// `(Lk, D)`; in bytes a tap for each block.
     values: Packed,
 }
 
@@ -57,15 +69,27 @@ impl Cpu {
         // Rows of one head each, `heads` rows from token to token.
         let rows = |x: &Tensor| x.reshaped([x.shape().rows() * options.heads, head_dim].into());
         let (q, k, v) = (rows(q), rows(k), rows(v));
-        let [q, k, v] = [&q, &k, &v].map(|x| self.operand(x, arithmetic));
-        let heads = self.threads.map(batch * options.heads, |task| {
-            let first = head_start(task, options.heads, keys, head_dim) / head_dim;
+        let first = |task: usize| head_start(task, options.heads, keys, head_dim) / head_dim;
+        let (q, heads) = if in_bytes(self, keys) {
+            let heads = self.threads.map(batch * options.heads, |task| {
+                let row = |n: usize| first(task) + n * options.heads;
+                let KeysInBytes { packed, scales } = self.keys_in_bytes(&k, [keys, KEYS], row);
+                Head { by_keys: packed, scales, values: self.values_in_bytes(&v, [keys, KEYS], row) }
+            });
+            (self.queries_in_bytes(&q), heads)
+        } else {
+            let [q, k, v] = [&q, &k, &v].map(|x| self.operand(x, arithmetic));
             let matrix = |depth, columns| Packed::empty(format, &self.pool, [1, depth, columns]);
-            Head {
-                by_keys: matrix(head_dim, keys).with_columns(|n| k.row(first + n * options.heads)),
-                values: matrix(keys, head_dim).with_rows(|n| v.row(first + n * options.heads)),
-            }
-        });
+            let heads = self.threads.map(batch * options.heads, |task| {
+                let row = |n: usize| first(task) + n * options.heads;
+                Head {
+                    by_keys: matrix(head_dim, keys).with_columns(|n| k.row(row(n))),
+                    scales: Vec::new(),
+                    values: matrix(keys, head_dim).with_rows(|n| v.row(row(n))),
+                }
+            });
+            (q, heads)
+        };
         let blocks = queries.div_ceil(QUERIES);
         Ok(self.make(shape, |out| {
             let out = out.share();
@@ -87,21 +111,21 @@ impl Cpu {
         &self,
         q: &[u32],
         stride: usize,
-        Head { by_keys, values }: &Head,
+        Head { by_keys, scales, values }: &Head,
         Block { count, first, scale, causal }: Block,
         out: impl Fn(usize) -> ElementsMut<'o>,
     ) {
         let (keys, head_dim) = (by_keys.columns, values.columns);
-        let arithmetic = by_keys.format.arithmetic;
+        let arithmetic = values.format.arithmetic;
         let tiles = count.div_ceil(ROWS);
-        let (words, score_words) = (by_keys.words(), STRIDE / arithmetic.per_word());
+        let (words, weight_words) = (by_keys.words(), STRIDE / arithmetic.per_word());
         let width: usize = values.panels().map(|panel| panel.width).sum();
 
         // Rows past the last query are computed as that one again.
         let row_of = |tile: usize| move |r: usize| (tile * ROWS + r).min(count - 1);
         let mut scratch = Vec::new();
         // Of one tile of queries: they stay in the first-level cache, beside a panel of keys.
-        let (mut scores, mut weights) = (self.buffer::<f32>(ROWS * STRIDE), self.buffer::<u32>(ROWS * score_words));
+        let (mut scores, mut weights) = (self.buffer::<f32>(ROWS * STRIDE), self.buffer::<u32>(ROWS * weight_words));
         let (scores, weights) = (scores.slice_mut::<f32>(), weights.slice_mut::<u32>());
         let mut sums = self.buffer::<f32>(QUERIES * width);
         let sums = sums.slice_mut::<f32>();
@@ -111,7 +135,11 @@ impl Cpu {
         let (panels, panel): (Vec<Panel>, usize) = (by_keys.panels().collect(), self.isa.panel());
         for start in (0..seen).step_by(KEYS) {
             let block = KEYS.min(seen - start);
-            let depth = block.div_ceil(arithmetic.per_word());
+            // The values' rows of this block, in words.
+            let (first_word, depth) = match arithmetic {
+                Arithmetic::Int8 => (start / KEYS * values.words(), values.words()),
+                _ => (start / arithmetic.per_word(), block.div_ceil(arithmetic.per_word())),
+            };
             let panels = &panels[start / panel..(start + block).div_ceil(panel)];
             for tile in 0..tiles {
                 for &panel in panels {
@@ -129,17 +157,27 @@ impl Cpu {
                         arithmetic,
                         &mut scores[r * STRIDE..][..block.next_multiple_of(32)],
                         visible,
-                        scale,
+                        match scales.get(start / KEYS) {
+                            None => Scores { scale, offset: 0.0 },
+                            Some(of_keys) => {
+                                let [of_query, offset] = [0, 1].map(|i| f32::from_bits(q[row * stride + words + i]));
+                                Scores { scale: scale * of_query * of_keys, offset }
+                            }
+                        },
                         &mut running[row],
-                        &mut weights[r * score_words..][..score_words],
+                        &mut weights[r * weight_words..][..weight_words],
                     );
+                    if arithmetic == Arithmetic::Int8 {
+                        // The scale of a row of bytes, and its least.
+                        weights[r * weight_words + depth - TAIL..][..TAIL].copy_from_slice(&[BALANCE.to_bits(), 0]);
+                    }
                     if shrink != 1.0 && start > 0 {
                         sums[r * width..][..width].iter_mut().for_each(|x| *x *= shrink);
                     }
                 }
                 for panel in values.panels() {
-                    let rows = values.rows(panel, start / arithmetic.per_word(), depth, &mut scratch);
-                    let left = |r: usize| &weights[r * score_words..][..depth];
+                    let rows = values.rows(panel, first_word, depth, &mut scratch);
+                    let left = |r: usize| &weights[r * weight_words..][..depth];
                     let to = &mut sums[panel.start..];
                     multiply_tile(values.format, left, rows, panel.width, to, width, start > 0);
                 }
@@ -159,11 +197,17 @@ impl Cpu {
         arithmetic: Arithmetic,
         scores: &mut [f32],
         visible: usize,
-        scale: f32,
+        scores_as: Scores,
         running: &mut Running,
         words: &mut [u32],
     ) -> f32 {
+        let Scores { scale, .. } = scores_as;
         match arithmetic {
+            #[cfg(target_arch = "x86_64")]
+            Arithmetic::Int8 => {
+                // SAFETY: as below; there are words for a whole block of keys.
+                unsafe { softmax_to_bytes(scores, visible, scores_as, running, words) }
+            }
             #[cfg(target_arch = "x86_64")]
             Arithmetic::Bf16 => {
                 let words = &mut words[..scores.len() / 2];

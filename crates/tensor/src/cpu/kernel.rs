@@ -62,6 +62,8 @@ pub(crate) unsafe fn multiply_rows(
                 kernel_int8::rows_int8(a, b, width, sums);
             }
             #[cfg(target_arch = "x86_64")]
+            Isa::Avx512Vnni | Isa::Avx512Bf16 if arithmetic == Arithmetic::Bytes => x86::rows_bytes(a, b, width, sums),
+            #[cfg(target_arch = "x86_64")]
             Isa::Avx512 | Isa::Avx512Vnni | Isa::Avx512Bf16 => x86::rows_avx512(a, b, width, sums),
             #[cfg(target_arch = "x86_64")]
             Isa::Avx2 => x86::rows_avx2(a, b, width, sums),
@@ -225,8 +227,12 @@ mod x86 {
     #[derive(Clone, Copy)]
     struct PairSums(__m512);
 
+    /// Sums of products of four bytes, integers in the place of floats.
+    #[derive(Clone, Copy)]
+    struct ByteSums(__m512i);
+
     macro_rules! vector {
-        ($type:ty, $words:ty, $lanes:literal, $wrap:expr, $unwrap:expr, $zero:ident, $load:ident, $store:ident,
+        ($type:ty, $words:ty, $lanes:literal, $wrap:expr, $unwrap:expr, $zero:ident, $load:expr, $store:expr,
          $splat:expr, $load_words:expr, $add_product:expr) => {
             impl Vector for $type {
                 type Words = $words;
@@ -303,6 +309,32 @@ mod x86 {
         |from: *const u32| transmute::<__m512i, __m512bh>(_mm512_loadu_si512(from.cast())),
         |sum, a, b| _mm512_dpbf16_ps(sum, a, b)
     );
+    vector!(
+        ByteSums,
+        __m512i,
+        16,
+        ByteSums,
+        |sums: ByteSums| sums.0,
+        _mm512_setzero_si512,
+        |from: *const f32| _mm512_loadu_si512(from.cast()),
+        |to: *mut f32, sums| _mm512_storeu_si512(to.cast(), sums),
+        |from: *const u32| _mm512_set1_epi32(from.cast::<i32>().read_unaligned()),
+        |from: *const u32| _mm512_loadu_si512(from.cast()),
+        |sum, a, b| _mm512_dpbusd_epi32(sum, b, a)
+    );
+
+    #[target_feature(enable = "avx512f,avx512vnni")]
+    pub(super) unsafe fn rows_bytes(a: RowSegments, b: *const u32, width: usize, sums: Sums) {
+        // SAFETY: the caller's promises; `width` is 1 to 4 vectors.
+        unsafe {
+            match width / 16 {
+                1 => rows::<ByteSums, 1>(a, b, sums),
+                2 => rows::<ByteSums, 2>(a, b, sums),
+                3 => rows::<ByteSums, 3>(a, b, sums),
+                _ => rows::<ByteSums, 4>(a, b, sums),
+            }
+        }
+    }
 
     #[target_feature(enable = "avx512f,avx512bf16")]
     pub(super) unsafe fn rows_bf16(a: RowSegments, b: *const u32, width: usize, sums: Sums) {

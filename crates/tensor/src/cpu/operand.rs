@@ -23,6 +23,11 @@ enum Words<'a> {
 }
 
 impl Operand<'_> {
+    /// Rows of `width` words that something else has made.
+    pub(super) fn owned(words: Buffer, width: usize) -> Self {
+        Self { data: Words::Owned(words), width }
+    }
+
     pub(crate) fn row(&self, index: usize) -> &[u32] {
         &self.words()[index * self.width..][..self.width]
     }

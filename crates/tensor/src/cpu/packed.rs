@@ -27,6 +27,11 @@ impl Format {
         Self { isa, arithmetic: Arithmetic::of(isa, dtype), stored: dtype }
     }
 
+    /// For products whose sums are left as integers.
+    pub(super) fn bytes(isa: Isa) -> Self {
+        Self { isa, arithmetic: Arithmetic::Bytes, stored: DType::I8 }
+    }
+
     /// Bytes of one lane of a row.
     fn lane(self) -> usize {
         self.stored.size() * self.arithmetic.per_word()
@@ -34,7 +39,7 @@ impl Format {
 
     /// Bytes of a column of `depth` words: with its scale, where words of floats don't tell it.
     pub(super) fn column(self, depth: usize) -> usize {
-        let has_scale = self.stored == DType::I8 && self.arithmetic != Arithmetic::Int8;
+        let has_scale = self.stored == DType::I8 && self.arithmetic == Arithmetic::F32;
         depth * self.lane() + if has_scale { size_of::<f32>() } else { 0 }
     }
 }
@@ -95,11 +100,15 @@ impl Packed {
 
     /// Room for a matrix, to be filled by one thread.
     pub(crate) fn empty(format: Format, pool: &Arc<Pool>, [taps, channels, columns]: [usize; 3]) -> Self {
+        let data = Buffer::new::<i8>(pool, Self::bytes(format, [taps, channels, columns]));
+        Self { format, taps, channels, columns, data }
+    }
+
+    /// The bytes that a matrix takes.
+    pub(super) fn bytes(format: Format, [taps, channels, columns]: [usize; 3]) -> usize {
         let last = columns % format.isa.panel();
         let padded = columns - last + last.next_multiple_of(format.isa.lanes());
-        let depth = taps * format.arithmetic.words(channels);
-        let data = Buffer::new::<i8>(pool, padded * format.column(depth));
-        Self { format, taps, channels, columns, data }
+        padded * format.column(taps * format.arithmetic.words(channels))
     }
 
     /// A matrix of one tap, filled on this thread: `column(n)` has the words of a column.

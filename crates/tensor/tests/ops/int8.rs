@@ -1,7 +1,7 @@
 //! Products of 8-bit weights, with every instruction set that this machine has.
 
 use calotype_tensor::{
-    Activation, Backend, Conv2d, ParamKind, Precision, Result, Shape,
+    Activation, Attention, Backend, Conv2d, ParamKind, Precision, Result, Shape,
     cases::{Case, Op, Values},
     cpu::{Convolution, Cpu, CpuOptions, Isa},
     reference::Reference,
@@ -156,6 +156,73 @@ fn sensitive_layers_are_wide() -> Result<()> {
         let exact = run(Precision::BF16, "conv_in.weight")?;
         assert_eq!(run(Precision::Int8, "conv_in.weight")?, exact, "{isa}");
         assert_ne!(run(Precision::Int8, "up_blocks.0.resnets.0.conv1.weight")?, exact, "{isa}");
+    }
+    Ok(())
+}
+
+/// Queries, keys and values of `(batch, L, heads · head_dim)` whose softmax is neither flat nor one key's; keys share an offset.
+fn attention_inputs([batch, queries, keys, channels]: [usize; 4]) -> [(Shape, Vec<f32>); 3] {
+    let draw = |stream, length, low, high| {
+        let shape = Shape::from([batch, length, channels]);
+        (shape, Values::Uniform { low, high }.draw(11, stream, shape.count()))
+    };
+    [draw(1, queries, -2.0, 2.0), draw(2, keys, -1.0, 3.0), draw(3, keys, -1.0, 1.0)]
+}
+
+fn attend<B: Backend>(b: &B, inputs: &[(Shape, Vec<f32>); 3], options: Attention) -> Result<Vec<f32>> {
+    let [q, k, v] = inputs.each_ref().map(|(shape, data)| b.from_f32(*shape, data.clone()));
+    Ok(b.to_f32(&b.attention(&q?, &k?, &v?, options)?))
+}
+
+/// Many keys are compared in bytes, in blocks of 512: fewer than a block, whole ones, parts of one.
+#[test]
+fn attention_is_as_near_as_eight_bits_allow() -> Result<()> {
+    for ([queries, keys, heads, head_dim], causal) in [
+        ([5, 128, 2, 5], false),
+        ([130, 131, 1, 40], true),
+        ([7, 512, 3, 8], false),
+        ([600, 600, 1, 24], true),
+        ([13, 1100, 2, 80], false),
+    ] {
+        let inputs = attention_inputs([2, queries, keys, heads * head_dim]);
+        let options = Attention { heads, causal };
+        let expected = attend(&Reference::<f64>::new(), &inputs, options)?;
+        for (one, three) in backends(1)?.iter().zip(backends(3)?) {
+            let got = attend(one, &inputs, options)?;
+            let square = |x: &mut dyn Iterator<Item = f64>| x.map(|x| x * x).sum::<f64>();
+            let error = square(&mut got.iter().zip(&expected).map(|(got, truth)| f64::from(got - truth)));
+            let relative = (error / square(&mut expected.iter().map(|&x| f64::from(x)))).sqrt();
+            assert!(relative <= 2.0 * TOLERANCE, "{}: {keys} keys of {head_dim}: {relative:.4}", one.isa());
+            assert_eq!(got, attend(&three, &inputs, options)?, "{}: {keys} keys, 3 threads", one.isa());
+        }
+    }
+    Ok(())
+}
+
+#[test]
+fn attention_passes_on_what_is_not_a_number() -> Result<()> {
+    let (options, [queries, keys, channels]) = (Attention { heads: 1, causal: false }, [3, 200, 8]);
+    for cpu in backends(2)? {
+        for bad in [f32::NAN, f32::INFINITY] {
+            for (which, place) in [(0, channels), (1, 5), (2, 7)] {
+                let mut inputs = attention_inputs([1, queries, keys, channels]);
+                inputs[which].1[place] = bad;
+                let y = attend(&cpu, &inputs, options)?;
+                let isa = cpu.isa();
+                assert!(y.iter().any(|y| !y.is_finite()), "{isa}: {bad} in input {which} vanished");
+                // A query's own row alone; a value's own column alone.
+                let untouched = match which {
+                    0 => &y[..channels],
+                    1 => &[],
+                    _ => &y[..channels - 1],
+                };
+                assert!(untouched.iter().all(|y| y.is_finite()), "{isa}: {bad} in input {which} spread");
+            }
+        }
+        let [q, k, v] = attention_inputs([1, queries, keys, channels]);
+        let flat = |(shape, data): (Shape, Vec<f32>)| (shape, vec![1.5; data.len()]);
+        let y = attend(&cpu, &[q, flat(k), flat(v)], options)?;
+        assert!(y.iter().all(|y| (y - 1.5).abs() <= 0.015), "{}: equal keys: {y:?}", cpu.isa());
     }
     Ok(())
 }

@@ -1,0 +1,162 @@
+//! The settings in A1111's text: each has one row here, by which it is written and read again.
+
+use calotype_diffusion::{Rng, SamplerKind, ScheduleKind};
+
+use super::{BatchMetadata, Metadata};
+
+/// How many digits of the model's hash A1111's text has.
+const SHORT_HASH: usize = 10;
+
+/// A setting.
+pub(super) struct Field {
+    /// A1111's name of it.
+    pub(super) key: &'static str,
+    /// Its value, not quoted; none where it goes without saying.
+    pub(super) write: fn(&Metadata) -> Option<String>,
+    /// Takes a value over; false if it can't be honoured.
+    pub(super) read: fn(&mut Metadata, &str) -> bool,
+}
+
+/// All settings, in the order in which A1111 writes them.
+pub(super) const FIELDS: &[Field] = &[
+    Field {
+        key: "Steps",
+        write: |m| Some(m.num_inference_steps.to_string()),
+        read: |m, value| number(&mut m.num_inference_steps, value),
+    },
+    Field {
+        key: "Sampler",
+        write: |m| Some(sampler_label(&m.sampler).to_owned()),
+        read: |m, value| {
+            let kind = SamplerKind::ALL.into_iter().map(SamplerKind::id).find(|id| sampler_label(id) == value);
+            kind.or(Some(value).filter(|id| id.parse::<SamplerKind>().is_ok()))
+                .map(|id| m.sampler = id.to_owned())
+                .is_some()
+        },
+    },
+    Field {
+        key: "Schedule type",
+        write: |m| Some(schedule_label(&m.schedule).to_owned()).filter(|_| m.schedule != ScheduleKind::Default.id()),
+        read: |m, value| {
+            let kind = ScheduleKind::ALL.into_iter().map(ScheduleKind::id).find(|id| schedule_label(id) == value);
+            kind.map(|id| m.schedule = id.to_owned()).is_some()
+        },
+    },
+    Field {
+        key: "CFG scale",
+        write: |m| Some(m.guidance_scale.to_string()),
+        read: |m, value| number(&mut m.guidance_scale, value),
+    },
+    Field { key: "Seed", write: |m| Some(m.seed.to_string()), read: |m, value| number(&mut m.seed, value) },
+    Field {
+        key: "Size",
+        write: |m| Some(format!("{}x{}", m.width, m.height)),
+        read: |m, value| match value.split_once('x') {
+            Some((width, height)) => number(&mut m.width, width) && number(&mut m.height, height),
+            None => false,
+        },
+    },
+    Field {
+        key: "Eta",
+        write: |m| Some(m.eta.to_string()).filter(|_| m.eta != 0.0),
+        read: |m, value| number(&mut m.eta, value),
+    },
+    Field {
+        key: "Model hash",
+        write: |m| Some(m.model_hash.chars().take(SHORT_HASH).collect()),
+        read: |m, value| text(&mut m.model_hash, value),
+    },
+    Field { key: "Model", write: |m| Some(m.model.clone()), read: |m, value| text(&mut m.model, value) },
+    Field {
+        key: "Variation seed",
+        write: |m| m.noise.variation_seed.map(|seed| seed.to_string()),
+        read: |m, value| some(&mut m.noise.variation_seed, value),
+    },
+    Field {
+        key: "Variation seed strength",
+        write: |m| m.noise.variation_seed.map(|_| m.noise.variation_strength.to_string()),
+        read: |m, value| number(&mut m.noise.variation_strength, value),
+    },
+    Field {
+        key: "Seed resize from",
+        write: |m| m.noise.seed_resize.map(|[width, height]| format!("{width}x{height}")),
+        read: |m, value| {
+            let [mut width, mut height] = [0, 0];
+            let read = value.split_once('x').is_some_and(|(w, h)| number(&mut width, w) && number(&mut height, h));
+            m.noise.seed_resize = Some([width, height]).filter(|_| read && width > 0 && height > 0);
+            read
+        },
+    },
+    Field {
+        key: "ENSD",
+        write: |m| Some(m.noise.eta_noise_seed_delta.to_string()).filter(|_| m.noise.eta_noise_seed_delta != 0),
+        read: |m, value| number(&mut m.noise.eta_noise_seed_delta, value),
+    },
+    Field {
+        key: "RNG",
+        write: |m| Some(rng_label(&m.noise.rng).to_owned()),
+        read: |m, value| {
+            let rng = Rng::ALL.into_iter().map(Rng::id).find(|id| rng_label(id) == value);
+            rng.map(|id| m.noise.rng = id.to_owned()).is_some()
+        },
+    },
+    Field {
+        key: "Seed per",
+        write: |m| m.noise.batch.as_ref().map(BatchMetadata::to_text),
+        read: |m, value| {
+            m.noise.batch = BatchMetadata::from_text(value);
+            m.noise.batch.is_some()
+        },
+    },
+    Field {
+        key: "Version",
+        write: |m| Some(format!("calotype {}", m.version)),
+        read: |m, value| text(&mut m.version, value),
+    },
+];
+
+fn text(field: &mut String, value: &str) -> bool {
+    value.clone_into(field);
+    true
+}
+
+fn number<T: std::str::FromStr>(field: &mut T, value: &str) -> bool {
+    value.trim().parse().map(|value| *field = value).is_ok()
+}
+
+fn some<T: std::str::FromStr>(field: &mut Option<T>, value: &str) -> bool {
+    *field = value.trim().parse().ok();
+    field.is_some()
+}
+
+/// A1111's name of a generator.
+fn rng_label(id: &str) -> &str {
+    match id.parse() {
+        Ok(Rng::Cpu) => "CPU",
+        Ok(Rng::Cuda) => "GPU",
+        Ok(Rng::Nv) => "NV",
+        _ => id,
+    }
+}
+
+/// A1111's name of a sampler.
+fn sampler_label(id: &str) -> &str {
+    match id.parse() {
+        Ok(SamplerKind::Ddim) => "DDIM",
+        Ok(SamplerKind::Plms) => "PLMS",
+        Ok(SamplerKind::Euler) => "Euler",
+        Ok(SamplerKind::EulerA) => "Euler a",
+        Ok(SamplerKind::Heun) => "Heun",
+        Ok(SamplerKind::Lms) => "LMS",
+        Ok(SamplerKind::Dpmpp2m) => "DPM++ 2M",
+        _ => id,
+    }
+}
+
+/// A1111's name of a schedule.
+fn schedule_label(id: &str) -> &str {
+    match id.parse() {
+        Ok(ScheduleKind::Karras) => "Karras",
+        _ => id,
+    }
+}

@@ -1,0 +1,173 @@
+//! What a picture's file says of how it was made.
+//!
+//! A new field is a member of [`Metadata`] with its value in [`Metadata::of_request`] and [`Metadata::request`] (by
+//! which JSON has it, both ways), and a row in `fields.rs` (by which A1111's text has it, both ways).
+
+mod fields;
+mod noise;
+mod parameters;
+
+use calotype_image::{RgbImage, encode_png};
+use serde::{Deserialize, Serialize};
+
+pub use noise::{BatchMetadata, NoiseMetadata};
+pub use parameters::Parameters;
+
+use crate::{Error, Model, Plan, Precision, Request, Result, error::brief};
+
+/// The PNG keyword of the text that A1111 and its successors read.
+pub const PARAMETERS_KEYWORD: &str = "parameters";
+/// The PNG keyword of the JSON block.
+pub const JSON_KEYWORD: &str = "calotype";
+
+/// Everything needed to make one picture again.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Metadata {
+    /// This program's version.
+    pub version: String,
+    /// The prompt.
+    pub prompt: String,
+    /// The negative prompt.
+    pub negative_prompt: String,
+    /// Steps.
+    pub num_inference_steps: usize,
+    /// The sampler's id.
+    pub sampler: String,
+    /// The schedule's id.
+    pub schedule: String,
+    /// Noise of `ddim`.
+    pub eta: f64,
+    /// The guidance scale.
+    pub guidance_scale: f32,
+    /// This picture's own seed.
+    pub seed: u64,
+    /// Where the noise came from, besides.
+    #[serde(flatten)]
+    pub noise: NoiseMetadata,
+    /// Width in pixels.
+    pub width: usize,
+    /// Height in pixels.
+    pub height: usize,
+    /// The model's name.
+    pub model: String,
+    /// The model's hash ([`Model::hash`]).
+    pub model_hash: String,
+    /// The number type.
+    pub precision: String,
+    /// The starting noise, if it did not come from the seed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub latents: Option<LatentsMetadata>,
+}
+
+/// Starting noise that came from a file.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct LatentsMetadata {
+    /// The file; empty if the caller has not set it.
+    pub file: String,
+    /// The SHA-256 of this picture's numbers, f32 little-endian `(C, h, w)`.
+    pub sha256: String,
+    /// Which picture of the file.
+    pub index: usize,
+}
+
+impl Default for Metadata {
+    /// Of a request as it is by default.
+    fn default() -> Self {
+        Self::of_request(&Request::default())
+    }
+}
+
+impl Metadata {
+    /// Of picture `index` of a batch. Starting latents are named by their hash and place in the request; set `file`.
+    ///
+    /// # Errors
+    /// The model's weights can't be read to hash them.
+    pub fn new(model: &Model, request: &Request, plan: &Plan, precision: Precision, index: usize) -> Result<Self> {
+        let start = request.latents.as_ref().and_then(|latents| latents.slice(index, 1));
+        let (seed, noise) = NoiseMetadata::new(request, index);
+        Ok(Self {
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            seed,
+            noise,
+            width: plan.width,
+            height: plan.height,
+            model: model.name().to_owned(),
+            model_hash: model.hash()?.to_owned(),
+            precision: precision.id().to_owned(),
+            latents: start.map(|start| LatentsMetadata { file: String::new(), sha256: start.hash(), index }),
+            ..Self::of_request(request)
+        })
+    }
+
+    /// What a request says by itself, without the model and what a batch is made of.
+    fn of_request(request: &Request) -> Self {
+        Self {
+            version: String::new(),
+            prompt: request.prompt.clone(),
+            negative_prompt: request.negative_prompt.clone(),
+            num_inference_steps: request.num_inference_steps,
+            sampler: request.sampler.id().to_owned(),
+            schedule: request.schedule.id().to_owned(),
+            eta: request.eta,
+            guidance_scale: request.guidance_scale,
+            seed: request.seed,
+            noise: NoiseMetadata::new(request, 0).1,
+            width: 0,
+            height: 0,
+            model: String::new(),
+            model_hash: String::new(),
+            precision: String::new(),
+            latents: None,
+        }
+    }
+
+    /// The request that makes this picture again, alone. What came from files is left out: starting noise
+    /// ([`Self::latents`]).
+    ///
+    /// # Errors
+    /// It names a sampler or schedule that is unknown.
+    pub fn request(&self) -> Result<Request> {
+        let side = |side: usize| Some(side).filter(|&side| side > 0);
+        Ok(Request {
+            prompt: self.prompt.clone(),
+            negative_prompt: self.negative_prompt.clone(),
+            num_inference_steps: self.num_inference_steps,
+            sampler: self.sampler.parse()?,
+            schedule: self.schedule.parse()?,
+            eta: self.eta,
+            guidance_scale: self.guidance_scale,
+            width: side(self.width),
+            height: side(self.height),
+            seed: self.seed,
+            noise: self.noise.request()?,
+            batch_size: 1,
+            latents: None,
+        })
+    }
+
+    /// The JSON block.
+    #[must_use]
+    pub fn to_json(&self) -> String {
+        // A struct of numbers and strings can't fail to serialise.
+        serde_json::to_string(self).unwrap_or_default()
+    }
+
+    /// Reads the JSON block.
+    ///
+    /// # Errors
+    /// It is not of this form.
+    pub fn from_json(text: &str) -> Result<Self> {
+        serde_json::from_str(text)
+            .map_err(|e| Error::Request(format!("the picture's metadata are damaged: {}", brief(&e.to_string()))))
+    }
+
+    /// The picture as a PNG file with both texts.
+    ///
+    /// # Errors
+    /// The encoder fails.
+    pub fn encode_png(&self, picture: &RgbImage) -> Result<Vec<u8>> {
+        let (parameters, json) = (self.parameters(), self.to_json());
+        Ok(encode_png(picture, &[(PARAMETERS_KEYWORD, &parameters), (JSON_KEYWORD, &json)])?)
+    }
+}

@@ -1,0 +1,96 @@
+//! A1111's text of a picture: the prompt, the negative prompt if there is one, a line of settings
+//! (its `create_infotext` and `parse_generation_parameters`).
+
+use calotype_diffusion::Rng;
+
+use super::{Metadata, fields::FIELDS};
+
+const NEGATIVE: &str = "Negative prompt:";
+/// A last line with fewer settings belongs to the prompt.
+const MIN_SETTINGS: usize = 3;
+
+/// What was read from a text.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Parameters {
+    /// What it says; the rest is as by default.
+    pub metadata: Metadata,
+    /// The settings in it that this program has no use for, each a name and its value.
+    pub unread: Vec<(String, String)>,
+}
+
+impl Metadata {
+    /// The text of A1111: the prompt, the negative prompt if there is one, a line of settings.
+    #[must_use]
+    pub fn parameters(&self) -> String {
+        let mut text = self.prompt.clone();
+        if !self.negative_prompt.is_empty() {
+            text.push_str(&format!("\n{NEGATIVE} {}", self.negative_prompt));
+        }
+        let settings: Vec<String> = FIELDS
+            .iter()
+            .filter_map(|field| Some(format!("{}: {}", field.key, quoted((field.write)(self)?))))
+            .collect();
+        format!("{text}\n{}", settings.join(", "))
+    }
+
+    /// Reads the text of A1111, this program's or another's.
+    #[must_use]
+    pub fn from_parameters(text: &str) -> Parameters {
+        let mut metadata = Self::default();
+        let mut unread = Vec::new();
+        let (mut lines, last) = split_last_line(text.trim());
+        let settings = settings(last);
+        if settings.len() < MIN_SETTINGS {
+            lines = text.trim();
+        } else {
+            // What A1111 leaves out where it is as by default there.
+            metadata.noise.rng = Rng::Cuda.id().to_owned();
+            for (key, value) in settings {
+                let field = FIELDS.iter().find(|field| field.key == key);
+                if !field.is_some_and(|field| (field.read)(&mut metadata, &value)) {
+                    unread.push((key, value));
+                }
+            }
+        }
+        let negative = lines.lines().position(|line| line.starts_with(NEGATIVE)).unwrap_or(usize::MAX);
+        let prompt: Vec<&str> = lines.lines().take(negative).collect();
+        let negative_prompt: Vec<&str> = lines.lines().skip(negative).collect();
+        metadata.prompt = prompt.join("\n");
+        metadata.negative_prompt = negative_prompt.join("\n").trim_start_matches(NEGATIVE).trim().to_owned();
+        Parameters { metadata, unread }
+    }
+}
+
+fn split_last_line(text: &str) -> (&str, &str) {
+    text.rsplit_once('\n').unwrap_or(("", text))
+}
+
+/// A value that would break the line of settings is written as a JSON string, as A1111 does.
+fn quoted(value: String) -> String {
+    if value.contains([',', ':', '\n']) { serde_json::Value::from(value).to_string() } else { value }
+}
+
+/// The settings of a line `Key: value, Key: "quoted, value"`.
+fn settings(line: &str) -> Vec<(String, String)> {
+    let mut settings = Vec::new();
+    let mut rest = line.trim_start();
+    while let Some((key, value)) = rest.split_once(':') {
+        let key = key.trim();
+        if key.is_empty() || !key.chars().all(|c| c.is_alphanumeric() || " _-/+.".contains(c)) {
+            break;
+        }
+        let value = value.trim_start();
+        let mut quoted = serde_json::Deserializer::from_str(value).into_iter::<String>();
+        let (value, after) = match quoted.next() {
+            Some(Ok(text)) if value.starts_with('"') => (text, value.get(quoted.byte_offset()..).unwrap_or_default()),
+            _ => {
+                let end = value.find(',').unwrap_or(value.len());
+                let (value, after) = value.split_at(end);
+                (value.trim().to_owned(), after)
+            }
+        };
+        settings.push((key.to_owned(), value));
+        rest = after.trim_start().trim_start_matches(',').trim_start();
+    }
+    settings
+}

@@ -1,0 +1,67 @@
+//! What pictures are asked for with, and the check of it.
+
+mod check;
+mod noise;
+mod size;
+
+use calotype_diffusion::{SamplerKind, ScheduleKind};
+
+pub use check::Plan;
+pub use noise::{NoiseRequest, OneOf};
+pub(crate) use size::{MAX_SIDE, check_size, size_multiple};
+
+use crate::Latents;
+
+/// A request for pictures. The names are diffusers'.
+///
+/// Every mode takes the same request.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Request {
+    /// What is to be seen.
+    pub prompt: String,
+    /// What is not to be seen.
+    pub negative_prompt: String,
+    /// Steps of the sampler.
+    pub num_inference_steps: usize,
+    /// The sampler.
+    pub sampler: SamplerKind,
+    /// How its noise levels are spaced.
+    pub schedule: ScheduleKind,
+    /// Noise of `ddim`, from 0 to 1.
+    pub eta: f64,
+    /// How strongly the prompt pulls (Ho & Salimans 2022): 1 is without guidance, and takes half the time.
+    pub guidance_scale: f32,
+    /// Width in pixels; the model's own if not given.
+    pub width: Option<usize>,
+    /// Height in pixels; the model's own if not given.
+    pub height: Option<usize>,
+    /// The seed of the first picture.
+    pub seed: u64,
+    /// Where noise comes from, and how seeds are counted on.
+    pub noise: NoiseRequest,
+    /// Pictures made at once.
+    pub batch_size: usize,
+    /// The starting noise, unit variance, instead of that of the seeds.
+    pub latents: Option<Latents>,
+}
+
+impl Default for Request {
+    /// No prompt, and the settings of CompVis' script: 50 steps of `ddim` at guidance 7.5, seed 42, one picture.
+    fn default() -> Self {
+        Self {
+            prompt: String::new(),
+            negative_prompt: String::new(),
+            num_inference_steps: 50,
+            sampler: SamplerKind::Ddim,
+            schedule: ScheduleKind::Default,
+            eta: 0.0,
+            guidance_scale: 7.5,
+            width: None,
+            height: None,
+            seed: 42,
+            noise: NoiseRequest::default(),
+            batch_size: 1,
+            latents: None,
+        }
+    }
+}

@@ -1,0 +1,43 @@
+//! The sizes of pictures that a model can make.
+
+use calotype_models::{UNetConfig, VaeConfig};
+
+use crate::{Error, PipelineOptions, Result, memory};
+
+/// The longest side of a picture.
+pub(crate) const MAX_SIDE: usize = 16384;
+
+/// What pictures' width and height must be a multiple of.
+pub(crate) fn size_multiple(unet: &UNetConfig, vae: &VaeConfig) -> usize {
+    vae.downscale() * unet.latent_multiple()
+}
+
+/// Checks that networks of these sizes can make such pictures, on this machine.
+pub(crate) fn check_size(
+    unet: &UNetConfig,
+    vae: &VaeConfig,
+    batch: usize,
+    [width, height]: [usize; 2],
+    options: PipelineOptions,
+) -> Result<()> {
+    let multiple = size_multiple(unet, vae);
+    check_side("width", width, multiple)?;
+    check_side("height", height, multiple)?;
+    memory::check(unet, vae, batch, [width, height], options)
+}
+
+fn check_side(name: &str, side: usize, multiple: usize) -> Result<()> {
+    let most = MAX_SIDE / multiple * multiple;
+    if side > most {
+        return Err(Error::Request(format!("{name} {side} is too large: give at most {most}")));
+    }
+    if side > 0 && side.is_multiple_of(multiple) {
+        return Ok(());
+    }
+    let nearest = match side / multiple * multiple {
+        0 => multiple.to_string(),
+        below => format!("{below} or {}", below + multiple),
+    };
+    let problem = format!("{name} {side} is not a multiple of {multiple}, which this model needs: give {nearest}");
+    Err(Error::Request(problem))
+}

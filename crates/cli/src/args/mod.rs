@@ -1,0 +1,61 @@
+//! The command line.
+
+mod bench;
+mod compute;
+mod generate;
+mod model;
+mod models;
+mod pull;
+mod train;
+
+use clap::{Parser, Subcommand};
+
+pub(crate) use bench::{Arch, Bench, Part};
+pub(crate) use compute::Compute;
+pub(crate) use generate::{GenerateArgs, Txt2img};
+pub(crate) use model::ModelArgs;
+pub(crate) use models::{Convert, ConvertTo, Inspect, List, Models, Verify};
+pub(crate) use pull::Pull;
+pub(crate) use train::{Train, TrainRun};
+
+/// Stable Diffusion: pictures from text, and the training of models that make them.
+#[derive(Parser)]
+#[command(
+    name = "calotype",
+    version,
+    arg_required_else_help = true,
+    args_override_self = true,
+    max_term_width = 100,
+    after_help = "\
+Examples:
+  calotype txt2img \"an octopus on a yellow background\"
+  calotype txt2img \"a cat\" --model ~/models/sd15 --steps 25 --sampler dpmpp_2m --schedule karras
+  calotype models inspect ~/models/sd15
+
+Exit status: 0 done, 1 failed, 2 wrong use, 130 stopped by Ctrl-C."
+)]
+pub(crate) struct Cli {
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+#[derive(Subcommand)]
+pub(crate) enum Command {
+    /// Make pictures from a text
+    Txt2img(Box<Txt2img>),
+    /// Train a model on a folder of pictures
+    #[command(subcommand)]
+    Train(Train),
+    /// Look at models, and change their layout
+    #[command(subcommand)]
+    Models(Models),
+    /// Time the parts of a run on this machine
+    Bench(Bench),
+}
+
+/// A number of threads, or of repetitions.
+pub(crate) fn count(text: &str) -> Result<usize, String> {
+    const MOST: usize = 1024;
+    let count = text.parse().ok().filter(|count| (1..=MOST).contains(count));
+    count.ok_or_else(|| format!("expected a number from 1 to {MOST}"))
+}

@@ -1,0 +1,33 @@
+//! Arguments of `calotype train`.
+
+use std::path::PathBuf;
+
+use clap::{Args, Subcommand};
+
+use super::count;
+
+#[derive(Subcommand)]
+pub(crate) enum Train {
+    /// Train an autoencoder: pictures to latents and back
+    Autoencoder(TrainRun),
+    /// Train latent diffusion with its text encoder
+    Diffusion(TrainRun),
+}
+
+#[derive(Args)]
+#[command(after_help = "\
+Ctrl-C stops after the step under way and keeps a checkpoint; the same command with --resume goes on.")]
+pub(crate) struct TrainRun {
+    /// What to train, on what, and how
+    #[arg(long, value_name = "FILE.toml")]
+    pub(crate) config: PathBuf,
+    /// Go on from the last checkpoint
+    #[arg(long)]
+    pub(crate) resume: bool,
+    /// Threads to compute with [default: one for each core]
+    #[arg(long, value_name = "N", value_parser = count)]
+    pub(crate) threads: Option<usize>,
+    /// No progress bar, no summary
+    #[arg(long, short)]
+    pub(crate) quiet: bool,
+}

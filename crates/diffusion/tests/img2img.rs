@@ -1,0 +1,79 @@
+//! Runs that start in the middle against diffusers' img2img pipeline (`goldens/img2img.txt`, by `reference/img2img.py`).
+
+mod common;
+
+use calotype_diffusion::{
+    BatchNoise, Error, ModelDenoiser, NoiseSchedule, PredictionType, SampleOptions, Sampler, SamplerKind, ScheduleKind,
+    StrengthRule, nchw_to_nhwc, nhwc_to_nchw,
+};
+use common::{Network, distance, parse_bits};
+
+const GOLDENS: &str = include_str!("goldens/img2img.txt");
+const SHAPE: [usize; 4] = [1, 4, 3, 5];
+
+fn sd1() -> NoiseSchedule {
+    NoiseSchedule::scaled_linear(0.00085, 0.012, 1000).expect("valid")
+}
+
+fn sampler(kind: SamplerKind, steps: usize) -> Sampler {
+    Sampler::new(kind, ScheduleKind::Default, &sd1(), SampleOptions::new(steps)).expect("valid")
+}
+
+#[test]
+fn equals_diffusers() {
+    let init: Vec<f32> = (0..60).map(|i| (f64::from(i) * 0.37).sin() as f32).collect();
+    let init = nchw_to_nhwc(&init, SHAPE).expect("shape");
+    let mut cases = 0;
+    for line in GOLDENS.lines().filter(|line| !line.starts_with('#')) {
+        let fields: Vec<&str> = line.split(' ').collect();
+        let [kind, schedule, steps, strength, count, first, hex] = fields[..] else {
+            panic!("bad golden line: {line}")
+        };
+        let options = SampleOptions::new(steps.parse().expect("a count"));
+        let (kind, schedule) = (kind.parse().expect("a sampler"), schedule.parse().expect("a schedule"));
+        let whole = Sampler::new(kind, schedule, &sd1(), options).expect("valid");
+        let strength = strength.parse().expect("a number");
+        let sampler = whole.img2img(strength, StrengthRule::Diffusers).expect("valid");
+        assert_eq!(sampler.steps(), count.parse::<usize>().expect("a count"), "{line}");
+        let timestep = [sampler.levels()[0].timestep as f32];
+        assert!(timestep == [0.0] || distance(&timestep, &parse_bits(first)) < 1e-6, "{timestep:?}: {line}");
+
+        let mut noise = BatchNoise::new(20260, 1, [4, 3, 5]);
+        let start = noise.randn();
+        let denoiser = ModelDenoiser::new(Network, PredictionType::Epsilon);
+        let run = sampler.run_from(denoiser, &init, &start, noise).expect("one length");
+        let last = run.last().expect("a step").expect("no error");
+        assert_eq!((last.index + 1, last.total), (sampler.steps(), sampler.steps()));
+        let latents = nhwc_to_nchw(&last.latents, SHAPE).expect("shape");
+        let error = distance(&latents, &parse_bits(hex));
+        assert!(error < 1e-5, "{kind} {schedule} {steps} steps at {strength}: {error:.1e} from diffusers");
+        cases += 1;
+    }
+    assert!(cases >= 40, "only {cases} cases in the golden file");
+}
+
+/// `sigmas[steps − t_enc − 1:]` with `t_enc = int(min(strength, 0.999) · steps)`.
+#[test]
+fn a1111_counts_one_step_more() {
+    let whole = sampler(SamplerKind::Euler, 20);
+    for (strength, steps) in [(0.0, 1), (0.04, 1), (0.05, 2), (0.5, 11), (0.75, 16), (0.99, 20), (1.0, 20)] {
+        let part = whole.img2img(strength, StrengthRule::A1111).expect("valid");
+        assert_eq!(part.steps(), steps, "strength {strength}");
+        assert_eq!(part.levels(), &whole.levels()[20 - steps..]);
+        assert_eq!(part.noised_level(), part.levels()[0]);
+    }
+}
+
+#[test]
+fn bad_strengths_are_refused_with_one_line() {
+    let whole = sampler(SamplerKind::Ddim, 20);
+    for strength in [-0.1, 1.01, f64::NAN, f64::INFINITY] {
+        let error = whole.img2img(strength, StrengthRule::Diffusers).expect_err("out of range");
+        assert!(matches!(error, Error::Strength(_)), "{error}");
+    }
+    let error = whole.img2img(0.04, StrengthRule::Diffusers).expect_err("no step").to_string();
+    assert_eq!(error, "strength 0.04 leaves none of 20 steps: give a strength of 0.05 or more, or more steps");
+    let denoiser = ModelDenoiser::new(Network, PredictionType::Epsilon);
+    let run = whole.run_from(denoiser, &[0.0; 4], &[0.0; 3], BatchNoise::new(0, 1, [1, 2, 2]));
+    assert!(matches!(run.map(drop), Err(Error::Length { got: 3, expected: 4, .. })));
+}
