@@ -44,7 +44,7 @@ pub(crate) enum Command {
     /// Train a model on a folder of pictures
     #[command(subcommand)]
     Train(Train),
-    /// Look at models
+    /// Look at models, and download them
     #[command(subcommand)]
     Models(Models),
     /// Time the parts of a run on this machine
