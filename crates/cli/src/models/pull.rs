@@ -136,7 +136,9 @@ struct Downloading {
 impl Downloading {
     fn new(quiet: bool, plan: &Plan) -> Self {
         let total = missing(plan);
-        Self { bar: progress::bytes(quiet || total == 0, total), before: 0, size: 0 }
+        let bar = progress::bytes(quiet || total == 0, "");
+        bar.set_length(total);
+        Self { bar, before: 0, size: 0 }
     }
 }
 
