@@ -23,6 +23,7 @@
 
 mod bench;
 mod bench_part;
+mod conditioning;
 mod error;
 mod files;
 mod guided;
@@ -44,6 +45,8 @@ pub use bench_part::{BenchPart, PartWork, bench_part};
 pub use calotype_diffusion::{PredictionType, SamplerKind, ScheduleKind, Step};
 pub use calotype_image::RgbImage;
 pub use calotype_tensor::{Precision, cpu::Convolution};
+pub use calotype_text::{Emphasis, Network, PromptStyle};
+pub use conditioning::{Attended, Conditioning, Holding};
 pub use error::{Error, Result};
 pub use files::EmbeddedFile;
 pub use guided::{Guided, guides};

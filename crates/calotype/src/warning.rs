@@ -15,6 +15,11 @@ pub enum Warning {
         /// What was cut from its end.
         text: String,
     },
+    /// A prompt calls for a network that was not applied.
+    Network {
+        /// As it is written.
+        tag: String,
+    },
 }
 
 impl fmt::Display for Warning {
@@ -24,6 +29,7 @@ impl fmt::Display for Warning {
                 let tokens = MAX_LENGTH - 2;
                 write!(f, "the {field} is longer than {tokens} tokens and was cut before {:?}", brief(text.trim()))
             }
+            Self::Network { tag } => write!(f, "the prompt calls for {:?}, which is not applied", brief(tag)),
         }
     }
 }

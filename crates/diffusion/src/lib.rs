@@ -28,7 +28,7 @@ mod schedule;
 pub use denoiser::{Denoiser, ModelDenoiser, NoiseLevel, Predictor};
 pub use error::Error;
 pub use generator::Generator;
-pub use guidance::guide;
+pub use guidance::{compose, guide};
 pub use noise::{BatchNoise, NoiseSource, nchw_to_nhwc, nhwc_to_nchw};
 pub use sampler::{Run, SampleOptions, Sampler, SamplerKind, ScheduleKind, Step, StrengthRule};
 pub use schedule::{NoiseSchedule, PredictionType};

@@ -9,7 +9,7 @@ use std::sync::Mutex;
 
 use calotype_diffusion::{BatchNoise, ModelDenoiser, nchw_to_nhwc};
 use calotype_models::{ClipTextEncoder, UNet, VaeDecoder, VaeEncoder};
-use calotype_tensor::{Backend, cpu::Param};
+use calotype_tensor::cpu::Param;
 
 pub use options::{PipelineOptions, fastest_precision};
 pub use run::{Pictures, Run};
@@ -90,8 +90,7 @@ impl<'a> Pipeline<'a> {
     /// As [`Model::check`], or a file can't be read.
     pub fn run(&self, request: &Request) -> Result<Run<'_>> {
         let plan = self.model.check(request, self.options)?;
-        let mut warnings = Vec::new();
-        let (context_shape, context) = self.guided_context(request, &mut warnings)?;
+        let (conditioning, warnings) = self.conditioning(request)?;
         let [batch, c, h, w] = plan.latents_shape;
         let mut noise = BatchNoise::new(request.seed, batch, [c, h, w]);
         let start = match &request.latents {
@@ -99,8 +98,8 @@ impl<'a> Pipeline<'a> {
             None => noise.randn(),
         };
         let Resident { backend, network } = self.unet()?;
-        let context = backend.from_f32(context_shape.into(), context)?;
-        let predictor = Guided::new(backend, network, &context, request.guidance_scale, [batch, h, w, c])?;
+        let (scale, shape) = (request.guidance_scale, [batch, h, w, c]);
+        let predictor = Guided::with_conditioning(backend, network, conditioning, scale, shape)?;
         let denoiser = ModelDenoiser::new(predictor, self.model.prediction_type());
         let steps = plan.sampler.run(denoiser, &start, noise);
         Ok(Run { pipeline: self, plan, steps, latents: start, warnings })

@@ -4,6 +4,7 @@ mod check;
 mod size;
 
 use calotype_diffusion::{SamplerKind, ScheduleKind};
+use calotype_text::{Emphasis, PromptStyle};
 
 pub use check::Plan;
 pub(crate) use size::{MAX_SIDE, check_size, size_multiple};
@@ -19,6 +20,12 @@ pub struct Request {
     pub prompt: String,
     /// What is not to be seen.
     pub negative_prompt: String,
+    /// How the two are read.
+    pub prompt_style: PromptStyle,
+    /// What weights in them do.
+    pub emphasis: Emphasis,
+    /// From which layer of the text encoder its output is taken, counted from the last, which is 1.
+    pub clip_skip: usize,
     /// Steps of the sampler.
     pub num_inference_steps: usize,
     /// The sampler.
@@ -47,6 +54,9 @@ impl Default for Request {
         Self {
             prompt: String::new(),
             negative_prompt: String::new(),
+            prompt_style: PromptStyle::Plain,
+            emphasis: Emphasis::Original,
+            clip_skip: 1,
             num_inference_steps: 50,
             sampler: SamplerKind::Ddim,
             schedule: ScheduleKind::Default,
