@@ -28,8 +28,8 @@ pub struct Guided<B: Backend> {
     conditioning: Arc<Conditioning>,
     /// Keys and values of texts, those used last at the end.
     prepared: Vec<(Vec<Attended>, Context<B::Tensor>)>,
-    /// The last timestep, and what comes of it for one text and for two at once.
-    time: (f32, [Option<TimeEmbedding<B::Tensor>>; 2]),
+    /// The last timesteps of the pictures, and what comes of them for one text and for two at once.
+    time: (Vec<f32>, [Option<TimeEmbedding<B::Tensor>>; 2]),
     /// How many predictions were made.
     evaluation: usize,
     guidance_scale: f32,
@@ -69,7 +69,7 @@ impl<B: Backend> Guided<B> {
         guidance_scale: f32,
         shape: [usize; 4],
     ) -> Result<Self> {
-        let (prepared, time) = (Vec::new(), (f32::NAN, [None, None]));
+        let (prepared, time) = (Vec::new(), (Vec::new(), [None, None]));
         let mut guided = Self { backend, unet, conditioning, prepared, time, evaluation: 0, guidance_scale, shape };
         for texts in passes(&guided.conditioning.at(0)) {
             guided.prepare(&texts)?;
@@ -103,21 +103,38 @@ impl<B: Backend> Guided<B> {
     }
 
     /// The UNet's predictions with each of `texts`, one after the other.
-    fn forward(&mut self, texts: &[Attended], x: &[f32], timestep: f32) -> Result<Vec<f32>> {
+    fn forward(&mut self, texts: &[Attended], x: &[f32], timesteps: &[f32]) -> Result<Vec<f32>> {
         self.prepare(texts)?;
         let [pictures, h, w, c] = self.shape;
-        let batch = texts.len() * pictures;
-        if self.time.0 != timestep {
-            self.time = (timestep, [None, None]);
+        if self.time.0 != timesteps {
+            self.time = (timesteps.to_vec(), [None, None]);
         }
         let [one, two] = &mut self.time.1;
         let time = match if texts.len() == 1 { one } else { two } {
             Some(time) => time,
-            none => none.insert(self.unet.time_embedding(&self.backend, &vec![timestep; batch])?),
+            none => none.insert(self.unet.time_embedding(&self.backend, &timesteps.repeat(texts.len()))?),
         };
-        let latents = self.backend.from_f32([batch, h, w, c].into(), x.repeat(texts.len()))?;
+        let latents = self.backend.from_f32([texts.len() * pictures, h, w, c].into(), x.repeat(texts.len()))?;
         let Some((_, context)) = self.prepared.last() else { return Ok(Vec::new()) };
         Ok(self.backend.to_f32(&self.unet.forward(&self.backend, &latents, time, context)?))
+    }
+
+    /// The guided prediction with each picture at its timestep, and the unconditional one if there is guidance.
+    fn guide(&mut self, x: &[f32], timesteps: &[f32]) -> Result<(Vec<f32>, Option<Vec<f32>>)> {
+        let holding = self.conditioning.at(self.evaluation);
+        self.evaluation += 1;
+        let mut predicted = Vec::new();
+        for texts in passes(&holding) {
+            predicted.extend(self.forward(&texts, x, timesteps)?);
+        }
+        if holding.uncond.is_none() {
+            return Ok((predicted, None));
+        }
+        let mut predictions = predicted.chunks_exact(x.len().max(1));
+        let uncond = predictions.next().unwrap_or_default();
+        let scales = holding.parts.iter().map(|(_, weight)| weight * self.guidance_scale);
+        let conds: Vec<(&[f32], f32)> = predictions.zip(scales).collect();
+        Ok((compose(uncond, &conds)?, Some(uncond.to_vec())))
     }
 }
 
@@ -125,20 +142,22 @@ impl<B: Backend> Predictor for Guided<B> {
     type Error = Error;
 
     fn predict(&mut self, x: &[f32], timestep: f64) -> Result<Vec<f32>> {
-        let holding = self.conditioning.at(self.evaluation);
-        self.evaluation += 1;
-        let mut predicted = Vec::new();
-        for texts in passes(&holding) {
-            predicted.extend(self.forward(&texts, x, timestep as f32)?);
-        }
-        if holding.uncond.is_none() {
-            return Ok(predicted);
-        }
-        let mut predictions = predicted.chunks_exact(x.len().max(1));
-        let uncond = predictions.next().unwrap_or_default();
-        let scales = holding.parts.iter().map(|(_, weight)| weight * self.guidance_scale);
-        let conds: Vec<(&[f32], f32)> = predictions.zip(scales).collect();
-        Ok(compose(uncond, &conds)?)
+        Ok(self.guide(x, &vec![timestep as f32; self.shape[0]])?.0)
+    }
+
+    fn predict_with_uncond(&mut self, x: &[f32], timestep: f64) -> Result<[Vec<f32>; 2]> {
+        let (guided, uncond) = self.guide(x, &vec![timestep as f32; self.shape[0]])?;
+        let uncond = uncond.unwrap_or_else(|| guided.clone());
+        Ok([guided, uncond])
+    }
+
+    fn batch_size(&self) -> usize {
+        self.shape[0]
+    }
+
+    fn predict_each(&mut self, x: &[f32], timesteps: &[f64]) -> Result<Vec<f32>> {
+        let timesteps: Vec<f32> = timesteps.iter().map(|&timestep| timestep as f32).collect();
+        Ok(self.guide(x, &timesteps)?.0)
     }
 }
 

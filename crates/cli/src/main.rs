@@ -10,6 +10,7 @@ mod interrupt;
 mod model;
 mod output;
 mod progress;
+mod pull;
 mod stdout;
 mod timings;
 mod train;
@@ -46,6 +47,7 @@ fn run(command: Command, start: Instant) -> Result<(), Failure> {
         Command::Txt2img(args) => generate::run(&args.generate, start),
         Command::Train(args) => train::run(args),
         Command::Models(Models::Inspect(args)) => inspect::run(&args),
+        Command::Models(Models::Pull(args)) => pull::run(&args),
         Command::Bench(args) => bench::run(&args),
     }
 }

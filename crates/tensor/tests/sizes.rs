@@ -43,9 +43,9 @@ fn a_run_takes_its_arena_and_little_beside() -> Result<()> {
             // The least that is in use at a time: the input and output of the product before the gates.
             let least = 2 * 1600 * (64 + 128) * precision.activations().size();
             assert!((least..=20 * least).contains(&activations), "{isa} {precision}: an arena of {activations} bytes");
-            // Each of two threads holds sums of products: as many tiles as the widest instruction set has.
+            // Each of two threads holds sums of products: as many tiles as the widest instruction set has. Blocks are up to an eighth larger.
             let own = 2 * (5 << 19);
-            assert!(beside <= sizes.parameters() + own, "{isa} {precision}: {beside} bytes beside it");
+            assert!(beside <= sizes.parameters() * 9 / 8 + own, "{isa} {precision}: {beside} bytes beside it");
             let without = Cpu::with_options(options)?;
             network(&without)?;
             assert!(without.beside_the_arena() > beside + activations / 2, "{isa} {precision}");

@@ -17,6 +17,7 @@ use text::EncodedTexts;
 
 use crate::{
     Guided, Keep, Model, Request, Result,
+    memory::reserve_unet,
     model::Network,
     resident::{Resident, Slot},
 };
@@ -98,6 +99,7 @@ impl<'a> Pipeline<'a> {
             None => noise.randn(),
         };
         let Resident { backend, network } = self.unet()?;
+        reserve_unet(&backend, self.model.unet_config(), [batch, h, w, c])?;
         let (scale, shape) = (request.guidance_scale, [batch, h, w, c]);
         let predictor = Guided::with_conditioning(backend, network, conditioning, scale, shape)?;
         let denoiser = ModelDenoiser::new(predictor, self.model.prediction_type());

@@ -39,7 +39,7 @@ impl Pipeline<'_> {
         let reading = Reading {
             prompt: request.prompt.clone(),
             negative_prompt: request.negative_prompt.clone(),
-            is_guided: guides(request.guidance_scale),
+            is_guided: guides(request.guidance_scale) || request.sampler.needs_uncond(),
             style: request.prompt_style,
             emphasis: request.emphasis,
             clip_skip: request.clip_skip,
@@ -62,10 +62,11 @@ impl Pipeline<'_> {
 }
 
 /// How many evaluations of the UNet A1111 counts for a sampler's steps, over which schedules run: two for each step of
-/// those it calls of second order.
+/// those it calls of second order (`sd_samplers_kdiffusion.py`).
 fn evaluations(sampler: SamplerKind, steps: usize) -> usize {
+    use SamplerKind::{Dpm2, Dpm2A, Dpmpp2sA, DpmppSde, Heun, Restart};
     match sampler {
-        SamplerKind::Heun => 2 * steps,
+        Dpm2 | Dpm2A | Dpmpp2sA | DpmppSde | Heun | Restart => 2 * steps,
         _ => steps,
     }
 }

@@ -25,7 +25,10 @@ impl Model {
     /// # Errors
     /// A value is out of range, the sampler can't do it, or the size is not one this model can make.
     pub fn check(&self, request: &Request, pipeline: PipelineOptions) -> Result<Plan> {
-        let options = SampleOptions::new(request.num_inference_steps).eta(request.eta);
+        let mut options = SampleOptions::new(request.num_inference_steps);
+        if request.eta != 0.0 {
+            options = options.eta(request.eta);
+        }
         let sampler = Sampler::new(request.sampler, request.schedule, self.noise_schedule(), options)?;
         let scale = request.guidance_scale;
         if !(scale.is_finite() && scale >= 0.0) {
@@ -43,7 +46,7 @@ impl Model {
             return refuse(format!("batch size {batch} is out of range: give 1 to {MAX_BATCH}"));
         }
         let (width, height) = self.size(request);
-        check_size(self.unet_config(), self.vae_config(), batch, [width, height], pipeline.vae_tiling)?;
+        check_size(self.unet_config(), self.vae_config(), batch, [width, height], pipeline)?;
         let downscale = self.vae_config().downscale();
         let latents_shape = [batch, self.vae_config().latent_channels, height / downscale, width / downscale];
         if let Some(latents) = request.latents.as_ref().filter(|latents| latents.shape() != latents_shape) {

@@ -55,11 +55,15 @@ struct Arena {
 }
 
 impl Pool {
-    /// Makes an arena of so many bytes, which the buffers to come are parts of as long as they fit.
+    /// Makes an arena of so many bytes, if there is none as large, which the buffers to come are parts of as long as they fit.
     pub(super) fn reserve(&self, bytes: usize) {
+        let mut current = self.arena.lock().unwrap_or_else(PoisonError::into_inner);
+        if current.as_ref().is_some_and(|arena| arena.whole.capacity >= bytes) {
+            return;
+        }
         let arena = Arena { whole: Block::new(bytes), intervals: Mutex::new(Intervals::new(bytes)) };
         // An earlier one goes with the last buffer in it.
-        *self.arena.lock().unwrap_or_else(PoisonError::into_inner) = Some(Arc::new(arena));
+        *current = Some(Arc::new(arena));
     }
 
     /// A block of at least `capacity` bytes: of the arena, or recycled, or new.

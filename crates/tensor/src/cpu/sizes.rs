@@ -72,6 +72,11 @@ impl Sizes {
         Arc::new(Place { ledger: self.ledger.clone(), start, length })
     }
 
+    /// A tensor of this shape, such as an input.
+    pub fn tensor(&self, shape: Shape) -> Planned {
+        self.make(shape)
+    }
+
     fn make(&self, shape: Shape) -> Planned {
         let bytes = shape.count().saturating_mul(self.dtype().size());
         Planned { shape, _places: vec![self.place(bytes)] }
@@ -134,7 +139,7 @@ impl Backend for Sizes {
                 (4 * Packed::bytes(format, [4, channels, columns]), Some(format.arithmetic))
             }
         };
-        self.ledger.lock().unwrap_or_else(PoisonError::into_inner).parameters += capacity(bytes);
+        self.ledger.lock().unwrap_or_else(PoisonError::into_inner).parameters += bytes;
         Ok(Weight { shape, arithmetic })
     }
 
