@@ -28,13 +28,25 @@ pub struct Guided<B: Backend> {
     conditioning: Arc<Conditioning>,
     /// Keys and values of texts, those used last at the end.
     prepared: Vec<(Vec<Attended>, Context<B::Tensor>)>,
-    /// The last timesteps of the pictures, and what comes of them for one text and for two at once.
-    time: (Vec<f32>, [Option<TimeEmbedding<B::Tensor>>; 2]),
+    time: Times<B::Tensor>,
     /// How many predictions were made.
     evaluation: usize,
     guidance_scale: f32,
     /// `[B, h, w, C]` of the latents.
     shape: [usize; 4],
+}
+
+/// The last timesteps of the pictures, and what comes of them.
+struct Times<T> {
+    timesteps: Vec<f32>,
+    /// For one text and for two at once.
+    embeddings: [Option<TimeEmbedding<T>>; 2],
+}
+
+impl<T> Times<T> {
+    fn new(timesteps: Vec<f32>) -> Self {
+        Self { timesteps, embeddings: [None, None] }
+    }
 }
 
 impl<B: Backend> Guided<B> {
@@ -69,7 +81,7 @@ impl<B: Backend> Guided<B> {
         guidance_scale: f32,
         shape: [usize; 4],
     ) -> Result<Self> {
-        let (prepared, time) = (Vec::new(), (Vec::new(), [None, None]));
+        let (prepared, time) = (Vec::new(), Times::new(Vec::new()));
         let mut guided = Self { backend, unet, conditioning, prepared, time, evaluation: 0, guidance_scale, shape };
         for texts in passes(&guided.conditioning.at(0)) {
             guided.prepare(&texts)?;
@@ -106,10 +118,10 @@ impl<B: Backend> Guided<B> {
     fn forward(&mut self, texts: &[Attended], x: &[f32], timesteps: &[f32]) -> Result<Vec<f32>> {
         self.prepare(texts)?;
         let [pictures, h, w, c] = self.shape;
-        if self.time.0 != timesteps {
-            self.time = (timesteps.to_vec(), [None, None]);
+        if self.time.timesteps != timesteps {
+            self.time = Times::new(timesteps.to_vec());
         }
-        let [one, two] = &mut self.time.1;
+        let [one, two] = &mut self.time.embeddings;
         let time = match if texts.len() == 1 { one } else { two } {
             Some(time) => time,
             none => none.insert(self.unet.time_embedding(&self.backend, &timesteps.repeat(texts.len()))?),

@@ -98,9 +98,9 @@ fn no_prompt_takes_long() {
     ];
     for text in texts {
         let start = Instant::now();
-        let read = grammar.prompt(&text);
+        // Read or refused.
+        drop(grammar.prompt(&text));
         let took = start.elapsed();
-        println!("{:?}… {}: {took:?}", text.chars().take(12).collect::<String>(), read.is_ok());
         assert!(took < Duration::from_secs(5), "{:?}…: {took:?}", text.chars().take(20).collect::<String>());
     }
     let start = Instant::now();
