@@ -21,6 +21,7 @@
 //! A run is an iterator: progress, previews and cancelling need no callbacks. Same weights, request and noise give the
 //! latents of diffusers within 1e-4, and of any batch size and number of threads bit for bit.
 
+mod adapters;
 mod bench;
 mod bench_part;
 mod convert;
@@ -44,9 +45,14 @@ mod scheduler;
 mod verify;
 mod warning;
 
+pub use adapters::{
+    AdapterFile, AdapterFolders, AdapterMetadata, AdapterOptions, EmbeddingOptions, HypernetworkOptions, LoraOptions,
+};
 pub use bench::{BenchOptions, BenchReport, BenchSource, bench, median};
 pub use bench_part::{BenchPart, PartWork, bench_part};
-pub use calotype_diffusion::{PredictionType, Rng, SamplerKind, ScheduleKind, SeedPer, Step, Variation};
+pub use calotype_diffusion::{
+    PredictionType, Rng, SamplerKind, SamplerSettings, ScheduleKind, SeedPer, Step, Variation,
+};
 pub use calotype_formats::DType;
 pub use calotype_image::RgbImage;
 pub use calotype_models::WeightSet;

@@ -76,14 +76,14 @@ fn equals_diffusers() {
             num_inference_steps: golden.steps,
             sampler: golden.sampler.parse().unwrap(),
             schedule: golden.schedule.parse().unwrap(),
-            eta: golden.eta,
+            eta: Some(golden.eta).filter(|&eta| eta != 0.0),
             guidance_scale: golden.guidance,
             width: Some(golden.width),
             height: Some(golden.height),
             seed: golden.seed,
             noise: NoiseRequest::default(),
             batch_size: golden.batch,
-            latents: None,
+            ..Default::default()
         };
         let pictures = pipeline.run(&request).unwrap().finish().unwrap();
         let error = distance(pictures.latents.data(), &golden.latents);
@@ -101,7 +101,7 @@ fn equals_diffusers() {
 fn a_picture_does_not_depend_on_its_batch_or_on_threads() {
     let (_folder, model) = model(&Sizes::default());
     let pipeline = load(&model);
-    for sampler in ["ddim", "euler_a"] {
+    for sampler in ["ddim", "euler_a", "ddim_cfgpp", "dpmpp_sde", "dpm_adaptive"] {
         let sampler = sampler.parse().unwrap();
         let request = Request { sampler, seed: 10, batch_size: 3, ..short("a tree") };
         let batch = pipeline.run(&request).unwrap().finish().unwrap();
@@ -145,6 +145,26 @@ fn guidance_of_one_has_no_second_pass() {
     // At nearly 1 the second pass changes nearly nothing.
     let near = distance(latents(&pipeline, &request("", 1.0001)).data(), latents(&pipeline, &request("", 1.0)).data());
     assert!(near > 0.0 && near < 1e-3, "{near}");
+}
+
+/// CFG++ walks on with what is predicted without the prompt, at any scale; where both predictions are one, it is DDIM.
+#[test]
+fn cfgpp_needs_the_unconditional_prediction() {
+    let (_folder, model) = model(&Sizes::default());
+    let pipeline = load(&model);
+    let request = |sampler: &str, negative: &str, guidance_scale| Request {
+        sampler: sampler.parse().unwrap(),
+        negative_prompt: negative.to_owned(),
+        guidance_scale,
+        ..short("a tree")
+    };
+    let cfgpp = |negative, scale| latents(&pipeline, &request("ddim_cfgpp", negative, scale));
+    let ddim = latents(&pipeline, &request("ddim", "a tree", 1.0));
+    for scale in [1.0, 7.5, 12.5] {
+        let error = distance(cfgpp("a tree", scale).data(), ddim.data());
+        assert!(error < 1e-5, "{error}");
+        assert_ne!(cfgpp("blue", scale), cfgpp("red", scale), "at {scale}");
+    }
 }
 
 #[test]
@@ -193,7 +213,7 @@ fn requests_that_cannot_be_met_are_refused() {
     refused(guidance(f32::NAN), "guidance scale NaN is out of range: give a number from 0, such as 7.5");
     refused(guidance(-1.0), "guidance scale -1 is out of range: give a number from 0, such as 7.5");
     refused(Request { batch_size: 0, ..short("") }, "batch size 0 is out of range: give 1 to 1024");
-    let euler = Request { sampler: "euler".parse().unwrap(), eta: 0.5, ..short("") };
+    let euler = Request { sampler: "euler".parse().unwrap(), eta: Some(0.5), ..short("") };
     refused(euler, "sampler euler has no eta (got 0.5): leave eta at 0 or use the sampler ddim");
     let start = Latents::new([1, 4, 8, 4], vec![0.0; 128]).unwrap();
     let given = Request { latents: Some(start), width: Some(32), ..short("") };

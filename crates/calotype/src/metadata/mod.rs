@@ -7,13 +7,14 @@ mod fields;
 mod noise;
 mod parameters;
 
+use calotype_diffusion::SamplerSettings;
 use calotype_image::{RgbImage, encode_png};
 use serde::{Deserialize, Serialize};
 
 pub use noise::{BatchMetadata, NoiseMetadata};
 pub use parameters::Parameters;
 
-use crate::{Error, Model, Plan, Precision, Request, Result, error::brief};
+use crate::{AdapterMetadata, Error, Model, Plan, Precision, Request, Result, adapters, error::brief};
 
 /// The PNG keyword of the text that A1111 and its successors read.
 pub const PARAMETERS_KEYWORD: &str = "parameters";
@@ -30,14 +31,21 @@ pub struct Metadata {
     pub prompt: String,
     /// The negative prompt.
     pub negative_prompt: String,
+    /// LoRAs, hypernetworks and embeddings ([`Run::adapters`](crate::Run::adapters)).
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub adapters: Vec<AdapterMetadata>,
     /// Steps.
     pub num_inference_steps: usize,
     /// The sampler's id.
     pub sampler: String,
     /// The schedule's id.
     pub schedule: String,
-    /// Noise of `ddim`.
-    pub eta: f64,
+    /// Fresh noise of the steps, if it was asked for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub eta: Option<f64>,
+    /// Settings of the sampler and the schedule, if they are not as by default.
+    #[serde(skip_serializing_if = "is_default")]
+    pub sampler_settings: SamplerSettings,
     /// The guidance scale.
     pub guidance_scale: f32,
     /// This picture's own seed.
@@ -69,6 +77,10 @@ pub struct LatentsMetadata {
     pub sha256: String,
     /// Which picture of the file.
     pub index: usize,
+}
+
+fn is_default(settings: &SamplerSettings) -> bool {
+    *settings == SamplerSettings::default()
 }
 
 impl Default for Metadata {
@@ -106,10 +118,12 @@ impl Metadata {
             version: String::new(),
             prompt: request.prompt.clone(),
             negative_prompt: request.negative_prompt.clone(),
+            adapters: Vec::new(),
             num_inference_steps: request.num_inference_steps,
             sampler: request.sampler.id().to_owned(),
             schedule: request.schedule.id().to_owned(),
             eta: request.eta,
+            sampler_settings: request.sampler_settings,
             guidance_scale: request.guidance_scale,
             seed: request.seed,
             noise: NoiseMetadata::new(request, 0).1,
@@ -132,10 +146,12 @@ impl Metadata {
         Ok(Request {
             prompt: self.prompt.clone(),
             negative_prompt: self.negative_prompt.clone(),
+            adapters: adapters::options(&self.adapters),
             num_inference_steps: self.num_inference_steps,
             sampler: self.sampler.parse()?,
             schedule: self.schedule.parse()?,
             eta: self.eta,
+            sampler_settings: self.sampler_settings,
             guidance_scale: self.guidance_scale,
             width: side(self.width),
             height: side(self.height),

@@ -4,11 +4,17 @@ use std::sync::PoisonError;
 
 use calotype_tensor::Backend;
 
-use crate::{Pipeline, Request, Result, Warning, guides, resident::Resident};
+use crate::{
+    Pipeline, Request, Result, Warning,
+    adapters::{Active, Key},
+    resident::Resident,
+};
 
 /// Texts, and what [`Pipeline::encode_text`] makes of them.
 pub(super) struct EncodedTexts {
     texts: Vec<String>,
+    /// What the text encoder was read with.
+    key: Key,
     context: Vec<f32>,
     cut: Vec<Option<String>>,
 }
@@ -20,17 +26,23 @@ impl Pipeline<'_> {
     /// # Errors
     /// The text encoder fails.
     pub fn encode_text(&self, texts: &[&str]) -> Result<(Vec<f32>, Vec<Option<String>>)> {
+        self.encode_adapted(texts, &Active::default())
+    }
+
+    /// [`Self::encode_text`] with adapters.
+    fn encode_adapted(&self, texts: &[&str], adapters: &Active) -> Result<(Vec<f32>, Vec<Option<String>>)> {
         let mut encoded = self.encoded.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(last) = encoded.as_ref().filter(|last| last.texts == texts) {
+        if let Some(last) = encoded.as_ref().filter(|last| last.texts == texts && last.key == adapters.text_key()) {
             return Ok((last.context.clone(), last.cut.clone()));
         }
-        let Resident { backend, network } = self.text_encoder()?;
-        let encodings: Vec<_> = texts.iter().map(|text| self.model.tokenizer().encode(text)).collect();
+        let Resident { backend, network } = self.text_encoder(adapters)?;
+        let encodings: Vec<_> =
+            texts.iter().map(|text| self.model.tokenizer().encode_with(text, &adapters.names)).collect();
         let ids: Vec<u32> = encodings.iter().flat_map(|encoding| &encoding.ids).copied().collect();
         let context = backend.to_f32(&network.forward(&backend, &ids, texts.len())?);
         let cut: Vec<_> = encodings.into_iter().map(|encoding| encoding.truncated_text).collect();
         let texts = texts.iter().map(ToString::to_string).collect();
-        *encoded = Some(EncodedTexts { texts, context: context.clone(), cut: cut.clone() });
+        *encoded = Some(EncodedTexts { texts, key: adapters.text_key(), context: context.clone(), cut: cut.clone() });
         Ok((context, cut))
     }
 
@@ -39,13 +51,14 @@ impl Pipeline<'_> {
     pub(super) fn guided_context(
         &self,
         request: &Request,
+        adapters: &Active,
         warnings: &mut Vec<Warning>,
     ) -> Result<([usize; 3], Vec<f32>)> {
         let mut texts = vec![("prompt", request.prompt.as_str())];
-        if guides(request.guidance_scale) {
+        if request.guides() {
             texts.insert(0, ("negative prompt", request.negative_prompt.as_str()));
         }
-        let (context, cut) = self.encode_text(&texts.iter().map(|(_, text)| *text).collect::<Vec<_>>())?;
+        let (context, cut) = self.encode_adapted(&texts.iter().map(|(_, text)| *text).collect::<Vec<_>>(), adapters)?;
         for (&(field, _), cut) in texts.iter().zip(cut) {
             warnings.extend(cut.map(|text| Warning::Truncated { field, text }));
         }

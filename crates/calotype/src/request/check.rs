@@ -36,10 +36,8 @@ impl Model {
         if self.is_inpainting() {
             return refuse("this is an inpainting model, whose UNet also takes a mask: give another model".to_owned());
         }
-        let mut options = SampleOptions::new(request.num_inference_steps);
-        if request.eta != 0.0 {
-            options = options.eta(request.eta);
-        }
+        let (steps, settings) = (request.num_inference_steps, request.sampler_settings);
+        let options = SampleOptions { steps, eta: request.eta, settings };
         let sampler = Sampler::new(request.sampler, request.schedule, self.noise_schedule(), options)?;
         let scale = request.guidance_scale;
         if !(scale.is_finite() && scale >= 0.0) {

@@ -4,13 +4,13 @@ mod check;
 mod noise;
 mod size;
 
-use calotype_diffusion::{SamplerKind, ScheduleKind};
+use calotype_diffusion::{SamplerKind, SamplerSettings, ScheduleKind};
 
 pub use check::Plan;
 pub use noise::{NoiseRequest, OneOf};
 pub(crate) use size::{MAX_SIDE, check_size, size_multiple};
 
-use crate::Latents;
+use crate::{AdapterOptions, Latents, guides};
 
 /// A request for pictures. The names are diffusers'.
 ///
@@ -21,14 +21,18 @@ pub struct Request {
     pub prompt: String,
     /// What is not to be seen.
     pub negative_prompt: String,
+    /// LoRAs, hypernetworks and embeddings.
+    pub adapters: AdapterOptions,
     /// Steps of the sampler.
     pub num_inference_steps: usize,
     /// The sampler.
     pub sampler: SamplerKind,
     /// How its noise levels are spaced.
     pub schedule: ScheduleKind,
-    /// Noise of `ddim`, from 0 to 1.
-    pub eta: f64,
+    /// Fresh noise of the steps, from 0 to 1; the sampler's own if not given ([`SamplerKind::default_eta`]).
+    pub eta: Option<f64>,
+    /// Settings of some samplers and schedules, which few ask for.
+    pub sampler_settings: SamplerSettings,
     /// How strongly the prompt pulls (Ho & Salimans 2022): 1 is without guidance, and takes half the time.
     pub guidance_scale: f32,
     /// Width in pixels; the model's own if not given.
@@ -45,16 +49,26 @@ pub struct Request {
     pub latents: Option<Latents>,
 }
 
+impl Request {
+    /// Whether the unconditional prediction is needed too.
+    #[must_use]
+    pub fn guides(&self) -> bool {
+        guides(self.guidance_scale) || self.sampler.needs_uncond()
+    }
+}
+
 impl Default for Request {
     /// No prompt, and the settings of CompVis' script: 50 steps of `ddim` at guidance 7.5, seed 42, one picture.
     fn default() -> Self {
         Self {
             prompt: String::new(),
             negative_prompt: String::new(),
+            adapters: AdapterOptions::default(),
             num_inference_steps: 50,
             sampler: SamplerKind::Ddim,
             schedule: ScheduleKind::Default,
-            eta: 0.0,
+            eta: None,
+            sampler_settings: SamplerSettings::default(),
             guidance_scale: 7.5,
             width: None,
             height: None,

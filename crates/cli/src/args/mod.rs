@@ -46,7 +46,7 @@ pub(crate) enum Command {
     /// Train a model on a folder of pictures
     #[command(subcommand)]
     Train(Train),
-    /// Look at models, and change their layout
+    /// Look at models, download them, and change their layout
     #[command(subcommand)]
     Models(Models),
     /// Time the parts of a run on this machine

@@ -7,7 +7,9 @@ use std::{
     time::Instant,
 };
 
-use calotype::{Keep, Latents, Metadata, Model, Pipeline, PipelineOptions, Plan, Request, RgbImage, Run};
+use calotype::{
+    AdapterMetadata, Keep, Latents, Metadata, Model, Pipeline, PipelineOptions, Plan, Request, RgbImage, Run,
+};
 use serde_json::{Map, Value, json};
 
 use crate::{
@@ -96,6 +98,7 @@ impl<'a> Job<'a> {
                 warnings.iter().for_each(|warning| line("warning", warning));
             }
             self.step(&mut run, batch, &mut timings, &stepped)?;
+            let adapters = run.adapters()?;
             let decoding = progress::spinner(quiet, "decoding");
             let decoding_begins = Instant::now();
             let pictures = run.finish()?;
@@ -106,7 +109,7 @@ impl<'a> Job<'a> {
                 "timings": timings.json(),
                 "warnings": warnings,
             });
-            self.write(&request, &pictures.images, output, batch, &said)?;
+            self.write(&request, &pictures.images, &adapters, output, batch, &said)?;
             finished.extend(self.args.output.save_latents.as_ref().map(|_| pictures.latents));
         }
         if let Some(file) = &self.args.output.save_latents {
@@ -133,7 +136,10 @@ impl<'a> Job<'a> {
             timings.step(begin);
             // Whoever waits for the first may be gone by the next.
             stepped.send(()).ok();
-            bar.set_position(step?.index as u64 + 1);
+            let step = step?;
+            // Not always as many as were asked for, and of some samplers only an estimate.
+            bar.set_length(step.total as u64);
+            bar.set_position(step.index as u64 + 1);
             begin = Instant::now();
         }
         bar.finish_and_clear();
@@ -145,12 +151,14 @@ impl<'a> Job<'a> {
         &self,
         request: &Request,
         pictures: &[RgbImage],
+        adapters: &[AdapterMetadata],
         output: &mut Output,
         batch: usize,
         said: &Value,
     ) -> Result<(), Failure> {
         for (index, picture) in pictures.iter().enumerate() {
             let mut metadata = Metadata::new(self.model, request, &self.plan, self.options.precision, index)?;
+            metadata.adapters = adapters.to_vec();
             if let (Some(latents), Some(file)) = (&mut metadata.latents, &self.args.noise.latents) {
                 latents.file = file.display().to_string();
                 latents.index += batch * self.batch_size;

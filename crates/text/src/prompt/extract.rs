@@ -30,6 +30,11 @@ fn key_value(arg: &str) -> Option<(&str, &str)> {
 
 /// The text without its networks (`extra_networks.py`: `<(\w+):([^>]+)>`), and they.
 pub(crate) fn networks(text: &str) -> (String, Vec<Network>) {
+    networks_of(text, |_| true)
+}
+
+/// The text without the networks whose kind `takes` says so of, and they: `<kind:arg:arg…>`. All else stays as it is written.
+pub fn networks_of(text: &str, takes: impl Fn(&str) -> bool) -> (String, Vec<Network>) {
     let (mut out, mut found) = (String::with_capacity(text.len()), Vec::new());
     let (mut done, mut searched, mut close) = (0, 0, 0);
     while let Some(open) = text[searched..].find('<').map(|at| searched + at) {
@@ -39,7 +44,7 @@ pub(crate) fn networks(text: &str) -> (String, Vec<Network>) {
             close = open + at;
         }
         searched = open + 1;
-        if let Some(network) = network(&text[searched..close]) {
+        if let Some(network) = network(&text[searched..close]).filter(|network| takes(&network.kind)) {
             out.push_str(&text[done..open]);
             found.push(network);
             (done, searched) = (close + 1, close + 1);

@@ -23,7 +23,7 @@ use crate::{Error, Tokenizer};
 pub(crate) use chunks::CHUNK_LENGTH;
 pub use chunks::Chunk;
 pub use embeddings::EmbeddingNames;
-pub use extract::Network;
+pub use extract::{Network, networks_of};
 pub use schedule::Timeline;
 
 /// The longest prompt, in bytes.
