@@ -36,7 +36,7 @@ fn check(folder: &Path, file: &str, weights: &str) {
             num_inference_steps: number("steps"),
             sampler: text("sampler").parse().unwrap(),
             schedule: "compvis".parse().unwrap(),
-            eta: case["eta"].as_f64().unwrap(),
+            eta: case["eta"].as_f64().filter(|&eta| eta > 0.0),
             guidance_scale: case["guidance_scale"].as_f64().unwrap() as f32,
             width: Some(width),
             height: Some(height),
