@@ -5,9 +5,9 @@ mod bench;
 mod builtin;
 mod failure;
 mod generate;
-mod inspect;
 mod interrupt;
 mod model;
+mod models;
 mod output;
 mod progress;
 mod stdout;
@@ -17,7 +17,7 @@ mod turns;
 
 use std::{process::ExitCode, time::Instant};
 
-use args::{Cli, Command, Models};
+use args::{Cli, Command};
 use clap::{Parser, error::ErrorKind};
 use failure::Failure;
 
@@ -45,7 +45,7 @@ fn run(command: Command, start: Instant) -> Result<(), Failure> {
     match command {
         Command::Txt2img(args) => generate::run(&args.generate, start),
         Command::Train(args) => train::run(args),
-        Command::Models(Models::Inspect(args)) => inspect::run(&args),
+        Command::Models(command) => models::run(&command),
         Command::Bench(args) => bench::run(&args),
     }
 }

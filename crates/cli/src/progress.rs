@@ -31,6 +31,14 @@ pub(crate) fn training(quiet: bool) -> ProgressBar {
     bar
 }
 
+/// A bar over bytes that are read or written.
+pub(crate) fn bytes(quiet: bool, message: &'static str) -> ProgressBar {
+    let bar = new(quiet, Some(0));
+    bar.set_style(style("{msg} {wide_bar} {bytes}/{total_bytes} {bytes_per_sec}, {eta} left"));
+    bar.set_message(message);
+    bar
+}
+
 fn new(quiet: bool, length: Option<u64>) -> ProgressBar {
     let target = if quiet { ProgressDrawTarget::hidden() } else { ProgressDrawTarget::stderr() };
     ProgressBar::with_draw_target(length, target)

@@ -7,7 +7,7 @@ mod text;
 
 use std::sync::Mutex;
 
-use calotype_diffusion::{BatchNoise, ModelDenoiser, nchw_to_nhwc};
+use calotype_diffusion::{ModelDenoiser, nchw_to_nhwc};
 use calotype_models::{ClipTextEncoder, UNet, VaeDecoder, VaeEncoder};
 use calotype_tensor::{Backend, cpu::Param};
 
@@ -18,7 +18,6 @@ use text::EncodedTexts;
 use crate::{
     Guided, Keep, Model, Request, Result,
     memory::reserve_unet,
-    model::Network,
     resident::{Resident, Slot},
 };
 
@@ -68,15 +67,11 @@ impl<'a> Pipeline<'a> {
     }
 
     fn vae_encoder(&self) -> Result<Resident<VaeEncoder<Param>>> {
-        let Network { config, weights } = &self.model.vae;
-        self.vae_encoder
-            .get(|| self.options.backend_beside_the_unet(), |backend| Ok(config.load_encoder(backend, weights)?))
+        self.vae_encoder.get(|| self.options.backend_beside_the_unet(), |backend| self.model.vae.load_encoder(backend))
     }
 
     fn vae_decoder(&self) -> Result<Resident<VaeDecoder<Param>>> {
-        let Network { config, weights } = &self.model.vae;
-        self.vae_decoder
-            .get(|| self.options.backend_beside_the_unet(), |backend| Ok(config.load_decoder(backend, weights)?))
+        self.vae_decoder.get(|| self.options.backend_beside_the_unet(), |backend| self.model.vae.load_decoder(backend))
     }
 
     /// The model.
@@ -94,9 +89,12 @@ impl<'a> Pipeline<'a> {
         let mut warnings = Vec::new();
         let (context_shape, context) = self.guided_context(request, &mut warnings)?;
         let [batch, c, h, w] = plan.latents_shape;
-        let mut noise = BatchNoise::new(request.seed, batch, [c, h, w]);
+        let mut noise = request.batch_noise(&plan.sampler, [c, h, w], self.model.vae_config().downscale())?;
         let start = match &request.latents {
-            Some(latents) => nchw_to_nhwc(latents.data(), plan.latents_shape)?,
+            Some(latents) => {
+                noise = noise.without_start();
+                nchw_to_nhwc(latents.data(), plan.latents_shape)?
+            }
             None => noise.randn(),
         };
         let Resident { backend, network } = self.unet()?;

@@ -19,12 +19,23 @@ pub struct Plan {
     pub latents_shape: [usize; 4],
 }
 
+impl Plan {
+    /// How many steps the sampler takes: some take more than were asked for.
+    #[must_use]
+    pub fn steps(&self) -> usize {
+        self.sampler.steps()
+    }
+}
+
 impl Model {
     /// Checks that a pipeline can meet a request, before weights are read and anything is computed.
     ///
     /// # Errors
     /// A value is out of range, the sampler can't do it, or the size is not one this model can make.
     pub fn check(&self, request: &Request, pipeline: PipelineOptions) -> Result<Plan> {
+        if self.is_inpainting() {
+            return refuse("this is an inpainting model, whose UNet also takes a mask: give another model".to_owned());
+        }
         let (steps, settings) = (request.num_inference_steps, request.sampler_settings);
         let options = SampleOptions { steps, eta: request.eta, settings };
         let sampler = Sampler::new(request.sampler, request.schedule, self.noise_schedule(), options)?;
@@ -39,6 +50,7 @@ impl Model {
         let (width, height) = self.size(request);
         check_size(self.unet_config(), self.vae_config(), batch, [width, height], pipeline)?;
         let downscale = self.vae_config().downscale();
+        request.check_noise(downscale)?;
         let latents_shape = [batch, self.vae_config().latent_channels, height / downscale, width / downscale];
         if let Some(latents) = request.latents.as_ref().filter(|latents| latents.shape() != latents_shape) {
             let (got, expected) = (latents.shape(), latents_shape);

@@ -3,7 +3,9 @@
 mod bench;
 mod compute;
 mod generate;
+mod model;
 mod models;
+mod pull;
 mod train;
 
 use clap::{Parser, Subcommand};
@@ -11,7 +13,9 @@ use clap::{Parser, Subcommand};
 pub(crate) use bench::{Arch, Bench, Part};
 pub(crate) use compute::Compute;
 pub(crate) use generate::{GenerateArgs, Txt2img};
-pub(crate) use models::{Inspect, Models};
+pub(crate) use model::ModelArgs;
+pub(crate) use models::{Convert, ConvertTo, Inspect, List, Models, Verify};
+pub(crate) use pull::Pull;
 pub(crate) use train::{Train, TrainRun};
 
 /// Stable Diffusion: pictures from text, and the training of models that make them.
@@ -38,11 +42,11 @@ pub(crate) struct Cli {
 #[derive(Subcommand)]
 pub(crate) enum Command {
     /// Make pictures from a text
-    Txt2img(Txt2img),
+    Txt2img(Box<Txt2img>),
     /// Train a model on a folder of pictures
     #[command(subcommand)]
     Train(Train),
-    /// Look at models
+    /// Look at models, and change their layout
     #[command(subcommand)]
     Models(Models),
     /// Time the parts of a run on this machine

@@ -24,7 +24,7 @@ const MAX_BATCHES: usize = 1_000_000;
 
 pub(crate) fn run(args: &GenerateArgs, process_start: Instant) -> Result<(), Failure> {
     interrupt::exit_at_once()?;
-    let model = model::open(args.model.model.as_deref())?;
+    let model = model::open(&args.model)?;
     let start = args.noise.latents.as_deref().map(Latents::open).transpose()?;
     let job = Job::new(args, &model, start)?;
     let mut output = Output::new(args.output.output.as_deref(), job.batch_size * args.picture.batch_count)?;
@@ -124,7 +124,7 @@ impl<'a> Job<'a> {
         timings: &mut Timings,
         stepped: &Sender<()>,
     ) -> Result<(), Failure> {
-        let bar = progress::steps(self.args.output.quiet, self.args.sampling.steps);
+        let bar = progress::steps(self.args.output.quiet, self.plan.steps());
         if self.args.picture.batch_count > 1 {
             bar.set_message(format!("{} of {} ", batch + 1, self.args.picture.batch_count));
         }
@@ -172,13 +172,9 @@ impl<'a> Job<'a> {
 /// The request of one batch.
 fn request(args: &GenerateArgs, start: Option<&Latents>, batch_size: usize, batch: usize) -> Request {
     let first = batch * batch_size;
-    let request = args.request();
-    Request {
-        seed: request.seed.wrapping_add(first as u64),
-        batch_size,
-        latents: start.and_then(|start| start.slice(first, batch_size)),
-        ..request
-    }
+    let mut request = args.request();
+    request.noise.batch_index = batch;
+    Request { batch_size, latents: start.and_then(|start| start.slice(first, batch_size)), ..request }
 }
 
 /// What `--json` prints of a picture: where it is, what is said of its batch, and everything its file says.

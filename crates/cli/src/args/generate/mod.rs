@@ -1,7 +1,6 @@
 //! Arguments of the commands that make pictures, in sections. A new option is a member of its section and a line in the
 //! section's `apply`.
 
-mod model;
 mod noise;
 mod output;
 mod picture;
@@ -12,8 +11,7 @@ mod settings;
 use calotype::Request;
 use clap::Args;
 
-use super::Compute;
-use model::ModelArgs;
+use super::{Compute, ModelArgs};
 use noise::NoiseArgs;
 use output::OutputArgs;
 use picture::PictureArgs;
