@@ -28,7 +28,7 @@ pub(crate) struct SamplingArgs {
     ///                 (not for ddim, ddim_cfgpp, plms and dpm_solver)
     #[arg(long, value_name = "NAME", default_value_t = ScheduleKind::Default, verbatim_doc_comment)]
     pub(crate) schedule: ScheduleKind,
-    /// Fresh noise of the steps, 0 to 1 [default: 0 for ddim, 1 for ancestral and stochastic samplers]
+    /// Fresh noise of the steps, 0 to 1 [default: the sampler's own, 0 for ddim and 1 for others]
     #[arg(long, value_name = "X")]
     pub(crate) eta: Option<f64>,
     /// How strongly the prompt pulls; 1 is without guidance, and twice as fast

@@ -7,7 +7,7 @@ use clap::Args;
 #[derive(Args)]
 #[command(next_help_heading = "Settings of some samplers and schedules")]
 pub(crate) struct SettingsArgs {
-    /// Noise added before the steps, in all together (Sigma churn; euler, heun, dpm_2) [default: 0]
+    /// Noise added before steps (Sigma churn; for euler, heun and dpm_2) [default: 0]
     #[arg(long, value_name = "X")]
     pub(crate) s_churn: Option<f64>,
     /// The least sigma that is churned [default: 0]
