@@ -281,7 +281,7 @@ fn bench_reports_every_part() {
     assert!(report["peak_memory_bytes"].is_null() || report["peak_memory_bytes"].as_u64() > Some(1 << 20));
     assert!(done(&calotype(folder.path(), &args)).contains("UNet step with guidance"));
     let wrong = calotype(folder.path(), &["bench", "--arch", "sd15", "--model", "model"]);
-    refused(&wrong, 2, "the argument '--arch <NAME>' cannot be used with '--model <DIR>'");
+    refused(&wrong, 2, "the argument '--arch <NAME>' cannot be used with '--model <PATH>'");
     let size = calotype(folder.path(), &["bench", "--arch", "sd15", "--width", "100"]);
     refused(&size, 2, "width 100 is not a multiple of 64, which this model needs: give 64 or 128");
 }
