@@ -80,7 +80,9 @@ pub fn verify(
             check(file, &tensor.name, tensor.dtype)?;
             tensors += 1;
             done += tensor.byte_count();
-            progress(done, total);
+            if !progress(done, total) {
+                return Err(Error::file(show(path), "stopped"));
+            }
         }
     }
     let checked_against = expected.map(|(_, from)| from);

@@ -22,7 +22,11 @@ const COMPVIS: ConvertOptions = ConvertOptions { to: ConvertTo::CompVis, dtype: 
 
 fn done(from: &Path, options: &ModelOptions, to: &Path, how: ConvertOptions) {
     let mut last = (0, 0);
-    convert(from, options, to, how, &mut |done, total| last = (done, total)).unwrap();
+    convert(from, options, to, how, &mut |done, total| {
+        last = (done, total);
+        true
+    })
+    .unwrap();
     assert!(last.0 == last.1 && last.1 > 0, "progress ends at the end: {last:?}");
 }
 
@@ -135,7 +139,7 @@ fn a_network_alone_is_converted_too() {
 }
 
 fn refused(from: &Path, to: &Path, how: ConvertOptions, message: &str) {
-    let error = convert(from, &ModelOptions::default(), to, how, &mut |_, _| {}).unwrap_err().to_string();
+    let error = convert(from, &ModelOptions::default(), to, how, &mut |_, _| true).unwrap_err().to_string();
     assert!(error.contains(message) && !error.contains('\n'), "{error}");
 }
 
@@ -157,6 +161,8 @@ fn nothing_half_written_is_left() {
         path("narrow")
     });
     refused(&path("narrow"), &path("narrow.safetensors"), COMPVIS, "its norms have other than 32 groups");
+    let stopped = convert(&model, &ModelOptions::default(), &path("y"), DIFFUSERS, &mut |done, _| done < 100_000);
+    assert!(stopped.unwrap_err().to_string().ends_with("stopped"));
     refused(&path("nowhere"), &path("x"), DIFFUSERS, "nowhere: there is no such file or folder");
     assert_eq!(names(place.path()), ["model.safetensors", "narrow", "new.yaml", "there"]);
 }
@@ -166,7 +172,7 @@ fn what_is_damaged_is_found() {
     let place = TempDir::new().unwrap();
     let path = write(place.path(), "model.safetensors", &SD1.compvis());
     let none = ModelOptions::default();
-    let run = |expected: Option<&str>| verify(&path, &none, expected, &mut |_, _| {});
+    let run = |expected: Option<&str>| verify(&path, &none, expected, &mut |_, _| true);
     let found = run(None).unwrap();
     assert!(found.whole_model && found.checked_against.is_none());
     assert_eq!(found.sha256, Model::open(&path).unwrap().hash().unwrap());
@@ -179,7 +185,7 @@ fn what_is_damaged_is_found() {
     let mut tensors = SD1.compvis();
     tensors.get_mut("first_stage_model.decoder.conv_out.bias").unwrap().1[2] = f32::NAN;
     let path = write(place.path(), "nan.safetensors", &tensors);
-    let error = verify(&path, &none, None, &mut |_, _| {}).unwrap_err().to_string();
+    let error = verify(&path, &none, None, &mut |_, _| true).unwrap_err().to_string();
     assert!(error.contains("decoder.conv_out.bias") && error.contains("has NaN at its place 2"), "{error}");
 }
 

@@ -44,6 +44,13 @@ pub(crate) fn stop_flag() -> Result<&'static AtomicBool, Failure> {
     Ok(&STOP)
 }
 
+/// Ctrl-C sets the flag it gives: what is half done is put away before the program ends.
+pub(crate) fn cancel_flag() -> Result<&'static AtomicBool, Failure> {
+    static CANCEL: AtomicBool = AtomicBool::new(false);
+    handle(|| CANCEL.store(true, Ordering::Relaxed))?;
+    Ok(&CANCEL)
+}
+
 fn handle(handler: impl FnMut() + Send + 'static) -> Result<(), Failure> {
     ctrlc::set_handler(handler).map_err(|error| Failure::Failed(format!("Ctrl-C cannot be handled: {error}")))
 }

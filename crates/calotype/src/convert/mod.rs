@@ -44,8 +44,8 @@ struct Source<'a> {
     model: Option<&'a Model>,
 }
 
-/// How far a conversion is: bytes written, and bytes in all.
-pub type Progress<'a> = &'a mut dyn FnMut(u64, u64);
+/// Is told how far the work is, in bytes done and bytes in all, and says whether to go on.
+pub type Progress<'a> = &'a mut dyn FnMut(u64, u64) -> bool;
 
 /// Writes the model or the single network at `path` in another layout to `output`, whole or not at all.
 ///
@@ -53,7 +53,8 @@ pub type Progress<'a> = &'a mut dyn FnMut(u64, u64);
 /// than one tensor at a time is in memory. Without a dtype to convert to, every bit stays as it is.
 ///
 /// # Errors
-/// There is no model at `path`, it can't be said in that layout, `output` is there already, or it can't be written.
+/// There is no model at `path`, it can't be said in that layout, `output` is there already, it can't be written, or
+/// `progress` said to stop. Then nothing is left of it.
 pub fn convert(
     path: &Path,
     options: &ModelOptions,

@@ -89,8 +89,7 @@ impl<'a> Tensors<'a> {
                 copy(stored, item, *dtype, &mut |bytes| {
                     writer.write_all(bytes)?;
                     *done += bytes.len() as u64;
-                    progress(*done, total);
-                    Ok(())
+                    if progress(*done, total) { Ok(()) } else { Err(io::Error::other("stopped")) }
                 })?;
             }
             Ok(())

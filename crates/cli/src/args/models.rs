@@ -54,8 +54,8 @@ pub(crate) struct Verify {
 
 #[derive(Args)]
 #[command(after_help = "\
-What is written is what is computed with: one set of weights, no optimiser. Without --dtype every bit
-stays as it is.
+What is written is what is computed with: one set of weights, no optimiser. Without --dtype
+every bit stays as it is.
 
 Examples:
   calotype models convert sd-v1-4.ckpt --to diffusers --output sd14
@@ -110,8 +110,8 @@ impl From<Dtype> for calotype::DType {
 
 #[derive(Args)]
 #[command(after_help = "\
-Without folders: $CALOTYPE_MODELS (or ~/.local/share/calotype/models), ./models, A1111's and ComfyUI's
-trees in the home folder, and the cache of the Hugging Face hub.")]
+Without folders: $CALOTYPE_MODELS (or ~/.local/share/calotype/models), ./models, A1111's and
+ComfyUI's trees in the home folder, and the cache of the Hugging Face hub.")]
 pub(crate) struct List {
     /// Folders to look in: A1111's or ComfyUI's own (extra_model_paths.yaml is followed), a hub cache, any other
     pub(crate) folders: Vec<PathBuf>,

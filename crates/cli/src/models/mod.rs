@@ -3,14 +3,15 @@
 mod inspect;
 mod pull;
 
-use calotype::{ConvertOptions, Listed};
-use indicatif::ProgressBar;
+use std::sync::atomic::Ordering;
+
+use calotype::{ConvertOptions, Listed, Progress};
 use serde::Serialize;
 
 use crate::{
     args::{Convert, ConvertTo, List, Models, Verify},
     failure::Failure,
-    model, progress, stdout,
+    interrupt, model, progress, stdout,
 };
 
 pub(crate) fn run(command: &Models) -> Result<(), Failure> {
@@ -29,24 +30,31 @@ fn print_json(value: &impl Serialize) -> Result<(), Failure> {
     stdout::print(&json)
 }
 
-/// Shows how far it is.
-fn advance(bar: &ProgressBar) -> impl FnMut(u64, u64) + '_ {
-    |done, total| {
+/// Does `work` with a bar that shows how far it is, until Ctrl-C.
+fn with_progress<T>(
+    quiet: bool,
+    message: &'static str,
+    work: impl FnOnce(Progress<'_>) -> Result<T, calotype::Error>,
+) -> Result<T, Failure> {
+    let cancel = interrupt::cancel_flag()?;
+    let bar = progress::bytes(quiet, message);
+    let result = work(&mut |done, total| {
         bar.set_length(total);
         bar.set_position(done);
+        !cancel.load(Ordering::Relaxed)
+    });
+    bar.finish_and_clear();
+    match result {
+        Err(_) if cancel.load(Ordering::Relaxed) => Err(Failure::Interrupted("stopped by Ctrl-C".to_owned())),
+        result => Ok(result?),
     }
 }
 
 fn verify(args: &Verify) -> Result<(), Failure> {
-    let bar = progress::bytes(args.quiet, "verify");
-    let found = calotype::verify(
-        &model::resolve(&args.path)?,
-        &args.options.options(),
-        args.sha256.as_deref(),
-        &mut advance(&bar),
-    );
-    bar.finish_and_clear();
-    let found = found?;
+    let path = model::resolve(&args.path)?;
+    let found = with_progress(args.quiet, "verify", |progress| {
+        calotype::verify(&path, &args.options.options(), args.sha256.as_deref(), progress)
+    })?;
     if args.json {
         return print_json(&found);
     }
@@ -67,11 +75,10 @@ fn convert(args: &Convert) -> Result<(), Failure> {
         },
         dtype: args.dtype.map(Into::into),
     };
-    let bar = progress::bytes(args.quiet, "convert");
-    let done =
-        calotype::convert(&model::resolve(&args.path)?, &args.options.options(), &args.output, how, &mut advance(&bar));
-    bar.finish_and_clear();
-    done?;
+    let path = model::resolve(&args.path)?;
+    with_progress(args.quiet, "convert", |progress| {
+        calotype::convert(&path, &args.options.options(), &args.output, how, progress)
+    })?;
     if args.quiet { Ok(()) } else { stdout::print(&args.output.display().to_string()) }
 }
 

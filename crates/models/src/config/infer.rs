@@ -174,6 +174,10 @@ impl UNetConfig {
 /// A tensor that tells a size is not there, or no autoencoder can be made of the sizes.
 pub(super) fn vae(file: &Checkpoint, layout: &Layout, compvis: &CompVisConfig) -> Result<VaeConfig> {
     let shapes = Shapes { model: VaeConfig::MODEL, file, layout };
+    if let Some(tensor) = layout.foreign(file) {
+        let problem = format!("it has attention outside its middle ({:?}), which is not supported", tensor.name);
+        return Err(Error::Config { model: VaeConfig::MODEL, problem });
+    }
     let levels = shapes.levels("encoder.down_blocks");
     let width = |i: usize| shapes.dimension(&format!("encoder.down_blocks.{i}.resnets.0.conv1.weight"), 0);
     let channels = (0..levels).map(width).collect::<Result<Vec<_>>>()?;

@@ -1,6 +1,6 @@
 //! Which layout a file has, told by its keys.
 
-use calotype_formats::Checkpoint;
+use calotype_formats::{Checkpoint, TensorInfo};
 
 use super::{
     COMPVIS_OPEN_CLIP, COMPVIS_TEXT, COMPVIS_UNET, COMPVIS_VAE, Layout, Names, Style, compvis_unet, compvis_vae,
@@ -52,6 +52,17 @@ impl Layout {
                     .or_else(|| folder(file, &TEXT_PREFIXES, "embeddings.token_embedding.weight", names))
             }
         }
+    }
+
+    /// A tensor in `file` by which this network computes what the one of its canonical names does not: attention in a
+    /// VAE outside its middle.
+    pub(crate) fn foreign<'a>(&self, file: &'a Checkpoint) -> Option<&'a TensorInfo> {
+        let blocks = ["encoder.down.", "decoder.up."];
+        let is_foreign = |tensor: &&TensorInfo| {
+            let name = tensor.name.strip_prefix(&self.prefix);
+            name.is_some_and(|name| name.contains(".attn.") && blocks.iter().any(|block| name.starts_with(block)))
+        };
+        if matches!(self.style, Style::CompVisVae(_)) { file.tensors().find(is_foreign) } else { None }
     }
 
     /// Whether a text tower of OpenCLIP's is whole in `file`.
