@@ -193,7 +193,8 @@ impl<'m> Job<'_, 'm> {
         let unet = self.make(&b, &networks.unet, |m| &m.unet, &mut parameters)?;
         let x = BatchNoise::new(SEED, 1, [c, h, w]).randn();
         let shape = [1, h, w, c];
-        let mut guided = Guided::new(b.clone(), unet, &context, 7.5, shape)?;
+        let guided = Guided::new(b.clone(), unet, &context, 7.5, shape)?;
+        let mut guided = beside(guided, &networks.unet, shape)?;
         stage("UNet: guided step (warm-up)");
         guided.predict(&x, TIMESTEP)?;
         let mut unet_steps = Vec::new();
@@ -244,6 +245,18 @@ impl<'m> Job<'_, 'm> {
             BenchSource::Sd15 => Ok(config.init(backend, &mut Random { seed: SEED })?),
             BenchSource::Model(model) => network(model).load(backend),
         }
+    }
+}
+
+/// With zeros for the channels that the UNet sees beside the latents of `shape`, if there are any.
+pub(crate) fn beside<B: Backend>(
+    guided: Guided<B>,
+    config: &UNetConfig,
+    [batch, h, w, c]: [usize; 4],
+) -> Result<Guided<B>> {
+    match config.in_channels.saturating_sub(c) {
+        0 => Ok(guided),
+        more => guided.beside(vec![0.0; batch * h * w * more], more),
     }
 }
 

@@ -26,6 +26,8 @@ pub struct Guided<B: Backend> {
     guidance_scale: f32,
     /// `[B, h, w, C]` of the latents.
     shape: [usize; 4],
+    /// More channels that the UNet sees beside them, for each prediction.
+    beside: Option<B::Tensor>,
 }
 
 impl<B: Backend> Guided<B> {
@@ -42,7 +44,23 @@ impl<B: Backend> Guided<B> {
         shape: [usize; 4],
     ) -> Result<Self> {
         let context = unet.prepare(&backend, context)?;
-        Ok(Self { backend, unet, context, time: None, guidance_scale, shape })
+        Ok(Self { backend, unet, context, time: None, guidance_scale, shape, beside: None })
+    }
+
+    /// The same for a UNet that sees more than the latents: `beside (B, h, w, E)`.
+    ///
+    /// # Errors
+    /// It has not that many numbers.
+    pub fn beside(self, channels: Vec<f32>, count: usize) -> Result<Self> {
+        let [batch, h, w, _] = self.shape;
+        let halves = self.halves();
+        let beside = self.backend.from_f32([halves * batch, h, w, count].into(), channels.repeat(halves))?;
+        Ok(Self { beside: Some(beside), ..self })
+    }
+
+    /// Predictions for each picture.
+    fn halves(&self) -> usize {
+        if guides(self.guidance_scale) { 2 } else { 1 }
     }
 }
 
@@ -51,13 +69,16 @@ impl<B: Backend> Predictor for Guided<B> {
 
     fn predict(&mut self, x: &[f32], timestep: f64) -> Result<Vec<f32>> {
         let [batch, h, w, c] = self.shape;
-        let halves = if guides(self.guidance_scale) { 2 } else { 1 };
+        let halves = self.halves();
         let timestep = timestep as f32;
         let time = match self.time.take() {
             Some((of, time)) if of == timestep => time,
             _ => self.unet.time_embedding(&self.backend, &vec![timestep; halves * batch])?,
         };
-        let latents = self.backend.from_f32([halves * batch, h, w, c].into(), x.repeat(halves))?;
+        let mut latents = self.backend.from_f32([halves * batch, h, w, c].into(), x.repeat(halves))?;
+        if let Some(beside) = &self.beside {
+            latents = self.backend.concat(&latents, beside)?;
+        }
         let predicted = self.unet.forward(&self.backend, &latents, &time, &self.context)?;
         self.time = Some((timestep, time));
         let predicted = self.backend.to_f32(&predicted);

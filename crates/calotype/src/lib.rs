@@ -29,10 +29,12 @@ mod guided;
 mod hash;
 mod inspect;
 mod latents;
+mod masked;
 mod memory;
 mod metadata;
 mod model;
 mod pipeline;
+mod prepare;
 mod profile;
 mod request;
 mod resident;
@@ -54,6 +56,8 @@ pub use metadata::{JSON_KEYWORD, LatentsMetadata, Metadata, PARAMETERS_KEYWORD, 
 pub use model::Model;
 pub use pipeline::{Pictures, Pipeline, PipelineOptions, Run, fastest_precision};
 pub use profile::{BenchProfile, PartProfile, Peak, Peaks, ProfileRow};
-pub use request::{Plan, Request};
+pub use request::{
+    FileRef, Fill, Hires, Init, Inpaint, PictureFile, Plan, Request, ResizeMode, Sides, Tiling, Upscaler,
+};
 pub use resident::Keep;
 pub use warning::Warning;

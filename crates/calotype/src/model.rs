@@ -16,7 +16,7 @@ use crate::{
     error::{brief, show},
     files::{EmbeddedFile, Files},
     hash,
-    request::{MAX_SIDE, size_multiple},
+    request::{MAX_SIDE, seamless_multiple},
     scheduler::SchedulerConfig,
 };
 
@@ -153,18 +153,25 @@ impl Model {
         &self.vae.config
     }
 
+    /// Whether its UNet sees a mask and what is left of a masked picture beside the latents: it was trained to inpaint.
+    #[must_use]
+    pub fn is_for_inpainting(&self) -> bool {
+        self.unet_config().in_channels > self.vae_config().latent_channels
+    }
+
     /// What pictures' width and height must be a multiple of.
     #[must_use]
     pub fn size_multiple(&self) -> usize {
-        size_multiple(self.unet_config(), self.vae_config())
+        self.vae_config().downscale()
     }
 
     /// Width and height of the pictures it was trained on.
     #[must_use]
     pub fn default_size(&self) -> (usize, usize) {
         let side = |n: usize| self.unet.config.sample_size.as_ref().map_or(0, |size| size.get(n));
-        let pixels = |latent: usize| {
-            if latent == 0 { self.size_multiple() } else { latent.saturating_mul(self.vae.config.downscale()) }
+        let pixels = |latent: usize| match latent {
+            0 => seamless_multiple(self.unet_config(), self.vae_config()),
+            _ => latent.saturating_mul(self.vae.config.downscale()),
         };
         // A list is (height, width), as diffusers has it.
         (pixels(side(1)), pixels(side(0)))
@@ -175,14 +182,12 @@ impl Model {
         let (text, unet, vae) = (self.text_config(), self.unet_config(), self.vae_config());
         let refuse = |part: &str, problem: String| Err(Error::file(self.files.label(part), problem));
         let channels = vae.latent_channels;
-        if unet.in_channels != channels || unet.out_channels != channels {
-            let (got_in, got_out) = (unet.in_channels, unet.out_channels);
-            return refuse(
-                "unet/config.json",
-                format!(
-                    "in_channels = {got_in} and out_channels = {got_out}, but txt2img needs the VAE's {channels} for both"
-                ),
+        let (inputs, outputs, with_mask) = (unet.in_channels, unet.out_channels, 2 * channels + 1);
+        if ![channels, with_mask].contains(&inputs) || outputs != channels {
+            let problem = format!(
+                "in_channels = {inputs} and out_channels = {outputs}, but the VAE has {channels}: expected {channels} for both, or {with_mask} in for inpainting"
             );
+            return refuse("unet/config.json", problem);
         }
         if vae.out_channels != 3 {
             return refuse("vae/config.json", format!("out_channels = {}, expected 3 (RGB)", vae.out_channels));

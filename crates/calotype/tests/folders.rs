@@ -99,14 +99,15 @@ fn parts_that_do_not_fit() {
         Sizes { text, ..Sizes::default() }.write(folder);
     };
     refused(narrow, "unet/config.json", "cross_attention_dim = 8, but the text encoder's hidden_size is 12");
-    let inpainting = |folder: &Path| {
+    let other_inputs = |folder: &Path| {
         let sizes = Sizes::default();
-        let unet = calotype_models::UNetConfig { in_channels: 9, ..sizes.unet };
+        let unet = calotype_models::UNetConfig { in_channels: 7, ..sizes.unet };
         fs::remove_dir_all(folder).unwrap();
         Sizes { unet, ..Sizes::default() }.write(folder);
     };
-    let message = "in_channels = 9 and out_channels = 4, but txt2img needs the VAE's 4 for both";
-    refused(inpainting, "unet/config.json", message);
+    let message =
+        "in_channels = 7 and out_channels = 4, but the VAE has 4: expected 4 for both, or 9 in for inpainting";
+    refused(other_inputs, "unet/config.json", message);
 }
 
 #[test]

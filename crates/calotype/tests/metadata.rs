@@ -2,7 +2,7 @@
 
 #![allow(clippy::unwrap_used, reason = "these are tests")]
 
-use calotype::{LatentsMetadata, Metadata};
+use calotype::{Hires, LatentsMetadata, Metadata, Tiling, Upscaler};
 
 /// No field as by default.
 fn metadata() -> Metadata {
@@ -22,6 +22,15 @@ fn metadata() -> Metadata {
         model_hash: "0123456789abcdef".into(),
         precision: "bf16".into(),
         latents: Some(LatentsMetadata { file: "a.safetensors".into(), sha256: "ff".into(), index: 3 }),
+        init: None,
+        hires: Some(Hires {
+            width: 640,
+            height: 128,
+            num_inference_steps: Some(9),
+            strength: 0.35,
+            upscaler: Upscaler::LatentBicubic,
+        }),
+        tiling: Tiling::X,
     }
 }
 

@@ -12,6 +12,7 @@
 mod bands;
 mod clip;
 mod config;
+mod edges;
 mod error;
 mod layers;
 mod names;
@@ -26,6 +27,7 @@ pub use clip::ClipTextEncoder;
 pub use config::{
     DownBlockType, HiddenAct, MidBlockType, ModelConfig, PerBlock, TextConfig, UNetConfig, UpBlockType, VaeConfig,
 };
+pub use edges::Wrap;
 pub use error::{Error, Result};
 pub use names::Names;
 pub use params::{InMemory, Init, ParamSource, ParamSpec, Random, Scope, Stored};

@@ -3,6 +3,7 @@
 use calotype_diffusion::{SamplerKind, ScheduleKind};
 
 use super::Metadata;
+use crate::{Fill, Hires, Tiling, Upscaler};
 
 /// How many digits of the model's hash A1111's text has.
 const SHORT_HASH: usize = 10;
@@ -68,11 +69,114 @@ pub(super) const FIELDS: &[Field] = &[
     },
     Field { key: "Model", write: |m| Some(m.model.clone()), read: |m, value| text(&mut m.model, value) },
     Field {
+        key: "Denoising strength",
+        write: |m| {
+            let hires = m.hires.as_ref().map(|hires| hires.strength);
+            hires.or(m.init.as_ref().map(|init| init.strength)).map(|strength| strength.to_string())
+        },
+        // Which strength it is, is known after the whole text.
+        read: |_, _| false,
+    },
+    Field {
+        key: "Mask blur",
+        write: |m| m.inpaint().filter(|inpaint| inpaint.mask_blur > 0.0).map(|inpaint| inpaint.mask_blur.to_string()),
+        read: |_, _| false,
+    },
+    Field {
+        key: "Inpaint area",
+        write: |m| m.inpaint()?.only_masked_padding.map(|_| "Only masked".to_owned()),
+        read: |_, _| false,
+    },
+    Field {
+        key: "Masked area padding",
+        write: |m| m.inpaint()?.only_masked_padding.map(|padding| padding.to_string()),
+        read: |_, _| false,
+    },
+    Field {
+        key: "Masked content",
+        write: |m| {
+            Some(match m.inpaint()?.fill {
+                Fill::Fill => "fill".to_owned(),
+                Fill::Original => return None,
+                Fill::LatentNoise => "latent noise".to_owned(),
+                Fill::LatentNothing => "latent nothing".to_owned(),
+            })
+        },
+        read: |_, _| false,
+    },
+    Field {
+        key: "Hires resize",
+        write: |m| m.hires.as_ref().map(|hires| format!("{}x{}", hires.width, hires.height)),
+        read: |m, value| {
+            let Some((width, height)) = value.split_once('x') else { return false };
+            let hires = m.hires.get_or_insert_with(Hires::default);
+            number(&mut hires.width, width) && number(&mut hires.height, height)
+        },
+    },
+    Field {
+        key: "Hires upscale",
+        write: |_| None,
+        read: |m, value| {
+            let Some(scale) = value.trim().parse().ok().filter(|scale| (1.0..=16.0).contains(scale)) else {
+                return false;
+            };
+            let (width, height) = (m.width, m.height);
+            let hires = m.hires.get_or_insert_with(Hires::default);
+            (hires.width, hires.height) = (scaled(width, scale), scaled(height, scale));
+            true
+        },
+    },
+    Field {
+        key: "Hires steps",
+        write: |m| m.hires.as_ref()?.num_inference_steps.map(|steps| steps.to_string()),
+        read: |m, value| {
+            let mut steps = 0;
+            let sound = number(&mut steps, value);
+            m.hires.get_or_insert_with(Hires::default).num_inference_steps = Some(steps).filter(|_| sound);
+            sound
+        },
+    },
+    Field {
+        key: "Hires upscaler",
+        write: |m| {
+            let upscaler = m.hires.as_ref()?.upscaler;
+            Upscaler::LABELS.iter().find(|(known, _)| *known == upscaler).map(|(_, label)| (*label).to_owned())
+        },
+        read: |m, value| {
+            let Some((upscaler, _)) = Upscaler::LABELS.iter().find(|(_, label)| *label == value) else { return false };
+            m.hires.get_or_insert_with(Hires::default).upscaler = *upscaler;
+            true
+        },
+    },
+    Field {
+        key: "Tiling",
+        write: |m| match m.tiling {
+            Tiling::None => None,
+            Tiling::Xy => Some("True".to_owned()),
+            Tiling::X => Some("x".to_owned()),
+            Tiling::Y => Some("y".to_owned()),
+        },
+        read: |m, value| {
+            m.tiling = match value {
+                "True" => Tiling::Xy,
+                "x" => Tiling::X,
+                "y" => Tiling::Y,
+                other => return other == "False",
+            };
+            true
+        },
+    },
+    Field {
         key: "Version",
         write: |m| Some(format!("calotype {}", m.version)),
         read: |m, value| text(&mut m.version, value),
     },
 ];
+
+/// A1111 scales to whole multiples of 8.
+fn scaled(side: usize, scale: f64) -> usize {
+    (side as f64 * scale) as usize / 8 * 8
+}
 
 fn text(field: &mut String, value: &str) -> bool {
     value.clone_into(field);

@@ -3,6 +3,8 @@
 
 use super::{Metadata, fields::FIELDS};
 
+/// Of the second pass, if there is one.
+const STRENGTH: &str = "Denoising strength";
 const NEGATIVE: &str = "Negative prompt:";
 /// A last line with fewer settings belongs to the prompt.
 const MIN_SETTINGS: usize = 3;
@@ -46,6 +48,12 @@ impl Metadata {
                 if !field.is_some_and(|field| (field.read)(&mut metadata, &value)) {
                     unread.push((key, value));
                 }
+            }
+        }
+        if let Some(hires) = &mut metadata.hires {
+            let strength = unread.iter().position(|(key, value)| key == STRENGTH && value.parse::<f64>().is_ok());
+            if let Some((_, value)) = strength.map(|at| unread.remove(at)) {
+                hires.strength = value.parse().unwrap_or(hires.strength);
             }
         }
         let negative = lines.lines().position(|line| line.starts_with(NEGATIVE)).unwrap_or(usize::MAX);

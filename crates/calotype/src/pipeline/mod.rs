@@ -3,20 +3,24 @@
 mod networks;
 mod options;
 mod run;
+mod start;
 mod text;
 
 use std::sync::Mutex;
 
-use calotype_diffusion::{BatchNoise, ModelDenoiser, nchw_to_nhwc};
+use calotype_diffusion::{BatchNoise, ModelDenoiser, Sampler};
 use calotype_models::{ClipTextEncoder, UNet, VaeDecoder, VaeEncoder};
 use calotype_tensor::{Backend, cpu::Param};
 
 pub use options::{PipelineOptions, fastest_precision};
+use run::Steps;
 pub use run::{Pictures, Run};
-use text::EncodedTexts;
+use start::Start;
+use text::{Context, EncodedTexts};
 
 use crate::{
     Guided, Keep, Model, Request, Result,
+    masked::Masked,
     model::Network,
     resident::{Resident, Slot},
 };
@@ -84,25 +88,59 @@ impl<'a> Pipeline<'a> {
         self.model
     }
 
-    /// Starts a run: checks the request, encodes its texts and reads the UNet. Each `next` of the run takes one step.
+    /// Starts a run: checks the request, encodes its texts and pictures and reads the UNet. Each `next` of the run takes
+    /// one step.
     ///
     /// # Errors
     /// As [`Model::check`], or a file can't be read.
     pub fn run(&self, request: &Request) -> Result<Run<'_>> {
         let plan = self.model.check(request, self.options)?;
         let mut warnings = Vec::new();
-        let (context_shape, context) = self.guided_context(request, &mut warnings)?;
+        let context = self.guided_context(request, &mut warnings)?;
         let [batch, c, h, w] = plan.latents_shape;
         let mut noise = BatchNoise::new(request.seed, batch, [c, h, w]);
-        let start = match &request.latents {
-            Some(latents) => nchw_to_nhwc(latents.data(), plan.latents_shape)?,
-            None => noise.randn(),
-        };
-        let Resident { backend, network } = self.unet()?;
-        let context = backend.from_f32(context_shape.into(), context)?;
-        let predictor = Guided::new(backend, network, &context, request.guidance_scale, [batch, h, w, c])?;
-        let denoiser = ModelDenoiser::new(predictor, self.model.prediction_type());
-        let steps = plan.sampler.run(denoiser, &start, noise);
-        Ok(Run { pipeline: self, plan, steps, latents: start, warnings })
+        let mut start = self.start(request, &plan, &mut noise)?;
+        let (overlay, kept) = (start.overlay.take(), start.kept.clone());
+        let latents = start.noise.clone();
+        let steps = self.pass(request, &context, plan.latents_shape, &plan.sampler, start, noise)?;
+        let request = request.clone();
+        let steps = Some(steps);
+        Ok(Run {
+            pipeline: self,
+            request,
+            plan,
+            context,
+            steps,
+            in_second_pass: false,
+            latents,
+            kept,
+            overlay,
+            warnings,
+        })
+    }
+
+    /// One pass of the sampler.
+    fn pass(
+        &self,
+        request: &Request,
+        context: &Context,
+        [batch, c, h, w]: [usize; 4],
+        sampler: &Sampler,
+        start: Start,
+        noise: BatchNoise,
+    ) -> Result<Steps<'_>> {
+        let Resident { backend, mut network } = self.unet()?;
+        network.set_wrap(request.tiling.wrap());
+        let context = backend.from_f32(context.shape.into(), context.data.clone())?;
+        let mut predictor = Guided::new(backend, network, &context, request.guidance_scale, [batch, h, w, c])?;
+        if let Some(beside) = start.beside {
+            predictor = predictor.beside(beside, 1 + c)?;
+        }
+        let inner = ModelDenoiser::new(predictor, self.model.prediction_type());
+        let denoiser = Masked { inner, kept: start.kept };
+        Ok(match &start.picture {
+            Some(picture) => sampler.run_from(denoiser, picture, &start.noise, noise)?,
+            None => sampler.run(denoiser, &start.noise, noise),
+        })
     }
 }

@@ -6,6 +6,13 @@ use calotype_tensor::Backend;
 
 use crate::{Pipeline, Request, Result, Warning, guides, resident::Resident};
 
+/// What the UNet attends to for a whole batch.
+pub(super) struct Context {
+    /// `[B, 77, hidden_size]`; with guidance `2B`, the negative prompt's first.
+    pub(super) shape: [usize; 3],
+    pub(super) data: Vec<f32>,
+}
+
 /// Texts, and what [`Pipeline::encode_text`] makes of them.
 pub(super) struct EncodedTexts {
     texts: Vec<String>,
@@ -36,11 +43,7 @@ impl Pipeline<'_> {
 
     /// The context of every picture of the batch, `[B, 77, hidden_size]` and the numbers: with guidance the negative
     /// prompt's for all, then the prompt's.
-    pub(super) fn guided_context(
-        &self,
-        request: &Request,
-        warnings: &mut Vec<Warning>,
-    ) -> Result<([usize; 3], Vec<f32>)> {
+    pub(super) fn guided_context(&self, request: &Request, warnings: &mut Vec<Warning>) -> Result<Context> {
         let mut texts = vec![("prompt", request.prompt.as_str())];
         if guides(request.guidance_scale) {
             texts.insert(0, ("negative prompt", request.negative_prompt.as_str()));
@@ -52,6 +55,6 @@ impl Pipeline<'_> {
         let (batch, width) = (request.batch_size, self.model.text_config().hidden_size);
         let length = context.len() / (texts.len() * width).max(1);
         let rows = context.chunks_exact((length * width).max(1)).flat_map(|row| row.repeat(batch)).collect();
-        Ok(([texts.len() * batch, length, width], rows))
+        Ok(Context { shape: [texts.len() * batch, length, width], data: rows })
     }
 }

@@ -1,12 +1,16 @@
 //! What pictures are asked for with, and the check of it.
 
 mod check;
+mod hires;
+mod init;
 mod size;
 
 use calotype_diffusion::{SamplerKind, ScheduleKind};
 
 pub use check::Plan;
-pub(crate) use size::{MAX_SIDE, check_size, size_multiple};
+pub use hires::{Hires, Tiling, Upscaler};
+pub use init::{FileRef, Fill, Init, Inpaint, PictureFile, ResizeMode, Sides};
+pub(crate) use size::{MAX_SIDE, check_side, check_size, seamless_multiple};
 
 use crate::Latents;
 
@@ -39,6 +43,12 @@ pub struct Request {
     pub batch_size: usize,
     /// The starting noise, unit variance, instead of that of the seeds.
     pub latents: Option<Latents>,
+    /// A picture to start from.
+    pub init: Option<Init>,
+    /// A second, larger pass.
+    pub hires: Option<Hires>,
+    /// Whether pictures go on at their other edge, so that copies side by side have no seams.
+    pub tiling: Tiling,
 }
 
 impl Default for Request {
@@ -57,6 +67,9 @@ impl Default for Request {
             seed: 42,
             batch_size: 1,
             latents: None,
+            init: None,
+            hires: None,
+            tiling: Tiling::None,
         }
     }
 }

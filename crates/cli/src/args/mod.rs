@@ -9,8 +9,8 @@ mod train;
 use clap::{Parser, Subcommand};
 
 pub(crate) use bench::{Arch, Bench, Part};
-pub(crate) use compute::Compute;
-pub(crate) use generate::{GenerateArgs, Txt2img};
+pub(crate) use compute::{Compute, Precision};
+pub(crate) use generate::{GenerateArgs, Img2img, InpaintCommand, Outpaint, OutputArgs, Remake, Txt2img};
 pub(crate) use models::{Inspect, Models};
 pub(crate) use train::{Train, TrainRun};
 
@@ -39,6 +39,14 @@ pub(crate) struct Cli {
 pub(crate) enum Command {
     /// Make pictures from a text
     Txt2img(Txt2img),
+    /// Make pictures from a text and a picture
+    Img2img(Img2img),
+    /// Make a part of a picture anew
+    Inpaint(InpaintCommand),
+    /// Make a picture larger at its sides
+    Outpaint(Outpaint),
+    /// Make a picture again as its file says it was made
+    Remake(Remake),
     /// Train a model on a folder of pictures
     #[command(subcommand)]
     Train(Train),

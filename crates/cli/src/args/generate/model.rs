@@ -9,6 +9,6 @@ use clap::Args;
 #[command(next_help_heading = "Model")]
 pub(crate) struct ModelArgs {
     /// Folder of a diffusers model [default: the model inside this program]
-    #[arg(long, value_name = "DIR")]
+    #[arg(long, value_name = "DIR", alias = "ckpt")]
     pub(crate) model: Option<PathBuf>,
 }

@@ -1,5 +1,7 @@
 //! What is to be seen.
 
+use std::path::PathBuf;
+
 use calotype::Request;
 use clap::Args;
 
@@ -8,16 +10,19 @@ use clap::Args;
 #[command(next_help_heading = "Prompt")]
 pub(crate) struct PromptArgs {
     /// What is to be seen
-    #[arg(help_heading = None)]
-    pub(crate) prompt: String,
+    #[arg(help_heading = None, required_unless_present = "from_file")]
+    pub(crate) prompt: Option<String>,
     /// What is not to be seen
     #[arg(long, value_name = "TEXT", default_value = "", hide_default_value = true)]
     pub(crate) negative_prompt: String,
+    /// Prompts, one on each line; - for stdin
+    #[arg(long, value_name = "FILE", conflicts_with = "prompt", alias = "from_file")]
+    pub(crate) from_file: Option<PathBuf>,
 }
 
 impl PromptArgs {
     pub(super) fn apply(&self, request: &mut Request) {
-        request.prompt.clone_from(&self.prompt);
+        request.prompt = self.prompt.clone().unwrap_or_default();
         request.negative_prompt.clone_from(&self.negative_prompt);
     }
 }
