@@ -14,7 +14,7 @@ use serde::Serialize;
 
 use crate::{
     BenchProfile, Convolution, Guided, Model, PartProfile, PipelineOptions, Precision, Result,
-    memory::peak_memory,
+    memory::{self, peak_memory},
     model::Network,
     profile::{Peaks, part},
     request::check_size,
@@ -76,8 +76,12 @@ impl Default for BenchOptions {
 impl BenchOptions {
     /// What a network computes on whose number type is `precision`.
     pub(crate) fn backend(self, precision: Precision) -> Result<Cpu> {
-        let Self { threads, convolution, .. } = self;
-        PipelineOptions { threads, precision, convolution, ..Default::default() }.backend()
+        self.pipeline(precision).backend()
+    }
+
+    fn pipeline(self, precision: Precision) -> PipelineOptions {
+        let Self { threads, convolution, vae_tiling, .. } = self;
+        PipelineOptions { threads, precision, convolution, vae_tiling, ..Default::default() }
     }
 }
 
@@ -125,13 +129,13 @@ pub fn bench(source: &BenchSource<'_>, options: BenchOptions, stage: &mut dyn Fn
     let job = Job { source, networks: &networks, options };
     let reported = cpu(options.precision)?;
     if !options.profile {
-        let timed = job.time(&cpu, &|_| Vec::new(), stage)?;
+        let timed = job.time(&cpu, &|b| b, &|_| Vec::new(), stage)?;
         return Ok(report(&reported, options, networks, timed, None));
     }
     stage("peak of this machine");
     let peaks = Peaks::measure(&reported, options.precision)?;
     let profiled = |precision| Ok(Profile::new(cpu(precision)?));
-    let timed = job.time(&profiled, &|profile| profile.take(), stage)?;
+    let timed = job.time(&profiled, &|profile| profile.inner(), &|profile| profile.take(), stage)?;
     let of = |runs: &[Run], names| median_run(runs).map_or_else(PartProfile::default, |run| part(run, names, &peaks));
     let parts = BenchProfile {
         text_encoder: of(&timed.text_encoder, TEXT_NAMES),
@@ -166,10 +170,11 @@ pub(crate) struct Job<'a, 'm> {
 
 impl<'m> Job<'_, 'm> {
     /// Makes and runs the networks, each on a backend of its own, so that with the network all memory goes that it used.
-    /// `calls` gives a backend's operations since it was last asked.
+    /// `cpu` is what a backend computes on, `calls` gives its operations since it was last asked.
     fn time<B: Backend + Clone>(
         &self,
         backend: &dyn Fn(Precision) -> Result<B>,
+        cpu: &dyn Fn(&B) -> &Cpu,
         calls: &dyn Fn(&B) -> Vec<Call>,
         stage: &mut dyn FnMut(&str),
     ) -> Result<Timed> {
@@ -193,6 +198,7 @@ impl<'m> Job<'_, 'm> {
         let unet = self.make(&b, &networks.unet, |m| &m.unet, &mut parameters)?;
         let x = BatchNoise::new(SEED, 1, [c, h, w]).randn();
         let shape = [1, h, w, c];
+        memory::reserve_unet(cpu(&b), &networks.unet, [1, h, w])?;
         let guided = Guided::new(b.clone(), unet, &context, 7.5, shape)?;
         let mut guided = beside(guided, &networks.unet, shape)?;
         stage("UNet: guided step (warm-up)");
@@ -209,6 +215,7 @@ impl<'m> Job<'_, 'm> {
         stage("VAE: weights");
         let b = backend(options.precision.beside_the_unet())?;
         let vae = self.vae_decoder(&b, &mut parameters)?;
+        memory::reserve_decoder(cpu(&b), &networks.vae, [h, w], options.vae_tiling)?;
         let latents = b.from_f32(shape.into(), x)?;
         let mut vae_decodes = Vec::new();
         for decode in 1..=repeat {
@@ -289,7 +296,7 @@ impl Networks {
                 (m.name().to_owned(), m.text_config().clone(), m.unet_config().clone(), m.vae_config().clone())
             }
         };
-        check_size(&unet, &vae, 1, [options.width, options.height], options.vae_tiling)?;
+        check_size(&unet, &vae, 1, [options.width, options.height], options.pipeline(options.precision), false)?;
         let downscale = vae.downscale();
         let latents = [vae.latent_channels, options.height / downscale, options.width / downscale];
         Ok(Self { name, text, unet, vae, latents })

@@ -11,6 +11,7 @@ use serde::Serialize;
 use crate::{
     BenchOptions, BenchSource, Guided, Result,
     bench::{Job, Networks, SEED, TIMESTEP, beside},
+    memory,
 };
 
 /// A network, and what it does.
@@ -76,6 +77,7 @@ pub fn bench_part(
     match part {
         BenchPart::UNetStep => {
             let unet = job.make(&backend, &networks.unet, |m| &m.unet, &mut work.parameters)?;
+            memory::reserve_unet(&backend, &networks.unet, [1, h, w])?;
             let context = random_context(&backend, &networks.text)?;
             let mut guided = beside(Guided::new(backend, unet, &context, 7.5, shape)?, &networks.unet, shape)?;
             let mut timestep = TIMESTEP;
@@ -87,6 +89,7 @@ pub fn bench_part(
         }
         BenchPart::VaeDecode => {
             let vae = job.vae_decoder(&backend, &mut work.parameters)?;
+            memory::reserve_decoder(&backend, &networks.vae, [h, w], false)?;
             let latents = backend.from_f32(shape.into(), x)?;
             repeat(&work, next, || {
                 vae.forward(&backend, &latents, false)?;

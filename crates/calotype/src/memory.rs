@@ -1,47 +1,125 @@
-//! What a run needs of memory and what the machine has, so that a picture far too large is refused and not killed.
+//! What a run needs of memory and what the machine has: found before it starts, so that a picture far too large is refused and not
+//! killed, and so that all tensors of a network are parts of one arena.
 
 use std::fs;
 
-use calotype_models::{UNetConfig, VaeConfig};
+use calotype_models::{ModelConfig, Random, UNetConfig, VaeConfig};
+use calotype_tensor::cpu::{Cpu, Sizes};
+use calotype_text::MAX_LENGTH;
 
-use crate::{Error, Result};
+use crate::{Error, Keep, PipelineOptions, Result};
 
-/// Channels held at once at the UNet's highest resolution, in multiples of its first block's (skips, GEGLU and their
-/// successors: 8,000 in Stable Diffusion v1).
-const UNET_WIDTHS: u64 = 25;
-const F32: u64 = 4;
 const GIB: u64 = 1 << 30;
+/// What each thread may hold for itself, sums and transformed tiles, and the program besides.
+const BESIDE: u64 = 64 << 20;
 
-/// Refuses a size whose activations alone don't fit into the free memory.
+/// The bytes that a network takes.
+#[derive(Clone, Copy)]
+struct Need {
+    weights: usize,
+    /// Its tensors, at their most.
+    arena: usize,
+}
+
+impl Need {
+    fn of(sizes: &Sizes) -> Self {
+        Self { weights: sizes.parameters(), arena: sizes.arena() }
+    }
+
+    /// Of a UNet with guidance on `cpu`, for latents of `[B, h, w]`.
+    fn unet(cpu: &Cpu, config: &UNetConfig, shape: [usize; 3]) -> Result<Self> {
+        let sizes = Sizes::new(cpu);
+        let network = config.init(&sizes, &mut Random { seed: 0 })?;
+        let [batch, h, w] = shape;
+        let context = sizes.tensor([2 * batch, MAX_LENGTH, config.cross_attention_dim.get(0)].into());
+        let context = network.prepare(&sizes, &context)?;
+        let time = network.time_embedding(&sizes, &vec![0.0; 2 * batch])?;
+        network.forward(&sizes, &sizes.tensor([2 * batch, h, w, config.in_channels].into()), &time, &context)?;
+        Ok(Self::of(&sizes))
+    }
+
+    /// Of a decoder on `cpu`, for latents of one picture `[h, w]`.
+    fn decoder(cpu: &Cpu, config: &VaeConfig, [h, w]: [usize; 2]) -> Result<Self> {
+        let sizes = Sizes::new(cpu);
+        let network = config.init_decoder(&sizes, &mut Random { seed: 0 })?;
+        network.forward(&sizes, &sizes.tensor([1, h, w, config.latent_channels].into()), false)?;
+        Ok(Self::of(&sizes))
+    }
+
+    /// Of an encoder on `cpu`, for the picture of latents `[h, w]`.
+    fn encoder(cpu: &Cpu, config: &VaeConfig, [h, w]: [usize; 2]) -> Result<Self> {
+        let sizes = Sizes::new(cpu);
+        let network = config.init_encoder(&sizes, &mut Random { seed: 0 })?;
+        let downscale = config.downscale();
+        let picture = sizes.tensor([1, h * downscale, w * downscale, config.in_channels].into());
+        network.forward(&sizes, &picture, false)?;
+        Ok(Self::of(&sizes))
+    }
+
+    /// The same in bands: the last block begins at full size with the channels of the one before it, and the output of
+    /// a convolution takes the place of the input.
+    fn banded_decoder(cpu: &Cpu, config: &VaeConfig, [h, w]: [usize; 2]) -> Result<Self> {
+        let sizes = Sizes::new(cpu);
+        config.init_decoder(&sizes, &mut Random { seed: 0 })?;
+        let pixels = h.saturating_mul(w).saturating_mul(config.downscale() * config.downscale());
+        let channels: usize = config.block_out_channels.iter().take(2).sum();
+        let arena = pixels.saturating_mul(channels * cpu.precision().activations().size());
+        Ok(Self { weights: sizes.parameters(), arena })
+    }
+}
+
+/// Refuses a size (with the encoder if a run `encodes`) for which the networks that are in memory at a time don't fit into what is free.
 pub(crate) fn check(
     unet: &UNetConfig,
     vae: &VaeConfig,
     batch: usize,
     [width, height]: [usize; 2],
-    vae_tiling: bool,
+    options: PipelineOptions,
+    encodes: bool,
 ) -> Result<()> {
-    let needed = activations(unet, vae, batch as u64, (width * height) as u64, vae_tiling);
-    match available() {
-        Some(free) if needed > free => Err(Error::Request(format!(
-            "{batch} x {width} x {height} pixels need about {} GiB of memory, {} GiB are free: make the picture or the batch smaller",
-            needed.div_ceil(GIB),
-            free / GIB
-        ))),
-        _ => Ok(()),
+    let Some(free) = available() else { return Ok(()) };
+    let [h, w] = [height, width].map(|side| side / vae.downscale());
+    let cpu = options.backend()?;
+    let denoiser = Need::unet(&cpu, unet, [batch, h, w])?;
+    let beside = options.backend_beside_the_unet()?;
+    let decoder = if options.vae_tiling {
+        Need::banded_decoder(&beside, vae, [h, w])
+    } else {
+        Need::decoder(&beside, vae, [h, w])
+    }?;
+    let total = |need: Need| (need.weights as u64).saturating_add(need.arena as u64);
+    let coder = match encodes {
+        true => total(decoder).max(total(Need::encoder(&beside, vae, [h, w])?)),
+        false => total(decoder),
+    };
+    let most = match options.keep {
+        Keep::Nothing => total(denoiser).max(coder),
+        Keep::UNet | Keep::All => total(denoiser).saturating_add(coder),
+    };
+    let needed = most.saturating_add(BESIDE * cpu.threads() as u64);
+    if needed <= free {
+        return Ok(());
     }
+    Err(Error::Request(format!(
+        "{batch} x {width} x {height} pixels need about {} GiB of memory, {} GiB are free: make the picture or the batch smaller",
+        needed.div_ceil(GIB),
+        free / GIB
+    )))
 }
 
-/// About how many bytes the largest of a run's networks needs beside its weights. Pictures are decoded one by one.
-fn activations(unet: &UNetConfig, vae: &VaeConfig, batch: u64, pixels: u64, vae_tiling: bool) -> u64 {
-    let channels = |n: usize| vae.block_out_channels.get(n).or(vae.block_out_channels.last()).map_or(0, |&c| c as u64);
-    // The decoder's last block begins at full size with the channels of the one before it: input and output of a
-    // convolution. In bands the output takes the place of the input.
-    let pictures = if vae_tiling { 1 } else { 2 };
-    let decoder = pixels * pictures * (channels(0) + channels(1)) * F32;
-    let area = pixels / (vae.downscale() * vae.downscale()).max(1) as u64;
-    let first = unet.block_out_channels.first().map_or(0, |&c| c as u64);
-    let denoiser = 2 * batch * area * UNET_WIDTHS * first * F32;
-    decoder.max(denoiser)
+/// Takes an arena for the predictions of a UNet on `cpu`, for latents of `[B, h, w]`.
+pub(crate) fn reserve_unet(cpu: &Cpu, config: &UNetConfig, shape: [usize; 3]) -> Result<()> {
+    cpu.reserve(Need::unet(cpu, config, shape)?.arena);
+    Ok(())
+}
+
+/// Takes an arena for a decoder on `cpu`, for latents of one picture `[h, w]`. Bands have none: what they need is joined from
+/// parts outside of it.
+pub(crate) fn reserve_decoder(cpu: &Cpu, config: &VaeConfig, size: [usize; 2], tiling: bool) -> Result<()> {
+    if !tiling {
+        cpu.reserve(Need::decoder(cpu, config, size)?.arena);
+    }
+    Ok(())
 }
 
 /// Bytes that a program could still take, where the system says so (Linux).
@@ -71,5 +149,21 @@ mod tests {
         assert_eq!(field(text, "VmHWM:"), Some(1234 * 1024));
         assert_eq!(field(text, "VmRSS:"), None);
         assert_eq!(field(text, "MemAvailable:"), None);
+    }
+
+    /// Hand-counted: 859,520,964 parameters in two bytes, and the skips of the first block alone.
+    #[test]
+    fn the_need_of_stable_diffusion_is_found_without_it() {
+        use calotype_tensor::{Precision, cpu::CpuOptions};
+        let cpu = Cpu::with_options(CpuOptions { precision: Precision::BF16, ..CpuOptions::default() }).unwrap();
+        let need = Need::unet(&cpu, &UNetConfig::sd15(), [1, 64, 64]).unwrap();
+        assert!((1_719_000_000..1_850_000_000).contains(&need.weights), "{} bytes of weights", need.weights);
+        let skips = 3 * 2 * 64 * 64 * 320 * 2;
+        assert!((4 * skips..20 * skips).contains(&need.arena), "an arena of {} bytes", need.arena);
+        let wide = Need::unet(&cpu, &UNetConfig::sd15(), [1, 64, 128]).unwrap();
+        assert!(wide.arena > need.arena * 9 / 5 && wide.weights == need.weights);
+        let whole = Need::decoder(&cpu, &VaeConfig::sd15(), [64, 64]).unwrap();
+        let banded = Need::banded_decoder(&cpu, &VaeConfig::sd15(), [128, 128]).unwrap();
+        assert!(banded.arena < 4 * whole.arena, "{} and {} bytes", banded.arena, whole.arena);
     }
 }

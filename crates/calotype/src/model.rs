@@ -102,6 +102,13 @@ impl Model {
         &self.name
     }
 
+    /// The same model by another name.
+    #[must_use]
+    pub fn named(mut self, name: impl Into<String>) -> Self {
+        self.name = name.into();
+        self
+    }
+
     /// The SHA-256 of its weights, 64 hexadecimal digits: that of what `sha256sum` prints for the weight files, given
     /// as paths from the folder, in order. `text_encoder/…`, `unet/…`, `vae/…`. Computed at the first call, about a
     /// second for each gigabyte; call it in a thread beside the run when that matters.

@@ -7,7 +7,7 @@ use crate::{args::Inspect, builtin, failure::Failure, model, stdout};
 
 pub(crate) fn run(args: &Inspect) -> Result<(), Failure> {
     let inspection = match &args.path {
-        Some(path) => calotype::inspect(path)?,
+        Some(path) => calotype::inspect(&model::resolve(path)?)?,
         None => model::open(None)?.inspect(&format!("built-in model {}", builtin::NAME))?,
     };
     if args.json {

@@ -10,6 +10,7 @@ mod interrupt;
 mod model;
 mod output;
 mod progress;
+mod pull;
 mod remake;
 mod stdout;
 mod timings;
@@ -51,6 +52,7 @@ fn run(command: Command, start: Instant) -> Result<(), Failure> {
         Command::Remake(args) => remake::run(&args, start),
         Command::Train(args) => train::run(args),
         Command::Models(Models::Inspect(args)) => inspect::run(&args),
+        Command::Models(Models::Pull(args)) => pull::run(&args),
         Command::Bench(args) => bench::run(&args),
     }
 }

@@ -1,16 +1,37 @@
 //! Which model.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use calotype::Model;
+use calotype_hub::ModelId;
 
 use crate::{builtin, failure::Failure};
 
-/// The model of a folder, or the one inside this program.
-pub(crate) fn open(folder: Option<&Path>) -> Result<Model, Failure> {
-    let model = match folder {
-        Some(folder) => Model::open(folder)?,
-        None => Model::from_embedded(builtin::NAME, builtin::FILES)?,
-    };
-    Ok(model)
+/// The model of a folder or of the hub's cache, or the one inside this program.
+pub(crate) fn open(model: Option<&Path>) -> Result<Model, Failure> {
+    let Some(given) = model else { return Ok(Model::from_embedded(builtin::NAME, builtin::FILES)?) };
+    let path = resolve(given)?;
+    let model = Model::open(&path)?;
+    // The folder of a pulled model has its commit for a name.
+    let pulled =
+        given.to_str().filter(|_| path != *given && path.is_dir()).and_then(|name| name.parse::<ModelId>().ok());
+    Ok(match pulled {
+        Some(id) => model.named(id.repository().rsplit('/').next().unwrap_or_default()),
+        None => model,
+    })
+}
+
+/// What is meant by a path: what is there, or else the pulled model of that name.
+pub(crate) fn resolve(path: &Path) -> Result<PathBuf, Failure> {
+    let name = path.to_str().filter(|name| !path.exists() && name.parse::<ModelId>().is_ok());
+    let Some(name) = name else { return Ok(path.to_owned()) };
+    match calotype_hub::find(name) {
+        Some(pulled) => Ok(pulled),
+        // Without a slash it is hardly the name of a model: whoever opens it says that it is not there.
+        None if !name.contains('/') => Ok(path.to_owned()),
+        None => Err(Failure::Usage {
+            message: format!("{name}: there is no such file or folder, and no such model was pulled from the hub"),
+            hint: Some(format!("calotype models pull {name}")),
+        }),
+    }
 }

@@ -31,6 +31,14 @@ pub(crate) fn training(quiet: bool) -> ProgressBar {
     bar
 }
 
+/// A bar over the bytes of a download.
+pub(crate) fn bytes(quiet: bool, total: u64) -> ProgressBar {
+    let bar = new(quiet, Some(total));
+    bar.set_style(style("{msg} {wide_bar} {bytes}/{total_bytes} {bytes_per_sec}, {eta} left"));
+    bar.enable_steady_tick(TICK);
+    bar
+}
+
 fn new(quiet: bool, length: Option<u64>) -> ProgressBar {
     let target = if quiet { ProgressDrawTarget::hidden() } else { ProgressDrawTarget::stderr() };
     ProgressBar::with_draw_target(length, target)

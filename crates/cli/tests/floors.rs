@@ -4,13 +4,14 @@
 
 use std::{collections::BTreeMap, process::Command};
 
-const FLOORS: [(&str, u8); 10] = [
+const FLOORS: [(&str, u8); 11] = [
     ("calotype-tensor", 0),
     ("calotype-formats", 0),
     ("calotype-text", 0),
     ("calotype-image", 0),
     ("calotype-diffusion", 1),
     ("calotype-models", 1),
+    ("calotype-hub", 1),
     ("calotype", 2),
     ("calotype-train", 3),
     ("calotype-emoji", 3),

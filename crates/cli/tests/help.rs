@@ -6,8 +6,21 @@ use std::{fs, path::Path, process::Command};
 
 #[test]
 fn help_is_as_written_down() {
-    let commands =
-        ["", "txt2img", "train", "train autoencoder", "train diffusion", "models", "models inspect", "bench"];
+    let commands = [
+        "",
+        "txt2img",
+        "img2img",
+        "inpaint",
+        "outpaint",
+        "remake",
+        "train",
+        "train autoencoder",
+        "train diffusion",
+        "models",
+        "models inspect",
+        "models pull",
+        "bench",
+    ];
     for command in commands {
         let mut program = Command::new(env!("CARGO_BIN_EXE_calotype"));
         let output = program.args(command.split_whitespace()).arg("--help").env_remove("COLUMNS").output().unwrap();

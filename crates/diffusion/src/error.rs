@@ -1,15 +1,24 @@
-use crate::{SamplerKind, ScheduleKind};
+use crate::{Rng, SamplerKind, ScheduleKind, SeedPer, sampler};
 
 /// What can go wrong in this crate. Each message is one line that says what was expected and what to do.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
     /// A sampler id that does not exist.
-    #[error("unknown sampler {0:?}: use one of {list}", list = SamplerKind::list())]
+    #[error("unknown sampler {0:?}: use one of {list}", list = sampler::names::samplers())]
     UnknownSampler(String),
     /// A schedule id that does not exist.
-    #[error("unknown schedule {0:?}: use one of {list}", list = ScheduleKind::list())]
+    #[error("unknown schedule {0:?}: use one of {list}", list = sampler::names::schedules())]
     UnknownSchedule(String),
+    /// A generator id that does not exist.
+    #[error("unknown generator {0:?}: use one of {list}", list = Rng::list())]
+    UnknownRng(String),
+    /// What a seed is for, other than `picture` and `batch`.
+    #[error("a seed per {0:?} is unknown: use one of {list}", list = SeedPer::list())]
+    UnknownSeedPer(String),
+    /// Options of the noise that don't go together, or a value out of range: what, and what to do.
+    #[error("{0}")]
+    NoiseOptions(String),
     /// A prediction type other than `epsilon` and `v_prediction`.
     #[error("unknown prediction type {0:?}: the scheduler config must say epsilon or v_prediction")]
     UnknownPrediction(String),
@@ -34,15 +43,57 @@ pub enum Error {
     /// `eta` is not a number from 0 to 1.
     #[error("eta is {0}: give a number from 0 (deterministic) to 1 (as much noise as DDPM)")]
     EtaRange(f64),
+    /// An option that is out of range.
+    #[error("{option} is {value}: give {expected}")]
+    OptionRange {
+        /// The option.
+        option: &'static str,
+        /// The value given.
+        value: f64,
+        /// What it may be.
+        expected: &'static str,
+    },
+    /// An option was given to a sampler that does not have it.
+    #[error("sampler {sampler} has no {option}: leave it out or use another sampler ({has})")]
+    SamplerOption {
+        /// The sampler asked for.
+        sampler: SamplerKind,
+        /// The option it does not have.
+        option: &'static str,
+        /// Samplers that have it.
+        has: &'static str,
+    },
+    /// An option was given to a schedule that does not have it.
+    #[error("schedule {schedule} has no {option}: leave it out or use another schedule ({has})")]
+    ScheduleOption {
+        /// The schedule asked for.
+        schedule: ScheduleKind,
+        /// The option it does not have.
+        option: &'static str,
+        /// Schedules that have it.
+        has: &'static str,
+    },
     /// More or fewer steps than the sampler can take.
-    #[error("{steps} steps are out of range for sampler {sampler}: give 1 to {max}")]
+    #[error("{steps} steps are out of range for sampler {sampler}: give {min} to {max}")]
     Steps {
         /// The sampler asked for.
         sampler: SamplerKind,
         /// The count given.
         steps: usize,
+        /// The fewest it can take.
+        min: usize,
         /// The most it can take with this noise schedule.
         max: usize,
+    },
+    /// A count of steps for which CompVis' samplers crash.
+    #[error("{sampler} on the schedule compvis takes no {steps} steps, as CompVis' own does not: give {nearest}")]
+    CompvisSteps {
+        /// The sampler asked for.
+        sampler: SamplerKind,
+        /// The count given.
+        steps: usize,
+        /// The nearest counts that work.
+        nearest: String,
     },
     /// A strength that is not a number from 0 to 1.
     #[error("strength is {0}: give a number from 0 (keep the picture) to 1 (start from noise alone)")]

@@ -127,6 +127,26 @@ impl Generator {
         out
     }
 
+    /// Goes on as if [`Generator::randn`] had been asked for `n` numbers.
+    pub fn skip_randn(&mut self, n: usize) {
+        if n < BLOCK {
+            for _ in 0..n {
+                let _ = self.normal_f64();
+            }
+            return;
+        }
+        let redrawn = if n.is_multiple_of(BLOCK) { 0 } else { BLOCK };
+        let mut left = n + redrawn;
+        while left > 0 {
+            if self.next >= N {
+                self.twist();
+            }
+            let step = left.min(N - self.next);
+            self.next += step;
+            left -= step;
+        }
+    }
+
     /// One normal number in f64: one element of `torch.randn(dtype=float64)` for fewer than 16.
     pub fn normal_f64(&mut self) -> f64 {
         self.next_normal.take().unwrap_or_else(|| {

@@ -14,7 +14,8 @@
 //! [`ModelDenoiser`] turns such a [`Predictor`] into a [`Denoiser`] once, so that a sampler never sees the difference.
 //!
 //! All steps are elementwise, so any layout of the latents works, as long as noise and predictor use the same one.
-//! Final latents equal those of diffusers 0.42 (`output_type="latent"`) for the same noise.
+//! Final latents equal those of diffusers 0.42 (`output_type="latent"`) for the same noise; where diffusers has no such
+//! sampler or schedule, those of k-diffusion and A1111 1.10, or of CompVis' scripts.
 
 mod denoiser;
 mod error;
@@ -22,6 +23,8 @@ mod generator;
 mod guidance;
 mod noise;
 mod normal;
+mod philox;
+mod rng;
 mod sampler;
 mod schedule;
 
@@ -29,6 +32,7 @@ pub use denoiser::{Denoiser, ModelDenoiser, NoiseLevel, Predictor};
 pub use error::Error;
 pub use generator::Generator;
 pub use guidance::guide;
-pub use noise::{BatchNoise, NoiseSource, nchw_to_nhwc, nhwc_to_nchw};
-pub use sampler::{Run, SampleOptions, Sampler, SamplerKind, ScheduleKind, Step, StrengthRule};
+pub use noise::{Batch, BatchNoise, NoiseOptions, NoiseSource, SeedPer, Variation, nchw_to_nhwc, nhwc_to_nchw};
+pub use rng::{NormalStream, Rng};
+pub use sampler::{Run, SampleOptions, Sampler, SamplerKind, SamplerSettings, ScheduleKind, Step, StrengthRule};
 pub use schedule::{NoiseSchedule, PredictionType};

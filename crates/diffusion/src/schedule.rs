@@ -1,6 +1,6 @@
 use std::str::FromStr;
 
-use crate::Error;
+use crate::{Error, NoiseLevel};
 
 /// What the network predicts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -113,6 +113,25 @@ impl NoiseSchedule {
     /// The sigma of a timestep, interpolated in sigma itself: how diffusers spaces its default schedules.
     pub(crate) fn sigma_at(&self, timestep: f64) -> f64 {
         self.interpolate(timestep, |sigma| sigma)
+    }
+
+    /// The level of a sigma; both numbers are held in f32, as k-diffusion holds them.
+    #[must_use]
+    pub fn level(&self, sigma: f64) -> NoiseLevel {
+        if sigma <= 0.0 {
+            return NoiseLevel::CLEAN;
+        }
+        NoiseLevel { sigma: f64::from(sigma as f32), timestep: f64::from(self.sigma_to_t(sigma) as f32) }
+    }
+
+    /// Every `stride`th timestep up to the last, `count` of them at most: the timesteps, and a schedule of only these.
+    pub(crate) fn thinned(&self, count: usize) -> (Vec<usize>, Self) {
+        let count = count.min(self.alphas_cumprod.len());
+        let (last, stride) = (self.alphas_cumprod.len() - 1, self.alphas_cumprod.len() / count);
+        let timesteps: Vec<usize> = (0..count).rev().map(|i| last - i * stride).collect();
+        let of = |all: &[f32]| timesteps.iter().filter_map(|&t| all.get(t)).copied().collect();
+        let thinned = Self { alphas_cumprod: of(&self.alphas_cumprod), sigmas: of(&self.sigmas) };
+        (timesteps, thinned)
     }
 
     fn interpolate(&self, timestep: f64, map: impl Fn(f64) -> f64) -> f64 {

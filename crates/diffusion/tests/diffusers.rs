@@ -27,8 +27,11 @@ fn equals_diffusers() {
         let fields: Vec<&str> = line.split(' ').collect();
         let [kind, schedule, prediction, eta, steps, hex] = fields[..] else { panic!("bad golden line: {line}") };
         let steps: usize = steps.parse().expect("a count");
-        let options = SampleOptions::new(steps).eta(eta.parse().expect("a number"));
         let (kind, schedule) = (kind.parse().expect("a sampler"), schedule.parse().expect("a schedule"));
+        let mut options = SampleOptions::new(steps);
+        if kind == SamplerKind::Ddim {
+            options = options.eta(eta.parse().expect("a number"));
+        }
         let sampler = Sampler::new(kind, schedule, &noise_schedule, options).expect("valid");
         let mut noise = BatchNoise::new(SEED, 1, [4, 3, 5]);
         let latents = run(&sampler, prediction.parse().expect("a type"), &mut noise);

@@ -10,9 +10,12 @@ fn sd1() -> NoiseSchedule {
     NoiseSchedule::scaled_linear(0.00085, 0.012, 1000).expect("valid")
 }
 
-/// Every sampler with every schedule it has.
+/// The samplers that diffusers has schedules for, with these. (`tests/a1111.rs` has all.)
 fn combinations() -> impl Iterator<Item = (SamplerKind, ScheduleKind)> {
-    let all = SamplerKind::ALL.into_iter().flat_map(|kind| ScheduleKind::ALL.map(|schedule| (kind, schedule)));
+    use SamplerKind::{Ddim, Dpmpp2m, Euler, EulerA, Heun, Lms, Plms};
+    let kinds = [Ddim, Plms, Euler, EulerA, Heun, Lms, Dpmpp2m];
+    let schedules = [ScheduleKind::Default, ScheduleKind::Karras];
+    let all = kinds.into_iter().flat_map(move |kind| schedules.map(|schedule| (kind, schedule)));
     all.filter(|(kind, schedule)| kind.has_karras() || *schedule == ScheduleKind::Default)
 }
 
@@ -138,8 +141,8 @@ fn wrong_combinations_say_what_to_do() {
         error(ddim, ScheduleKind::Default, SampleOptions::new(1000)),
         error(euler, ScheduleKind::Default, SampleOptions::new(0)),
         error(euler, ScheduleKind::Default, SampleOptions::new(1001)),
-        "k_euler".parse::<SamplerKind>().expect_err("an alias").to_string(),
-        "Karras".parse::<ScheduleKind>().expect_err("an alias").to_string(),
+        "oiler".parse::<SamplerKind>().expect_err("no such name").to_string(),
+        "carras".parse::<ScheduleKind>().expect_err("no such name").to_string(),
         "sample".parse::<PredictionType>().expect_err("not for us").to_string(),
         NoiseSchedule::linear(0.5, 0.9, 1000).expect_err("no signal left").to_string(),
         NoiseSchedule::linear(f64::NAN, 0.9, 1000).expect_err("no number").to_string(),
@@ -148,7 +151,7 @@ fn wrong_combinations_say_what_to_do() {
         guide(&[1.0], &[1.0, 2.0], 2.0).expect_err("two lengths").to_string(),
     ];
     for message in &messages {
-        assert!(!message.contains('\n') && message.len() < 160, "{message}");
+        assert!(!message.contains('\n') && message.len() < 300, "{message}");
         assert!(message.contains(':') || message.contains(';'), "{message}");
     }
     assert_eq!(messages[5], "1000 steps are out of range for sampler ddim: give 1 to 999");

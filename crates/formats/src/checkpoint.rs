@@ -6,11 +6,14 @@ use std::{
 use serde::Deserialize;
 
 use crate::{
-    Error, Floats, Result, SafeTensors, TensorInfo,
+    Error, Extra, FileFormat, Floats, Result, SafeTensors, TensorInfo, TorchFile,
     error::{json_problem, quote, show_path},
     header::MAX_HEADER,
     json::{Object, UniqueMap},
+    sniff::{Seems, sniff},
     source::Source,
+    tensors::Tensors,
+    torch::weights,
 };
 
 /// Ends the name of a safetensors file.
@@ -18,13 +21,19 @@ const SUFFIX: &str = ".safetensors";
 /// Ends the name of the file that says which shard holds which tensor.
 const INDEX_SUFFIX: &str = ".safetensors.index.json";
 
-/// The weights of one model: one safetensors file, or an index and its shards as diffusers and transformers write them.
+/// The weights of one model: one file, safetensors or PyTorch's (`.ckpt`, `.pt`, `.bin`), whichever its content is; or an
+/// index and its safetensors shards as diffusers and transformers write them.
+///
+/// Of a PyTorch file these are the tensors below `state_dict` where there is one, as Lightning writes it, else all of them:
+/// see [`TorchFile`] for everything in it. Nested dicts give names joined by dots.
 ///
 /// It has the methods of [`SafeTensors`], from which it can also be made.
 pub struct Checkpoint {
     /// The file, or the index.
     label: String,
-    shards: Vec<SafeTensors>,
+    shards: Vec<Tensors>,
+    format: FileFormat,
+    extras: Vec<Extra>,
     /// `(shard, place in the shard)` of every tensor, sorted by name.
     places: Vec<(usize, usize)>,
     metadata: BTreeMap<String, String>,
@@ -33,7 +42,7 @@ pub struct Checkpoint {
 impl Checkpoint {
     /// Opens the weights `basename` (such as `diffusion_pytorch_model`) in a folder: `BASENAME.safetensors` if it is
     /// there, else `BASENAME.safetensors.index.json` and the shards it lists. A path that is a file is taken as the one
-    /// or the other itself.
+    /// or the other itself, or as a PyTorch file.
     ///
     /// # Errors
     /// Neither is there, a file breaks a rule of its format, or the index and the shards don't hold the same tensors.
@@ -55,8 +64,18 @@ impl Checkpoint {
         Err(Error::file(&show_path(folder_or_file), problem))
     }
 
+    /// Whatever format the content has: people rename files.
     fn open_single(path: &Path) -> Result<Self> {
-        SafeTensors::open(path).map(Self::from)
+        Self::from_source(Source::open(path)?)
+    }
+
+    fn from_source(source: Source) -> Result<Self> {
+        match sniff(&source)? {
+            Seems::SafeTensors => SafeTensors::new(source).map(Self::from),
+            Seems::Zip => TorchFile::zipped(source).and_then(Self::try_from),
+            Seems::Pickle => TorchFile::legacy(source).and_then(Self::try_from),
+            Seems::Other(kind) => Err(Error::file(&source.label, format!("this is {kind}, not a file of weights"))),
+        }
     }
 
     fn open_index(path: &Path) -> Result<Self> {
@@ -70,7 +89,7 @@ impl Checkpoint {
             if let Entry::Vacant(place) = number_of.entry(shard.as_str()) {
                 check_shard_name(&label, shard)?;
                 place.insert(shards.len());
-                shards.push(SafeTensors::open(&folder.join(shard))?);
+                shards.push(SafeTensors::open(&folder.join(shard))?.into_tensors());
             }
         }
         for (tensor, shard) in &weight_map {
@@ -80,26 +99,32 @@ impl Checkpoint {
             }
         }
         // Every tensor listed is where the index says; one more in any shard is then a second copy or an unlisted one.
-        for (shard, tensor) in shards.iter().flat_map(|shard| shard.tensors().map(move |tensor| (shard, tensor))) {
+        for (shard, tensor) in shards.iter().flat_map(|shard| shard.tensors.iter().map(move |tensor| (shard, tensor))) {
             let listed = weight_map.get(&tensor.name).and_then(|name| number_of.get(name.as_str()));
             if !listed.and_then(|&n| shards.get(n)).is_some_and(|home| std::ptr::eq(home, shard)) {
                 let problem = "in this shard, but not by the index: download index and shards again";
-                return Err(Error::tensor(shard.label(), &tensor.name, problem));
+                return Err(Error::tensor(&shard.source.label, &tensor.name, problem));
             }
         }
-        Ok(Self::new(label, shards))
+        Ok(Self::new(label, FileFormat::SafeTensors, shards))
     }
 
-    fn new(label: String, shards: Vec<SafeTensors>) -> Self {
+    fn single(format: FileFormat, tensors: Tensors) -> Self {
+        Self::new(tensors.source.label.clone(), format, vec![tensors])
+    }
+
+    fn new(label: String, format: FileFormat, shards: Vec<Tensors>) -> Self {
         let mut named: Vec<(&str, (usize, usize))> = Vec::new();
         let mut metadata = BTreeMap::new();
         for (number, shard) in shards.iter().enumerate() {
-            named.extend(shard.tensors().enumerate().map(|(place, tensor)| (tensor.name.as_str(), (number, place))));
-            metadata.extend(shard.metadata().clone());
+            named.extend(
+                shard.tensors.iter().enumerate().map(|(place, tensor)| (tensor.name.as_str(), (number, place))),
+            );
+            metadata.extend(shard.metadata.clone());
         }
         named.sort_unstable();
         let places = named.into_iter().map(|(_, place)| place).collect();
-        Self { label, shards, places, metadata }
+        Self { label, shards, format, extras: Vec::new(), places, metadata }
     }
 
     /// How messages call these weights: the path of the file or of the index.
@@ -117,7 +142,18 @@ impl Checkpoint {
         self.find(name).map(|(_, tensor)| tensor)
     }
 
-    /// The files' free text (`__metadata__`), all shards' together.
+    /// The format of the file or of the shards.
+    pub fn format(&self) -> FileFormat {
+        self.format
+    }
+
+    /// What a PyTorch file holds beside the model, such as the optimiser's state.
+    pub fn extras(&self) -> &[Extra] {
+        &self.extras
+    }
+
+    /// The files' free text (`__metadata__`), all shards' together; of a PyTorch file, its texts and numbers that are no
+    /// tensors, such as `global_step`.
     pub fn metadata(&self) -> &BTreeMap<String, String> {
         &self.metadata
     }
@@ -154,25 +190,36 @@ impl Checkpoint {
         self.home(name)?.read_i64(name)
     }
 
-    fn home(&self, name: &str) -> Result<&SafeTensors> {
+    fn home(&self, name: &str) -> Result<&Tensors> {
         let found = self.find(name).map(|(shard, _)| shard);
         found.ok_or_else(|| Error::Missing { file: self.label.clone(), tensor: quote(name) })
     }
 
-    fn find(&self, name: &str) -> Option<(&SafeTensors, &TensorInfo)> {
+    fn find(&self, name: &str) -> Option<(&Tensors, &TensorInfo)> {
         let found = self.places.binary_search_by(|&place| self.at(place).1.name.as_str().cmp(name));
         found.ok().map(|n| self.at(self.places[n]))
     }
 
-    fn at(&self, (shard, place): (usize, usize)) -> (&SafeTensors, &TensorInfo) {
+    fn at(&self, (shard, place): (usize, usize)) -> (&Tensors, &TensorInfo) {
         let shard = &self.shards[shard];
-        (shard, shard.at(place))
+        (shard, &shard.tensors[place])
     }
 }
 
 impl From<SafeTensors> for Checkpoint {
     fn from(file: SafeTensors) -> Self {
-        Self::new(file.label().to_owned(), vec![file])
+        Self::single(FileFormat::SafeTensors, file.into_tensors())
+    }
+}
+
+/// Fails where the file's tensors have no names, or one name twice.
+impl TryFrom<TorchFile> for Checkpoint {
+    type Error = Error;
+
+    fn try_from(file: TorchFile) -> Result<Self> {
+        let format = file.format();
+        let (tensors, extras) = weights(file)?;
+        Ok(Self { extras, ..Self::single(format, tensors) })
     }
 }
 

@@ -2,7 +2,7 @@
 //! <https://huggingface.co/docs/safetensors/index#format>; where that text and the reference parser differ (duplicate
 //! keys, entries that are arrays), the text is followed.
 
-use std::{borrow::Cow, cmp::Ordering, collections::BTreeMap, fmt, ops::Range};
+use std::{borrow::Cow, cmp::Ordering, collections::BTreeMap, fmt};
 
 use serde::{
     Deserialize, Deserializer,
@@ -13,7 +13,9 @@ use crate::{
     DType, Error, Result,
     error::{json_problem, quote},
     json::{Object, UniqueMap},
+    sniff,
     source::Source,
+    tensors::TensorInfo,
 };
 
 /// The longest header the format allows, in bytes.
@@ -24,32 +26,6 @@ pub(crate) const MAX_RANK: usize = 64;
 pub(crate) const METADATA: &str = "__metadata__";
 /// The length field before the header.
 pub(crate) const LENGTH_FIELD: u64 = 8;
-
-/// What a file says of one tensor.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct TensorInfo {
-    /// The tensor's name, such as `down_blocks.0.resnets.0.conv1.weight`.
-    pub name: String,
-    /// The type of its elements.
-    pub dtype: DType,
-    /// Its dimensions, outermost first; empty for a scalar.
-    pub shape: Vec<usize>,
-    /// Where its bytes are, counted from the start of the file.
-    pub(crate) bytes: Range<u64>,
-}
-
-impl TensorInfo {
-    /// Elements in all: the product of the shape.
-    pub fn element_count(&self) -> usize {
-        // Checked against the byte range when the header was read.
-        self.shape.iter().product()
-    }
-
-    /// Bytes of data.
-    pub fn byte_count(&self) -> u64 {
-        self.bytes.end - self.bytes.start
-    }
-}
 
 /// A header that passed every check.
 pub(crate) struct Header {
@@ -79,7 +55,7 @@ fn read_text(source: &Source) -> Result<(Vec<u8>, u64)> {
     let mut start = [0; LENGTH_FIELD as usize];
     let shown = start.len().min(usize::try_from(len).unwrap_or(usize::MAX));
     source.read_at(&mut start[..shown], 0)?;
-    if let Some(kind) = other_format(&start[..shown]) {
+    if let Some(kind) = sniff::other_format(&start[..shown]) {
         return Err(Error::file(file, format!("this is {kind}, not a safetensors file")));
     }
     if len < LENGTH_FIELD {
@@ -103,18 +79,6 @@ fn read_text(source: &Source) -> Result<(Vec<u8>, u64)> {
     let mut text = vec![0; header_len as usize];
     source.read_at(&mut text, LENGTH_FIELD)?;
     Ok((text, LENGTH_FIELD + header_len))
-}
-
-/// Names the common files that are given in place of a safetensors file.
-fn other_format(start: &[u8]) -> Option<&'static str> {
-    const KNOWN: [(&[u8], &str); 5] = [
-        (b"version ", "a Git LFS pointer (run `git lfs pull` to get the weights)"),
-        (b"PK\x03\x04", "a zip archive (perhaps a PyTorch .ckpt or .pt)"),
-        (b"GGUF", "a GGUF file"),
-        (b"<!DOCTYP", "a web page (the download failed)"),
-        (b"<html", "a web page (the download failed)"),
-    ];
-    KNOWN.iter().find(|(magic, _)| start.starts_with(magic)).map(|(_, kind)| *kind)
 }
 
 fn parse(file: &str, text: &[u8], data_start: u64) -> Result<Header> {
@@ -166,7 +130,7 @@ fn check_tensor(file: &str, name: String, raw: RawTensor<'_>, data_start: u64) -
         );
         return fail(problem);
     }
-    Ok(TensorInfo { name, dtype, shape, bytes: begin..end })
+    Ok(TensorInfo { name, dtype, shape, bytes: begin..end, strides: None })
 }
 
 /// The tensors' bytes follow each other with no hole and no overlap, from the header to the end of the file.

@@ -1,9 +1,10 @@
 //! Checkpoint file formats: bytes in, `(name, dtype, shape, data)` out.
 //!
 //! The crate knows nothing of models or tensors. It reads and writes [safetensors](https://huggingface.co/docs/safetensors)
-//! files, single ([`SafeTensors`]) or in shards ([`Checkpoint`]), and treats every byte it reads as a stranger's:
-//! each violation of the format is an [`Error`] of one line that names the file and the tensor, never a panic, and
-//! memory use is bounded by the size of the file.
+//! files, single ([`SafeTensors`]) or in shards, reads what PyTorch writes ([`TorchFile`]: `.ckpt`, `.pt`, `.bin`) as data,
+//! opens any of them as a model's weights ([`Checkpoint`]), and treats every byte it reads as a stranger's: each violation of
+//! the format is an [`Error`] of one line that names the file and the tensor, never a panic, and memory use is bounded by
+//! the size of the file.
 //!
 //! ```
 //! use calotype_formats::{DType, SafeTensors, encode_f32, to_bytes};
@@ -29,16 +30,24 @@ mod error;
 mod header;
 mod json;
 mod part;
+mod pickle;
 mod safetensors;
+mod sniff;
 mod source;
+mod strided;
+mod tensors;
+mod torch;
 mod write;
+mod zip;
 
 pub use atomic::write_atomic;
 pub use checkpoint::Checkpoint;
 pub use convert::encode_f32;
 pub use dtype::DType;
 pub use error::{Error, Result};
-pub use header::TensorInfo;
 pub use part::Floats;
 pub use safetensors::SafeTensors;
+pub use sniff::FileFormat;
+pub use tensors::TensorInfo;
+pub use torch::{Dict, Extra, Items, TorchFile, TorchTensor, Value};
 pub use write::{to_bytes, write_safetensors};

@@ -1,4 +1,4 @@
-use crate::{DType, Error, Result, TensorInfo, error::quote, source::Source};
+use crate::{DType, Error, Result, TensorInfo, error::quote, source::Source, strided};
 
 /// Bytes read and converted at a time: fits the first-level cache, and is a multiple of every dtype's size.
 const PIECE: usize = 16 * 1024;
@@ -9,8 +9,10 @@ pub(crate) type Decode<T> = fn(DType, &[u8], &mut [T]) -> Option<()>;
 /// The numbers of one tensor, decoded as they are read.
 pub(crate) struct Part<'a, T> {
     source: &'a Source,
-    pub(crate) tensor: &'a TensorInfo,
+    tensor: &'a TensorInfo,
     decode: Decode<T>,
+    /// All of its bytes, where they don't lie in order in the file.
+    gathered: Option<Vec<u8>>,
 }
 
 impl<'a, T> Part<'a, T> {
@@ -21,7 +23,8 @@ impl<'a, T> Part<'a, T> {
             from: tensor.dtype,
             to,
         })?;
-        Ok(Self { source, tensor, decode })
+        let gathered = tensor.strides.is_some().then(|| strided::gather(source, tensor)).transpose()?;
+        Ok(Self { source, tensor, decode, gathered })
     }
 
     pub(crate) fn count(&self) -> usize {
@@ -36,6 +39,10 @@ impl<'a, T> Part<'a, T> {
             return Err(Error::tensor(&self.source.label, &self.tensor.name, problem));
         }
         let size = self.tensor.dtype.size();
+        if let Some(gathered) = &self.gathered {
+            (self.decode)(self.tensor.dtype, &gathered[start * size..][..to.len() * size], to);
+            return Ok(());
+        }
         let mut buffer = [0; PIECE];
         let mut offset = self.tensor.bytes.start + (start * size) as u64;
         for numbers in to.chunks_mut(PIECE / size) {

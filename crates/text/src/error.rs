@@ -1,6 +1,6 @@
 use std::path::PathBuf;
 
-/// Why a tokenizer could not be made. Encoding itself never fails.
+/// Why a tokenizer could not be made, or a prompt not be read. Encoding itself never fails.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
@@ -27,5 +27,43 @@ pub enum Error {
         path: PathBuf,
         /// What was found and what was expected.
         problem: String,
+    },
+    /// A prompt is longer than any should be.
+    #[error("the prompt is {bytes} bytes long, at most {limit} are taken")]
+    LongPrompt {
+        /// Its length.
+        bytes: usize,
+        /// The longest accepted.
+        limit: usize,
+    },
+    /// A prompt changes at so many steps that its texts are too long in all.
+    #[error(
+        "the prompt of {bytes} bytes changes at {steps} steps, with so many it may be {limit} bytes long: shorten it, or ask for fewer steps"
+    )]
+    LongSchedule {
+        /// The prompt's length.
+        bytes: usize,
+        /// How many texts it has.
+        steps: usize,
+        /// The longest accepted.
+        limit: usize,
+    },
+    /// A weight in a prompt is none.
+    #[error(
+        "the prompt has the weight {text}, expected a number such as 1.2, not too large: write \\( and \\) for brackets that are text"
+    )]
+    Weight {
+        /// The weight.
+        text: String,
+    },
+    /// An embedding that no prompt could use.
+    #[error("the embedding {name:?} has {vectors} vectors: {problem}")]
+    Embedding {
+        /// Its name.
+        name: String,
+        /// How many vectors it has.
+        vectors: usize,
+        /// What was expected.
+        problem: &'static str,
     },
 }

@@ -1,4 +1,4 @@
-//! CLIP byte-pair encoding: text in, token ids out.
+//! CLIP byte-pair encoding: text in, token ids out; and A1111's prompt grammar ([`Grammar`]) over it.
 //!
 //! [`Tokenizer::clip`] is the tokenizer of Stable Diffusion v1, its vocabulary embedded; [`Tokenizer::from_folder`]
 //! and [`Tokenizer::from_files`] read another one. Ids are equal to those of transformers' `CLIPTokenizer` on any text.
@@ -11,10 +11,14 @@ mod error;
 mod export;
 mod files;
 mod normalize;
+mod prompt;
 mod split;
 mod tokenizer;
 mod vocabulary;
 
 pub use error::Error;
 pub use export::clip_files;
+pub use prompt::{
+    Chunk, EmbeddingNames, Emphasis, Grammar, MAX_PROMPT_BYTES, Network, Part, Prompt, Schedule, Timeline,
+};
 pub use tokenizer::{Encoding, MAX_LENGTH, Tokenizer};

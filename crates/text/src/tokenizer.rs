@@ -106,6 +106,26 @@ impl Tokenizer {
         self.vocabulary.tokens.get(id as usize).map(String::as_str)
     }
 
+    /// The id of a token as the vocabulary file writes it.
+    pub(crate) fn id(&self, token: &str) -> Option<u32> {
+        self.vocabulary.id(token)
+    }
+
+    /// The token that begins every text.
+    pub fn bos(&self) -> u32 {
+        self.bos
+    }
+
+    /// The token that ends every text.
+    pub fn eos(&self) -> u32 {
+        self.eos
+    }
+
+    /// The token that follows the end.
+    pub fn pad(&self) -> u32 {
+        self.pad
+    }
+
     /// The text for the text encoder: [`MAX_LENGTH`] ids, cut or padded to it.
     pub fn encode(&self, text: &str) -> Encoding {
         let raw = self.encode_raw(text);

@@ -27,21 +27,20 @@ pub(super) const FIELDS: &[Field] = &[
     },
     Field {
         key: "Sampler",
-        write: |m| Some(sampler_label(&m.sampler).to_owned()),
+        write: |m| Some(label(&m.sampler, SamplerKind::label)),
         read: |m, value| {
-            let kind = SamplerKind::ALL.into_iter().map(SamplerKind::id).find(|id| sampler_label(id) == value);
-            kind.or(Some(value).filter(|id| id.parse::<SamplerKind>().is_ok()))
-                .map(|id| m.sampler = id.to_owned())
-                .is_some()
+            let Ok((sampler, schedule)) = SamplerKind::parse_with_schedule(value) else { return false };
+            sampler.id().clone_into(&mut m.sampler);
+            if let Some(schedule) = schedule {
+                schedule.id().clone_into(&mut m.schedule);
+            }
+            true
         },
     },
     Field {
         key: "Schedule type",
-        write: |m| Some(schedule_label(&m.schedule).to_owned()).filter(|_| m.schedule != ScheduleKind::Default.id()),
-        read: |m, value| {
-            let kind = ScheduleKind::ALL.into_iter().map(ScheduleKind::id).find(|id| schedule_label(id) == value);
-            kind.map(|id| m.schedule = id.to_owned()).is_some()
-        },
+        write: |m| Some(label(&m.schedule, ScheduleKind::label)).filter(|_| m.schedule != ScheduleKind::Default.id()),
+        read: |m, value| value.parse::<ScheduleKind>().map(|kind| kind.id().clone_into(&mut m.schedule)).is_ok(),
     },
     Field {
         key: "CFG scale",
@@ -187,24 +186,7 @@ fn number<T: std::str::FromStr>(field: &mut T, value: &str) -> bool {
     value.trim().parse().map(|value| *field = value).is_ok()
 }
 
-/// A1111's name of a sampler.
-fn sampler_label(id: &str) -> &str {
-    match id.parse() {
-        Ok(SamplerKind::Ddim) => "DDIM",
-        Ok(SamplerKind::Plms) => "PLMS",
-        Ok(SamplerKind::Euler) => "Euler",
-        Ok(SamplerKind::EulerA) => "Euler a",
-        Ok(SamplerKind::Heun) => "Heun",
-        Ok(SamplerKind::Lms) => "LMS",
-        Ok(SamplerKind::Dpmpp2m) => "DPM++ 2M",
-        _ => id,
-    }
-}
-
-/// A1111's name of a schedule.
-fn schedule_label(id: &str) -> &str {
-    match id.parse() {
-        Ok(ScheduleKind::Karras) => "Karras",
-        _ => id,
-    }
+/// A1111's name of a sampler or schedule, by its id.
+fn label<T: std::str::FromStr>(id: &str, label: impl Fn(T) -> &'static str) -> String {
+    id.parse().map_or_else(|_| id.to_owned(), |kind| label(kind).to_owned())
 }

@@ -1,10 +1,14 @@
 //! A1111's text of a picture: the prompt, the negative prompt if there is one, a line of settings
 //! (its `create_infotext` and `parse_generation_parameters`).
 
+use calotype_diffusion::ScheduleKind;
+
 use super::{Metadata, fields::FIELDS};
 
 /// Of the second pass, if there is one.
 const STRENGTH: &str = "Denoising strength";
+/// How this program's texts name what wrote them; in others a schedule that is not said is A1111's.
+const PROGRAM: &str = "calotype ";
 const NEGATIVE: &str = "Negative prompt:";
 /// A last line with fewer settings belongs to the prompt.
 const MIN_SETTINGS: usize = 3;
@@ -49,6 +53,9 @@ impl Metadata {
                     unread.push((key, value));
                 }
             }
+        }
+        if metadata.schedule == ScheduleKind::Default.id() && !metadata.version.starts_with(PROGRAM) {
+            ScheduleKind::Automatic.id().clone_into(&mut metadata.schedule);
         }
         if let Some(hires) = &mut metadata.hires {
             let strength = unread.iter().position(|(key, value)| key == STRENGTH && value.parse::<f64>().is_ok());

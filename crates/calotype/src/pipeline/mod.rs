@@ -21,6 +21,7 @@ use text::{Context, EncodedTexts};
 use crate::{
     Guided, Keep, Model, Request, Result,
     masked::Masked,
+    memory::reserve_unet,
     model::Network,
     resident::{Resident, Slot},
 };
@@ -131,6 +132,7 @@ impl<'a> Pipeline<'a> {
     ) -> Result<Steps<'_>> {
         let Resident { backend, mut network } = self.unet()?;
         network.set_wrap(request.tiling.wrap());
+        reserve_unet(&backend, self.model.unet_config(), [batch, h, w])?;
         let context = backend.from_f32(context.shape.into(), context.data.clone())?;
         let mut predictor = Guided::new(backend, network, &context, request.guidance_scale, [batch, h, w, c])?;
         if let Some(beside) = start.beside {

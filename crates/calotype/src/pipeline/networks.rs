@@ -9,7 +9,7 @@ use calotype_tensor::{
     infer,
 };
 
-use crate::{Latents, Pipeline, Result, resident::Resident};
+use crate::{Latents, Pipeline, Result, memory::reserve_decoder, resident::Resident};
 
 impl Pipeline<'_> {
     /// The UNet's prediction for latents `(B, C, h, w)` at one timestep, each with its context `(77, hidden_size)`.
@@ -41,7 +41,9 @@ impl Pipeline<'_> {
         let Resident { backend, mut network } = self.vae_decoder()?;
         network.set_wrap(wrap);
         let [batch, c, h, w] = latents.shape();
-        let scaling_factor = self.model.vae_config().scaling_factor;
+        let config = self.model.vae_config();
+        reserve_decoder(&backend, config, [h, w], self.options.vae_tiling)?;
+        let scaling_factor = config.scaling_factor;
         let mut pictures = Vec::with_capacity(batch);
         for data in latents.data().chunks_exact((c * h * w).max(1)) {
             let scaled: Vec<f32> = data.iter().map(|x| x / scaling_factor).collect();

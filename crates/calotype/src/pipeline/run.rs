@@ -89,10 +89,14 @@ impl Iterator for Run<'_> {
             step = self.steps.as_mut()?.next();
         }
         let step = step?.and_then(|mut step| {
-            if self.in_second_pass {
-                step.index += self.plan.sampler.steps();
+            match (self.in_second_pass, &self.plan.hires) {
+                (true, _) => {
+                    step.index += self.plan.sampler.steps();
+                    step.total += self.plan.sampler.steps();
+                }
+                (false, Some(hires)) => step.total += hires.sampler.steps(),
+                (false, None) => {}
             }
-            step.total = self.plan.steps();
             let finite = step.latents.iter().all(|x| x.is_finite());
             if finite { Ok(step) } else { Err(Error::NotFinite) }
         });

@@ -1,6 +1,6 @@
 //! The check of a request against a model.
 
-use calotype_diffusion::{SampleOptions, Sampler, StrengthRule};
+use calotype_diffusion::{SampleOptions, Sampler, ScheduleKind, StrengthRule};
 
 use crate::{
     Error, Hires, Init, Model, PipelineOptions, Request, Result, Tiling,
@@ -79,7 +79,9 @@ impl Model {
         let sampler = match &request.init {
             Some(init) => {
                 check_init(init)?;
-                sampler.img2img(init.strength, StrengthRule::Diffusers)?
+                let compvis = request.schedule == ScheduleKind::Compvis;
+                let rule = if compvis { StrengthRule::Compvis } else { StrengthRule::Diffusers };
+                sampler.img2img(init.strength, rule)?
             }
             None => sampler,
         };
@@ -88,7 +90,10 @@ impl Model {
     }
 
     fn sampler(&self, request: &Request, steps: usize) -> Result<Sampler> {
-        let options = SampleOptions::new(steps).eta(request.eta);
+        let mut options = SampleOptions::new(steps);
+        if request.eta != 0.0 {
+            options = options.eta(request.eta);
+        }
         Ok(Sampler::new(request.sampler, request.schedule, self.noise_schedule(), options)?)
     }
 
@@ -96,7 +101,8 @@ impl Model {
     fn check_pass(&self, request: &Request, pipeline: PipelineOptions, size: [usize; 2]) -> Result<[usize; 4]> {
         let (unet, vae) = (self.unet_config(), self.vae_config());
         let [width, height] = size;
-        check_size(unet, vae, request.batch_size, size, pipeline.vae_tiling)?;
+        let encodes = request.init.is_some() || request.hires.is_some() || self.is_for_inpainting();
+        check_size(unet, vae, request.batch_size, size, pipeline, encodes)?;
         let wrap = request.tiling.wrap();
         for (name, side, wraps) in [("width", width, wrap.x), ("height", height, wrap.y)] {
             if wraps {

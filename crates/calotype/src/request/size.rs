@@ -2,7 +2,7 @@
 
 use calotype_models::{UNetConfig, VaeConfig};
 
-use crate::{Error, Result, memory};
+use crate::{Error, PipelineOptions, Result, memory};
 
 /// The longest side of a picture.
 pub(crate) const MAX_SIDE: usize = 16384;
@@ -19,11 +19,12 @@ pub(crate) fn check_size(
     vae: &VaeConfig,
     batch: usize,
     [width, height]: [usize; 2],
-    vae_tiling: bool,
+    options: PipelineOptions,
+    encodes: bool,
 ) -> Result<()> {
     check_side("width", width, vae.downscale(), "this model")?;
     check_side("height", height, vae.downscale(), "this model")?;
-    memory::check(unet, vae, batch, [width, height], vae_tiling)
+    memory::check(unet, vae, batch, [width, height], options, encodes)
 }
 
 pub(crate) fn check_side(name: &str, side: usize, multiple: usize, who: &str) -> Result<()> {

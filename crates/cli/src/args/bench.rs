@@ -22,7 +22,7 @@ pub(crate) struct Bench {
     /// Networks of this size with random weights; no file is needed
     #[arg(long, value_name = "NAME", value_enum, conflicts_with = "model")]
     pub(crate) arch: Option<Arch>,
-    /// Folder of a diffusers model [default: the model inside this program]
+    /// Folder of a diffusers model, or a pulled one as org/name [default: the model inside this program]
     #[arg(long, value_name = "DIR")]
     pub(crate) model: Option<PathBuf>,
     #[command(flatten)]

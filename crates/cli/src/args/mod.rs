@@ -4,6 +4,7 @@ mod bench;
 mod compute;
 mod generate;
 mod models;
+mod pull;
 mod train;
 
 use clap::{Parser, Subcommand};
@@ -12,6 +13,7 @@ pub(crate) use bench::{Arch, Bench, Part};
 pub(crate) use compute::{Compute, Precision};
 pub(crate) use generate::{GenerateArgs, Img2img, InpaintCommand, Outpaint, OutputArgs, Remake, Txt2img};
 pub(crate) use models::{Inspect, Models};
+pub(crate) use pull::Pull;
 pub(crate) use train::{Train, TrainRun};
 
 /// Stable Diffusion: pictures from text, and the training of models that make them.

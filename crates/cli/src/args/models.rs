@@ -4,10 +4,14 @@ use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
 
+use super::Pull;
+
 #[derive(Subcommand)]
 pub(crate) enum Models {
     /// Say what a diffusers folder or a safetensors file is, and whether it is sound
     Inspect(Inspect),
+    /// Download a model from the Hugging Face hub
+    Pull(Pull),
 }
 
 #[derive(Args)]

@@ -66,16 +66,16 @@ fn run(
     if !(1..=MAX_BATCHES).contains(&count) {
         return Err(Failure::usage(format!("--batch-count {count} is out of range: give 1 to {MAX_BATCHES}")));
     }
+    let mut request = args.request();
     let prompts = match &args.prompt.from_file {
         Some(file) => read_prompts(file)?,
-        None => vec![args.prompt.prompt.clone().unwrap_or_default()],
+        None => vec![request.prompt.clone()],
     };
     let batches = prompts.len().checked_mul(count).filter(|&batches| batches <= MAX_BATCHES).ok_or_else(|| {
         Failure::usage(format!("{} prompts times --batch-count {count} are more than {MAX_BATCHES}", prompts.len()))
     })?;
     let model = model::open(args.model.model.as_deref())?;
     let latents = args.noise.latents.as_deref().map(|file| LatentsFile::open(file)).transpose()?;
-    let mut request = args.request();
     request.batch_size = batch_size(args, batches, latents.as_ref().map(|file| &file.latents))?;
     mode(&model, &mut request)?;
     let prompts = prompts.into_iter().flat_map(|prompt| vec![prompt; count]).collect();

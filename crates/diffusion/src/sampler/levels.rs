@@ -1,36 +1,126 @@
-//! Which noise levels a run goes through.
+//! Which noise levels a run goes through: those of diffusers, with the scheduler configs of Stable Diffusion 1, here; those
+//! of A1111 in [`super::sigmas`] and [`super::timesteps`].
 //!
-//! Each schedule is diffusers' with the scheduler configs of Stable Diffusion 1, rounding included: its sigmas are
-//! stored in f32, and the timestep given to the network is not always the one that belongs to the sigma.
+//! Diffusers' rounding is kept: its sigmas are stored in f32, and the timestep given to the network is not always the one
+//! that belongs to the sigma.
 
-use super::{SamplerKind, ScheduleKind};
-use crate::{NoiseLevel, NoiseSchedule};
+use super::sigmas::sigmas;
+use super::{SampleOptions, SamplerKind, SamplerSettings, ScheduleKind};
+use super::{compvis, timesteps};
+use crate::{Error, NoiseLevel, NoiseSchedule};
 
-/// The levels of a run of `steps` steps, from noise to clean: `steps + 1` of them, sigmas falling.
+/// The levels of a run, and how its samples are scaled at both ends.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct Levels {
+    /// From noise to clean, sigmas falling; one more than there are steps.
+    pub(super) all: Vec<NoiseLevel>,
+    /// Whether unit-variance noise is the first sample in variance-preserving scale, `sqrt(sigma² + 1)` in ours;
+    /// otherwise it is `sigma`.
+    pub(super) starts_preserving: bool,
+    /// Whether the last sample is one in variance-preserving scale; otherwise what noise is left in it is not thought of.
+    pub(super) ends_preserving: bool,
+    /// Whether these are A1111's timesteps, on which img2img is cut differently.
+    pub(super) a1111_timesteps: bool,
+    /// Whether they are CompVis', and the sampler with them CompVis' to the letter.
+    pub(super) compvis: bool,
+}
+
+/// The levels of a run of `options.steps` steps.
 pub(super) fn levels(
     kind: SamplerKind,
     schedule: ScheduleKind,
     noise_schedule: &NoiseSchedule,
-    steps: usize,
-) -> Vec<NoiseLevel> {
-    if kind.has_integer_steps() {
-        return leading(noise_schedule, steps);
+    options: &SampleOptions,
+) -> Result<Levels, Error> {
+    use SamplerKind::{Dpmpp2m, Euler, EulerA, Heun, Lms, UniPc};
+    use ScheduleKind::{Automatic, Default, Karras};
+    if !kind.has_schedule(schedule) {
+        return Err(Error::Schedule { sampler: kind, schedule });
     }
-    let mut levels = match (kind, schedule) {
-        (SamplerKind::Dpmpp2m, ScheduleKind::Default) => whole(noise_schedule, steps),
+    let steps = options.steps;
+    if kind.resolved(schedule) == ScheduleKind::Compvis {
+        let all = compvis::levels(kind, noise_schedule, steps)?;
+        return Ok(Levels {
+            all,
+            starts_preserving: true,
+            ends_preserving: true,
+            a1111_timesteps: false,
+            compvis: true,
+        });
+    }
+    let a1111_timesteps = match kind {
+        UniPc => matches!(schedule, Default | Automatic),
+        _ => kind.has_integer_steps() && schedule == Automatic,
+    };
+    let diffusers = matches!((kind, schedule), (Euler | EulerA | Heun | Lms | Dpmpp2m, Default | Karras));
+    let (min, mut max) = (if a1111_timesteps && kind != UniPc { 2 } else { 1 }, noise_schedule.num_train_timesteps());
+    if kind.has_integer_steps() && !a1111_timesteps {
+        // These start one timestep later (`steps_offset: 1`).
+        max -= 1;
+    }
+    if !(min..=max).contains(&steps) {
+        return Err(Error::Steps { sampler: kind, steps, min, max });
+    }
+    let discards = options.settings.discard_next_to_last_sigma || kind.discards_next_to_last_sigma();
+    let laid_out = steps + usize::from(discards);
+
+    let mut all = match kind {
+        UniPc if a1111_timesteps => timesteps::time_uniform(noise_schedule, steps),
+        _ if a1111_timesteps => timesteps::uniform(noise_schedule, steps),
+        _ if kind.has_integer_steps() => leading(noise_schedule, steps),
+        _ if diffusers => of_diffusers(kind, schedule, noise_schedule, laid_out, &options.settings)?,
+        SamplerKind::Lcm => {
+            timesteps::latent_consistency(kind.resolved(schedule), noise_schedule, laid_out, &options.settings)?
+        }
+        _ => of_sigmas(kind.resolved(schedule), noise_schedule, laid_out, &options.settings)?,
+    };
+    if discards {
+        // The last but one of sigmas of which the last is 0 (or, in `kl_optimal`, the least).
+        let last = all.pop();
+        all.pop();
+        all.extend(last);
+    }
+    let preserving = kind.has_integer_steps() || kind == UniPc;
+    let starts_preserving = preserving || (diffusers && kind == Dpmpp2m) || options.settings.sgm_noise_multiplier;
+    Ok(Levels { all, starts_preserving, ends_preserving: preserving, a1111_timesteps, compvis: false })
+}
+
+/// The levels of A1111's sigmas, each with its timestep.
+fn of_sigmas(
+    schedule: ScheduleKind,
+    noise_schedule: &NoiseSchedule,
+    steps: usize,
+    settings: &SamplerSettings,
+) -> Result<Vec<NoiseLevel>, Error> {
+    let sigmas = sigmas(schedule, noise_schedule, steps, settings)?;
+    Ok(sigmas.into_iter().map(|sigma| noise_schedule.level(sigma)).collect())
+}
+
+/// `default` and `karras` of the samplers that diffusers has.
+fn of_diffusers(
+    kind: SamplerKind,
+    schedule: ScheduleKind,
+    noise_schedule: &NoiseSchedule,
+    steps: usize,
+    settings: &SamplerSettings,
+) -> Result<Vec<NoiseLevel>, Error> {
+    let mut levels: Vec<_> = match (kind, schedule) {
         (SamplerKind::Dpmpp2m, ScheduleKind::Karras) => {
-            let sigmas = noise_schedule.sigmas().iter().map(|&sigma| f64::from(sigma));
-            let karras = karras(noise_schedule, sigmas.rev(), steps);
+            let karras = of_sigmas(schedule, noise_schedule, steps, settings)?.into_iter().take(steps);
             karras.map(|level| NoiseLevel { timestep: level.timestep.round_ties_even(), ..level }).collect()
         }
-        (_, ScheduleKind::Default) => linspace(noise_schedule, steps).map(stored).collect::<Vec<_>>(),
-        (_, ScheduleKind::Karras) => {
-            let sigmas = linspace(noise_schedule, steps).map(|level| level.sigma);
-            karras(noise_schedule, sigmas, steps).collect()
+        (_, ScheduleKind::Karras) if steps == 1 && settings.sigma_max.is_none() => {
+            // Its ends are those of the default schedule, which has one level: the least.
+            linspace(noise_schedule, steps).map(stored).collect()
         }
+        (_, ScheduleKind::Karras) => {
+            of_sigmas(schedule, noise_schedule, steps, settings)?.into_iter().take(steps).collect()
+        }
+        (SamplerKind::Dpmpp2m, _) => whole(noise_schedule, steps),
+        _ => linspace(noise_schedule, steps).map(stored).collect(),
     };
     levels.push(NoiseLevel::CLEAN);
-    levels
+    Ok(levels)
 }
 
 /// `timestep_spacing: "leading"`, `steps_offset: 1`, `set_alpha_to_one: false`: whole timesteps `T / steps` apart,
@@ -38,13 +128,7 @@ pub(super) fn levels(
 fn leading(noise_schedule: &NoiseSchedule, steps: usize) -> Vec<NoiseLevel> {
     let ratio = noise_schedule.num_train_timesteps() / steps;
     let timesteps = (0..steps).rev().map(|i| i * ratio + 1).chain([0]);
-    let alphas = noise_schedule.alphas_cumprod();
-    timesteps
-        .map(|t| {
-            let alpha = alphas.get(t).map_or(f64::NAN, |&alpha| f64::from(alpha));
-            NoiseLevel { sigma: ((1.0 - alpha) / alpha).sqrt(), timestep: t as f64 }
-        })
-        .collect()
+    timesteps.map(|t| timesteps::whole(noise_schedule, t)).collect()
 }
 
 /// `timestep_spacing: "linspace"`: `steps` timesteps from the last to 0 evenly, most of them fractions.
@@ -64,23 +148,6 @@ fn whole(noise_schedule: &NoiseSchedule, steps: usize) -> Vec<NoiseLevel> {
     let spacing = (noise_schedule.num_train_timesteps() - 1) as f64 / steps as f64;
     let timesteps = (1..=steps).rev().map(|i| (i as f64 * spacing).round_ties_even());
     timesteps.map(|timestep| NoiseLevel { sigma: noise_schedule.sigma_at(timestep), timestep }).collect()
-}
-
-/// Karras et al. 2022, eq. 5, with ρ = 7, between the first and the last of `sigmas`.
-fn karras(
-    noise_schedule: &NoiseSchedule,
-    mut sigmas: impl DoubleEndedIterator<Item = f64>,
-    steps: usize,
-) -> impl Iterator<Item = NoiseLevel> {
-    const RHO: f64 = 7.0;
-    let max = sigmas.next().unwrap_or(f64::NAN);
-    let min = sigmas.next_back().unwrap_or(max);
-    let (max_root, min_root) = (max.powf(1.0 / RHO), min.powf(1.0 / RHO));
-    (0..steps).map(move |i| {
-        let ramp = i as f64 / (steps.max(2) - 1) as f64;
-        let sigma = (max_root + ramp * (min_root - max_root)).powf(RHO);
-        stored(NoiseLevel { sigma, timestep: noise_schedule.sigma_to_t(sigma) })
-    })
 }
 
 /// Diffusers keeps both numbers in f32.

@@ -1,75 +1,84 @@
 //! Samplers: from noise to latents, one step at a time.
 
+mod beta;
+mod compvis;
 mod img2img;
 mod kind;
 mod levels;
+pub(crate) mod names;
+mod options;
+mod plan;
 mod run;
+mod schedule_kind;
+mod sigmas;
 mod solver;
+mod timesteps;
+
+use std::sync::Arc;
 
 pub use img2img::StrengthRule;
-pub use kind::{SamplerKind, ScheduleKind};
+pub use kind::SamplerKind;
+pub use options::{SampleOptions, SamplerSettings};
 pub use run::{Run, Step};
+pub use schedule_kind::ScheduleKind;
 
 use crate::{Denoiser, Error, NoiseLevel, NoiseSchedule, NoiseSource};
-
-/// What a run is asked for besides the sampler itself.
-#[derive(Debug, Clone, Copy, PartialEq)]
-#[non_exhaustive]
-pub struct SampleOptions {
-    /// Steps (`num_inference_steps`). Heun calls the model twice a step but the last, plms once more in all.
-    pub steps: usize,
-    /// Noise of `ddim`: 0 is deterministic, 1 is DDPM (Song et al. 2021, eq. 16). Other samplers have none.
-    pub eta: f64,
-}
-
-impl SampleOptions {
-    /// So many steps, eta 0.
-    #[must_use]
-    pub fn new(steps: usize) -> Self {
-        Self { steps, eta: 0.0 }
-    }
-
-    /// The same with another eta.
-    #[must_use]
-    pub fn eta(self, eta: f64) -> Self {
-        Self { eta, ..self }
-    }
-}
+use levels::Levels;
 
 /// A sampler, ready to run any number of times.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Sampler {
     kind: SamplerKind,
-    eta: f64,
+    options: SampleOptions,
+    noise_schedule: Arc<NoiseSchedule>,
+    /// The levels of the schedule.
+    laid_out: Levels,
+    /// The levels of the run: those of the schedule, but for the samplers that only take its ends or go back up.
     levels: Vec<NoiseLevel>,
+    /// The level that noise is mixed with a picture at.
+    noised: NoiseLevel,
 }
 
 impl Sampler {
     /// Checks the options and lays out the noise levels.
     ///
     /// # Errors
-    /// [`Error::Schedule`], [`Error::Eta`], [`Error::EtaRange`] and [`Error::Steps`] for what the sampler can't take.
+    /// [`Error::Schedule`], [`Error::Steps`], [`Error::CompvisSteps`], [`Error::Eta`], [`Error::EtaRange`], [`Error::OptionRange`],
+    /// [`Error::SamplerOption`] and [`Error::ScheduleOption`] for what the sampler can't take.
     pub fn new(
         kind: SamplerKind,
         schedule: ScheduleKind,
         noise_schedule: &NoiseSchedule,
         options: SampleOptions,
     ) -> Result<Self, Error> {
-        if schedule == ScheduleKind::Karras && !kind.has_karras() {
+        if !kind.has_schedule(schedule) {
             return Err(Error::Schedule { sampler: kind, schedule });
         }
-        let eta = options.eta;
-        if !(0.0..=1.0).contains(&eta) {
-            return Err(Error::EtaRange(eta));
-        }
-        if eta > 0.0 && kind != SamplerKind::Ddim {
-            return Err(Error::Eta { sampler: kind, eta });
-        }
-        let (steps, max) = (options.steps, kind.max_steps(noise_schedule));
-        if !(1..=max).contains(&steps) {
-            return Err(Error::Steps { sampler: kind, steps, max });
-        }
-        Ok(Self { kind, eta, levels: levels::levels(kind, schedule, noise_schedule, steps) })
+        options.check(kind, schedule)?;
+        let eta = kind.default_eta().map(|own| options.eta.unwrap_or(own));
+        let options = SampleOptions { eta, ..options };
+        let laid_out = levels::levels(kind, schedule, noise_schedule, &options)?;
+        let ends = plan::ends_of_model(noise_schedule, &options.settings);
+        Ok(Self::planned(kind, options, Arc::new(noise_schedule.clone()), laid_out, ends))
+    }
+
+    /// The run over these levels; `ends` are the greatest and the least sigma of the samplers that take no others.
+    fn planned(
+        kind: SamplerKind,
+        options: SampleOptions,
+        noise_schedule: Arc<NoiseSchedule>,
+        laid_out: Levels,
+        ends: [f64; 2],
+    ) -> Self {
+        let (all, count) = (&laid_out.all, options.steps);
+        let levels = match kind {
+            SamplerKind::DpmFast => plan::fast(&noise_schedule, ends, count),
+            SamplerKind::DpmAdaptive => ends.map(|sigma| noise_schedule.level(sigma)).to_vec(),
+            SamplerKind::Restart => plan::restarts(&noise_schedule, all),
+            _ => all.clone(),
+        };
+        let noised = levels.first().copied().unwrap_or(NoiseLevel::CLEAN);
+        Self { kind, options, noise_schedule, laid_out, levels, noised }
     }
 
     /// Which sampler this is.
@@ -78,13 +87,17 @@ impl Sampler {
         self.kind
     }
 
-    /// How many steps a run takes.
+    /// How many steps a run takes; a guess if the sampler [`SamplerKind::is_adaptive`].
     #[must_use]
     pub fn steps(&self) -> usize {
-        self.levels.len() - 1
+        if self.kind.is_adaptive() {
+            return run::ADAPTIVE_GUESS;
+        }
+        self.levels.windows(2).filter(|pair| !rises(pair)).count()
     }
 
-    /// The noise levels from start to end, one more than there are steps.
+    /// The noise levels from start to end, one more than there are steps. Where `restart` goes back up, the next level
+    /// is a higher one; `dpm_adaptive` has only the first and the last.
     #[must_use]
     pub fn levels(&self) -> &[NoiseLevel] {
         &self.levels
@@ -93,14 +106,22 @@ impl Sampler {
     /// What unit-variance noise is multiplied by to make the first `x`, in variance-exploding form.
     ///
     /// Diffusers starts the samplers that come from k-diffusion at `sigma`, and those of the variance-preserving
-    /// papers at `sqrt(sigma² + 1)` (its `init_noise_sigma`); each is kept.
+    /// papers at `sqrt(sigma² + 1)` (its `init_noise_sigma`); A1111 does so too, but for `dpmpp_2m`. Each is kept.
     #[must_use]
     pub fn init_noise_sigma(&self) -> f64 {
         let first = self.levels.first().copied().unwrap_or(NoiseLevel::CLEAN);
-        match self.kind {
-            SamplerKind::Ddim | SamplerKind::Plms | SamplerKind::Dpmpp2m => first.scale(),
-            SamplerKind::Euler | SamplerKind::EulerA | SamplerKind::Heun | SamplerKind::Lms => first.sigma,
-        }
+        if self.laid_out.starts_preserving { first.scale() } else { first.sigma }
+    }
+
+    /// How many times a run draws noise for its steps ([`NoiseSource::noise`], not counting
+    /// [`NoiseSource::noise_between`]): what one batch takes from a stream for all batches after its starting noise.
+    /// CompVis' `ddim` and `plms` draw in every step, also where the noise is then multiplied by 0. Those of a sampler
+    /// that [`SamplerKind::is_adaptive`] depend on the pictures: then it is how many a run of an empty one has.
+    #[must_use]
+    pub fn noise_draws(&self) -> usize {
+        let mut count = CountDraws(0);
+        self.run(NoDenoiser, &[0.0], &mut count).for_each(drop);
+        count.0
     }
 
     /// Starts a run from unit-variance `noise_latents`; `noise` is drawn from in the stochastic samplers only.
@@ -114,5 +135,35 @@ impl Sampler {
         let scale = self.init_noise_sigma();
         let x = noise_latents.iter().map(|&noise| (f64::from(noise) * scale) as f32).collect();
         Run::new(self, denoiser, x, noise)
+    }
+}
+
+/// Whether the second level is the noisier one.
+fn rises(pair: &[NoiseLevel]) -> bool {
+    matches!(pair, [from, to] if to.sigma > from.sigma)
+}
+
+/// Counts what is drawn from it.
+struct CountDraws(usize);
+
+impl NoiseSource for CountDraws {
+    fn noise(&mut self) -> Vec<f32> {
+        self.0 += 1;
+        vec![0.0]
+    }
+
+    fn noise_between(&mut self, _sigma: f64, _sigma_next: f64) -> Vec<f32> {
+        vec![0.0]
+    }
+}
+
+/// A model of nothing but zeros.
+struct NoDenoiser;
+
+impl Denoiser for NoDenoiser {
+    type Error = Error;
+
+    fn denoise(&mut self, x: &[f32], _level: NoiseLevel) -> Result<Vec<f32>, Error> {
+        Ok(vec![0.0; x.len()])
     }
 }

@@ -1,18 +1,22 @@
-use super::solver::{Model, Solver, solver};
-use super::{Sampler, SamplerKind};
-use crate::{Denoiser, Error, NoiseLevel, NoiseSource};
+use super::solver::{Model, Solver, dpm_adaptive::Adaptive, solver};
+use super::{Sampler, SamplerKind, rises};
+use crate::{Denoiser, NoiseLevel, NoiseSource};
+
+/// How many steps a run of `dpm_adaptive` is taken for before it has begun.
+pub(super) const ADAPTIVE_GUESS: usize = 30;
 
 /// The latents after one step.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Step {
     /// Which step this was, from 0.
     pub index: usize,
-    /// How many there are.
+    /// How many there are. If the sampler [`SamplerKind::is_adaptive`] it is an estimate, which changes from step to
+    /// step; that of the last step is right.
     pub total: usize,
-    /// The noise still in the latents, in variance-exploding form; at the last step 0, or nearly so (`ddim`, `plms`).
+    /// The noise still in the latents, in variance-exploding form; at the last step 0, or nearly so.
     pub sigma: f64,
     /// The latents in variance-preserving scale, `x / sqrt(sigma² + 1)`, in the layout of the starting noise.
-    /// Those of the last step are the result.
+    /// Those of the last step are the result: samplers of k-diffusion that end above 0 give `x` itself then.
     pub latents: Vec<f32>,
 }
 
@@ -22,21 +26,57 @@ pub struct Step {
 pub struct Run<'a, D: Denoiser, N: NoiseSource> {
     kind: SamplerKind,
     model: Model<D, N>,
-    solver: Box<dyn Solver<D, N> + 'a>,
-    levels: Vec<NoiseLevel>,
+    way: Way<'a, D, N>,
     x: Vec<f32>,
     index: usize,
+    ends_preserving: bool,
+}
+
+/// How the levels are found.
+enum Way<'a, D: Denoiser, N: NoiseSource> {
+    /// They are known.
+    Levels { solver: Box<dyn Solver<D, N> + 'a>, levels: Vec<NoiseLevel>, at: usize, s_noise: f64 },
+    /// Each picture finds its own.
+    Adaptive(Adaptive),
+    /// It ended.
+    Over,
 }
 
 impl<'a, D: Denoiser + 'a, N: NoiseSource + 'a> Run<'a, D, N> {
+    /// From the first sample `x`.
     pub(super) fn new(sampler: &Sampler, denoiser: D, x: Vec<f32>, noise: N) -> Self {
-        Self {
-            kind: sampler.kind,
-            model: Model { denoiser, noise },
-            solver: solver(sampler.kind, sampler.eta),
-            levels: sampler.levels.clone(),
-            x,
-            index: 0,
+        let model = Model { denoiser, noise, noise_schedule: sampler.noise_schedule.clone() };
+        let s_noise = sampler.options.settings.s_noise;
+        let way = match solver(sampler) {
+            Some(solver) => Way::Levels { solver, levels: sampler.levels.clone(), at: 0, s_noise },
+            None => Way::Adaptive(Adaptive::new(sampler, &x, model.denoiser.batch_size())),
+        };
+        Self { kind: sampler.kind, model, way, x, index: 0, ends_preserving: sampler.laid_out.ends_preserving }
+    }
+}
+
+impl<D: Denoiser, N: NoiseSource> Run<'_, D, N> {
+    /// The step to the next level, and how many are left behind it.
+    fn advance(&mut self) -> Result<Option<(f64, usize)>, D::Error> {
+        match &mut self.way {
+            Way::Over => Ok(None),
+            Way::Levels { solver, levels, at, s_noise } => {
+                while let Some(pair) = levels.get(*at..*at + 2).filter(|pair| rises(pair)) {
+                    self.x = self.model.raise(&self.x, pair, *s_noise)?;
+                    *at += 1;
+                }
+                let Some((past, [to, ahead @ ..])) = levels.split_at_checked(*at + 1) else { return Ok(None) };
+                self.x = solver.step(&mut self.model, &self.x, past, *to)?;
+                *at += 1;
+                let left = ahead.len()
+                    - levels.get(*at..).map_or(0, |rest| rest.windows(2).filter(|pair| rises(pair)).count());
+                Ok(Some((to.sigma, left)))
+            }
+            Way::Adaptive(adaptive) => {
+                let Some(step) = adaptive.step(&mut self.model)? else { return Ok(None) };
+                self.x.clone_from(&adaptive.x);
+                Ok(Some(step))
+            }
         }
     }
 }
@@ -45,48 +85,36 @@ impl<D: Denoiser, N: NoiseSource> Iterator for Run<'_, D, N> {
     type Item = Result<Step, D::Error>;
 
     fn next(&mut self) -> Option<Self::Item> {
-        let (index, total) = (self.index, self.levels.len() - 1);
-        let (past, ahead) = self.levels.split_at_checked(index + 1)?;
-        let to = *ahead.first()?;
-        match self.solver.step(&mut self.model, &self.x, past, to) {
-            Ok(x) => self.x = x,
+        let (sigma, left) = match self.advance() {
+            Ok(step) => step?,
             Err(error) => {
-                self.index = total;
+                self.way = Way::Over;
                 return Some(Err(error));
             }
-        }
+        };
+        let index = self.index;
         self.index += 1;
-        let latents = self.x.iter().map(|&x| (f64::from(x) / to.scale()) as f32).collect();
-        Some(Ok(Step { index, total, sigma: to.sigma, latents }))
+        let scale = if left == 0 && !self.ends_preserving { 1.0 } else { sigma.hypot(1.0) };
+        let latents = self.x.iter().map(|&x| (f64::from(x) / scale) as f32).collect();
+        Some(Ok(Step { index, total: index + 1 + left, sigma, latents }))
     }
 
+    /// Exact, but for the samplers that are adaptive.
     fn size_hint(&self) -> (usize, Option<usize>) {
-        let left = self.levels.len() - 1 - self.index;
-        (left, Some(left))
+        match &self.way {
+            Way::Over => (0, Some(0)),
+            Way::Levels { levels, at, .. } => {
+                let ahead = levels.get(*at..).unwrap_or_default();
+                let left = ahead.windows(2).filter(|pair| !rises(pair)).count();
+                (left, Some(left))
+            }
+            Way::Adaptive(_) => (0, None),
+        }
     }
 }
-
-impl<D: Denoiser, N: NoiseSource> ExactSizeIterator for Run<'_, D, N> {}
 
 impl<D: Denoiser, N: NoiseSource> std::fmt::Debug for Run<'_, D, N> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Run").field("kind", &self.kind).field("index", &self.index).finish_non_exhaustive()
     }
-}
-
-impl<D: Denoiser, N: NoiseSource> Model<D, N> {
-    /// The denoised sample, of the length of `x`.
-    pub(super) fn denoise(&mut self, x: &[f32], level: NoiseLevel) -> Result<Vec<f32>, D::Error> {
-        let denoised = self.denoiser.denoise(x, level)?;
-        Ok(checked("the denoised sample", denoised, x.len())?)
-    }
-
-    /// Fresh noise, of the length of `x`.
-    pub(super) fn noise(&mut self, x: &[f32]) -> Result<Vec<f32>, D::Error> {
-        Ok(checked("the noise of a step", self.noise.noise(), x.len())?)
-    }
-}
-
-fn checked(what: &'static str, buffer: Vec<f32>, expected: usize) -> Result<Vec<f32>, Error> {
-    if buffer.len() == expected { Ok(buffer) } else { Err(Error::Length { what, got: buffer.len(), expected }) }
 }

@@ -101,6 +101,15 @@ impl VaeConfig {
         self.init_decoder(backend, &mut source)
     }
 
+    /// Only the encoder, with parameters from `source`.
+    ///
+    /// # Errors
+    /// As [`ModelConfig::init`].
+    pub fn init_encoder<B: Backend>(&self, backend: &B, source: &mut dyn ParamSource) -> Result<VaeEncoder<B::Param>> {
+        self.validate()?;
+        with_backend(backend, source, |scope| VaeEncoder::new(self, scope))
+    }
+
     /// Only the decoder, with parameters from `source`.
     ///
     /// # Errors

@@ -30,6 +30,12 @@ pub(super) fn head_start(task: usize, heads: usize, length: usize, head_dim: usi
     b * length * heads * head_dim + h * head_dim
 }
 
+/// Whether so many keys are compared in bytes.
+pub(super) fn in_bytes(cpu: &Cpu, keys: usize) -> bool {
+    let multiplies = Arithmetic::of(cpu.isa, DType::I8) == Arithmetic::Int8;
+    cpu.precision == Precision::Int8 && multiplies && keys >= KEYS_FOR_BYTES
+}
+
 /// A head's keys and values, packed once for all blocks of queries.
 struct Head {
     /// `(D, Lk)`.
@@ -63,11 +69,8 @@ impl Cpu {
         // Rows of one head each, `heads` rows from token to token.
         let rows = |x: &Tensor| x.reshaped([x.shape().rows() * options.heads, head_dim].into());
         let (q, k, v) = (rows(q), rows(k), rows(v));
-        let in_bytes = self.precision == Precision::Int8
-            && Arithmetic::of(self.isa, DType::I8) == Arithmetic::Int8
-            && keys >= KEYS_FOR_BYTES;
         let first = |task: usize| head_start(task, options.heads, keys, head_dim) / head_dim;
-        let (q, heads) = if in_bytes {
+        let (q, heads) = if in_bytes(self, keys) {
             let heads = self.threads.map(batch * options.heads, |task| {
                 let row = |n: usize| first(task) + n * options.heads;
                 let KeysInBytes { packed, scales } = self.keys_in_bytes(&k, [keys, KEYS], row);

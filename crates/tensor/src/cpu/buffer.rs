@@ -4,13 +4,24 @@ use std::{
     alloc::{Layout, alloc_zeroed, dealloc, handle_alloc_error},
     collections::BTreeMap,
     ptr::NonNull,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicUsize, Ordering},
+    },
 };
+
+use super::intervals::Intervals;
 
 /// Bytes of a cache line, and of the widest vector.
 const ALIGN: usize = 64;
 /// Kernels read whole vectors, so every buffer has this much readable room after its end.
 const SLACK: usize = 512;
+
+/// What a buffer of so many bytes takes: eight classes per power of two waste an eighth at most.
+pub(super) fn capacity(bytes: usize) -> usize {
+    let step = ((bytes + SLACK).next_power_of_two() / 16).max(ALIGN);
+    (bytes + SLACK).next_multiple_of(step)
+}
 
 /// Types that any bits are a value of.
 ///
@@ -26,15 +37,60 @@ unsafe impl Plain for u32 {}
 // SAFETY: as above.
 unsafe impl Plain for i8 {}
 
-/// Buffers that were given back, by size. Recycling spares the kernel's page faults, which cost more than many operations.
+/// Where buffers come from: an arena, once its size is known, and beside it blocks that were given back, by size. Recycling spares
+/// the kernel's page faults, which cost more than many operations.
 #[derive(Default)]
 pub(crate) struct Pool {
+    arena: Mutex<Option<Arc<Arena>>>,
     free: Mutex<BTreeMap<usize, Vec<Block>>>,
+    /// Bytes of all blocks that were ever made beside the arena.
+    beside: AtomicUsize,
+}
+
+/// One allocation that many buffers are parts of.
+struct Arena {
+    /// Keeps the allocation.
+    whole: Block,
+    intervals: Mutex<Intervals>,
 }
 
 impl Pool {
+    /// Makes an arena of so many bytes, if there is none as large, which the buffers to come are parts of as long as they fit.
+    pub(super) fn reserve(&self, bytes: usize) {
+        let mut current = self.arena.lock().unwrap_or_else(PoisonError::into_inner);
+        if current.as_ref().is_some_and(|arena| arena.whole.capacity >= bytes) {
+            return;
+        }
+        let arena = Arena { whole: Block::new(bytes), intervals: Mutex::new(Intervals::new(bytes)) };
+        // An earlier one goes with the last buffer in it.
+        *current = Some(Arc::new(arena));
+    }
+
+    /// A block of at least `capacity` bytes: of the arena, or recycled, or new.
+    fn block(&self, capacity: usize) -> Block {
+        let arena = self.arena.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let part = arena.and_then(|arena| arena.part(capacity));
+        part.or_else(|| self.recycled(capacity)).unwrap_or_else(|| {
+            self.beside.fetch_add(capacity, Ordering::Relaxed);
+            Block::new(capacity)
+        })
+    }
+
+    /// Bytes of all blocks that were ever made beside the arena.
+    pub(super) fn beside(&self) -> usize {
+        self.beside.load(Ordering::Relaxed)
+    }
+
+    /// Takes back a block.
+    fn recycle(&self, block: Block) {
+        if block.arena.is_none() {
+            let mut free = self.free.lock().unwrap_or_else(PoisonError::into_inner);
+            free.entry(block.capacity).or_default().push(block);
+        }
+    }
+
     /// A free block of at least `capacity` bytes, if there is one that does not waste as much again.
-    fn take(&self, capacity: usize) -> Option<Block> {
+    fn recycled(&self, capacity: usize) -> Option<Block> {
         let mut free = self.free.lock().unwrap_or_else(PoisonError::into_inner);
         let (&size, blocks) = free.range_mut(capacity..=2 * capacity).next()?;
         let block = blocks.pop();
@@ -45,14 +101,25 @@ impl Pool {
     }
 }
 
-/// One allocation.
+/// One allocation, or a part of an arena.
 struct Block {
-    /// What the allocator gave.
-    start: NonNull<u8>,
-    layout: Layout,
-    /// The first multiple of [`ALIGN`] in it.
+    /// The first byte, a multiple of [`ALIGN`].
     data: NonNull<u8>,
     capacity: usize,
+    /// What the allocator gave, unless it is a part.
+    allocation: Option<(NonNull<u8>, Layout)>,
+    /// What it is a part of, and where it begins there.
+    arena: Option<(Arc<Arena>, usize)>,
+}
+
+impl Arena {
+    /// A part of at least `capacity` bytes, if it has as many that are free.
+    fn part(self: Arc<Self>, capacity: usize) -> Option<Block> {
+        let start = self.intervals.lock().unwrap_or_else(PoisonError::into_inner).take(capacity)?;
+        // SAFETY: the interval is within the allocation.
+        let data = unsafe { self.whole.data.add(start) };
+        Some(Block { data, capacity, allocation: None, arena: Some((self, start)) })
+    }
 }
 
 // SAFETY: a block is plain memory that its holder owns alone.
@@ -62,8 +129,13 @@ unsafe impl Sync for Block {}
 
 impl Drop for Block {
     fn drop(&mut self) {
-        // SAFETY: `start` came from `alloc_zeroed` with this layout and is freed once.
-        unsafe { dealloc(self.start.as_ptr(), self.layout) }
+        if let Some((start, layout)) = self.allocation {
+            // SAFETY: `start` came from `alloc_zeroed` with this layout and is freed once.
+            unsafe { dealloc(start.as_ptr(), layout) }
+        }
+        if let Some((arena, start)) = &self.arena {
+            arena.intervals.lock().unwrap_or_else(PoisonError::into_inner).give(*start, self.capacity);
+        }
     }
 }
 
@@ -78,7 +150,7 @@ impl Block {
         let Some(start) = NonNull::new(unsafe { alloc_zeroed(layout) }) else { handle_alloc_error(layout) };
         // SAFETY: the offset is below `ALIGN`, by which the allocation is larger than the capacity.
         let data = unsafe { start.add(start.align_offset(ALIGN)) };
-        Self { start, layout, data, capacity }
+        Self { data, capacity, allocation: Some((start, layout)), arena: None }
     }
 }
 
@@ -94,10 +166,7 @@ impl Buffer {
     /// Room for `length` elements with unspecified (but initialised) contents.
     pub(crate) fn new<T: Plain>(pool: &Arc<Pool>, length: usize) -> Self {
         let bytes = length * size_of::<T>();
-        // Eight classes per power of two waste an eighth at most.
-        let step = ((bytes + SLACK).next_power_of_two() / 16).max(ALIGN);
-        let capacity = (bytes + SLACK).next_multiple_of(step);
-        let block = pool.take(capacity).unwrap_or_else(|| Block::new(capacity));
+        let block = pool.block(capacity(bytes));
         Self { block: Some(block), bytes, pool: pool.clone() }
     }
 
@@ -136,8 +205,7 @@ impl Buffer {
 impl Drop for Buffer {
     fn drop(&mut self) {
         if let Some(block) = self.block.take() {
-            let mut free = self.pool.free.lock().unwrap_or_else(PoisonError::into_inner);
-            free.entry(block.capacity).or_default().push(block);
+            self.pool.recycle(block);
         }
     }
 }

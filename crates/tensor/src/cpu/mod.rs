@@ -13,6 +13,7 @@ mod elementwise;
 mod gemm;
 mod gemm_backward;
 mod gradients;
+mod intervals;
 mod isa;
 mod kernel;
 #[cfg(target_arch = "x86_64")]
@@ -29,6 +30,7 @@ mod parallel;
 mod param;
 mod peak;
 mod quantise;
+mod sizes;
 mod softmax;
 mod tensor;
 mod upsample_conv;
@@ -45,6 +47,7 @@ use crate::{DType, Error, Precision, Result, Shape};
 pub use arithmetic::Arithmetic;
 pub use isa::Isa;
 pub use param::Param;
+pub use sizes::Sizes;
 pub use tensor::Tensor;
 pub use winograd::Convolution;
 
@@ -127,6 +130,16 @@ impl Cpu {
     /// The number of threads.
     pub fn threads(&self) -> usize {
         self.threads.count()
+    }
+
+    /// Takes an arena of so many bytes, which [`Sizes`] finds, for the tensors to come. What does not fit there is taken beside it.
+    pub fn reserve(&self, bytes: usize) {
+        self.pool.reserve(bytes);
+    }
+
+    /// The bytes that were ever taken beside the arena: for weights, by threads for themselves, and for what did not fit.
+    pub fn beside_the_arena(&self) -> usize {
+        self.pool.beside()
     }
 
     fn buffer<T: Plain>(&self, length: usize) -> Buffer {

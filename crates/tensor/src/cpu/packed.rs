@@ -100,11 +100,15 @@ impl Packed {
 
     /// Room for a matrix, to be filled by one thread.
     pub(crate) fn empty(format: Format, pool: &Arc<Pool>, [taps, channels, columns]: [usize; 3]) -> Self {
+        let data = Buffer::new::<i8>(pool, Self::bytes(format, [taps, channels, columns]));
+        Self { format, taps, channels, columns, data }
+    }
+
+    /// The bytes that a matrix takes.
+    pub(super) fn bytes(format: Format, [taps, channels, columns]: [usize; 3]) -> usize {
         let last = columns % format.isa.panel();
         let padded = columns - last + last.next_multiple_of(format.isa.lanes());
-        let depth = taps * format.arithmetic.words(channels);
-        let data = Buffer::new::<i8>(pool, padded * format.column(depth));
-        Self { format, taps, channels, columns, data }
+        padded * format.column(taps * format.arithmetic.words(channels))
     }
 
     /// A matrix of one tap, filled on this thread: `column(n)` has the words of a column.

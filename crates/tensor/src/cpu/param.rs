@@ -78,15 +78,12 @@ impl Param {
         data: &dyn ParamData,
     ) -> Result<Self> {
         let shape = infer::param_from_file(kind, file_shape, data.count())?;
-        let form = if let Some(matrix) = matrix(kind, shape) {
-            let format = Format::new(cpu.isa, stored(cpu.precision, name, matrix[1]));
-            match divides(cpu, kind) {
-                true => Form::Quarters(Arc::new(load_quarters(cpu, format, matrix, data)?)),
-                false => Form::weight(Packed::load(format, &cpu.threads, &cpu.pool, matrix, data)?),
+        let form = match storage(cpu, name, kind, shape) {
+            Storage::Quarters(format, matrix) => Form::Quarters(Arc::new(load_quarters(cpu, format, matrix, data)?)),
+            Storage::Matrix(format, matrix) => {
+                Form::weight(Packed::load(format, &cpu.threads, &cpu.pool, matrix, data)?)
             }
-        } else {
-            let dtype = if kind == ParamKind::Table { cpu.precision.activations() } else { DType::F32 };
-            Form::Plain(cpu.load(shape, dtype, data)?)
+            Storage::Plain(dtype) => Form::Plain(cpu.load(shape, dtype, data)?),
         };
         Ok(Self { shape, form })
     }
@@ -134,6 +131,24 @@ impl Param {
             }),
         }
     }
+}
+
+/// How a parameter is kept.
+pub(super) enum Storage {
+    /// A matrix `[taps, channels, columns]`.
+    Matrix(Format, [usize; 3]),
+    /// The four quarters of such a one.
+    Quarters(Format, [usize; 3]),
+    Plain(DType),
+}
+
+/// How a parameter of this shape is kept, in the layout of its kind.
+pub(super) fn storage(cpu: &Cpu, name: &str, kind: ParamKind, shape: Shape) -> Storage {
+    let Some(matrix) = matrix(kind, shape) else {
+        return Storage::Plain(if kind == ParamKind::Table { cpu.precision.activations() } else { DType::F32 });
+    };
+    let format = Format::new(cpu.isa, stored(cpu.precision, name, matrix[1]));
+    if divides(cpu, kind) { Storage::Quarters(format, matrix) } else { Storage::Matrix(format, matrix) }
 }
 
 /// `[taps, channels, columns]` of a weight; none for a vector or a table.

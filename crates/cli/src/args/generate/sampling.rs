@@ -25,7 +25,7 @@ pub(crate) struct SamplingArgs {
     /// CompVis' name of --sampler plms
     #[arg(long, hide = true, conflicts_with = "sampler")]
     pub(crate) plms: bool,
-    /// CompVis' name of --sampler dpmpp_2m
+    /// CompVis' name of --sampler dpm_solver
     #[arg(long = "dpm_solver", hide = true, conflicts_with_all = ["sampler", "plms"])]
     pub(crate) dpm_solver: bool,
 }
@@ -35,7 +35,7 @@ impl SamplingArgs {
         request.num_inference_steps = self.steps;
         request.sampler = match (self.plms, self.dpm_solver) {
             (true, _) => SamplerKind::Plms,
-            (_, true) => SamplerKind::Dpmpp2m,
+            (_, true) => SamplerKind::DpmSolver,
             _ => self.sampler,
         };
         request.schedule = self.schedule;

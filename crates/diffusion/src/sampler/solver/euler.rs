@@ -1,3 +1,4 @@
+use super::noise::{Churn, ancestral};
 use super::{Model, Solver, current, derivative, sum};
 use crate::{Denoiser, NoiseLevel, NoiseSource};
 
@@ -8,6 +9,10 @@ use crate::{Denoiser, NoiseLevel, NoiseSource};
 /// turns the `σ_t` of its eq. 16, over `sqrt(ᾱ_to)`, into `σ_up`.
 pub(super) struct Euler {
     pub(super) eta: f64,
+    pub(super) s_noise: f64,
+    pub(super) churn: Churn,
+    /// Draws noise also where it is multiplied by 0, as CompVis' DDIM does: the stream moves on.
+    pub(super) always_draws: bool,
 }
 
 impl<D: Denoiser, N: NoiseSource> Solver<D, N> for Euler {
@@ -18,17 +23,19 @@ impl<D: Denoiser, N: NoiseSource> Solver<D, N> for Euler {
         past: &[NoiseLevel],
         to: NoiseLevel,
     ) -> Result<Vec<f32>, D::Error> {
-        let from = current(past);
-        let sigma_up = self.eta * to.sigma * (1.0 - (to.sigma / from.sigma).powi(2)).max(0.0).sqrt();
-        let sigma_down = (to.sigma.powi(2) - sigma_up.powi(2)).max(0.0).sqrt();
+        let (x, from) = self.churn.apply(model, x, current(past))?;
+        let (sigma_down, sigma_up) = ancestral(from.sigma, to.sigma, self.eta);
 
-        let denoised = model.denoise(x, from)?;
-        let d = derivative(x, &denoised, from.sigma);
+        let denoised = model.denoise(&x, from)?;
+        let d = derivative(&x, &denoised, from.sigma);
         let dt = sigma_down - from.sigma;
         if self.eta == 0.0 {
-            return Ok(sum(&[(1.0, x), (dt, &d)]));
+            if self.always_draws {
+                model.noise(&x)?;
+            }
+            return Ok(sum(&[(1.0, &x), (dt, &d)]));
         }
-        let noise = model.noise(x)?;
-        Ok(sum(&[(1.0, x), (dt, &d), (sigma_up, &noise)]))
+        let noise = model.noise(&x)?;
+        Ok(sum(&[(1.0, &x), (dt, &d), (self.s_noise * sigma_up, &noise)]))
     }
 }

@@ -10,8 +10,8 @@ const ORDER: usize = 4;
 /// slopes `d(σ)`, integrated from this sigma to the next.
 #[derive(Default)]
 pub(super) struct Lms {
-    /// The latest first.
-    slopes: VecDeque<Vec<f32>>,
+    /// Each with its sigma, the latest first.
+    slopes: VecDeque<(f64, Vec<f32>)>,
 }
 
 impl<D: Denoiser, N: NoiseSource> Solver<D, N> for Lms {
@@ -24,12 +24,16 @@ impl<D: Denoiser, N: NoiseSource> Solver<D, N> for Lms {
     ) -> Result<Vec<f32>, D::Error> {
         let from = current(past);
         let denoised = model.denoise(x, from)?;
-        self.slopes.push_front(derivative(x, &denoised, from.sigma));
+        if self.slopes.front().is_some_and(|&(sigma, _)| sigma == from.sigma) {
+            // Two levels can be one where there are nearly as many steps as timesteps.
+            self.slopes.pop_front();
+        }
+        self.slopes.push_front((from.sigma, derivative(x, &denoised, from.sigma)));
         self.slopes.truncate(ORDER);
 
-        let nodes: Vec<f64> = past.iter().rev().take(ORDER).map(|level| level.sigma).collect();
+        let nodes: Vec<f64> = self.slopes.iter().map(|&(sigma, _)| sigma).collect();
         let mut terms = vec![(1.0, x)];
-        for (j, slope) in self.slopes.iter().enumerate() {
+        for (j, (_, slope)) in self.slopes.iter().enumerate() {
             terms.push((integral(|sigma| lagrange(&nodes, j, sigma), from.sigma, to.sigma), slope));
         }
         Ok(sum(&terms))

@@ -8,10 +8,18 @@ use crate::{Denoiser, NoiseLevel, NoiseSource};
 ///
 /// Its transfer (eq. 9) in variance-exploding form is `x + (σ_to − σ) ε`. With v-prediction each prediction is turned
 /// into ε before it is remembered; diffusers remembers v.
-#[derive(Default)]
 pub(super) struct Plms {
     /// Predicted noise, the latest first.
     eps: VecDeque<Vec<f32>>,
+    /// To the letter as CompVis' code: it draws noise for every transfer, only to multiply it by 0, and a run of one step
+    /// calls the model at the same timestep again.
+    compvis: bool,
+}
+
+impl Plms {
+    pub(super) fn new(compvis: bool) -> Self {
+        Self { eps: VecDeque::new(), compvis }
+    }
 }
 
 impl<D: Denoiser, N: NoiseSource> Solver<D, N> for Plms {
@@ -28,13 +36,20 @@ impl<D: Denoiser, N: NoiseSource> Solver<D, N> for Plms {
         let denoised = model.denoise(x, from)?;
         self.eps.push_front(derivative(x, &denoised, from.sigma));
         self.eps.truncate(4);
+        if self.compvis {
+            let transfers = if self.eps.len() == 1 { 2 } else { 1 };
+            for _ in 0..transfers {
+                model.noise(x)?;
+            }
+        }
         let remembered: Vec<&[f32]> = self.eps.iter().map(Vec::as_slice).collect();
         match *remembered.as_slice() {
             // Timestep 0 is no level of the run: a run of one step is Euler's.
-            [e] if to.timestep == 0.0 => Ok(sum(&[(1.0, x), (dt, e)])),
+            [e] if to.timestep == 0.0 && !self.compvis => Ok(sum(&[(1.0, x), (dt, e)])),
             [e] => {
                 let x_next = sum(&[(1.0, x), (dt, e)]);
-                let denoised = model.denoise(&x_next, to)?;
+                let timestep = if to.timestep == 0.0 { from.timestep } else { to.timestep };
+                let denoised = model.denoise(&x_next, NoiseLevel { timestep, ..to })?;
                 let e_next = derivative(&x_next, &denoised, to.sigma);
                 Ok(sum(&[(1.0, x), (dt / 2.0, e), (dt / 2.0, &e_next)]))
             }

@@ -1,4 +1,15 @@
-use crate::{Error, Generator};
+//! Noise: where it comes from, and in which order.
+
+mod batch;
+mod brownian;
+mod options;
+mod seed_sequence;
+mod variation;
+
+pub use batch::BatchNoise;
+pub use options::{Batch, NoiseOptions, SeedPer, Variation};
+
+use crate::Error;
 
 /// Where a sampler takes fresh noise from.
 pub trait NoiseSource {
@@ -22,47 +33,6 @@ impl<N: NoiseSource + ?Sized> NoiseSource for &mut N {
 
     fn noise_between(&mut self, sigma: f64, sigma_next: f64) -> Vec<f32> {
         (**self).noise_between(sigma, sigma_next)
-    }
-}
-
-/// One generator per picture, so that a picture is the same in any batch.
-///
-/// Each draws as torch does for a tensor `(1, C, h, w)`; the buffers returned are `(B, h, w, C)`.
-/// The first call gives the starting noise, later ones what the stochastic samplers add: the order of diffusers.
-#[derive(Debug, Clone, PartialEq)]
-pub struct BatchNoise {
-    generators: Vec<Generator>,
-    channels: usize,
-    height: usize,
-    width: usize,
-}
-
-impl BatchNoise {
-    /// Noise of `channels × height × width` latents for pictures of the seeds `seed`, `seed + 1`, …
-    #[must_use]
-    pub fn new(seed: u64, batch_size: usize, [channels, height, width]: [usize; 3]) -> Self {
-        let seeds = (0..batch_size as u64).map(|k| seed.wrapping_add(k));
-        Self::from_generators(seeds.map(Generator::manual_seed).collect(), [channels, height, width])
-    }
-
-    /// Noise of `channels × height × width` latents, one picture per generator.
-    #[must_use]
-    pub fn from_generators(generators: Vec<Generator>, [channels, height, width]: [usize; 3]) -> Self {
-        Self { generators, channels, height, width }
-    }
-
-    /// Fresh noise `(B, h, w, C)`.
-    #[must_use]
-    pub fn randn(&mut self) -> Vec<f32> {
-        let (area, channels) = (self.height * self.width, self.channels);
-        let nchw = self.generators.iter_mut().flat_map(|generator| generator.randn(channels * area));
-        transpose(&nchw.collect::<Vec<_>>(), channels, area)
-    }
-}
-
-impl NoiseSource for BatchNoise {
-    fn noise(&mut self) -> Vec<f32> {
-        self.randn()
     }
 }
 

@@ -1,0 +1,172 @@
+use super::brownian::BrownianTree;
+use super::variation::{centred, slerp};
+use super::{Batch, NoiseOptions, NoiseSource, SeedPer, Variation, transpose};
+use crate::{Error, Generator, NormalStream, Rng};
+
+/// The noise of a batch of pictures, `(B, h, w, C)`.
+///
+/// Each picture's stream draws as torch does for a tensor `(1, C, h, w)`, so that a picture is the same in any batch;
+/// with [`SeedPer::Batch`] one stream draws `(B, C, h, w)`.
+/// The first call gives the starting noise, later ones what the stochastic samplers add: the order of diffusers and A1111.
+#[derive(Debug, Clone, PartialEq)]
+pub struct BatchNoise {
+    rng: Rng,
+    /// One for each picture, or one for all.
+    streams: Vec<NormalStream>,
+    /// The seeds of the streams, before any delta.
+    seeds: Vec<u64>,
+    /// Numbers that each stream draws at a time.
+    each: usize,
+    channels: usize,
+    area: usize,
+    /// The starting noise in NCHW order where it is more than the first draw of the streams, until it is asked for.
+    start: Option<Vec<f32>>,
+    brownian: Option<Vec<BrownianTree>>,
+}
+
+impl BatchNoise {
+    /// Noise of `channels × height × width` latents for pictures of the seeds `seed`, `seed + 1`, …
+    #[must_use]
+    pub fn new(seed: u64, batch_size: usize, shape: [usize; 3]) -> Self {
+        let seeds = (0..batch_size as u64).map(|k| seed.wrapping_add(k));
+        Self::from_generators(seeds.map(Generator::manual_seed).collect(), shape)
+    }
+
+    /// Noise of `channels × height × width` latents, one picture per generator.
+    #[must_use]
+    pub fn from_generators(generators: Vec<Generator>, shape: [usize; 3]) -> Self {
+        let seeds = generators.iter().map(Generator::seed).collect();
+        let streams = generators.into_iter().map(NormalStream::from).collect();
+        Self::from_streams(Rng::Cpu, streams, seeds, shape.iter().product(), shape)
+    }
+
+    fn from_streams(
+        rng: Rng,
+        streams: Vec<NormalStream>,
+        seeds: Vec<u64>,
+        each: usize,
+        [channels, height, width]: [usize; 3],
+    ) -> Self {
+        Self { rng, streams, seeds, each, channels, area: height * width, start: None, brownian: None }
+    }
+
+    /// The noise of one batch of a run, of `channels × height × width` latents.
+    ///
+    /// # Errors
+    /// Those of [`NoiseOptions::check`].
+    pub fn with_options(options: &NoiseOptions, batch: Batch, shape: [usize; 3]) -> Result<Self, Error> {
+        options.check()?;
+        Ok(match options.seed_per {
+            SeedPer::Picture => Self::per_picture(options, batch, shape),
+            SeedPer::Batch => Self::per_batch(options, batch, shape),
+        })
+    }
+
+    /// A1111's `ImageRNG` (`modules/rng.py`), its order of draws included.
+    fn per_picture(options: &NoiseOptions, batch: Batch, shape: [usize; 3]) -> Self {
+        let variation = options.variation.filter(|variation| variation.strength != 0.0);
+        let first = (batch.index as u64).wrapping_mul(batch.size as u64);
+        let seed_of = |picture: u64| match variation {
+            Some(_) => options.seed,
+            None => options.seed.wrapping_add(picture),
+        };
+        let each = shape.iter().product();
+        let seeds: Vec<u64> = (0..batch.size as u64).map(|k| seed_of(first.wrapping_add(k))).collect();
+        let streams = seeds.iter().map(|&seed| options.rng.stream(seed)).collect();
+        let mut noise = Self::from_streams(options.rng, streams, seeds, each, shape);
+
+        let moved = options.fixed_code && batch.index > 0;
+        let delta = options.eta_noise_seed_delta;
+        if variation.is_none() && options.seed_resize.is_none() && !moved && delta == 0 {
+            return noise;
+        }
+        let mut start = Vec::with_capacity(each.saturating_mul(batch.size));
+        for (k, stream) in (0u64..).zip(&mut noise.streams) {
+            let picture = if moved { k } else { first.wrapping_add(k) };
+            // The stream of the steps has given its first tensor away, whether the start is that one or not.
+            stream.skip(each);
+            start.extend(starting_noise(options, seed_of(picture), variation, picture, shape));
+        }
+        if delta != 0 {
+            let seeds = noise.seeds.iter().map(|seed| seed.wrapping_add_signed(delta));
+            noise.streams = seeds.map(|seed| options.rng.stream(seed)).collect();
+        }
+        noise.start = Some(start);
+        noise
+    }
+
+    /// CompVis' scripts: everything from one stream, the batches before this one included.
+    fn per_batch(options: &NoiseOptions, batch: Batch, shape: [usize; 3]) -> Self {
+        let each = shape.iter().product::<usize>().saturating_mul(batch.size);
+        let mut stream = options.rng.stream(options.seed);
+        let start = options.fixed_code.then(|| stream.randn(each));
+        let draws_before = batch.index.saturating_mul(batch.draws + usize::from(!options.fixed_code));
+        for _ in 0..draws_before {
+            stream.skip(each);
+        }
+        let seed = options.seed;
+        Self { start, ..Self::from_streams(options.rng, vec![stream], vec![seed], each, shape) }
+    }
+
+    /// Leaves the starting noise away: the run has one from elsewhere. What the steps draw stays the same.
+    #[must_use]
+    pub fn without_start(self) -> Self {
+        Self { start: None, ..self }
+    }
+
+    /// Follows one Brownian motion per stream between these sigmas wherever a sampler asks for
+    /// [`NoiseSource::noise_between`]: what A1111 and k-diffusion do for their SDE samplers
+    /// (`BrownianTreeNoiseSampler`). Its seeds are those of the pictures.
+    #[must_use]
+    pub fn brownian(self, sigma_min: f64, sigma_max: f64) -> Self {
+        let (rng, each) = (self.rng, self.each);
+        let trees = self.seeds.iter().map(|&seed| BrownianTree::new(rng, seed, each, [sigma_min, sigma_max]));
+        Self { brownian: Some(trees.collect()), ..self }
+    }
+
+    /// Fresh noise `(B, h, w, C)`.
+    #[must_use]
+    pub fn randn(&mut self) -> Vec<f32> {
+        let each = self.each;
+        let nchw = match self.start.take() {
+            Some(start) => start,
+            None => self.streams.iter_mut().flat_map(|stream| stream.randn(each)).collect(),
+        };
+        transpose(&nchw, self.channels, self.area)
+    }
+}
+
+impl NoiseSource for BatchNoise {
+    fn noise(&mut self) -> Vec<f32> {
+        self.randn()
+    }
+
+    fn noise_between(&mut self, sigma: f64, sigma_next: f64) -> Vec<f32> {
+        let Some(trees) = &mut self.brownian else { return self.randn() };
+        let nchw: Vec<f32> = trees.iter_mut().flat_map(|tree| tree.noise(sigma, sigma_next)).collect();
+        transpose(&nchw, self.channels, self.area)
+    }
+}
+
+/// The starting noise of one picture, NCHW.
+fn starting_noise(
+    options: &NoiseOptions,
+    seed: u64,
+    variation: Option<Variation>,
+    picture: u64,
+    shape: [usize; 3],
+) -> Vec<f32> {
+    let [channels, height, width] = shape;
+    let [h, w] = options.seed_resize.unwrap_or([height, width]);
+    let first_draw = |seed: u64, numel: usize| options.rng.stream(seed).randn(numel);
+
+    let mut noise = first_draw(seed, channels * h * w);
+    if let Some(Variation { seed, strength }) = variation {
+        let other = first_draw(seed.wrapping_add(picture), channels * h * w);
+        noise = slerp(strength, &noise, &other, [channels, h, w]);
+    }
+    if [h, w] == [height, width] {
+        return noise;
+    }
+    centred(&noise, [h, w], first_draw(seed, channels * height * width), [height, width])
+}

@@ -1,0 +1,67 @@
+use std::collections::VecDeque;
+
+use super::{Model, Solver, current, sum};
+use crate::{Denoiser, NoiseLevel, NoiseSource};
+
+/// SDE-DPM-Solver++(3M) (k-diffusion `sample_dpmpp_3m_sde`): as SDE-DPM-Solver++(2M) in Heun's form, with the first two
+/// derivatives of the denoised sample in λ = −ln σ, from it and the two before. The step down to 0 goes to it.
+pub(super) struct Dpmpp3mSde {
+    eta: f64,
+    s_noise: f64,
+    /// The denoised samples of the last two steps, and how long those were; the latest first.
+    last: VecDeque<(Vec<f32>, f64)>,
+}
+
+impl Dpmpp3mSde {
+    pub(super) fn new(eta: f64, s_noise: f64) -> Self {
+        Self { eta, s_noise, last: VecDeque::new() }
+    }
+}
+
+impl<D: Denoiser, N: NoiseSource> Solver<D, N> for Dpmpp3mSde {
+    fn step(
+        &mut self,
+        model: &mut Model<D, N>,
+        x: &[f32],
+        past: &[NoiseLevel],
+        to: NoiseLevel,
+    ) -> Result<Vec<f32>, D::Error> {
+        let from = current(past);
+        let h = (from.sigma / to.sigma).ln();
+        if h == 0.0 {
+            return Ok(x.to_vec());
+        }
+        let denoised = model.denoise(x, from)?;
+        if to.sigma == 0.0 {
+            return Ok(denoised);
+        }
+        let h_eta = (1.0 + self.eta) * h;
+        let gone = -(-h_eta).exp_m1(); // 1 − exp(−(1 + η) h)
+        let phi_2 = 1.0 - gone / h_eta;
+        let phi_3 = phi_2 / h_eta - 0.5;
+        let mut terms = vec![(1.0 - gone, x), (gone, &denoised)];
+        // Divided differences in units of h. `d1` is the first derivative here, `d2` half the second.
+        match self.last.make_contiguous() {
+            [] => {}
+            [(denoised_1, h_1)] => {
+                let r = *h_1 / h;
+                terms.extend([(phi_2 / r, denoised.as_slice()), (-phi_2 / r, denoised_1)]);
+            }
+            [(denoised_1, h_1), (denoised_2, h_2), ..] => {
+                let (r0, r1) = (*h_1 / h, *h_2 / h);
+                // d1 = d1_0 + d2 r0 and d2 = (d1_0 − d1_1) / (r0 + r1), of which these are the weights.
+                let d2 = phi_2 * r0 - phi_3;
+                let d1_0 = (phi_2 + d2 / (r0 + r1)) / r0;
+                let d1_1 = -d2 / (r0 + r1) / r1;
+                terms.extend([(d1_0, denoised.as_slice()), (d1_1 - d1_0, denoised_1), (-d1_1, denoised_2)]);
+            }
+        }
+        let sigma = to.sigma * (-(-2.0 * self.eta * h).exp_m1()).sqrt();
+        let noise = if self.eta > 0.0 { model.noise_between(x, from.sigma, to.sigma)? } else { Vec::new() };
+        terms.push((self.s_noise * sigma, &noise));
+        let x_to = sum(&terms);
+        self.last.push_front((denoised, h));
+        self.last.truncate(2);
+        Ok(x_to)
+    }
+}

@@ -1,0 +1,54 @@
+//! Noise that steps add.
+
+use std::borrow::Cow;
+
+use super::super::SamplerSettings;
+use super::Model;
+use crate::{Denoiser, NoiseLevel, NoiseSource};
+
+/// A step of which some noise comes back fresh (k-diffusion `get_ancestral_step`): down to the first of the two sigmas
+/// returned, and noise of the second on top: `down² + up² = to²`.
+pub(super) fn ancestral(from: f64, to: f64, eta: f64) -> (f64, f64) {
+    let up = (eta * to * (1.0 - (to / from).powi(2)).max(0.0).sqrt()).min(to);
+    ((to.powi(2) - up.powi(2)).max(0.0).sqrt(), up)
+}
+
+/// Noise before a step (Karras et al. 2022, algorithm 2, lines 4 to 6).
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Churn {
+    gamma: f64,
+    s_tmin: f64,
+    s_tmax: f64,
+    s_noise: f64,
+}
+
+impl Churn {
+    pub(super) fn new(settings: &SamplerSettings, steps: usize) -> Self {
+        let gamma = (settings.s_churn / steps.max(1) as f64).min(std::f64::consts::SQRT_2 - 1.0);
+        Self {
+            gamma,
+            s_tmin: settings.s_tmin,
+            s_tmax: settings.s_tmax.unwrap_or(f64::INFINITY),
+            s_noise: settings.s_noise,
+        }
+    }
+
+    /// The sample with that noise, at the level σ̂ that it then has.
+    pub(super) fn apply<'x, D: Denoiser, N: NoiseSource>(
+        self,
+        model: &mut Model<D, N>,
+        x: &'x [f32],
+        from: NoiseLevel,
+    ) -> Result<(Cow<'x, [f32]>, NoiseLevel), D::Error> {
+        if self.gamma == 0.0 {
+            return Ok((Cow::Borrowed(x), from));
+        }
+        if !(self.s_tmin..=self.s_tmax).contains(&from.sigma) {
+            // k-diffusion draws here too, and so comes to the same noise in the steps it does churn.
+            model.noise(x)?;
+            return Ok((Cow::Borrowed(x), from));
+        }
+        let hat = model.level(from.sigma * (1.0 + self.gamma));
+        Ok((Cow::Owned(model.raise(x, &[from, hat], self.s_noise)?), hat))
+    }
+}

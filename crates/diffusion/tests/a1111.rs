@@ -1,0 +1,413 @@
+//! A1111's samplers and schedules against k-diffusion and A1111 (`goldens/{a1111,schedules}.txt`, written by
+//! `reference/k_samplers.py`), and what holds for all of them.
+
+mod common;
+
+use calotype_diffusion::{
+    BatchNoise, Denoiser, Error, ModelDenoiser, NoiseLevel, NoiseSchedule, PredictionType, Predictor, SampleOptions,
+    Sampler, SamplerKind, SamplerSettings, ScheduleKind, StrengthRule, nhwc_to_nchw,
+};
+use common::{Network, distance, parse_bits};
+use proptest::prelude::*;
+
+const GOLDENS: &str = include_str!("goldens/a1111.txt");
+const SCHEDULES: &str = include_str!("goldens/schedules.txt");
+const SEED: u64 = 20260;
+
+fn sd1() -> NoiseSchedule {
+    NoiseSchedule::scaled_linear(0.00085, 0.012, 1000).expect("valid")
+}
+
+/// The reference's network, and beside it the unconditional one that `ddim_cfgpp` is tested with; the guided prediction
+/// is of guidance scale 7.5.
+struct Guided;
+
+impl Predictor for Guided {
+    type Error = Error;
+
+    fn predict(&mut self, x: &[f32], timestep: f64) -> Result<Vec<f32>, Error> {
+        Network.predict(x, timestep)
+    }
+
+    fn predict_with_uncond(&mut self, x: &[f32], timestep: f64) -> Result<[Vec<f32>; 2], Error> {
+        let uncond = |x: f64| 0.6 * x + 0.2 * (x - timestep / 500.0).cos();
+        let uncond: Vec<f32> = x.iter().map(|&x| uncond(f64::from(x)) as f32).collect();
+        let scale = SamplerKind::DdimCfgpp.guidance_scale(7.5);
+        let guided = uncond.iter().zip(self.predict(x, timestep)?).map(|(&u, c)| u + scale * (c - u)).collect();
+        Ok([guided, uncond])
+    }
+}
+
+/// `key=value` pairs separated by commas; `-` is none.
+fn options(steps: usize, text: &str) -> SampleOptions {
+    let mut options = SampleOptions::new(steps);
+    for (key, value) in text.split(',').filter_map(|pair| pair.split_once('=')) {
+        let value: f64 = value.parse().expect("a number");
+        match key {
+            "eta" => options.eta = Some(value),
+            "s_churn" => options.settings.s_churn = value,
+            "s_tmin" => options.settings.s_tmin = value,
+            "s_tmax" => options.settings.s_tmax = Some(value),
+            "s_noise" => options.settings.s_noise = value,
+            "rho" => options.settings.rho = Some(value),
+            "sigma_min" => options.settings.sigma_min = Some(value),
+            "sigma_max" => options.settings.sigma_max = Some(value),
+            other => panic!("unknown option {other}"),
+        }
+    }
+    options
+}
+
+#[test]
+fn samplers_equal_k_diffusion_and_a1111() {
+    let mut cases = 0;
+    for line in GOLDENS.lines().filter(|line| !line.starts_with('#')) {
+        let [kind, steps, given, hex] = line.split(' ').collect::<Vec<_>>()[..] else { panic!("bad line: {line}") };
+        let kind: SamplerKind = kind.parse().expect("a sampler");
+        let count: usize = steps.parse().expect("a count");
+        let sampler = Sampler::new(kind, ScheduleKind::Automatic, &sd1(), options(count, given)).expect("valid");
+        let mut noise = BatchNoise::new(SEED, 1, [4, 2, 2]);
+        let start = noise.randn();
+        let denoiser = ModelDenoiser::new(Guided, PredictionType::Epsilon);
+        let steps: Result<Vec<_>, Error> = sampler.run(denoiser, &start, noise).collect();
+        let steps = steps.expect("no error");
+        let last = steps.last().expect("a step");
+        assert_eq!(last.index + 1, last.total, "{line}");
+        let expected = if kind.is_adaptive() { count } else { sampler.steps() };
+        assert_eq!(steps.len(), expected, "{kind} {given}");
+        let latents = nhwc_to_nchw(&last.latents, [1, 4, 2, 2]).expect("shape");
+        let error = distance(&latents, &parse_bits(hex));
+        assert!(error < 1e-5, "{kind} {count} steps, {given}: {error:.1e} from the reference");
+        cases += 1;
+    }
+    assert!(cases > 140, "only {cases} cases in the golden file");
+}
+
+#[test]
+fn schedules_equal_a1111() {
+    let mut cases = 0;
+    for line in SCHEDULES.lines().filter(|line| !line.starts_with('#')) {
+        let [model, schedule, steps, given, count, hex] = line.split(' ').collect::<Vec<_>>()[..] else {
+            panic!("bad line: {line}")
+        };
+        // A sampler whose levels are those of the schedule and nothing else.
+        let kind = if model == "lcm" { SamplerKind::Lcm } else { SamplerKind::DpmppSde };
+        let schedule: ScheduleKind = schedule.parse().expect("a schedule");
+        let options = options(steps.parse().expect("a count"), given);
+        let sampler = Sampler::new(kind, schedule, &sd1(), options).expect("valid");
+        let count: usize = count.parse().expect("a count");
+        assert_eq!(sampler.levels().len(), count, "{line}");
+        let stride = if count <= 21 { 1 } else { 13.max(count / 20) };
+        let sigmas: Vec<f32> = sampler.levels().iter().step_by(stride).map(|level| level.sigma as f32).collect();
+        let expected = parse_bits(hex);
+        assert_eq!(sigmas.len(), expected.len(), "{line}");
+        for (sigma, expected) in sigmas.iter().zip(&expected) {
+            assert!((sigma - expected).abs() <= 3e-6 * expected, "{model} {schedule} {steps}: {sigma} for {expected}");
+        }
+        cases += 1;
+    }
+    assert!(cases > 120, "only {cases} cases in the golden file");
+}
+
+/// Knows the truth at every level, and how many pictures it has.
+struct Oracle(Vec<f32>, usize);
+
+impl Denoiser for Oracle {
+    type Error = Error;
+
+    fn denoise(&mut self, _x: &[f32], _level: NoiseLevel) -> Result<Vec<f32>, Error> {
+        Ok(self.0.clone())
+    }
+
+    fn batch_size(&self) -> usize {
+        self.1
+    }
+}
+
+#[test]
+fn every_sampler_runs_with_every_schedule_and_count_or_says_which_it_takes() {
+    let noise_schedule = sd1();
+    let mut refused = Vec::new();
+    for (kind, schedule) in SamplerKind::ALL.into_iter().flat_map(|kind| ScheduleKind::ALL.map(|s| (kind, s))) {
+        for steps in [1, 2, 7, 20, 50, 1000] {
+            let sampler = match Sampler::new(kind, schedule, &noise_schedule, SampleOptions::new(steps)) {
+                Ok(sampler) => sampler,
+                Err(error) => {
+                    let message = error.to_string();
+                    assert!(!message.contains('\n'), "{message}");
+                    refused.push((kind, schedule, steps, message));
+                    continue;
+                }
+            };
+            let mut noise = BatchNoise::new(3, 1, [4, 2, 2]);
+            let start = noise.randn();
+            let denoiser = ModelDenoiser::new(Network, PredictionType::Epsilon);
+            let run: Result<Vec<_>, Error> = sampler.run(denoiser, &start, noise).collect();
+            let run = run.expect("no error");
+            let finite = |latents: &[f32]| latents.iter().all(|x| x.is_finite());
+            assert!(run.iter().all(|step| finite(&step.latents)), "{kind} {schedule} {steps}");
+            assert!(run.iter().enumerate().all(|(i, step)| step.index == i), "{kind} {schedule} {steps}");
+            assert_eq!(run.last().map(|step| step.total), Some(run.len()), "{kind} {schedule} {steps}");
+            if !kind.is_adaptive() {
+                assert_eq!(run.len(), sampler.steps(), "{kind} {schedule} {steps}");
+                assert!(run.iter().all(|step| step.total == run.len()), "{kind} {schedule} {steps}");
+            }
+        }
+    }
+    refused.retain(|(kind, schedule, ..)| *kind != SamplerKind::DpmSolver && *schedule != ScheduleKind::Compvis);
+    // Schedules of sigmas for those that walk timesteps; and counts.
+    let of_counts: Vec<_> = refused.iter().filter(|(kind, schedule, ..)| kind.has_schedule(*schedule)).collect();
+    let counts: Vec<String> = of_counts.iter().map(|(.., message)| message.clone()).collect();
+    let range = |steps, kind, range| format!("{steps} steps are out of range for sampler {kind}: give {range}");
+    let expected = ["ddim", "plms", "ddim_cfgpp"]
+        .map(|kind| [range(1000, kind, "1 to 999"), range(1, kind, "2 to 1000")])
+        .concat();
+    assert_eq!(counts, expected);
+    let of_schedules = refused.len() - of_counts.len();
+    assert_eq!(of_schedules, 3 * 11 * 6, "ddim, plms and ddim_cfgpp have no schedule of sigmas");
+}
+
+#[test]
+fn steps_are_those_asked_for() {
+    // What A1111 asks of its samplers, and what they then do.
+    for (kind, schedule, asked, taken) in [
+        ("restart", "automatic", 20, 20),
+        ("restart", "automatic", 36, 36),
+        ("restart", "automatic", 1000, 1000),
+        ("dpm_fast", "automatic", 20, 7),
+        ("dpm_fast", "automatic", 3, 2),
+        ("ddim", "automatic", 20, 19),
+        ("ddim", "automatic", 30, 30),
+        ("unipc", "automatic", 30, 31),
+        ("euler", "ddim", 30, 31),
+        ("dpm_2", "automatic", 20, 20),
+    ] {
+        let (kind, schedule) = (kind.parse().expect("a sampler"), schedule.parse().expect("a schedule"));
+        let sampler = Sampler::new(kind, schedule, &sd1(), SampleOptions::new(asked)).expect("valid");
+        assert_eq!(sampler.steps(), taken, "{kind} {schedule} {asked}");
+        assert_eq!(sampler.run(Oracle(vec![0.5], 1), &[1.0], BatchNoise::new(0, 1, [1, 1, 1])).count(), taken);
+    }
+}
+
+#[test]
+fn the_truth_is_found() {
+    let truth: Vec<f32> = (0..24).map(|i| (i as f32 * 0.7).sin() * 2.0).collect();
+    for (kind, schedule) in SamplerKind::ALL.into_iter().flat_map(|kind| ScheduleKind::ALL.map(|s| (kind, s))) {
+        for steps in [2, 3, 4, 5, 20, 50] {
+            let Ok(sampler) = Sampler::new(kind, schedule, &sd1(), SampleOptions::new(steps)) else { continue };
+            let mut noise = BatchNoise::new(3, 1, [4, 2, 3]);
+            let start = noise.randn();
+            let last = sampler.run(Oracle(truth.clone(), 1), &start, noise).last().expect("a step").expect("no error");
+            let worst = truth.iter().zip(&last.latents).map(|(a, b)| f64::from((a - b).abs())).fold(0.0, f64::max);
+            // What noise is left is at most that of the last level; a two-step DPM-Solver-fast has more.
+            let left = 5.0 * last.sigma * if kind == SamplerKind::DpmFast { 20.0 } else { 1.0 } + 2e-3;
+            assert!(worst < left, "{kind} {schedule} {steps}: {worst:e}, sigma {}", last.sigma);
+        }
+    }
+}
+
+#[test]
+fn a_picture_is_the_same_in_any_batch() {
+    /// The network, on pictures of 60 numbers, each with a contrast of its own, so that adaptive steps differ.
+    struct Batch(Vec<f64>);
+    impl Predictor for Batch {
+        type Error = Error;
+
+        fn predict(&mut self, x: &[f32], timestep: f64) -> Result<Vec<f32>, Error> {
+            let pictures = x.chunks(60).zip(&self.0);
+            let of = |x: f32, c: f64| (0.7 * f64::from(x) + 0.3 * (c * f64::from(x) + timestep / 300.0).sin()) as f32;
+            Ok(pictures.flat_map(|(x, &c)| x.iter().map(move |&x| of(x, c))).collect())
+        }
+
+        fn batch_size(&self) -> usize {
+            self.0.len()
+        }
+    }
+    for kind in SamplerKind::ALL {
+        for eta in [None, Some(0.5)] {
+            let options = SampleOptions { eta: eta.filter(|_| kind.default_eta().is_some()), ..SampleOptions::new(6) };
+            let sampler = Sampler::new(kind, ScheduleKind::Default, &sd1(), options).expect("valid");
+            let run = |seed: u64, contrasts: &[f64]| {
+                let mut noise = BatchNoise::new(seed, contrasts.len(), [4, 3, 5]);
+                let start = noise.randn();
+                let denoiser = ModelDenoiser::new(Batch(contrasts.to_vec()), PredictionType::Epsilon);
+                let steps: Result<Vec<_>, Error> = sampler.run(denoiser, &start, &mut noise).collect();
+                let steps = steps.expect("no error");
+                (steps.len(), steps.last().expect("a step").latents.clone())
+            };
+            let (steps, together) = run(7, &[2.0, 9.0, 0.1]);
+            let alone = [run(7, &[2.0]), run(8, &[9.0]), run(9, &[0.1])];
+            assert_eq!(together, alone.each_ref().map(|(_, latents)| latents.clone()).concat(), "{kind}");
+            assert_eq!(Some(steps), alone.iter().map(|(steps, _)| *steps).max(), "{kind}");
+            if kind.is_adaptive() {
+                assert!(alone[0].0 != alone[1].0 || alone[1].0 != alone[2].0, "the pictures do not differ in steps");
+            }
+        }
+    }
+}
+
+#[test]
+fn an_adaptive_run_ends_whatever_the_model_says() {
+    /// Different at every call, or nothing at all.
+    struct Wild(u32);
+    impl Denoiser for Wild {
+        type Error = Error;
+
+        fn denoise(&mut self, x: &[f32], _level: NoiseLevel) -> Result<Vec<f32>, Error> {
+            self.0 = self.0.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+            let value = if self.0 == 0 { f32::NAN } else { (self.0 >> 8) as f32 };
+            Ok(vec![value; x.len()])
+        }
+    }
+    let sampler = Sampler::new(SamplerKind::DpmAdaptive, ScheduleKind::Default, &sd1(), SampleOptions::new(20));
+    let sampler = sampler.expect("valid");
+    let steps = |denoiser| sampler.run(denoiser, &[1.0; 4], BatchNoise::new(0, 1, [4, 1, 1])).count();
+    assert!((100..7000).contains(&steps(Wild(1))));
+    struct Nan;
+    impl Denoiser for Nan {
+        type Error = Error;
+
+        fn denoise(&mut self, x: &[f32], _level: NoiseLevel) -> Result<Vec<f32>, Error> {
+            Ok(vec![f32::NAN; x.len()])
+        }
+    }
+    let run = sampler.run(Nan, &[1.0; 4], BatchNoise::new(0, 1, [4, 1, 1]));
+    let steps: Result<Vec<_>, Error> = run.collect();
+    assert!(steps.expect("no error").len() < 5, "nothing gets better here");
+}
+
+/// A1111's `sample_img2img` of both families, at strength 0.75 of 20 steps.
+#[test]
+fn img2img_is_cut_as_in_a1111() {
+    let cut = |kind, schedule, strength| {
+        let whole = Sampler::new(kind, schedule, &sd1(), SampleOptions::new(20)).expect("valid");
+        whole.img2img(strength, StrengthRule::A1111).expect("valid")
+    };
+    let timesteps = |sampler: &Sampler| {
+        let of = |level: &NoiseLevel| level.timestep;
+        (of(&sampler.noised_level()), sampler.levels().first().map(of), sampler.levels().last().map(of))
+    };
+    // timesteps[15] is 751, timesteps[:15] ends at 701.
+    for kind in [SamplerKind::Ddim, SamplerKind::DdimCfgpp, SamplerKind::Plms] {
+        let part = cut(kind, ScheduleKind::Automatic, 0.75);
+        assert_eq!((part.steps(), timesteps(&part)), (14, (751.0, Some(701.0), Some(1.0))), "{kind}");
+    }
+    let part = cut(SamplerKind::UniPc, ScheduleKind::Automatic, 0.75);
+    assert_eq!((part.steps(), timesteps(&part)), (15, (751.0, Some(701.0), Some(0.0))));
+    // 16 of the 20 steps; Restart goes down less than 20 steps and so does not restart.
+    let whole = Sampler::new(SamplerKind::Restart, ScheduleKind::Automatic, &sd1(), SampleOptions::new(20));
+    let whole = whole.expect("valid");
+    assert!(whole.levels().windows(2).any(|pair| pair[1].sigma > pair[0].sigma), "it restarts");
+    let part = cut(SamplerKind::Restart, ScheduleKind::Automatic, 0.75);
+    assert_eq!(part.steps(), 16);
+    assert!(part.levels().windows(2).all(|pair| pair[1].sigma < pair[0].sigma));
+    // DPM fast takes the ends of what is left of the schedule: sigmas[4] and sigmas[-2].
+    let uniform = Sampler::new(SamplerKind::Euler, ScheduleKind::Uniform, &sd1(), SampleOptions::new(20));
+    let uniform = uniform.expect("valid");
+    let part = cut(SamplerKind::DpmFast, ScheduleKind::Automatic, 0.75);
+    assert_eq!(part.steps(), 6);
+    let ends = [part.levels()[0].sigma, part.levels()[6].sigma].map(|sigma| sigma as f32);
+    assert_eq!(ends, [uniform.levels()[4].sigma, uniform.levels()[19].sigma].map(|sigma| sigma as f32));
+    let too_weak = Sampler::new(SamplerKind::Ddim, ScheduleKind::Automatic, &sd1(), SampleOptions::new(20))
+        .and_then(|whole| whole.img2img(0.05, StrengthRule::A1111));
+    assert!(matches!(too_weak, Err(Error::NoSteps { .. })), "{too_weak:?}");
+}
+
+#[test]
+fn names_of_others_are_understood() {
+    for kind in SamplerKind::ALL {
+        assert_eq!((kind.label().parse(), kind.id().parse()), (Ok(kind), Ok(kind)));
+        assert_eq!(kind.label().to_uppercase().parse(), Ok(kind));
+    }
+    for schedule in ScheduleKind::ALL {
+        assert_eq!((schedule.label().parse(), schedule.id().parse()), (Ok(schedule), Ok(schedule)));
+    }
+    for (name, id) in [
+        ("k_euler", "euler"),
+        ("k_euler_ancestral", "euler_a"),
+        ("k_dpm_ad", "dpm_adaptive"),
+        ("k_dpmpp_2s_a", "dpmpp_2s_a"),
+        ("dpmpp_2s_ancestral", "dpmpp_2s_a"),
+        ("dpmpp_2m_sde_gpu", "dpmpp_2m_sde"),
+        ("uni_pc", "unipc"),
+        ("DDIM CFG++", "ddim_cfgpp"),
+        ("EulerAncestralDiscreteScheduler", "euler_a"),
+        ("PNDMScheduler", "plms"),
+        ("KDPM2AncestralDiscreteScheduler", "dpm_2_a"),
+    ] {
+        assert_eq!(name.parse::<SamplerKind>().map(SamplerKind::id), Ok(id), "{name}");
+    }
+    assert_eq!("SGMUniform".parse(), Ok(ScheduleKind::SgmUniform));
+    assert_eq!("ddim_uniform".parse(), Ok(ScheduleKind::Ddim));
+    let fused = SamplerKind::parse_with_schedule("DPM++ 2M SDE Karras");
+    assert_eq!(fused, Ok((SamplerKind::Dpmpp2mSde, Some(ScheduleKind::Karras))));
+    assert_eq!(SamplerKind::parse_with_schedule("LMS"), Ok((SamplerKind::Lms, None)));
+    let error = SamplerKind::parse_with_schedule("Oiler Karras").expect_err("unknown").to_string();
+    assert!(error.starts_with("unknown sampler \"Oiler Karras\": use one of ddim, ") && error.ends_with("dpm_solver"));
+    assert!("k".parse::<SamplerKind>().is_err() && "".parse::<ScheduleKind>().is_err());
+}
+
+#[test]
+fn options_out_of_place_say_who_has_them() {
+    let new = SamplerSettings::default();
+    let error = |kind, schedule, options| {
+        let options = SampleOptions::new(10).settings(options);
+        Sampler::new(kind, schedule, &sd1(), options).expect_err("refused").to_string()
+    };
+    use SamplerKind::{Ddim, Dpmpp2m, Euler, EulerA};
+    use ScheduleKind::{Default, Karras, Simple};
+    let messages = [
+        error(EulerA, Default, SamplerSettings { s_churn: 1.0, ..new }),
+        error(Dpmpp2m, Default, SamplerSettings { s_noise: 1.1, ..new }),
+        error(Euler, Simple, SamplerSettings { rho: Some(7.0), ..new }),
+        error(Euler, Simple, SamplerSettings { sigma_min: Some(0.1), ..new }),
+        error(Euler, Karras, SamplerSettings { sigma_min: Some(20.0), ..new }),
+        error(Euler, Karras, SamplerSettings { beta_alpha: 0.5, ..new }),
+        error(Ddim, Default, SamplerSettings { discard_next_to_last_sigma: true, ..new }),
+        error(Euler, Karras, SamplerSettings { rho: Some(f64::NAN), ..new }),
+        error(Euler, Default, SamplerSettings { s_churn: 1.0, s_tmin: 3.0, s_tmax: Some(2.0), ..new }),
+    ];
+    assert_eq!(
+        messages[0],
+        "sampler euler_a has no churn (s_churn, s_tmin, s_tmax): leave it out or use another sampler (euler, heun or dpm_2)"
+    );
+    assert_eq!(
+        messages[2],
+        "schedule simple has no rho: leave it out or use another schedule (karras or polyexponential)"
+    );
+    assert_eq!(messages[4], "sigma_min is 20: give less than sigma_max");
+    assert_eq!(messages[8], "s_tmax is 2: give s_tmin or more");
+    assert!(messages.iter().all(|message| !message.contains('\n') && message.len() < 200), "{messages:#?}");
+
+    // The same options where they belong.
+    let sampler = |schedule, steps, settings| {
+        Sampler::new(Euler, schedule, &sd1(), SampleOptions::new(steps).settings(settings)).expect("valid")
+    };
+    let all = sampler(ScheduleKind::Uniform, 11, new);
+    let discarded = sampler(ScheduleKind::Uniform, 10, SamplerSettings { discard_next_to_last_sigma: true, ..new });
+    assert_eq!(discarded.levels(), [&all.levels()[..10], &all.levels()[11..]].concat());
+    let plain = sampler(Karras, 10, new).init_noise_sigma();
+    let sgm = sampler(Karras, 10, SamplerSettings { sgm_noise_multiplier: true, ..new });
+    assert!((sgm.init_noise_sigma() - plain.hypot(1.0)).abs() < 1e-12);
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(40))]
+
+    #[test]
+    fn any_noise_schedule_is_refused_or_samples(start in 1e-7f64..0.5, end in 0.0f64..0.9, train in 2usize..60, steps in 1usize..61) {
+        let Ok(noise_schedule) = NoiseSchedule::scaled_linear(start, end, train) else { return Ok(()) };
+        for (kind, schedule) in SamplerKind::ALL.into_iter().flat_map(|kind| ScheduleKind::ALL.map(|s| (kind, s))) {
+            let Ok(sampler) = Sampler::new(kind, schedule, &noise_schedule, SampleOptions::new(steps)) else { continue };
+            let last = sampler.run(Oracle(vec![0.5], 1), &[1.0], BatchNoise::new(0, 1, [1, 1, 1])).last();
+            let latents = last.expect("a step").expect("no error").latents;
+            prop_assert!(latents[0].is_finite(), "{kind} {schedule} {steps}: {latents:?}");
+            for rule in [StrengthRule::Diffusers, StrengthRule::A1111] {
+                let Ok(part) = sampler.img2img(0.6, rule) else { continue };
+                let run = part.run_from(Oracle(vec![0.5], 1), &[0.3], &[1.0], BatchNoise::new(0, 1, [1, 1, 1]));
+                let last = run.expect("one length").last().expect("a step").expect("no error");
+                prop_assert!(last.latents[0].is_finite(), "{kind} {schedule} {steps}: {:?}", last.latents);
+            }
+        }
+    }
+}

@@ -1,0 +1,189 @@
+//! The names a pickle may ask for: what `torch.save` writes for weights, and what Lightning, NumPy and OmegaConf put beside
+//! them in training checkpoints. Each is data here; there is nothing behind it that could be run.
+
+use crate::DType;
+
+/// A name on the list.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Global {
+    /// `collections.OrderedDict`.
+    OrderedDict,
+    /// `collections.defaultdict`.
+    DefaultDict,
+    /// `collections.Counter`.
+    Counter,
+    /// `torch._utils._rebuild_tensor`, `_v2` and `_v3`.
+    RebuildTensor(u8),
+    /// `torch._utils._rebuild_parameter` and `_rebuild_parameter_with_state`.
+    RebuildParameter,
+    /// `torch._tensor._rebuild_from_type_v2`.
+    RebuildFromType,
+    /// A storage class of `torch`.
+    Storage(&'static str, DType),
+    /// A dtype of `torch`.
+    TorchDType(&'static str, DType),
+    /// `torch.Size`.
+    Size,
+    /// `torch.device`.
+    Device,
+    /// `torch.nn.modules.container.ParameterDict`.
+    ParameterDict,
+    /// `numpy.core.multiarray.scalar`.
+    NumpyScalar,
+    /// `numpy.dtype`.
+    NumpyDType,
+    /// `_codecs.encode`: how protocol 2 writes bytes.
+    Encode,
+    /// `set` or `frozenset`.
+    Set,
+    /// `bytearray` or `bytes`.
+    ByteArray,
+    /// A class whose instances are kept closed.
+    Closed(&'static str),
+    /// A name that is only ever named.
+    Name(&'static str),
+}
+
+/// How Python 2 (and so protocol 2) and Python 3 call the module of built-in names.
+const BUILTINS: [&str; 2] = ["__builtin__", "builtins"];
+
+impl Global {
+    /// The name on the list that `module` and `name` spell, exactly.
+    pub(crate) fn find(module: &str, name: &str) -> Option<Self> {
+        if BUILTINS.contains(&module) {
+            return find(BUILTIN_NAMES, name);
+        }
+        MODULES.iter().find(|(listed, _)| *listed == module).and_then(|(_, names)| find(names, name))
+    }
+
+    /// The name as Python spells it.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::OrderedDict => "collections.OrderedDict",
+            Self::DefaultDict => "collections.defaultdict",
+            Self::Counter => "collections.Counter",
+            Self::RebuildTensor(1) => "torch._utils._rebuild_tensor",
+            Self::RebuildTensor(2) => "torch._utils._rebuild_tensor_v2",
+            Self::RebuildTensor(_) => "torch._utils._rebuild_tensor_v3",
+            Self::RebuildParameter => "torch._utils._rebuild_parameter",
+            Self::RebuildFromType => "torch._tensor._rebuild_from_type_v2",
+            Self::Size => "torch.Size",
+            Self::Device => "torch.device",
+            Self::ParameterDict => "torch.nn.modules.container.ParameterDict",
+            Self::NumpyScalar => "numpy.core.multiarray.scalar",
+            Self::NumpyDType => "numpy.dtype",
+            Self::Encode => "_codecs.encode",
+            Self::Set => "builtins.set",
+            Self::ByteArray => "builtins.bytearray",
+            Self::Storage(name, _) | Self::TorchDType(name, _) | Self::Closed(name) | Self::Name(name) => name,
+        }
+    }
+}
+
+fn find(names: &[(&str, Global)], name: &str) -> Option<Global> {
+    names.iter().find(|(listed, _)| *listed == name).map(|(_, global)| *global)
+}
+
+type Names = &'static [(&'static str, Global)];
+
+const BUILTIN_NAMES: Names = &[
+    ("set", Global::Set),
+    ("frozenset", Global::Set),
+    ("bytearray", Global::ByteArray),
+    ("bytes", Global::ByteArray),
+    // As types in OmegaConf's metadata and in `defaultdict`.
+    ("dict", Global::Name("builtins.dict")),
+    ("list", Global::Name("builtins.list")),
+    ("tuple", Global::Name("builtins.tuple")),
+    ("int", Global::Name("builtins.int")),
+    ("long", Global::Name("builtins.int")),
+    ("float", Global::Name("builtins.float")),
+    ("bool", Global::Name("builtins.bool")),
+    ("str", Global::Name("builtins.str")),
+    ("unicode", Global::Name("builtins.str")),
+];
+
+/// NumPy moved these modules in 2.0.
+const MULTIARRAY: Names =
+    &[("scalar", Global::NumpyScalar), ("_reconstruct", Global::Closed("numpy.core.multiarray._reconstruct"))];
+
+const MODULES: &[(&str, Names)] = &[
+    (
+        "collections",
+        &[("OrderedDict", Global::OrderedDict), ("defaultdict", Global::DefaultDict), ("Counter", Global::Counter)],
+    ),
+    (
+        "torch._utils",
+        &[
+            ("_rebuild_tensor", Global::RebuildTensor(1)),
+            ("_rebuild_tensor_v2", Global::RebuildTensor(2)),
+            ("_rebuild_tensor_v3", Global::RebuildTensor(3)),
+            ("_rebuild_parameter", Global::RebuildParameter),
+            ("_rebuild_parameter_with_state", Global::RebuildParameter),
+        ],
+    ),
+    ("torch._tensor", &[("_rebuild_from_type_v2", Global::RebuildFromType)]),
+    (
+        "torch",
+        &[
+            ("DoubleStorage", Global::Storage("torch.DoubleStorage", DType::F64)),
+            ("FloatStorage", Global::Storage("torch.FloatStorage", DType::F32)),
+            ("HalfStorage", Global::Storage("torch.HalfStorage", DType::F16)),
+            ("BFloat16Storage", Global::Storage("torch.BFloat16Storage", DType::BF16)),
+            ("LongStorage", Global::Storage("torch.LongStorage", DType::I64)),
+            ("IntStorage", Global::Storage("torch.IntStorage", DType::I32)),
+            ("ShortStorage", Global::Storage("torch.ShortStorage", DType::I16)),
+            ("CharStorage", Global::Storage("torch.CharStorage", DType::I8)),
+            ("ByteStorage", Global::Storage("torch.ByteStorage", DType::U8)),
+            ("BoolStorage", Global::Storage("torch.BoolStorage", DType::Bool)),
+            ("ComplexFloatStorage", Global::Storage("torch.ComplexFloatStorage", DType::C64)),
+            ("UntypedStorage", Global::Storage("torch.UntypedStorage", DType::U8)),
+            ("float64", Global::TorchDType("torch.float64", DType::F64)),
+            ("float32", Global::TorchDType("torch.float32", DType::F32)),
+            ("float16", Global::TorchDType("torch.float16", DType::F16)),
+            ("bfloat16", Global::TorchDType("torch.bfloat16", DType::BF16)),
+            ("int64", Global::TorchDType("torch.int64", DType::I64)),
+            ("int32", Global::TorchDType("torch.int32", DType::I32)),
+            ("int16", Global::TorchDType("torch.int16", DType::I16)),
+            ("int8", Global::TorchDType("torch.int8", DType::I8)),
+            ("uint64", Global::TorchDType("torch.uint64", DType::U64)),
+            ("uint32", Global::TorchDType("torch.uint32", DType::U32)),
+            ("uint16", Global::TorchDType("torch.uint16", DType::U16)),
+            ("uint8", Global::TorchDType("torch.uint8", DType::U8)),
+            ("bool", Global::TorchDType("torch.bool", DType::Bool)),
+            ("complex64", Global::TorchDType("torch.complex64", DType::C64)),
+            ("float8_e4m3fn", Global::TorchDType("torch.float8_e4m3fn", DType::F8E4M3)),
+            ("float8_e5m2", Global::TorchDType("torch.float8_e5m2", DType::F8E5M2)),
+            ("float8_e4m3fnuz", Global::TorchDType("torch.float8_e4m3fnuz", DType::F8E4M3FNUZ)),
+            ("float8_e5m2fnuz", Global::TorchDType("torch.float8_e5m2fnuz", DType::F8E5M2FNUZ)),
+            ("float8_e8m0fnu", Global::TorchDType("torch.float8_e8m0fnu", DType::F8E8M0)),
+            ("Size", Global::Size),
+            ("device", Global::Device),
+            ("Tensor", Global::Name("torch.Tensor")),
+        ],
+    ),
+    ("torch.storage", &[("UntypedStorage", Global::Storage("torch.storage.UntypedStorage", DType::U8))]),
+    ("torch.nn.parameter", &[("Parameter", Global::Name("torch.nn.parameter.Parameter"))]),
+    ("torch.nn.modules.container", &[("ParameterDict", Global::ParameterDict)]),
+    ("numpy.core.multiarray", MULTIARRAY),
+    ("numpy._core.multiarray", MULTIARRAY),
+    ("numpy", &[("dtype", Global::NumpyDType), ("ndarray", Global::Name("numpy.ndarray"))]),
+    ("_codecs", &[("encode", Global::Encode)]),
+    (
+        // The key of its state in the `callbacks` of Lightning before 1.5, as in sd-v1-4-full-ema.ckpt.
+        "pytorch_lightning.callbacks.model_checkpoint",
+        &[("ModelCheckpoint", Global::Name("pytorch_lightning.callbacks.model_checkpoint.ModelCheckpoint"))],
+    ),
+    // Lightning's `hyper_parameters`, where a model saved its OmegaConf configuration.
+    ("omegaconf.dictconfig", &[("DictConfig", Global::Closed("omegaconf.dictconfig.DictConfig"))]),
+    ("omegaconf.listconfig", &[("ListConfig", Global::Closed("omegaconf.listconfig.ListConfig"))]),
+    ("omegaconf.nodes", &[("AnyNode", Global::Closed("omegaconf.nodes.AnyNode"))]),
+    (
+        "omegaconf.base",
+        &[
+            ("Metadata", Global::Closed("omegaconf.base.Metadata")),
+            ("ContainerMetadata", Global::Closed("omegaconf.base.ContainerMetadata")),
+        ],
+    ),
+    ("typing", &[("Any", Global::Name("typing.Any"))]),
+];

@@ -1,0 +1,171 @@
+//! Prompts equal to A1111's, to the token and the weight: goldens of `reference/a1111_prompts.py`.
+
+#![allow(clippy::unwrap_used)]
+
+use calotype_text::{Chunk, EmbeddingNames, Emphasis, Grammar, MAX_LENGTH, Network, Part, Timeline, Tokenizer};
+use serde_json::Value;
+
+const EOS: u32 = 49407;
+
+fn goldens() -> Value {
+    serde_json::from_str(include_str!("prompts.json")).unwrap()
+}
+
+fn grammar(embeddings: &EmbeddingNames, timeline: Timeline) -> Grammar<'_> {
+    Grammar { tokenizer: Tokenizer::clip(), embeddings, timeline, emphasis: Emphasis::Original }
+}
+
+fn number(value: &Value) -> usize {
+    value.as_u64().unwrap() as usize
+}
+
+/// `[ids without padding, [[weight, count], …]]`.
+fn assert_chunk(chunk: &Chunk, golden: &Value, prompt: &str) {
+    let mut ids: Vec<u32> = serde_json::from_value(golden[0].clone()).unwrap();
+    ids.resize(MAX_LENGTH, EOS);
+    assert_eq!(chunk.ids.as_slice(), ids, "{prompt:?}");
+    let runs = golden[1].as_array().unwrap();
+    let weights = runs.iter().flat_map(|run| vec![run[0].as_f64().unwrap() as f32; number(&run[1])]);
+    assert_eq!(chunk.weights.to_vec(), weights.collect::<Vec<_>>(), "{prompt:?}");
+}
+
+fn assert_part(part: &Part, golden: &Value, prompt: &str) {
+    assert_eq!(part.weight, golden["weight"].as_f64().unwrap(), "{prompt:?}");
+    let schedule = &part.schedule;
+    let texts: Vec<String> = serde_json::from_value(golden["texts"].clone()).unwrap();
+    assert_eq!(schedule.texts, texts, "{prompt:?}");
+    let entries: Vec<(usize, usize)> = serde_json::from_value(golden["entries"].clone()).unwrap();
+    assert_eq!(schedule.entries, entries, "{prompt:?}");
+    let longest = schedule.chunks.iter().map(Vec::len).max().unwrap();
+    for (chunks, golden) in schedule.chunks.iter().zip(golden["chunks"].as_array().unwrap()) {
+        let golden = golden.as_array().unwrap();
+        assert_eq!(chunks.len(), longest);
+        assert!(chunks.len() >= golden.len(), "{prompt:?}");
+        chunks.iter().zip(golden).for_each(|(chunk, golden)| assert_chunk(chunk, golden, prompt));
+        // Texts with fewer chunks than others of their schedule are filled with empty ones.
+        for empty in &chunks[golden.len()..] {
+            assert!(empty.ids[1..].iter().all(|&id| id == EOS) && empty.weights.iter().all(|&weight| weight == 1.0));
+        }
+    }
+}
+
+#[test]
+fn equals_a1111() {
+    let goldens = goldens();
+    let mut embeddings = EmbeddingNames::default();
+    for entry in goldens["embeddings"].as_array().unwrap() {
+        let (name, first, vectors) = (entry[0].as_str().unwrap(), number(&entry[1]) as u32, number(&entry[2]));
+        embeddings.insert(Tokenizer::clip(), name, first, vectors).unwrap();
+    }
+    let none = EmbeddingNames::default();
+    let mut count = 0;
+    for (group, cases) in goldens.as_object().unwrap().iter().filter(|(group, _)| *group != "embeddings") {
+        for case in cases.as_array().unwrap() {
+            let text = case["prompt"].as_str().unwrap();
+            let steps = number(&case["steps"]);
+            let timeline = match case["hires"].as_u64() {
+                Some(second) => Timeline::second(steps, second as usize),
+                None => Timeline::new(steps),
+            };
+            let emphasis = match case["emphasis"].as_str() {
+                Some("None") => Emphasis::None,
+                Some("Ignore") => Emphasis::Ignore,
+                _ => Emphasis::Original,
+            };
+            let embeddings = if group == "embedded" { &embeddings } else { &none };
+            let prompt = Grammar { emphasis, ..grammar(embeddings, timeline) }.prompt(text).unwrap();
+            let mut networks: Vec<(String, Vec<String>)> =
+                prompt.networks.into_iter().map(|Network { kind, args }| (kind, args)).collect();
+            networks.sort();
+            assert_eq!(serde_json::json!(networks), case["networks"], "{text:?}");
+            let parts = case["parts"].as_array().unwrap();
+            assert_eq!(prompt.parts.len(), parts.len(), "{text:?}");
+            if emphasis == Emphasis::Ignore {
+                // The reference keeps the weights there and does not use them.
+                assert!(
+                    prompt.parts[0].schedule.chunks.iter().flatten().all(|chunk| chunk.weights == [1.0; MAX_LENGTH])
+                );
+            } else {
+                prompt.parts.iter().zip(parts).for_each(|(part, golden)| assert_part(part, golden, text));
+            }
+            count += 1;
+        }
+    }
+    assert!(count > 300, "{count}");
+}
+
+#[test]
+fn the_first_text_holds_once_more_than_it_says() {
+    // `self.step` of A1111's denoiser counts from 0, and an entry holds while `step <= end_at_step`.
+    let none = EmbeddingNames::default();
+    let prompt = grammar(&none, Timeline::new(4)).prompt("[a|b]").unwrap();
+    let schedule = &prompt.parts[0].schedule;
+    let held: Vec<&str> = (0..7).map(|step| schedule.texts[schedule.text_at(step)].as_str()).collect();
+    assert_eq!(held, ["a", "a", "b", "a", "b", "b", "b"]);
+}
+
+#[test]
+fn a_negative_prompt_has_neither_networks_nor_and() {
+    let none = EmbeddingNames::default();
+    let schedule = grammar(&none, Timeline::new(4)).negative_prompt("a AND <lora:x:1> [b:c:2] # d").unwrap();
+    assert_eq!(schedule.texts, ["a AND <lora:x:1> b \n", "a AND <lora:x:1> c \n"]);
+}
+
+#[test]
+fn an_embedding_moves_with_the_words_after_a_comma() {
+    let mut names = EmbeddingNames::default();
+    names.insert(Tokenizer::clip(), "mystyle", 50000, 3).unwrap();
+    let text = format!("{}, {}mystyle {}", "x ".repeat(60), "y ".repeat(8), "z ".repeat(8));
+    let prompt = grammar(&names, Timeline::new(1)).prompt(&text).unwrap();
+    let [first, second] = prompt.parts[0].schedule.chunks[0].as_slice() else { panic!("two chunks") };
+    assert!(first.ids.iter().all(|&id| id < 49408));
+    assert_eq!(second.ids[9..12], [50000, 50001, 50002]);
+}
+
+#[test]
+fn an_open_clip_tokenizer_pads_with_its_own_token() {
+    let folder = tempfile::tempdir().unwrap();
+    for (name, contents) in calotype_text::clip_files() {
+        std::fs::write(
+            folder.path().join(name),
+            contents.replace("\"pad_token\": \"<|endoftext|>\"", "\"pad_token\": \"!\""),
+        )
+        .unwrap();
+    }
+    let tokenizer = Tokenizer::from_folder(folder.path()).unwrap();
+    let none = EmbeddingNames::default();
+    let prompt = Grammar { tokenizer: &tokenizer, ..grammar(&none, Timeline::new(1)) }.prompt("a cat").unwrap();
+    let ids = prompt.parts[0].schedule.chunks[0][0].ids;
+    assert_eq!(ids[..5], [49406, 320, 2368, EOS, 0]);
+    assert!(ids[4..].iter().all(|&id| id == 0));
+}
+
+#[test]
+fn what_is_no_prompt_is_a_one_line_error() {
+    let mut names = EmbeddingNames::default();
+    let error = |result: Result<(), calotype_text::Error>| result.unwrap_err().to_string();
+    let prompt = |text: &str, steps| {
+        let none = EmbeddingNames::default();
+        grammar(&none, Timeline::new(steps)).prompt(text).unwrap_err().to_string()
+    };
+    let messages = [
+        prompt("(a:1.2.3)", 4),
+        prompt(&format!("(a:{})", "9".repeat(60)), 4),
+        prompt(&format!("a :{}", "9".repeat(400)), 4),
+        prompt(&"a".repeat(65537), 4),
+        prompt(&format!("[a|b]{}", "c".repeat(60000)), 1000),
+        error(names.insert(Tokenizer::clip(), "x", 50000, 76)),
+        error(names.insert(Tokenizer::clip(), " ", 50000, 1)),
+    ];
+    for (message, part) in messages.iter().zip([
+        "weight 1.2.3",
+        "not too large",
+        "weight inf",
+        "65537 bytes",
+        "at 1000 steps",
+        "\"x\" has 76",
+        "no letter",
+    ]) {
+        assert!(message.contains(part) && !message.contains('\n'), "{message}");
+    }
+}

@@ -1,0 +1,336 @@
+"""Golden data of calotype-diffusion: what k-diffusion's samplers and A1111's own compute with a stand-in network.
+
+Writes crates/diffusion/tests/goldens/{a1111,schedules}.txt. Nothing of either is in this repository: give the folders of a
+copy of each (k-diffusion at a commit of 2023 or later; A1111 1.10, of which five files of `modules/` are read).
+
+    python reference/k_samplers.py --k-diffusion k-diffusion --a1111 stable-diffusion-webui
+
+Both run in f64, so that the numbers are those of the formulas and not of their rounding; noise is torch's f32.
+"""
+
+import argparse
+import importlib.util
+import sys
+import types
+from pathlib import Path
+
+import torch
+from samplers import OUT, bits
+
+SEED = 20260
+SHAPE = (1, 4, 2, 2)
+STEPS = (1, 2, 3, 7, 20, 50)
+GUIDANCE = 7.5
+
+
+def schedule_of_sd1():
+    betas = torch.linspace(0.00085**0.5, 0.012**0.5, 1000, dtype=torch.float32) ** 2
+    return torch.cumprod(1 - betas, 0)
+
+
+ALPHAS = schedule_of_sd1()
+
+
+def module(name, **members):
+    made = types.ModuleType(name)
+    made.__dict__.update(members)
+    sys.modules[name] = made
+    return made
+
+
+def load(name, path):
+    spec = importlib.util.spec_from_file_location(name, path)
+    loaded = importlib.util.module_from_spec(spec)
+    sys.modules[name] = loaded
+    spec.loader.exec_module(loaded)
+    return loaded
+
+
+class Options:
+    """A1111's settings, as they are if nobody changed them."""
+
+    beta_dist_alpha = beta_dist_beta = 0.6
+    uni_pc_variant, uni_pc_skip_type, uni_pc_order, uni_pc_lower_order_final = "bh1", "time_uniform", 3, True
+    img2img_fix_steps = False
+
+
+class Shared(types.ModuleType):
+    opts = Options()
+    sd_model = types.SimpleNamespace(is_sdxl=False)
+
+
+def quiet(x, **_):
+    return x
+
+
+def load_references(k_diffusion, a1111):
+    """k-diffusion's sampling and external, and A1111's samplers and schedules, among stand-ins for all else they import."""
+    tqdm = module("tqdm", tqdm=quiet, trange=lambda n, **_: range(n))
+    module("tqdm.auto", tqdm=None, trange=lambda n, **_: range(n))
+
+    class Bar:
+        """Counts nothing."""
+
+        def __init__(self, *args, **kwargs):
+            pass
+
+        def __enter__(self):
+            return self
+
+        def __exit__(self, *args):
+            pass
+
+        def update(self, *args):
+            pass
+
+    sys.modules["tqdm.auto"].tqdm = Bar
+    module("torchdiffeq", odeint=None)
+    k = module("k_diffusion", __path__=[str(k_diffusion / "k_diffusion")])
+    append_dims = lambda x, n: x[(...,) + (None,) * (n - x.ndim)]
+    k.utils = module("k_diffusion.utils", append_dims=append_dims)
+    k.sampling = load("k_diffusion.sampling", k_diffusion / "k_diffusion/sampling.py")
+    k.external = load("k_diffusion.external", k_diffusion / "k_diffusion/external.py")
+
+    tqdm.tqdm = type("tqdm", (Bar,), {"__new__": lambda cls, x=None, **_: object.__new__(Bar) if x is None else x})
+    modules = module("modules", __path__=[])
+    shared = Shared("modules.shared")
+    sys.modules["modules.shared"] = modules.shared = shared
+    modules.devices = module("modules.devices")
+    module("modules.torch_utils", float64=lambda x: torch.float64)
+    module("modules.models", __path__=[])
+    module("modules.models.diffusion", __path__=[])
+    uni_pc = module("modules.models.diffusion.uni_pc", __path__=[])
+    for name in ("sd_samplers_cfg_denoiser", "sd_samplers_kdiffusion", "sd_samplers_common"):
+        setattr(modules, name, module(f"modules.{name}"))
+    modules.sd_samplers_cfg_denoiser.CFGDenoiser = torch.nn.Module
+    modules.sd_samplers_kdiffusion.KDiffusionSampler = object
+    modules.sd_samplers_common.SamplerData = lambda *args: args
+    at = a1111 / "modules"
+    uni_pc.uni_pc = load("modules.models.diffusion.uni_pc.uni_pc", at / "models/diffusion/uni_pc/uni_pc.py")
+    return types.SimpleNamespace(
+        k=k,
+        schedulers=load("modules.sd_schedulers", at / "sd_schedulers.py"),
+        timesteps=load("modules.sd_samplers_timesteps_impl", at / "sd_samplers_timesteps_impl.py"),
+        extra=load("modules.sd_samplers_extra", at / "sd_samplers_extra.py"),
+        lcm=load("modules.sd_samplers_lcm", at / "sd_samplers_lcm.py"),
+    )
+
+
+def network(x, t):
+    """That of samplers.py, not rounded."""
+    return 0.7 * x + 0.3 * torch.sin(2 * x + t / 300)
+
+
+def uncond(x, t):
+    """Another for the half without the prompt."""
+    return 0.6 * x + 0.2 * torch.cos(x - t / 500)
+
+
+class LatentDiffusion:
+    """What k-diffusion's and A1111's wrappers know of a model."""
+
+    alphas_cumprod = ALPHAS
+    device = "cpu"
+
+    def apply_model(self, x, t, **_):
+        return network(x, t.reshape(-1, 1, 1, 1).double())
+
+    __call__ = apply_model
+
+
+class Noise:
+    """The draws after the first, in order; in the place of `torch` where samplers call torch.randn_like."""
+
+    def __init__(self):
+        self.generator = torch.Generator().manual_seed(SEED)
+
+    def next(self, *_):
+        return torch.randn(SHAPE, generator=self.generator, dtype=torch.float32).double()
+
+    def __getattr__(self, name):
+        return self.next if name == "randn_like" else getattr(torch, name)
+
+
+class Timesteps:
+    """A1111's `CFGDenoiserTimesteps`: noise at timesteps; of two predictions if the sampler asks for the unguided one."""
+
+    def __init__(self):
+        model = LatentDiffusion()
+        model.alphas_cumprod = ALPHAS.double()
+        self.inner_model = types.SimpleNamespace(inner_model=model)
+        self.cond_scale_miltiplier, self.need_last_noise_uncond = 1.0, False
+
+    def __call__(self, x, t, **_):
+        t = t.reshape(-1, 1, 1, 1).double()
+        if not self.need_last_noise_uncond:
+            return network(x, t)
+        self.last_noise_uncond = uncond(x, t)
+        scale = GUIDANCE * self.cond_scale_miltiplier
+        return self.last_noise_uncond + scale * (network(x, t) - self.last_noise_uncond)
+
+
+# Name, function of k-diffusion, schedule that A1111 has for it, whether it leaves out a sigma, and arguments.
+K_SAMPLERS = [
+    ("euler", "sample_euler", "uniform", False, {}),
+    ("euler", "sample_euler", "uniform", False, dict(s_churn=20.0, s_tmin=0.1, s_tmax=8.0, s_noise=1.01)),
+    ("euler_a", "sample_euler_ancestral", "uniform", False, {}),
+    ("euler_a", "sample_euler_ancestral", "uniform", False, dict(eta=0.4, s_noise=0.9)),
+    ("lms", "sample_lms", "uniform", False, {}),
+    ("heun", "sample_heun", "uniform", False, {}),
+    ("heun", "sample_heun", "uniform", False, dict(s_churn=10.0)),
+    ("dpm_2", "sample_dpm_2", "karras", True, {}),
+    ("dpm_2", "sample_dpm_2", "karras", True, dict(s_churn=10.0, s_tmin=0.5)),
+    ("dpm_2_a", "sample_dpm_2_ancestral", "karras", True, {}),
+    ("dpm_2_a", "sample_dpm_2_ancestral", "karras", True, dict(eta=0.5, s_noise=1.1)),
+    ("dpmpp_2s_a", "sample_dpmpp_2s_ancestral", "karras", False, {}),
+    ("dpmpp_2s_a", "sample_dpmpp_2s_ancestral", "karras", False, dict(eta=0.3)),
+    ("dpmpp_2m", "sample_dpmpp_2m", "karras", False, {}),
+    ("dpmpp_sde", "sample_dpmpp_sde", "karras", False, {}),
+    ("dpmpp_sde", "sample_dpmpp_sde", "karras", False, dict(eta=0.5, s_noise=0.9)),
+    ("dpmpp_2m_sde", "sample_dpmpp_2m_sde", "exponential", False, {}),
+    ("dpmpp_2m_sde", "sample_dpmpp_2m_sde", "exponential", False, dict(eta=0.0)),
+    ("dpmpp_2m_sde_heun", "sample_dpmpp_2m_sde", "exponential", False, {}),
+    ("dpmpp_3m_sde", "sample_dpmpp_3m_sde", "exponential", True, {}),
+    ("dpmpp_3m_sde", "sample_dpmpp_3m_sde", "exponential", True, dict(eta=0.6, s_noise=1.05)),
+    ("restart", None, "karras", False, {}),
+]
+SCHEDULES = ("uniform", "karras", "exponential", "polyexponential", "sgm_uniform", "kl_optimal", "align_your_steps",
+             "simple", "normal", "ddim", "beta")
+
+
+class Runs:
+    def __init__(self, references):
+        self.of = references
+        self.k = references.k.sampling
+        self.denoiser = references.k.external.DiscreteEpsDDPMDenoiser(LatentDiffusion(), ALPHAS, quantize=False)
+
+    def sigmas(self, schedule, n, model=None, **more):
+        """A1111's `get_sigmas`, without its settings."""
+        model = model or self.denoiser
+        scheduler = self.of.schedulers.schedulers_map[schedule]
+        ends = dict(sigma_min=model.sigmas[0].item(), sigma_max=model.sigmas[-1].item()) | more
+        inner = {"inner_model": model} if scheduler.need_inner_model else {}
+        return scheduler.function(n=n, device="cpu", **ends, **inner)
+
+    def start(self, scale):
+        self.noise = Noise()
+        self.k.torch = self.noise
+        return self.noise.next() * scale
+
+    def model(self, x, sigma, **_):
+        return self.denoiser(x, sigma)
+
+    def k_sampler(self, name, function, schedule, discards, arguments, steps):
+        sigmas = self.sigmas(schedule, steps + discards)
+        if discards:
+            sigmas = torch.cat([sigmas[:-2], sigmas[-1:]])
+        x = self.start(sigmas[0].double())
+        arguments = dict(arguments)
+        if function is None:
+            # A1111's restart asks for randn_like where it imports k-diffusion, and Karras' schedule of f32.
+            return self.of.extra.restart_sampler(self.model, x, sigmas.double(), disable=True)
+        if name.endswith("_sde") or name == "dpmpp_2m_sde_heun":
+            arguments["noise_sampler"] = self.noise.next
+        if name.endswith("heun") and name != "heun":
+            arguments["solver_type"] = "heun"
+        return getattr(self.k, function)(self.model, x, sigmas.double(), disable=True, **arguments)
+
+    def ends(self):
+        return self.denoiser.sigmas[[0, -1]].double()
+
+    def fast(self, n, eta):
+        sigma_min, sigma_max = self.ends()
+        x = self.start(sigma_max)
+        return self.k.sample_dpm_fast(self.model, x, sigma_min, sigma_max, n, disable=True, eta=eta)
+
+    def adaptive(self, eta):
+        sigma_min, sigma_max = self.ends()
+        x = self.start(sigma_max)
+        return self.k.sample_dpm_adaptive(self.model, x, sigma_min, sigma_max, disable=True, eta=eta, return_info=True)
+
+    def lcm(self, n):
+        model = self.of.lcm.LCMCompVisDenoiser(LatentDiffusion())
+        sigmas = model.get_sigmas(n)
+        x = self.start(sigmas[0].double())
+        return self.of.lcm.sample_lcm(model, x, sigmas.double(), disable=True, noise_sampler=self.noise.next)
+
+    def timesteps(self, name, steps, **more):
+        """A1111's `CompVisSampler.sample`."""
+        timesteps = torch.clip(torch.asarray(list(range(0, 1000, 1000 // steps))) + 1, 0, 999)
+        x = self.start(1.0)
+        function = getattr(self.of.timesteps, name)
+        if name == "unipc":
+            more["callback"] = lambda _: None
+        torch.set_default_dtype(torch.float64)
+        try:
+            with torch.no_grad():
+                return function(Timesteps(), x, timesteps, extra_args={}, disable=True, **more)
+        finally:
+            torch.set_default_dtype(torch.float32)
+
+
+def lines(runs):
+    yield f"# k-diffusion and A1111 1.10, seed {SEED}, latents {SHAPE} in NCHW order, f64"
+    yield "# sampler steps options bits"
+    for name, function, schedule, discards, arguments in K_SAMPLERS:
+        counts = (7, 20) if arguments else (*STEPS, 36, 1000) if name == "restart" else STEPS
+        for steps in counts:
+            if steps == 1 and name.startswith(("dpmpp_2m_sde", "dpmpp_3m_sde")):
+                continue  # k-diffusion's stop there with an error: they remember a step that was none
+            x = runs.k_sampler(name, function, schedule, discards, arguments, steps)
+            yield golden(name, steps, arguments, x)
+    for steps in (*STEPS, 8, 9):
+        yield golden("dpm_fast", steps, {}, runs.fast(steps, 1.0))
+    for eta in (0.0, 0.5):
+        yield golden("dpm_fast", 20, {"eta": eta}, runs.fast(20, eta))
+    for eta in (1.0, 0.0, 0.3):
+        x, info = runs.adaptive(eta)
+        yield golden("dpm_adaptive", info["steps"], {} if eta == 1.0 else {"eta": eta}, x)
+    for steps in (*STEPS, 100):
+        yield golden("lcm", steps, {}, runs.lcm(steps))
+    for name in ("ddim", "ddim_cfgpp", "plms", "unipc"):
+        # One step is none for the first three, and UniPC's order is more than two steps allow.
+        for steps in (3, 7, 20, 30, 50, 1000) if name == "unipc" else (2, 3, 7, 20, 30, 50, 1000):
+            yield golden(name, steps, {}, runs.timesteps(name, steps))
+    for name in ("ddim", "ddim_cfgpp"):
+        yield golden(name, 20, {"eta": 0.7}, runs.timesteps(name, 20, eta=0.7))
+
+
+def golden(name, steps, arguments, x):
+    assert torch.isfinite(x).all(), (name, steps, arguments)
+    options = ",".join(f"{key}={value}" for key, value in arguments.items()) or "-"
+    return f"{name} {steps} {options} {bits(x.float())}"
+
+
+def schedule_lines(runs):
+    yield "# A1111 1.10's sigmas for Stable Diffusion 1: the count, then each if they are few, else every thirteenth"
+    yield "# model schedule steps options count bits"
+    lcm = runs.of.lcm.LCMCompVisDenoiser(LatentDiffusion())
+    for label, model in (("sd1", runs.denoiser), ("lcm", lcm)):
+        for schedule in SCHEDULES:
+            for steps in (1, 2, 7, 11, 20, 30, 50, 1000) if label == "sd1" else (1, 4, 20):
+                sigmas = runs.sigmas(schedule, steps, model)
+                some = sigmas if len(sigmas) <= 21 else sigmas[:: max(13, len(sigmas) // 20)]
+                yield f"{label} {schedule} {steps} - {len(sigmas)} {bits(some)}"
+    more = [
+        ("karras", dict(rho=3.0)),
+        ("polyexponential", dict(rho=2.5)),
+        ("karras", dict(sigma_min=0.1, sigma_max=10.0)),
+        ("sgm_uniform", dict(sigma_min=0.5, sigma_max=5.0)),
+        ("beta", dict(sigma_min=0.1)),
+    ]
+    for schedule, arguments in more:
+        sigmas = runs.sigmas(schedule, 7, **arguments)
+        options = ",".join(f"{key}={value}" for key, value in arguments.items())
+        yield f"sd1 {schedule} 7 {options} {len(sigmas)} {bits(sigmas)}"
+
+
+if __name__ == "__main__":
+    torch.set_num_threads(1)
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--k-diffusion", type=Path, required=True, help="folder with k_diffusion/sampling.py")
+    parser.add_argument("--a1111", type=Path, required=True, help="folder with modules/sd_schedulers.py")
+    args = parser.parse_args()
+    runs = Runs(load_references(args.k_diffusion, args.a1111))
+    (OUT / "a1111.txt").write_text("\n".join(lines(runs)) + "\n")
+    (OUT / "schedules.txt").write_text("\n".join(schedule_lines(runs)) + "\n")
