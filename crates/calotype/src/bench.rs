@@ -235,7 +235,7 @@ impl<'m> Job<'_, 'm> {
         *parameters += count(config)?;
         Ok(match self.source {
             BenchSource::Sd15 => config.init_decoder(backend, &mut Random { seed: SEED })?,
-            BenchSource::Model(model) => config.load_decoder(backend, &model.vae.weights)?,
+            BenchSource::Model(model) => model.vae.load_decoder(backend)?,
         })
     }
 

@@ -1,4 +1,4 @@
-//! Where the files of a model come from: a folder on disk, or bytes in the program.
+//! Where the files of a diffusers folder come from: a folder on disk, or bytes in the program.
 
 use std::{
     fs::{self, File},
@@ -7,9 +7,14 @@ use std::{
 };
 
 use calotype_formats::{Checkpoint, SafeTensors};
+use calotype_models::WeightSet;
 use calotype_text::Tokenizer;
 
-use crate::{Error, Result, error::show};
+use crate::{
+    Error, Result,
+    error::show,
+    hash::{WeightFile, WeightSource},
+};
 
 /// A model's file held in memory: its path in the diffusers folder, with `/`, and its bytes.
 pub type EmbeddedFile = (&'static str, &'static [u8]);
@@ -17,10 +22,38 @@ pub type EmbeddedFile = (&'static str, &'static [u8]);
 /// Larger than any config file; a larger one is something else.
 const MAX_CONFIG: u64 = 1 << 20;
 
+/// Where a network is in a diffusers folder.
+#[derive(Clone, Copy)]
+pub(crate) struct Place {
+    /// The folder.
+    pub(crate) folder: &'static str,
+    /// The name of safetensors weights, without what follows the first dot.
+    pub(crate) basename: &'static str,
+    /// That of PyTorch's.
+    pub(crate) bin: &'static str,
+}
+
+pub(crate) const TEXT_ENCODER: Place = Place { folder: "text_encoder", basename: "model", bin: "pytorch_model" };
+pub(crate) const UNET: Place =
+    Place { folder: "unet", basename: "diffusion_pytorch_model", bin: "diffusion_pytorch_model" };
+pub(crate) const VAE: Place = Place { folder: "vae", ..UNET };
+
+/// The variant of the weights as the last training step left them, beside their moving average.
+const NON_EMA: &str = "non_ema";
+/// The variant in half precision.
+const FP16: &str = "fp16";
+
 /// The files of a diffusers folder.
 pub(crate) enum Files {
     Folder(PathBuf),
     Embedded(&'static [EmbeddedFile]),
+}
+
+/// The weights of one network, opened.
+pub(crate) struct Weights {
+    pub(crate) checkpoint: Checkpoint,
+    /// Their files; names are from the network's folder.
+    pub(crate) files: Vec<WeightFile>,
 }
 
 impl Files {
@@ -48,13 +81,19 @@ impl Files {
         String::from_utf8(bytes).map_err(|_| Error::file(self.label(path), "not UTF-8 text: download the model again"))
     }
 
-    /// The weights `folder/basename.safetensors`, or their index and shards. Reads their headers only.
-    pub(crate) fn open_weights(&self, folder: &str, basename: &str) -> Result<Checkpoint> {
+    /// The weights of a network. Reads their headers only.
+    pub(crate) fn open_weights(&self, place: Place, set: WeightSet) -> Result<Weights> {
         match self {
-            Self::Folder(root) => Ok(Checkpoint::open(&root.join(folder), basename)?),
+            Self::Folder(root) => {
+                let mut weights = open_weights(&root.join(place.folder), place, set)?;
+                weights.files.iter_mut().for_each(|file| file.name = format!("{}/{}", place.folder, file.name));
+                Ok(weights)
+            }
             Self::Embedded(_) => {
-                let bytes = self.embedded(&format!("{folder}/{basename}.safetensors"))?;
-                Ok(SafeTensors::from_bytes(bytes)?.into())
+                let name = format!("{}/{}.safetensors", place.folder, place.basename);
+                let bytes = self.embedded(&name)?;
+                let checkpoint = SafeTensors::from_bytes(bytes)?.into();
+                Ok(Weights { checkpoint, files: vec![WeightFile { name, source: WeightSource::Memory(bytes) }] })
             }
         }
     }
@@ -69,39 +108,6 @@ impl Files {
         }
     }
 
-    /// The paths of the files that [`open_weights`](Self::open_weights) reads tensors from, sorted.
-    pub(crate) fn weight_paths(&self, folder: &str, basename: &str) -> Result<Vec<String>> {
-        let single = format!("{folder}/{basename}.safetensors");
-        let Self::Folder(root) = self else { return Ok(vec![single]) };
-        if self.exists(&single) {
-            return Ok(vec![single]);
-        }
-        let shard_prefix = format!("{basename}-");
-        let place = root.join(folder);
-        let mut paths = Vec::new();
-        for entry in fs::read_dir(&place).map_err(|e| Error::io(&place, "list the folder", e))? {
-            let name = entry.map_err(|e| Error::io(&place, "list the folder", e))?.file_name();
-            let name = name.to_string_lossy();
-            if name.starts_with(&shard_prefix) && name.ends_with(".safetensors") {
-                paths.push(format!("{folder}/{name}"));
-            }
-        }
-        paths.sort_unstable();
-        Ok(paths)
-    }
-
-    /// The bytes of a file, as a stream.
-    pub(crate) fn stream(&self, path: &str) -> Result<Box<dyn Read + '_>> {
-        match self {
-            Self::Folder(folder) => {
-                let path = folder.join(path);
-                let file = File::open(&path).map_err(|e| Error::io(&path, "open the file", e))?;
-                Ok(Box::new(file))
-            }
-            Self::Embedded(_) => Ok(Box::new(self.embedded(path)?)),
-        }
-    }
-
     fn embedded(&self, path: &str) -> Result<&'static [u8]> {
         let files = match self {
             Self::Embedded(files) => *files,
@@ -110,6 +116,68 @@ impl Files {
         let found = files.iter().find(|(name, _)| *name == path).map(|(_, bytes)| *bytes);
         found.ok_or_else(|| Error::file(self.label(path), "not in this program: give a model folder"))
     }
+}
+
+/// The weights in `folder`, which is one network's: of what there is, the first of the plain file, its `fp16` variant,
+/// those of PyTorch and, if any set will do, `non_ema`; each whole or in shards.
+pub(crate) fn open_weights(folder: &Path, place: Place, set: WeightSet) -> Result<Weights> {
+    let is_unet = place.folder == UNET.folder;
+    let variants: &[&str] = match set {
+        WeightSet::Raw if is_unet => &[NON_EMA],
+        WeightSet::Auto => &["", FP16, NON_EMA],
+        _ => &["", FP16],
+    };
+    for (stem, ending) in [(place.basename, "safetensors"), (place.bin, "bin")] {
+        for variant in variants {
+            let dotted = if variant.is_empty() { String::new() } else { format!(".{variant}") };
+            let whole = format!("{stem}{dotted}.{ending}");
+            let path = folder.join(&whole);
+            if path.exists() {
+                let checkpoint = Checkpoint::open(&path, "")?;
+                return Ok(Weights {
+                    checkpoint,
+                    files: vec![WeightFile { name: whole, source: WeightSource::Disk(path) }],
+                });
+            }
+            // diffusers puts the variant before the last ending.
+            let index = folder.join(format!("{stem}.{ending}.index{dotted}.json"));
+            if index.exists() {
+                let checkpoint = Checkpoint::open(&index, "")?;
+                return Ok(Weights { checkpoint, files: shards(folder, stem, &dotted, ending)? });
+            }
+        }
+    }
+    let basename = place.basename;
+    let problem = match set {
+        WeightSet::Raw if is_unet => {
+            format!(
+                "no {basename}.{NON_EMA}.safetensors in this folder, so there are no raw weights: leave out --weights raw"
+            )
+        }
+        _ => format!(
+            "no {basename}.safetensors in this folder (nor its {FP16} variant, index or .bin): download the weights"
+        ),
+    };
+    Err(Error::file(show(folder), problem))
+}
+
+/// The files that an index of this name lists: `STEM-00001-of-00002.safetensors`, with a variant before or after the number.
+fn shards(folder: &Path, stem: &str, dotted: &str, ending: &str) -> Result<Vec<WeightFile>> {
+    let list = |e| Error::io(folder, "list the folder", e);
+    let mut files = Vec::new();
+    for entry in fs::read_dir(folder).map_err(list)? {
+        let path = entry.map_err(list)?.path();
+        let Some(name) = path.file_name().map(|name| name.to_string_lossy().into_owned()) else { continue };
+        let number = |before: &str, after: &str| {
+            let number = name.strip_prefix(before)?.strip_prefix('-')?.strip_suffix(after)?;
+            (!number.contains('.')).then_some(())
+        };
+        let (early, late) = (format!("{stem}{dotted}"), format!("{dotted}.{ending}"));
+        if number(&early, &format!(".{ending}")).or_else(|| number(stem, &late)).is_some() {
+            files.push(WeightFile { name, source: WeightSource::Disk(path) });
+        }
+    }
+    Ok(files)
 }
 
 /// A file that has to be small and regular: to open a pipe would wait for its writer.

@@ -1,33 +1,50 @@
 //! Hashes that say which weights made a picture.
 
-use std::{fmt::Write, io::Read, thread};
+use std::{fmt::Write, fs::File, io::Read, path::PathBuf, thread};
 
 use sha2::{Digest, Sha256};
 
-use crate::{Error, Result, files::Files};
+use crate::{Error, Result};
 
-/// As `sha256sum FILE… | sha256sum`, over the weight files sorted by path. Each file in its own thread.
-pub(crate) fn of_weights(files: &Files, places: &[(&str, &str)]) -> Result<String> {
-    let mut paths = Vec::new();
-    for &(folder, basename) in places {
-        paths.extend(files.weight_paths(folder, basename)?);
+/// A file of weights.
+pub(crate) struct WeightFile {
+    /// What the list of hashes calls it: its path from the model's folder, with `/`.
+    pub(crate) name: String,
+    pub(crate) source: WeightSource,
+}
+
+pub(crate) enum WeightSource {
+    Disk(PathBuf),
+    Memory(&'static [u8]),
+}
+
+/// That of the file if there is one; else as `sha256sum FILE… | sha256sum`, over the files sorted by name. Each file in
+/// its own thread.
+pub(crate) fn of_weights(files: &[WeightFile]) -> Result<String> {
+    if let [file] = files {
+        return of_file(file);
     }
-    paths.sort_unstable();
+    let mut files: Vec<&WeightFile> = files.iter().collect();
+    files.sort_unstable_by(|a, b| a.name.cmp(&b.name));
     let hashes: Vec<Result<String>> = thread::scope(|scope| {
-        let threads: Vec<_> = paths.iter().map(|path| scope.spawn(|| of_file(files, path))).collect();
+        let threads: Vec<_> = files.iter().map(|file| scope.spawn(|| of_file(file))).collect();
         let lost = || Err(Error::file("model hash", "the thread that computes it stopped"));
         threads.into_iter().map(|thread| thread.join().unwrap_or_else(|_| lost())).collect()
     });
     let mut list = String::new();
-    for (path, hash) in paths.iter().zip(hashes) {
-        list.push_str(&format!("{}  {path}\n", hash?));
+    for (file, hash) in files.iter().zip(hashes) {
+        list.push_str(&format!("{}  {}\n", hash?, file.name));
     }
     Ok(of_bytes(list.as_bytes()))
 }
 
-fn of_file(files: &Files, path: &str) -> Result<String> {
-    let read = |e| Error::Io { file: files.label(path), action: "read the file", source: e };
-    of_stream(files.stream(path)?).map_err(read)
+fn of_file(file: &WeightFile) -> Result<String> {
+    match &file.source {
+        WeightSource::Memory(bytes) => Ok(of_bytes(bytes)),
+        WeightSource::Disk(path) => {
+            File::open(path).and_then(of_stream).map_err(|e| Error::io(path, "read the file", e))
+        }
+    }
 }
 
 /// The SHA-256 of what a reader gives.

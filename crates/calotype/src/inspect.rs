@@ -1,56 +1,110 @@
 //! What a model, or a file of weights, is.
 
-use std::{collections::BTreeMap, path::Path};
+use std::{
+    collections::{BTreeMap, HashSet},
+    path::Path,
+};
 
-use calotype_diffusion::PredictionType;
-use calotype_formats::Checkpoint;
-use calotype_models::ModelConfig;
+use calotype_formats::{Checkpoint, FileFormat};
+use calotype_models::{
+    FileKind, Layout, ModelConfig, Stored, TextConfig, UNetConfig, VaeConfig, WeightSet, has_ema, has_raw,
+};
 use serde::Serialize;
 use serde_json::Value;
 
-use crate::{Model, Result, error::show, hash, model::Network};
+use crate::{Model, ModelOptions, Result, error::show, hash, model::Network, open, scheduler::prediction_id};
+
+/// How many digits of a file's SHA-256 A1111 calls a model by.
+const SHORT_HASH: usize = 10;
+/// The entry of a torch file in which Lightning keeps the state of optimisers.
+const OPTIMIZERS: &str = "optimizer_states";
 
 /// What there is at a path.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 #[serde(tag = "kind", rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum Inspection {
-    /// A diffusers folder, whole and sound.
-    Diffusers {
-        /// The folder.
-        path: String,
-        /// The model's name.
-        name: String,
-        /// Its hash ([`Model::hash`]).
-        model_hash: String,
-        /// What the UNet predicts.
-        prediction_type: &'static str,
-        /// How the betas are spaced, and between what.
-        beta_schedule: String,
-        /// The first beta.
-        beta_start: f64,
-        /// The last beta.
-        beta_end: f64,
-        /// Timesteps it was trained with.
-        num_train_timesteps: usize,
-        /// Width and height of the pictures it was trained on.
-        default_size: (usize, usize),
-        /// What width and height must be a multiple of.
-        size_multiple: usize,
-        /// Its networks.
-        components: Vec<Component>,
-    },
-    /// A single safetensors file.
-    Safetensors {
-        /// The file.
-        path: String,
-        /// The SHA-256 of the file.
-        sha256: String,
-        /// The file's free text.
-        metadata: BTreeMap<String, String>,
-        /// Its tensors by the first part of their names.
-        components: Vec<Component>,
-    },
+    /// A model that can make pictures, whole and sound.
+    Model(Box<ModelInspection>),
+    /// A file that is none by itself: one network, an adapter, or anything else of tensors.
+    File(Box<FileInspection>),
+}
+
+/// What a whole model is.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct ModelInspection {
+    /// The folder or file.
+    pub path: String,
+    /// The model's name.
+    pub name: String,
+    /// `diffusers` or `compvis`.
+    pub layout: &'static str,
+    /// The format of its files.
+    pub format: &'static str,
+    /// `Stable Diffusion 1` or `Stable Diffusion 2`.
+    pub family: &'static str,
+    /// Whether its UNet takes a mask.
+    pub inpainting: bool,
+    /// Its hash ([`Model::hash`]).
+    pub model_hash: String,
+    /// The first ten digits of it: A1111's of a single file.
+    pub short_hash: String,
+    /// What the UNet predicts.
+    pub prediction_type: &'static str,
+    /// How that was told.
+    pub prediction_source: &'static str,
+    /// How the betas are spaced, and between what.
+    pub beta_schedule: String,
+    /// The first beta.
+    pub beta_start: f64,
+    /// The last beta.
+    pub beta_end: f64,
+    /// Timesteps it was trained with.
+    pub num_train_timesteps: usize,
+    /// Width and height of the pictures it was trained on.
+    pub default_size: (usize, usize),
+    /// What width and height must be a multiple of.
+    pub size_multiple: usize,
+    /// Which sets of the UNet's weights there are.
+    pub weights: WeightSets,
+    /// What its user should know.
+    pub warnings: Vec<String>,
+    /// Its networks.
+    pub components: Vec<Component>,
+    /// Tensors that no network asks for, by the first part of their names.
+    pub extra: Vec<Component>,
+}
+
+/// The sets of a UNet's weights in a file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub struct WeightSets {
+    /// The exponential moving average.
+    pub ema: bool,
+    /// The weights as such.
+    pub raw: bool,
+    /// The set in use: `ema` or `raw`; `single` where there is but one.
+    pub used: &'static str,
+}
+
+/// What a file of tensors is.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct FileInspection {
+    /// The file.
+    pub path: String,
+    /// What it is, in words.
+    pub what: String,
+    /// Its format.
+    pub format: &'static str,
+    /// The SHA-256 of the file.
+    pub sha256: String,
+    /// The first ten digits of it: A1111's short hash.
+    pub short_hash: String,
+    /// Why it is no whole model, if it has networks: what is missing or wrong.
+    pub problems: Vec<String>,
+    /// The file's free text, and a torch file's texts and numbers.
+    pub metadata: BTreeMap<String, String>,
+    /// Its tensors by the first part of their names.
+    pub components: Vec<Component>,
 }
 
 /// A network, or tensors that belong together by name.
@@ -66,18 +120,30 @@ pub struct Component {
     pub bytes: u64,
     /// Parameters by dtype, as safetensors spells it.
     pub dtypes: BTreeMap<String, usize>,
-    /// Its `config.json`, if it has one.
+    /// Its `config.json`, if it is a network of a whole model.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub config: Option<Value>,
 }
 
-/// Says what is at `path`: a diffusers folder, or a safetensors file.
+/// Says what is at `path`: a model, or a file of weights.
 ///
 /// # Errors
-/// It is neither, or not a sound one.
-pub fn inspect(path: impl AsRef<Path>) -> Result<Inspection> {
+/// It is neither, or a file that can't be read.
+pub fn inspect(path: impl AsRef<Path>, options: &ModelOptions) -> Result<Inspection> {
     let path = path.as_ref();
-    if path.is_file() { file(path) } else { folder(&Model::open(path)?, show(path)) }
+    if !path.is_file() {
+        return Model::open_with(path, options)?.inspect(&show(path));
+    }
+    let file = Checkpoint::open(path, "")?;
+    match Model::open_with(path, options) {
+        Ok(model) => model.inspect(&show(path)),
+        // What the caller asks for can't be had: that is no property of the file.
+        Err(error) if *options != ModelOptions::default() => Err(error),
+        Err(error) => {
+            let is_networks = matches!(FileKind::of(&file), FileKind::Networks { .. });
+            of_file(path, &file, if is_networks { vec![error.to_string()] } else { Vec::new() })
+        }
+    }
 }
 
 impl Model {
@@ -86,57 +152,130 @@ impl Model {
     /// # Errors
     /// Its weights can't be read to hash them.
     pub fn inspect(&self, path: &str) -> Result<Inspection> {
-        folder(self, path.to_owned())
+        let hash = self.hash()?;
+        let single = std::sync::Arc::ptr_eq(&self.unet.weights, &self.vae.weights);
+        let file = &self.unet.weights;
+        let (ema, raw) = (has_ema(file), has_raw(file));
+        let weights = WeightSets {
+            ema,
+            raw,
+            used: match self.unet.layout.is_ema() {
+                _ if !(ema && raw) => "single",
+                true => "ema",
+                false => "raw",
+            },
+        };
+        Ok(Inspection::Model(Box::new(ModelInspection {
+            path: path.to_owned(),
+            name: self.name().to_owned(),
+            layout: if single { "compvis" } else { self.unet.layout.id() },
+            format: format(file.format()),
+            family: if self.unet_config().is_sd2() { "Stable Diffusion 2" } else { "Stable Diffusion 1" },
+            inpainting: self.is_inpainting(),
+            model_hash: hash.to_owned(),
+            short_hash: hash.get(..SHORT_HASH).unwrap_or(hash).to_owned(),
+            prediction_type: prediction_id(self.prediction_type()),
+            prediction_source: self.prediction_source,
+            beta_schedule: self.scheduler.beta_schedule.clone(),
+            beta_start: self.scheduler.beta_start,
+            beta_end: self.scheduler.beta_end,
+            num_train_timesteps: self.noise_schedule().num_train_timesteps(),
+            default_size: self.default_size(),
+            size_multiple: self.size_multiple(),
+            warnings: warnings(file, weights),
+            weights,
+            components: vec![
+                network("text_encoder", &self.text_encoder)?,
+                network("unet", &self.unet)?,
+                network("vae", &self.vae)?,
+            ],
+            extra: if single { self.extra()? } else { Vec::new() },
+        })))
+    }
+
+    /// The tensors of a checkpoint in one file that no network asks for.
+    fn extra(&self) -> Result<Vec<Component>> {
+        let stored = [self.text_encoder.stored()?, self.unet.stored()?, self.vae.stored()?];
+        let used: HashSet<&str> = stored.iter().flat_map(Stored::keys).collect();
+        Ok(components(&self.unet.weights, |name| (!used.contains(name)).then(|| first_part(name))))
     }
 }
 
-fn folder(model: &Model, path: String) -> Result<Inspection> {
-    Ok(Inspection::Diffusers {
-        path,
-        name: model.name().to_owned(),
-        model_hash: model.hash()?.to_owned(),
-        prediction_type: match model.prediction_type() {
-            PredictionType::Epsilon => "epsilon",
-            PredictionType::VPrediction => "v_prediction",
-        },
-        beta_schedule: model.scheduler.beta_schedule.clone(),
-        beta_start: model.scheduler.beta_start,
-        beta_end: model.scheduler.beta_end,
-        num_train_timesteps: model.noise_schedule().num_train_timesteps(),
-        default_size: model.default_size(),
-        size_multiple: model.size_multiple(),
-        components: vec![
-            network("text_encoder", &model.text_encoder),
-            network("unet", &model.unet),
-            network("vae", &model.vae),
-        ],
-    })
+/// What a user of the UNet in `file` should know.
+fn warnings(file: &Checkpoint, weights: WeightSets) -> Vec<String> {
+    let mut warnings = Vec::new();
+    if !weights.ema && file.extras().iter().any(|extra| extra.name == OPTIMIZERS && extra.bytes > 0) {
+        warnings.push(
+            "a training checkpoint without EMA weights: these are raw, and make worse pictures than their average"
+                .to_owned(),
+        );
+    }
+    if weights.used == "raw" {
+        warnings.push("raw weights are in use though there is their average: leave out --weights raw".to_owned());
+    }
+    warnings
 }
 
-fn network<C: ModelConfig>(name: &str, network: &Network<C>) -> Component {
+fn network<C: ModelConfig>(name: &str, network: &Network<C>) -> Result<Component> {
     // By way of text, which has the shortest digits of an f32.
     let config = serde_json::from_str(&network.config.to_json()).ok();
-    Component { config, ..components(&network.weights, |_| name.to_owned()).pop().unwrap_or_else(|| empty(name)) }
+    let stored = network.stored()?;
+    let keys = stored.keys();
+    let mut of_network = components(&network.weights, |key| keys.contains(key).then(|| name.to_owned()));
+    let mut component = of_network.pop().unwrap_or_else(|| empty(name));
+    // A fused tensor, or one of which a part is used, counts as what the network has.
+    component.parameters = network.config.specs()?.iter().map(|spec| spec.count()).sum();
+    Ok(Component { config, ..component })
 }
 
-fn file(path: &Path) -> Result<Inspection> {
-    let weights = Checkpoint::open(path, "")?;
+fn of_file(path: &Path, file: &Checkpoint, mut problems: Vec<String>) -> Result<Inspection> {
     let read = |e| crate::Error::io(path, "read the file", e);
     let sha256 = std::fs::File::open(path).and_then(hash::of_stream).map_err(read)?;
-    let first_part = |name: &str| name.split('.').next().unwrap_or(name).escape_debug().take(60).collect();
-    Ok(Inspection::Safetensors {
+    if !problems.is_empty() {
+        let more = [missing::<TextConfig>(file), missing::<UNetConfig>(file), missing::<VaeConfig>(file)];
+        problems.extend(more.into_iter().flatten());
+        problems.dedup();
+    }
+    Ok(Inspection::File(Box::new(FileInspection {
         path: show(path),
+        what: open::describe(FileKind::of(file)),
+        format: format(file.format()),
+        short_hash: sha256.get(..SHORT_HASH).unwrap_or(&sha256).to_owned(),
         sha256,
-        metadata: weights.metadata().clone(),
-        components: components(&weights, first_part),
-    })
+        problems,
+        metadata: file.metadata().clone(),
+        components: components(file, |name| Some(first_part(name))),
+    })))
+}
+
+/// What is wrong with a network that a file has.
+fn missing<C: ModelConfig>(file: &Checkpoint) -> Option<String> {
+    let layout = Layout::detect(file, C::NAMES, WeightSet::Auto)?;
+    let checked = C::infer(file, &layout, &calotype_models::CompVisConfig::default())
+        .and_then(|config| Stored::in_layout(file, &layout, &config.specs()?).map(drop));
+    checked.err().map(|error| error.to_string())
+}
+
+/// The name of a file format, for people.
+fn format(format: FileFormat) -> &'static str {
+    match format {
+        FileFormat::SafeTensors => "safetensors",
+        FileFormat::TorchZip => "PyTorch",
+        FileFormat::TorchLegacy => "PyTorch before 1.6",
+        _ => "unknown",
+    }
+}
+
+/// What stands before the first dot of a tensor's name.
+fn first_part(name: &str) -> String {
+    name.split('.').next().unwrap_or(name).escape_debug().take(60).collect()
 }
 
 /// The tensors of a file, put together by what `group` makes of their names.
-fn components(weights: &Checkpoint, group: impl Fn(&str) -> String) -> Vec<Component> {
+fn components(weights: &Checkpoint, group: impl Fn(&str) -> Option<String>) -> Vec<Component> {
     let mut groups: BTreeMap<String, Component> = BTreeMap::new();
     for tensor in weights.tensors() {
-        let name = group(&tensor.name);
+        let Some(name) = group(&tensor.name) else { continue };
         let component = groups.entry(name.clone()).or_insert_with(|| empty(&name));
         component.tensors += 1;
         component.parameters += tensor.element_count();

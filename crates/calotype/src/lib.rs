@@ -23,41 +23,55 @@
 
 mod bench;
 mod bench_part;
+mod convert;
 mod error;
 mod files;
 mod guided;
 mod hash;
 mod inspect;
 mod latents;
+mod list;
 mod masked;
 mod memory;
 mod metadata;
 mod model;
+mod open;
+mod options;
 mod pipeline;
 mod prepare;
 mod profile;
 mod request;
 mod resident;
 mod scheduler;
+mod verify;
 mod warning;
 
 pub use bench::{BenchOptions, BenchReport, BenchSource, bench, median};
 pub use bench_part::{BenchPart, PartWork, bench_part};
-pub use calotype_diffusion::{PredictionType, SamplerKind, ScheduleKind, Step};
+pub use calotype_diffusion::{PredictionType, Rng, SamplerKind, ScheduleKind, SeedPer, Step, Variation};
+pub use calotype_formats::DType;
 pub use calotype_image::RgbImage;
+pub use calotype_models::WeightSet;
 pub use calotype_tensor::{Precision, cpu::Convolution};
+pub use convert::{ConvertOptions, ConvertTo, Progress, convert};
 pub use error::{Error, Result};
 pub use files::EmbeddedFile;
 pub use guided::{Guided, guides};
-pub use inspect::{Component, Inspection, inspect};
+pub use inspect::{Component, FileInspection, Inspection, ModelInspection, WeightSets, inspect};
 pub use latents::Latents;
+pub use list::{Listed, list, usual_places};
 pub use memory::peak_memory;
-pub use metadata::{JSON_KEYWORD, LatentsMetadata, Metadata, PARAMETERS_KEYWORD, Parameters};
+pub use metadata::{
+    BatchMetadata, JSON_KEYWORD, LatentsMetadata, Metadata, NoiseMetadata, PARAMETERS_KEYWORD, Parameters,
+};
 pub use model::Model;
+pub use options::ModelOptions;
 pub use pipeline::{Pictures, Pipeline, PipelineOptions, Run, fastest_precision};
 pub use profile::{BenchProfile, PartProfile, Peak, Peaks, ProfileRow};
 pub use request::{
-    FileRef, Fill, Hires, Init, Inpaint, PictureFile, Plan, Request, ResizeMode, Sides, Tiling, Upscaler,
+    FileRef, Fill, Hires, Init, Inpaint, NoiseRequest, OneOf, PictureFile, Plan, Request, ResizeMode, Sides, Tiling,
+    Upscaler,
 };
 pub use resident::Keep;
+pub use verify::{Verification, verify};
 pub use warning::Warning;

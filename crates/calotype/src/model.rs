@@ -1,94 +1,121 @@
-//! A model: a diffusers folder, read and checked whole before anything is computed.
+//! A model: configs, weights and noise schedule, read and checked whole before anything is computed.
 
 use std::{
     path::Path,
-    sync::{Mutex, OnceLock, PoisonError},
+    sync::{Arc, Mutex, OnceLock, PoisonError},
 };
 
 use calotype_diffusion::{NoiseSchedule, PredictionType};
 use calotype_formats::Checkpoint;
-use calotype_models::{ModelConfig, Stored, TextConfig, UNetConfig, VaeConfig};
+use calotype_models::{Layout, ModelConfig, Stored, TextConfig, UNetConfig, VaeConfig, VaeDecoder, VaeEncoder};
 use calotype_tensor::Backend;
 use calotype_text::{MAX_LENGTH, Tokenizer};
 
 use crate::{
-    Error, Result,
-    error::{brief, show},
+    Error, ModelOptions, Result,
     files::{EmbeddedFile, Files},
-    hash,
+    hash::{self, WeightFile},
+    open,
     request::{MAX_SIDE, seamless_multiple},
     scheduler::SchedulerConfig,
 };
-
-/// What a model folder has at its root.
-const INDEX: &str = "model_index.json";
-const SCHEDULER: &str = "scheduler/scheduler_config.json";
-
-/// A network's place in the folder: the folder, and the name of its weights without `.safetensors`.
-pub(crate) const TEXT_ENCODER: (&str, &str) = ("text_encoder", "model");
-pub(crate) const UNET: (&str, &str) = ("unet", "diffusion_pytorch_model");
-pub(crate) const VAE: (&str, &str) = ("vae", "diffusion_pytorch_model");
 
 /// A Stable Diffusion model, its configs read, its weights opened and every tensor checked by name and shape.
 ///
 /// No weights are in memory yet: [`Pipeline::load`](crate::Pipeline::load) reads them.
 pub struct Model {
-    name: String,
-    pub(crate) files: Files,
+    pub(crate) name: String,
     pub(crate) text_encoder: Network<TextConfig>,
     pub(crate) unet: Network<UNetConfig>,
     pub(crate) vae: Network<VaeConfig>,
     pub(crate) scheduler: SchedulerConfig,
-    noise_schedule: NoiseSchedule,
-    prediction_type: PredictionType,
-    tokenizer: Option<Tokenizer>,
+    pub(crate) noise_schedule: NoiseSchedule,
+    pub(crate) prediction_type: PredictionType,
+    /// How the prediction type was told.
+    pub(crate) prediction_source: &'static str,
+    pub(crate) tokenizer: ModelTokenizer,
+    /// What the hash is of.
+    pub(crate) weight_files: Vec<WeightFile>,
     hash: OnceLock<String>,
     /// Held while the hash is computed, so that it is computed once.
     hashing: Mutex<()>,
 }
 
+/// Where a model's tokenizer is from.
+pub(crate) enum ModelTokenizer {
+    /// The program: padded with the end of the text, or with 0 (Stable Diffusion 2).
+    BuiltIn(&'static Tokenizer),
+    /// The model's folder.
+    Own(Box<Tokenizer>),
+}
+
+/// What [`open`] finds out about a model.
+pub(crate) struct Parts {
+    pub(crate) name: String,
+    pub(crate) text_encoder: Network<TextConfig>,
+    pub(crate) unet: Network<UNetConfig>,
+    pub(crate) vae: Network<VaeConfig>,
+    pub(crate) scheduler: SchedulerConfig,
+    /// How messages call the scheduler's config.
+    pub(crate) scheduler_label: String,
+    pub(crate) prediction_source: &'static str,
+    pub(crate) tokenizer: ModelTokenizer,
+    pub(crate) weight_files: Vec<WeightFile>,
+}
+
 impl Model {
-    /// Opens a diffusers folder: `model_index.json`, and in `text_encoder`, `unet` and `vae` a `config.json` and
-    /// safetensors weights (f32, f16 or bf16); `scheduler/scheduler_config.json`; and, if it has one, `tokenizer`
-    /// (else CLIP's own, which is built in).
+    /// Opens a model: a diffusers folder, or a checkpoint in one file as CompVis' scripts take it, with its moving
+    /// average where it has one. What it is, is told by what is in it.
+    ///
+    /// A diffusers folder has `model_index.json`, and in `text_encoder`, `unet` and `vae` a `config.json` and
+    /// weights (f32, f16 or bf16); `scheduler/scheduler_config.json`; and, if it has one, `tokenizer` (else CLIP's own,
+    /// which is built in). Of a checkpoint in one file, sizes are those of its tensors; for the rest see [`ModelOptions`].
     ///
     /// # Errors
-    /// The folder is no model, or a file is missing, damaged or does not fit the others. The message names it.
-    pub fn open(folder: impl AsRef<Path>) -> Result<Self> {
-        let folder = folder.as_ref();
-        if !folder.exists() {
-            return Err(Error::file(show(folder), "there is no such folder: give the folder of a diffusers model"));
-        }
-        if !folder.is_dir() {
-            let problem = "this is a file: give the folder of a diffusers model (one that has a model_index.json)";
-            return Err(Error::file(show(folder), problem));
-        }
-        let name = folder.canonicalize().ok().and_then(|path| Some(path.file_name()?.to_string_lossy().into_owned()));
-        Self::new(name.unwrap_or_else(|| "model".to_owned()), Files::Folder(folder.to_owned()))
+    /// The path is no model, or a file is missing, damaged or does not fit the others. The message names it.
+    pub fn open(path: impl AsRef<Path>) -> Result<Self> {
+        Self::open_with(path, &ModelOptions::default())
     }
 
-    /// Opens a model held in memory, such as one embedded with `include_bytes!`: the files of [`Self::open`].
+    /// Opens a model with parts or settings of the caller's.
+    ///
+    /// # Errors
+    /// As [`Self::open`], or an option asks for what is not there.
+    pub fn open_with(path: impl AsRef<Path>, options: &ModelOptions) -> Result<Self> {
+        Self::new(open::parts(path.as_ref(), options)?)
+    }
+
+    /// Opens a model held in memory, such as one embedded with `include_bytes!`: the files of a diffusers folder.
     ///
     /// # Errors
     /// As [`Self::open`].
     pub fn from_embedded(name: &str, files: &'static [EmbeddedFile]) -> Result<Self> {
-        Self::new(name.to_owned(), Files::Embedded(files))
+        Self::new(open::folder(name.to_owned(), &Files::Embedded(files), &ModelOptions::default())?)
     }
 
-    fn new(name: String, files: Files) -> Result<Self> {
-        check_index(&files)?;
-        let label = files.label(SCHEDULER);
-        let scheduler = SchedulerConfig::from_json(&files.read_text(SCHEDULER)?, &label)?;
+    fn new(parts: Parts) -> Result<Self> {
+        let Parts {
+            name,
+            text_encoder,
+            unet,
+            vae,
+            scheduler,
+            scheduler_label: label,
+            prediction_source,
+            tokenizer,
+            weight_files,
+        } = parts;
         let model = Self {
             name,
             noise_schedule: scheduler.noise_schedule(&label)?,
             prediction_type: scheduler.prediction(&label)?,
+            text_encoder,
+            unet,
+            vae,
             scheduler,
-            text_encoder: Network::open(&files, TEXT_ENCODER)?,
-            unet: Network::open(&files, UNET)?,
-            vae: Network::open(&files, VAE)?,
-            tokenizer: files.open_tokenizer()?,
-            files,
+            prediction_source,
+            tokenizer,
+            weight_files,
             hash: OnceLock::new(),
             hashing: Mutex::new(()),
         };
@@ -96,7 +123,7 @@ impl Model {
         Ok(model)
     }
 
-    /// Its name: that of its folder.
+    /// Its name: that of its folder, or of its file without the ending.
     #[must_use]
     pub fn name(&self) -> &str {
         &self.name
@@ -109,8 +136,9 @@ impl Model {
         self
     }
 
-    /// The SHA-256 of its weights, 64 hexadecimal digits: that of what `sha256sum` prints for the weight files, given
-    /// as paths from the folder, in order. `text_encoder/…`, `unet/…`, `vae/…`. Computed at the first call, about a
+    /// The SHA-256 of its weights, 64 hexadecimal digits: that of the file, or, where the weights are in several files,
+    /// of what `sha256sum` prints for them, given as paths from the folder, in order. `text_encoder/…`, `unet/…`,
+    /// `vae/…`. Its first ten digits are A1111's short hash of a single file. Computed at the first call, about a
     /// second for each gigabyte; call it in a thread beside the run when that matters.
     ///
     /// # Errors
@@ -120,7 +148,7 @@ impl Model {
         if let Some(hash) = self.hash.get() {
             return Ok(hash);
         }
-        let hash = hash::of_weights(&self.files, &[TEXT_ENCODER, UNET, VAE])?;
+        let hash = hash::of_weights(&self.weight_files)?;
         Ok(self.hash.get_or_init(|| hash))
     }
 
@@ -139,7 +167,10 @@ impl Model {
     /// Its tokenizer: the folder's, or CLIP's.
     #[must_use]
     pub fn tokenizer(&self) -> &Tokenizer {
-        self.tokenizer.as_ref().unwrap_or_else(|| Tokenizer::clip())
+        match &self.tokenizer {
+            ModelTokenizer::BuiltIn(tokenizer) => tokenizer,
+            ModelTokenizer::Own(tokenizer) => tokenizer,
+        }
     }
 
     /// The config of its text encoder.
@@ -160,10 +191,10 @@ impl Model {
         &self.vae.config
     }
 
-    /// Whether its UNet sees a mask and what is left of a masked picture beside the latents: it was trained to inpaint.
+    /// Whether its UNet also takes a mask and the latents of what is around it, beside the noisy latents.
     #[must_use]
-    pub fn is_for_inpainting(&self) -> bool {
-        self.unet_config().in_channels > self.vae_config().latent_channels
+    pub fn is_inpainting(&self) -> bool {
+        self.unet_config().in_channels == 2 * self.vae_config().latent_channels + 1
     }
 
     /// What pictures' width and height must be a multiple of.
@@ -187,38 +218,41 @@ impl Model {
     /// The parts have to fit each other.
     fn check_fit(&self) -> Result<()> {
         let (text, unet, vae) = (self.text_config(), self.unet_config(), self.vae_config());
-        let refuse = |part: &str, problem: String| Err(Error::file(self.files.label(part), problem));
+        let refuse = |part: &str, problem: String| Err(Error::file(part, problem));
         let channels = vae.latent_channels;
-        let (inputs, outputs, with_mask) = (unet.in_channels, unet.out_channels, 2 * channels + 1);
-        if ![channels, with_mask].contains(&inputs) || outputs != channels {
-            let problem = format!(
-                "in_channels = {inputs} and out_channels = {outputs}, but the VAE has {channels}: expected {channels} for both, or {with_mask} in for inpainting"
+        if (unet.in_channels != channels && !self.is_inpainting()) || unet.out_channels != channels {
+            let (got_in, got_out) = (unet.in_channels, unet.out_channels);
+            return refuse(
+                &self.unet.label,
+                format!(
+                    "in_channels = {got_in} and out_channels = {got_out}, but the VAE has {channels} (expected for both, or {} in for inpainting)",
+                    2 * channels + 1
+                ),
             );
-            return refuse("unet/config.json", problem);
         }
         if vae.out_channels != 3 {
-            return refuse("vae/config.json", format!("out_channels = {}, expected 3 (RGB)", vae.out_channels));
+            return refuse(&self.vae.label, format!("out_channels = {}, expected 3 (RGB)", vae.out_channels));
         }
         let width = text.hidden_size;
         let blocks = 0..unet.block_out_channels.len();
         if let Some(got) = blocks.map(|n| unet.cross_attention_dim.get(n)).find(|&got| got != width) {
             let problem = format!("cross_attention_dim = {got}, but the text encoder's hidden_size is {width}");
-            return refuse("unet/config.json", problem);
+            return refuse(&self.unet.label, problem);
         }
         let positions = text.max_position_embeddings;
         if positions < MAX_LENGTH {
             let problem = format!("max_position_embeddings = {positions}, but prompts have {MAX_LENGTH} tokens");
-            return refuse("text_encoder/config.json", problem);
+            return refuse(&self.text_encoder.label, problem);
         }
         let (words, rows) = (self.tokenizer().vocab_size(), text.vocab_size);
         if words > rows {
             let problem = format!("vocab_size = {rows}, but the tokenizer has {words} tokens");
-            return refuse("text_encoder/config.json", problem);
+            return refuse(&self.text_encoder.label, problem);
         }
         let side = self.default_size();
         if side.0 > MAX_SIDE || side.1 > MAX_SIDE {
             return refuse(
-                "unet/config.json",
+                &self.unet.label,
                 format!("sample_size asks for pictures of {} x {} pixels", side.0, side.1),
             );
         }
@@ -226,40 +260,35 @@ impl Model {
     }
 }
 
-/// Checks that the folder says it is a model of this kind.
-fn check_index(files: &Files) -> Result<()> {
-    if !files.exists(INDEX) {
-        let problem = "there is no such file, so the folder is no diffusers model: give the folder that has one";
-        return Err(Error::file(files.label(INDEX), problem));
-    }
-    let index: serde_json::Value = serde_json::from_str(&files.read_text(INDEX)?)
-        .map_err(|e| Error::file(files.label(INDEX), format!("not valid JSON: {}", brief(&e.to_string()))))?;
-    let class = index.get("_class_name").and_then(|class| class.as_str()).unwrap_or("");
-    if class.starts_with("StableDiffusion") && !class.contains("XL") && !class.contains('3') {
-        return Ok(());
-    }
-    let problem = format!("_class_name is {:?}, expected \"StableDiffusionPipeline\"", brief(class));
-    Err(Error::file(files.label(INDEX), problem))
-}
-
 /// One network of the model: its config, and its weights on disk.
 pub(crate) struct Network<C> {
     pub(crate) config: C,
-    pub(crate) weights: Checkpoint,
+    /// How messages call what says its sizes: `config.json`, or the file of the weights.
+    pub(crate) label: String,
+    pub(crate) weights: Arc<Checkpoint>,
+    pub(crate) layout: Layout,
 }
 
 impl<C: ModelConfig> Network<C> {
-    fn open(files: &Files, (folder, basename): (&str, &str)) -> Result<Self> {
-        let path = format!("{folder}/config.json");
-        let config = C::from_json(&files.read_text(&path)?)
-            .map_err(|error| Error::file(files.label(&path), error.to_string()))?;
-        let weights = files.open_weights(folder, basename)?;
-        Stored::new(&weights, C::NAMES, &config.specs()?)?;
-        Ok(Self { config, weights })
+    /// Its parameters, all checked.
+    pub(crate) fn stored(&self) -> Result<Stored<'_>> {
+        Ok(Stored::in_layout(&self.weights, &self.layout, &self.config.specs()?)?)
     }
 
     /// Reads the weights.
     pub(crate) fn load<B: Backend>(&self, backend: &B) -> Result<C::Model<B::Param>> {
-        Ok(self.config.load(backend, &self.weights)?)
+        Ok(self.config.init(backend, &mut self.stored()?)?)
+    }
+}
+
+impl Network<VaeConfig> {
+    /// Reads the weights of the encoder only.
+    pub(crate) fn load_encoder<B: Backend>(&self, backend: &B) -> Result<VaeEncoder<B::Param>> {
+        Ok(self.config.init_encoder(backend, &mut self.stored()?)?)
+    }
+
+    /// Reads the weights of the decoder only.
+    pub(crate) fn load_decoder<B: Backend>(&self, backend: &B) -> Result<VaeDecoder<B::Param>> {
+        Ok(self.config.init_decoder(backend, &mut self.stored()?)?)
     }
 }

@@ -6,7 +6,7 @@ mod common;
 
 use std::{fs, path::Path};
 
-use calotype::{Model, inspect};
+use calotype::{Model, ModelOptions, inspect};
 use common::{Sizes, tensors, write_weights};
 use tempfile::TempDir;
 
@@ -44,12 +44,12 @@ fn what_is_no_folder() {
     let message = |path: &Path| Model::open(path).err().unwrap().to_string();
     assert_eq!(
         message(Path::new("/no/such")),
-        "/no/such: there is no such folder: give the folder of a diffusers model"
+        "/no/such: there is no such file or folder: give a checkpoint, or the folder of a diffusers model"
     );
     let folder = TempDir::new().unwrap();
     let file = folder.path().join("a.safetensors");
     fs::write(&file, "").unwrap();
-    assert!(message(&file).contains("this is a file: give the folder"));
+    assert!(message(&file).contains("the file has 0 bytes"));
     assert!(message(folder.path()).contains("model_index.json: there is no such file"));
 }
 
@@ -58,7 +58,7 @@ fn missing_files() {
     let gone = "cannot read the file: No such file or directory (os error 2)";
     refused(remove("unet/config.json"), "unet/config.json", gone);
     refused(remove("scheduler/scheduler_config.json"), "scheduler/scheduler_config.json", gone);
-    let no_weights = "no diffusion_pytorch_model.safetensors in this folder (nor diffusion_pytorch_model.safetensors.index.json): download the weights";
+    let no_weights = "no diffusion_pytorch_model.safetensors in this folder (nor its fp16 variant, index or .bin): download the weights";
     refused(remove(VAE), "vae", no_weights);
 }
 
@@ -99,15 +99,14 @@ fn parts_that_do_not_fit() {
         Sizes { text, ..Sizes::default() }.write(folder);
     };
     refused(narrow, "unet/config.json", "cross_attention_dim = 8, but the text encoder's hidden_size is 12");
-    let other_inputs = |folder: &Path| {
+    let five = |folder: &Path| {
         let sizes = Sizes::default();
-        let unet = calotype_models::UNetConfig { in_channels: 7, ..sizes.unet };
+        let unet = calotype_models::UNetConfig { in_channels: 5, ..sizes.unet };
         fs::remove_dir_all(folder).unwrap();
         Sizes { unet, ..Sizes::default() }.write(folder);
     };
-    let message =
-        "in_channels = 7 and out_channels = 4, but the VAE has 4: expected 4 for both, or 9 in for inpainting";
-    refused(other_inputs, "unet/config.json", message);
+    let message = "in_channels = 5 and out_channels = 4, but the VAE has 4 (expected for both, or 9 in for inpainting)";
+    refused(five, "unet/config.json", message);
 }
 
 #[test]
@@ -155,16 +154,16 @@ fn a_tokenizer_folder_is_used() {
 fn inspection_tells_what_a_path_is() {
     let folder = TempDir::new().unwrap();
     Sizes::default().write(folder.path());
-    let json = |path: &Path| serde_json::to_value(inspect(path).unwrap()).unwrap();
+    let json = |path: &Path| serde_json::to_value(inspect(path, &ModelOptions::default()).unwrap()).unwrap();
     let model = json(folder.path());
-    assert_eq!(model["kind"], "diffusers");
+    assert_eq!((model["kind"].as_str(), model["layout"].as_str()), (Some("model"), Some("diffusers")));
     assert_eq!(model["prediction_type"], "epsilon");
     assert_eq!(model["components"].as_array().unwrap().len(), 3);
     let unet = &model["components"][1];
     assert_eq!((unet["name"].as_str(), unet["config"]["norm_eps"].as_f64()), (Some("unet"), Some(1e-5)));
 
     let file = json(&folder.path().join(UNET));
-    assert_eq!(file["kind"], "safetensors");
+    assert_eq!((file["kind"].as_str(), file["format"].as_str()), (Some("file"), Some("safetensors")));
     let parameters: u64 =
         file["components"].as_array().unwrap().iter().map(|c| c["parameters"].as_u64().unwrap()).sum();
     assert_eq!(Some(parameters), unet["parameters"].as_u64());

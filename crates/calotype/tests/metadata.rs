@@ -2,7 +2,7 @@
 
 #![allow(clippy::unwrap_used, reason = "these are tests")]
 
-use calotype::{Hires, LatentsMetadata, Metadata, Tiling, Upscaler};
+use calotype::{BatchMetadata, Hires, LatentsMetadata, Metadata, NoiseMetadata, OneOf, Rng, SeedPer, Tiling, Upscaler};
 
 /// No field as by default.
 fn metadata() -> Metadata {
@@ -16,6 +16,14 @@ fn metadata() -> Metadata {
         eta: 0.5,
         guidance_scale: 7.3,
         seed: u64::MAX,
+        noise: NoiseMetadata {
+            rng: "nv".into(),
+            variation_seed: Some(77),
+            variation_strength: 0.25,
+            seed_resize: Some([512, 768]),
+            eta_noise_seed_delta: -31337,
+            batch: Some(BatchMetadata { seed_per: "batch".into(), fixed_code: true, size: 3, index: 1, position: 2 }),
+        },
         width: 320,
         height: 64,
         model: "one, two: three".into(),
@@ -71,6 +79,7 @@ fn a1111s_own_text_is_read() {
     assert_eq!((m.num_inference_steps, m.sampler.as_str(), m.schedule.as_str()), (20, "euler_a", "karras"));
     assert_eq!((m.guidance_scale, m.seed, m.width, m.height), (7.0, 965_400_086, 512, 768));
     assert_eq!((m.model_hash.as_str(), m.model.as_str()), ("6ce0161689", "v1-5-pruned"));
+    assert_eq!(m.noise, NoiseMetadata { rng: "cuda".into(), ..NoiseMetadata::default() }, "what goes without saying");
     let unread: Vec<(&str, &str)> = read.unread.iter().map(|(key, value)| (key.as_str(), value.as_str())).collect();
     assert_eq!(unread, [("Magic", "3"), ("Lora hashes", "x: 1234, y: 56")]);
 }
@@ -88,4 +97,35 @@ fn any_text_is_read_as_far_as_it_goes() {
         let read = Metadata::from_parameters(text);
         assert_eq!((read.metadata.prompt.as_str(), read.unread.len()), (prompt, unread), "{text:?}");
     }
+}
+
+#[test]
+fn noise_is_asked_for_again() {
+    let request = metadata().request().unwrap();
+    let noise = &request.noise;
+    assert_eq!((noise.rng, noise.seed_per, noise.fixed_code), (Rng::Nv, SeedPer::Batch, true));
+    assert_eq!((request.seed, noise.batch_index), (u64::MAX, 1));
+    assert_eq!(noise.one_of, Some(OneOf { batch_size: 3, position: 2 }));
+    assert_eq!((noise.seed_resize, noise.eta_noise_seed_delta), (Some([512, 768]), -31337));
+    assert_eq!(noise.variation.map(|v| (v.seed, v.strength)), Some((77, 0.25)));
+
+    let setting = |key: &str, value: &str| {
+        let text = format!("a\nSteps: 2, Seed: 1, Size: 8x8, {key}: {value}");
+        let read = Metadata::from_parameters(&text);
+        (read.metadata.noise, read.unread.len())
+    };
+    for (key, value) in [
+        ("RNG", "XY"),
+        ("Seed per", "batch 1 2"),
+        ("Seed per", "day 1 2 3"),
+        ("Seed per", "batch 1 2 3 x"),
+        ("Variation seed", "-1"),
+        ("Seed resize from", "8"),
+        ("ENSD", "x"),
+    ] {
+        assert_eq!(setting(key, value).1, 1, "{key} {value}");
+    }
+    assert_eq!(setting("Seed resize from", "-1x-1").1, 1);
+    assert_eq!(setting("Seed resize from", "0x0"), (NoiseMetadata { rng: "cuda".into(), ..Default::default() }, 0));
+    assert_eq!(setting("RNG", "CPU"), (NoiseMetadata::default(), 0));
 }

@@ -4,10 +4,9 @@
 
 mod common;
 
-use calotype::{Keep, Latents, Metadata, Model, Pipeline, PipelineOptions, Precision, Request};
-use common::{Sizes, distance};
+use calotype::{Keep, Latents, Metadata, Model, NoiseRequest, Pipeline, PipelineOptions, Precision, Request};
+use common::{Sizes, distance, model};
 use serde::Deserialize;
-use tempfile::TempDir;
 
 /// A case of `reference/pipeline.py`.
 #[derive(Deserialize)]
@@ -50,13 +49,6 @@ fn default_batch() -> usize {
     1
 }
 
-fn model(sizes: &Sizes) -> (TempDir, Model) {
-    let folder = TempDir::new().unwrap();
-    sizes.write(folder.path());
-    let model = Model::open(folder.path()).unwrap();
-    (folder, model)
-}
-
 fn load(model: &Model) -> Pipeline<'_> {
     Pipeline::load(model, PipelineOptions { keep: Keep::All, ..Default::default() }).unwrap()
 }
@@ -89,6 +81,7 @@ fn equals_diffusers() {
             width: Some(golden.width),
             height: Some(golden.height),
             seed: golden.seed,
+            noise: NoiseRequest::default(),
             batch_size: golden.batch,
             latents: None,
             ..Default::default()
@@ -238,7 +231,7 @@ fn metadata_has_the_form_of_a1111() {
     let (short_hash, name) = (&model.hash().unwrap()[..10], model.name());
     let expected = format!(
         "a tree,\nin autumn\nNegative prompt: blurry\nSteps: 3, Sampler: DPM++ 2M, Schedule type: Karras, \
-         CFG scale: 7.5, Seed: 44, Size: 32x32, Model hash: {short_hash}, Model: {name}, Version: calotype {}",
+         CFG scale: 7.5, Seed: 44, Size: 32x32, Model hash: {short_hash}, Model: {name}, RNG: CPU, Version: calotype {}",
         env!("CARGO_PKG_VERSION")
     );
     assert_eq!(metadata.parameters(), expected);

@@ -19,7 +19,7 @@ pub(crate) fn run(args: &Bench) -> Result<(), Failure> {
     }
     let model = match args.arch {
         Some(Arch::Sd15) => None,
-        None => Some(model::open(args.model.as_deref())?),
+        None => Some(model::open(&args.model)?),
     };
     let source = model.as_ref().map_or(BenchSource::Sd15, BenchSource::Model);
     let options = BenchOptions {

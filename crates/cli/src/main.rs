@@ -5,12 +5,11 @@ mod bench;
 mod builtin;
 mod failure;
 mod generate;
-mod inspect;
 mod interrupt;
 mod model;
+mod models;
 mod output;
 mod progress;
-mod pull;
 mod remake;
 mod stdout;
 mod timings;
@@ -19,7 +18,7 @@ mod turns;
 
 use std::{process::ExitCode, time::Instant};
 
-use args::{Cli, Command, Models};
+use args::{Cli, Command};
 use clap::{Parser, error::ErrorKind};
 use failure::Failure;
 
@@ -51,8 +50,7 @@ fn run(command: Command, start: Instant) -> Result<(), Failure> {
         Command::Outpaint(args) => generate::outpaint(&args, start),
         Command::Remake(args) => remake::run(&args, start),
         Command::Train(args) => train::run(args),
-        Command::Models(Models::Inspect(args)) => inspect::run(&args),
-        Command::Models(Models::Pull(args)) => pull::run(&args),
+        Command::Models(command) => models::run(&command),
         Command::Bench(args) => bench::run(&args),
     }
 }

@@ -2,16 +2,22 @@
 
 use std::path::{Path, PathBuf};
 
-use calotype::Model;
+use calotype::{Model, ModelOptions};
 use calotype_hub::ModelId;
 
-use crate::{builtin, failure::Failure};
+use crate::{args::ModelArgs, builtin, failure::Failure};
 
-/// The model of a folder or of the hub's cache, or the one inside this program.
-pub(crate) fn open(model: Option<&Path>) -> Result<Model, Failure> {
-    let Some(given) = model else { return Ok(Model::from_embedded(builtin::NAME, builtin::FILES)?) };
+/// The model that is asked for, a file, a folder or one of the hub's cache, or the one inside this program.
+pub(crate) fn open(args: &ModelArgs) -> Result<Model, Failure> {
+    let options = args.options.options();
+    let Some(given) = &args.model else {
+        if options != ModelOptions::default() {
+            return Err(Failure::usage("the model inside this program has no options: give --model too"));
+        }
+        return built_in();
+    };
     let path = resolve(given)?;
-    let model = Model::open(&path)?;
+    let model = Model::open_with(&path, &options)?;
     // The folder of a pulled model has its commit for a name.
     let pulled =
         given.to_str().filter(|_| path != *given && path.is_dir()).and_then(|name| name.parse::<ModelId>().ok());
@@ -19,6 +25,11 @@ pub(crate) fn open(model: Option<&Path>) -> Result<Model, Failure> {
         Some(id) => model.named(id.repository().rsplit('/').next().unwrap_or_default()),
         None => model,
     })
+}
+
+/// The model inside this program.
+pub(crate) fn built_in() -> Result<Model, Failure> {
+    Ok(Model::from_embedded(builtin::NAME, builtin::FILES)?)
 }
 
 /// What is meant by a path: what is there, or else the pulled model of that name.

@@ -31,11 +31,11 @@ pub(crate) fn training(quiet: bool) -> ProgressBar {
     bar
 }
 
-/// A bar over the bytes of a download.
-pub(crate) fn bytes(quiet: bool, total: u64) -> ProgressBar {
-    let bar = new(quiet, Some(total));
+/// A bar over bytes that are read or written.
+pub(crate) fn bytes(quiet: bool, message: &'static str) -> ProgressBar {
+    let bar = new(quiet, Some(0));
     bar.set_style(style("{msg} {wide_bar} {bytes}/{total_bytes} {bytes_per_sec}, {eta} left"));
-    bar.enable_steady_tick(TICK);
+    bar.set_message(message);
     bar
 }
 

@@ -16,7 +16,7 @@ pub(crate) fn run(args: &Remake, process_start: Instant) -> Result<(), Failure> 
     interrupt::exit_at_once()?;
     let refuse = |problem: String| Failure::Failed(format!("{}: {problem}", args.file.display()));
     let made = read(&args.file)?;
-    let model = model::open(args.model.model.as_deref())?;
+    let model = model::open(&args.model)?;
     let mut options = options(&args.compute, 1)?;
     let metadata = match made {
         Made::Here(metadata) => {

@@ -223,11 +223,11 @@ fn wrong_use_exits_with_2_and_one_line() {
 fn failure_exits_with_1_and_one_line() {
     let folder = workplace();
     let failed = |args: &[&str], message: &str| refused(&calotype(folder.path(), args), 1, message);
-    let no_index = "there is no such file, so the folder is no diffusers model: give the folder that has one";
+    let no_index = "there is no such file, so the folder is no diffusers model: give the folder that has one, or a checkpoint file";
     failed(&["txt2img", "a", "--model", "model/unet"], &format!("model/unet/model_index.json: {no_index}"));
     failed(
         &["txt2img", "a", "--model", "nowhere"],
-        "nowhere: there is no such folder: give the folder of a diffusers model",
+        "nowhere: there is no such file or folder: give a checkpoint, or the folder of a diffusers model",
     );
     let weights = "model/vae/diffusion_pytorch_model.safetensors";
     let bytes = fs::read(folder.path().join(weights)).unwrap();
@@ -265,7 +265,7 @@ fn the_built_in_model_needs_no_files() {
     assert_eq!(done(&calotype(folder.path(), &["txt2img", "a cat", "--steps", "1"])), "outputs/00000.png\n");
     let output = calotype(folder.path(), &["models", "inspect", "--json"]);
     let inspection: Value = serde_json::from_str(done(&output)).unwrap();
-    assert_eq!((inspection["kind"].as_str(), inspection["name"].as_str()), (Some("diffusers"), Some("emoji")));
+    assert_eq!((inspection["layout"].as_str(), inspection["name"].as_str()), (Some("diffusers"), Some("emoji")));
     assert!(done(&calotype(folder.path(), &["models", "inspect"])).contains("built-in model emoji"));
 }
 
@@ -281,7 +281,7 @@ fn bench_reports_every_part() {
     assert!(report["peak_memory_bytes"].is_null() || report["peak_memory_bytes"].as_u64() > Some(1 << 20));
     assert!(done(&calotype(folder.path(), &args)).contains("UNet step with guidance"));
     let wrong = calotype(folder.path(), &["bench", "--arch", "sd15", "--model", "model"]);
-    refused(&wrong, 2, "the argument '--arch <NAME>' cannot be used with '--model <DIR>'");
+    refused(&wrong, 2, "the argument '--arch <NAME>' cannot be used with '--model <PATH>'");
     let size = calotype(folder.path(), &["bench", "--arch", "sd15", "--width", "100"]);
     refused(&size, 2, "width 100 is not a multiple of 8, which this model needs: give 96 or 104");
 }

@@ -19,6 +19,9 @@ fn help_is_as_written_down() {
         "models",
         "models inspect",
         "models pull",
+        "models verify",
+        "models convert",
+        "models list",
         "bench",
     ];
     for command in commands {

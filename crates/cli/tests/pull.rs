@@ -176,7 +176,7 @@ fn what_can_go_wrong_is_one_line() {
     let message = "error: HF_ENDPOINT: only a hub on this machine is asked without TLS: begin it with https://\n";
     failed(&endpoint.unwrap(), 2, message);
     let offline = command(&server, home, &["models", "pull", "org/name"]).env("HF_HUB_OFFLINE", "1").output();
-    let message = "error: org/name is not in the cache, and HF_HUB_OFFLINE is set: unset it to download\n";
+    let message = "error: org/name: HF_HUB_OFFLINE is set, so the hub is not asked: unset it to download\n";
     failed(&offline.unwrap(), 1, message);
     server.fail("GET /api", 1, Fault::Status(403, vec![("X-Error-Code", "GatedRepo".to_owned())]));
     let gated = command(&server, home, &["models", "pull", "org/name"]).env("HF_TOKEN", "hf_secret").output().unwrap();

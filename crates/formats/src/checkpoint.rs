@@ -20,9 +20,11 @@ use crate::{
 const SUFFIX: &str = ".safetensors";
 /// Ends the name of the file that says which shard holds which tensor.
 const INDEX_SUFFIX: &str = ".safetensors.index.json";
+/// Ends the name of PyTorch's.
+const BIN_SUFFIX: &str = ".bin";
 
 /// The weights of one model: one file, safetensors or PyTorch's (`.ckpt`, `.pt`, `.bin`), whichever its content is; or an
-/// index and its safetensors shards as diffusers and transformers write them.
+/// index and its shards as diffusers and transformers write them.
 ///
 /// Of a PyTorch file these are the tensors below `state_dict` where there is one, as Lightning writes it, else all of them:
 /// see [`TorchFile`] for everything in it. Nested dicts give names joined by dots.
@@ -48,7 +50,7 @@ impl Checkpoint {
     /// Neither is there, a file breaks a rule of its format, or the index and the shards don't hold the same tensors.
     pub fn open(folder_or_file: &Path, basename: &str) -> Result<Self> {
         if !folder_or_file.is_dir() {
-            let is_index = folder_or_file.to_string_lossy().ends_with(INDEX_SUFFIX);
+            let is_index = folder_or_file.file_name().is_some_and(|name| is_index(&name.to_string_lossy()));
             return if is_index { Self::open_index(folder_or_file) } else { Self::open_single(folder_or_file) };
         }
         let single = folder_or_file.join(format!("{basename}{SUFFIX}"));
@@ -83,13 +85,16 @@ impl Checkpoint {
         let weight_map = read_index(path, &label)?;
         let folder = path.parent().unwrap_or(Path::new(""));
 
-        let mut shards = Vec::new();
+        let mut shards: Vec<Tensors> = Vec::new();
+        let mut format = FileFormat::SafeTensors;
         let mut number_of = BTreeMap::new();
         for shard in weight_map.values() {
             if let Entry::Vacant(place) = number_of.entry(shard.as_str()) {
                 check_shard_name(&label, shard)?;
                 place.insert(shards.len());
-                shards.push(SafeTensors::open(&folder.join(shard))?.into_tensors());
+                let opened = Self::open_single(&folder.join(shard))?;
+                format = opened.format;
+                shards.extend(opened.shards);
             }
         }
         for (tensor, shard) in &weight_map {
@@ -106,7 +111,7 @@ impl Checkpoint {
                 return Err(Error::tensor(&shard.source.label, &tensor.name, problem));
             }
         }
-        Ok(Self::new(label, FileFormat::SafeTensors, shards))
+        Ok(Self::new(label, format, shards))
     }
 
     fn single(format: FileFormat, tensors: Tensors) -> Self {
@@ -243,12 +248,25 @@ fn read_index(path: &Path, label: &str) -> Result<BTreeMap<String, String>> {
     Ok(index.weight_map.0)
 }
 
+/// `….safetensors.index.json`, `….bin.index.json`, or with a variant: `….safetensors.index.fp16.json`.
+fn is_index(name: &str) -> bool {
+    let stem = name.strip_suffix(".json").unwrap_or_default();
+    [SUFFIX, BIN_SUFFIX].iter().any(|suffix| {
+        stem.rsplit_once(&format!("{suffix}.index")).is_some_and(|(_, rest)| rest.is_empty() || rest.starts_with('.'))
+    })
+}
+
 /// An index must not lead out of its own folder.
 fn check_shard_name(label: &str, shard: &str) -> Result<()> {
-    let plain = shard.ends_with(SUFFIX) && !shard.contains(['/', '\\', ':']) && !shard.contains(char::is_control);
+    let plain = [SUFFIX, BIN_SUFFIX].iter().any(|suffix| shard.ends_with(suffix))
+        && !shard.contains(['/', '\\', ':'])
+        && !shard.contains(char::is_control);
     if plain {
         return Ok(());
     }
-    let problem = format!("shard {} is not the plain name of a {SUFFIX} file: do not use this index", quote(shard));
+    let problem = format!(
+        "shard {} is not the plain name of a {SUFFIX} or {BIN_SUFFIX} file: do not use this index",
+        quote(shard)
+    );
     Err(Error::file(label, problem))
 }

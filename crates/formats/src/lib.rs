@@ -38,6 +38,7 @@ mod strided;
 mod tensors;
 mod torch;
 mod write;
+mod yaml;
 mod zip;
 
 pub use atomic::write_atomic;
@@ -50,4 +51,5 @@ pub use safetensors::SafeTensors;
 pub use sniff::FileFormat;
 pub use tensors::TensorInfo;
 pub use torch::{Dict, Extra, Items, TorchFile, TorchTensor, Value};
-pub use write::{to_bytes, write_safetensors};
+pub use write::{TensorHead, to_bytes, write_safetensors, write_safetensors_piecewise};
+pub use yaml::parse_yaml;

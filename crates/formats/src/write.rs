@@ -9,7 +9,7 @@ use serde::ser::{SerializeMap, Serializer};
 
 use crate::{
     DType, Error, Result,
-    error::show_path,
+    error::{quote, show_path},
     header::{LENGTH_FIELD, MAX_HEADER, MAX_RANK, METADATA},
     write_atomic,
 };
@@ -27,8 +27,27 @@ pub fn write_safetensors<'a, N: Into<String>>(
     metadata: &BTreeMap<String, String>,
 ) -> Result<()> {
     let path = path.as_ref();
+    let (layout, data) = with_data(&show_path(path), tensors, metadata)?;
+    write_atomic(path, |writer| layout.write(writer, &mut |n, writer| writer.write_all(&data[n])))
+}
+
+/// What a safetensors file says of a tensor that is to be written: its name, dtype and shape.
+pub type TensorHead = (String, DType, Vec<usize>);
+
+/// Writes a safetensors file as [`write_safetensors`] does, but asks for each tensor's bytes when it is its turn: `write`
+/// gets the place in `tensors` of the next tensor, and writes its bytes, row-major and little-endian.
+///
+/// # Errors
+/// As there, or `write` fails or writes more or fewer bytes than the tensor has.
+pub fn write_safetensors_piecewise(
+    path: impl AsRef<Path>,
+    tensors: Vec<TensorHead>,
+    metadata: &BTreeMap<String, String>,
+    write: &mut dyn FnMut(usize, &mut dyn Write) -> io::Result<()>,
+) -> Result<()> {
+    let path = path.as_ref();
     let layout = Layout::new(&show_path(path), tensors, metadata)?;
-    write_atomic(path, |writer| layout.write(writer))
+    write_atomic(path, |writer| layout.write(writer, write))
 }
 
 /// The bytes of a safetensors file; see [`write_safetensors`].
@@ -40,38 +59,59 @@ pub fn to_bytes<'a, N: Into<String>>(
     metadata: &BTreeMap<String, String>,
 ) -> Result<Vec<u8>> {
     const LABEL: &str = "tensors to write";
-    let layout = Layout::new(LABEL, tensors, metadata)?;
-    let data: usize = layout.tensors.iter().map(|tensor| tensor.data.len()).sum();
-    let mut bytes = Vec::with_capacity(LENGTH_FIELD as usize + layout.header.len() + data);
-    layout.write(&mut bytes).map_err(|source| Error::Write { file: LABEL.to_owned(), action: "write", source })?;
+    let (layout, data) = with_data(LABEL, tensors, metadata)?;
+    let length: usize = data.iter().map(|data| data.len()).sum();
+    let mut bytes = Vec::with_capacity(LENGTH_FIELD as usize + layout.header.len() + length);
+    let written = layout.write(&mut bytes, &mut |n, writer| writer.write_all(&data[n]));
+    written.map_err(|source| Error::Write { file: LABEL.to_owned(), action: "write", source })?;
     Ok(bytes)
 }
 
-struct Tensor<'a> {
+/// The layout of tensors whose data are at hand, and those data.
+fn with_data<'a, N: Into<String>>(
+    file: &str,
+    tensors: impl IntoIterator<Item = (N, DType, Vec<usize>, Cow<'a, [u8]>)>,
+    metadata: &BTreeMap<String, String>,
+) -> Result<(Layout, Vec<Cow<'a, [u8]>>)> {
+    let (mut heads, mut all) = (Vec::new(), Vec::new());
+    for (name, dtype, shape, data) in tensors {
+        let name = name.into();
+        if byte_count(dtype, &shape) != Some(data.len()) {
+            let problem =
+                format!("shape {shape:?} of {dtype} does not match {} bytes of data: give it whole", data.len());
+            return Err(Error::tensor(file, &name, problem));
+        }
+        heads.push((name, dtype, shape));
+        all.push(data);
+    }
+    Ok((Layout::new(file, heads, metadata)?, all))
+}
+
+/// Bytes of a tensor, if they can be counted.
+fn byte_count(dtype: DType, shape: &[usize]) -> Option<usize> {
+    shape.iter().try_fold(dtype.size(), |product, &n| product.checked_mul(n))
+}
+
+struct Tensor {
     name: String,
     dtype: DType,
     shape: Vec<usize>,
-    data: Cow<'a, [u8]>,
+    length: usize,
+    /// Its place in what the caller gave.
+    place: usize,
 }
 
 /// A checked file, ready to write.
-struct Layout<'a> {
+struct Layout {
     header: Vec<u8>,
     /// In the file's order.
-    tensors: Vec<Tensor<'a>>,
+    tensors: Vec<Tensor>,
 }
 
-impl<'a> Layout<'a> {
-    fn new<N: Into<String>>(
-        file: &str,
-        tensors: impl IntoIterator<Item = (N, DType, Vec<usize>, Cow<'a, [u8]>)>,
-        metadata: &BTreeMap<String, String>,
-    ) -> Result<Self> {
-        let mut tensors: Vec<Tensor<'a>> = tensors
-            .into_iter()
-            .map(|(name, dtype, shape, data)| Tensor { name: name.into(), dtype, shape, data })
-            .collect();
-        tensors.iter().try_for_each(|tensor| check(file, tensor))?;
+impl Layout {
+    fn new(file: &str, heads: Vec<TensorHead>, metadata: &BTreeMap<String, String>) -> Result<Self> {
+        let checked = |(place, head)| check(file, place, head);
+        let mut tensors = heads.into_iter().enumerate().map(checked).collect::<Result<Vec<Tensor>>>()?;
         tensors.sort_by(|a, b| a.name.cmp(&b.name));
         if let Some(pair) = tensors.windows(2).find(|pair| pair[0].name == pair[1].name) {
             return Err(Error::tensor(file, &pair[0].name, "given twice: give each name once"));
@@ -89,27 +129,64 @@ impl<'a> Layout<'a> {
         Ok(Self { header, tensors })
     }
 
-    fn write(&self, writer: &mut dyn Write) -> io::Result<()> {
+    fn write(
+        &self,
+        writer: &mut dyn Write,
+        data: &mut dyn FnMut(usize, &mut dyn Write) -> io::Result<()>,
+    ) -> io::Result<()> {
         writer.write_all(&(self.header.len() as u64).to_le_bytes())?;
         writer.write_all(&self.header)?;
-        self.tensors.iter().try_for_each(|tensor| writer.write_all(&tensor.data))
+        for tensor in &self.tensors {
+            let mut counted = Counted { writer, left: tensor.length };
+            data(tensor.place, &mut counted)?;
+            if counted.left > 0 {
+                return Err(wrong_length(&format!(
+                    "{} bytes too few for tensor {}",
+                    counted.left,
+                    quote(&tensor.name)
+                )));
+            }
+        }
+        Ok(())
     }
 }
 
-fn check(file: &str, tensor: &Tensor<'_>) -> Result<()> {
-    let Tensor { name, dtype, shape, data } = tensor;
+fn wrong_length(problem: &str) -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidInput, format!("{problem} were given"))
+}
+
+/// Takes no more bytes than are left.
+struct Counted<'a> {
+    writer: &'a mut dyn Write,
+    left: usize,
+}
+
+impl Write for Counted<'_> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        if bytes.len() > self.left {
+            return Err(wrong_length("more bytes than a tensor has"));
+        }
+        let written = self.writer.write(bytes)?;
+        self.left -= written;
+        Ok(written)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.writer.flush()
+    }
+}
+
+fn check(file: &str, place: usize, (name, dtype, shape): TensorHead) -> Result<Tensor> {
     if name == METADATA {
-        return Err(Error::tensor(file, name, "this name is reserved for the metadata: choose another"));
+        return Err(Error::tensor(file, &name, "this name is reserved for the metadata: choose another"));
     }
-    let expected = shape.iter().try_fold(dtype.size(), |product, &n| product.checked_mul(n));
-    if expected != Some(data.len()) || shape.len() > MAX_RANK {
-        let problem = format!("shape {shape:?} of {dtype} does not match {} bytes of data: give it whole", data.len());
-        return Err(Error::tensor(file, name, problem));
+    match byte_count(dtype, &shape) {
+        Some(length) if shape.len() <= MAX_RANK => Ok(Tensor { name, dtype, shape, length, place }),
+        _ => Err(Error::tensor(file, &name, format!("shape {shape:?} of {dtype} cannot be written: split the tensor"))),
     }
-    Ok(())
 }
 
-fn header_json(tensors: &[Tensor<'_>], metadata: &BTreeMap<String, String>) -> serde_json::Result<Vec<u8>> {
+fn header_json(tensors: &[Tensor], metadata: &BTreeMap<String, String>) -> serde_json::Result<Vec<u8>> {
     #[derive(serde::Serialize)]
     struct Entry<'a> {
         dtype: &'static str,
@@ -125,7 +202,7 @@ fn header_json(tensors: &[Tensor<'_>], metadata: &BTreeMap<String, String>) -> s
     }
     let mut begin = 0;
     for tensor in tensors {
-        let end = begin + tensor.data.len() as u64;
+        let end = begin + tensor.length as u64;
         let entry = Entry { dtype: tensor.dtype.name(), shape: &tensor.shape, data_offsets: [begin, end] };
         map.serialize_entry(&tensor.name, &entry)?;
         begin = end;

@@ -20,7 +20,7 @@ pub enum Error {
         problem: String,
     },
     /// `HF_HUB_OFFLINE` forbids the network.
-    #[error("{id} is not in the cache, and HF_HUB_OFFLINE is set: unset it to download")]
+    #[error("{id}: HF_HUB_OFFLINE is set, so the hub is not asked: unset it to download")]
     Offline {
         /// The model.
         id: String,

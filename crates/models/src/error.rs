@@ -11,12 +11,14 @@ pub enum Error {
         problem: String,
     },
     /// A tensor that the config asks for is not there.
-    #[error("{source_label}: tensor {tensor} is missing: this file and the config are not of the same model")]
+    #[error("{source_label}: tensor {tensor}{} missing: this file and the config are not of the same model", and_others(*.others))]
     Missing {
         /// The file, or what else the parameters come from.
         source_label: String,
-        /// The tensor's name.
+        /// The name of the first.
         tensor: String,
+        /// How many more are not there.
+        others: usize,
     },
     /// A tensor is there that the config has no place for.
     #[error("{source_label}: tensor {tensor} is not part of the model that the config describes")]
@@ -44,6 +46,13 @@ pub enum Error {
     /// The backend refused.
     #[error(transparent)]
     Tensor(#[from] calotype_tensor::Error),
+}
+
+fn and_others(count: usize) -> String {
+    match count {
+        0 => " is".to_owned(),
+        count => format!(" and {count} more are"),
+    }
 }
 
 /// The result of making a network.

@@ -25,11 +25,12 @@ mod vae;
 
 pub use clip::ClipTextEncoder;
 pub use config::{
-    DownBlockType, HiddenAct, MidBlockType, ModelConfig, PerBlock, TextConfig, UNetConfig, UpBlockType, VaeConfig,
+    CompVisConfig, DownBlockType, HiddenAct, MidBlockType, ModelConfig, PerBlock, TextConfig, UNetConfig, UpBlockType,
+    VaeConfig,
 };
 pub use edges::Wrap;
 pub use error::{Error, Result};
-pub use names::Names;
+pub use names::{AdapterForm, FileKind, Layout, Names, Place, UNetLevel, WeightSet, has_ema, has_raw};
 pub use params::{InMemory, Init, ParamSource, ParamSpec, Random, Scope, Stored};
 pub use timestep::timestep_embedding;
 pub use unet::{Context, TimeEmbedding, UNet};

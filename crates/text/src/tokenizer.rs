@@ -17,6 +17,10 @@ const CLIP_MERGES: &[u8] = include_bytes!("../data/clip_merges.txt.z");
 
 static CLIP: LazyLock<Tokenizer> = LazyLock::new(|| clip().expect("the embedded merges are CLIP's"));
 
+/// Padded with the first token instead.
+static OPEN_CLIP: LazyLock<Tokenizer> =
+    LazyLock::new(|| Tokenizer { pad: 0, ..clip().expect("the embedded merges are CLIP's") });
+
 fn clip() -> Result<Tokenizer, String> {
     Tokenizer::new(Vocabulary::from_merges(&parse_merges(&clip_merges()?)?)?, None)
 }
@@ -55,6 +59,12 @@ impl Tokenizer {
     /// Built at the first call, in some tens of milliseconds.
     pub fn clip() -> &'static Self {
         &CLIP
+    }
+
+    /// The tokenizer of Stable Diffusion v2, OpenCLIP's: as [`Self::clip`], padded with 0. (That is `!`, which in a text
+    /// is a token like any other, unlike in transformers.)
+    pub fn open_clip() -> &'static Self {
+        &OPEN_CLIP
     }
 
     /// From a `vocab.json` and a `merges.txt`, padded with EOS.

@@ -1,8 +1,8 @@
 //! The settings in A1111's text: each has one row here, by which it is written and read again.
 
-use calotype_diffusion::{SamplerKind, ScheduleKind};
+use calotype_diffusion::{Rng, SamplerKind, ScheduleKind};
 
-use super::Metadata;
+use super::{BatchMetadata, Metadata};
 use crate::{Fill, Hires, Tiling, Upscaler};
 
 /// How many digits of the model's hash A1111's text has.
@@ -166,6 +166,47 @@ pub(super) const FIELDS: &[Field] = &[
         },
     },
     Field {
+        key: "Variation seed",
+        write: |m| m.noise.variation_seed.map(|seed| seed.to_string()),
+        read: |m, value| some(&mut m.noise.variation_seed, value),
+    },
+    Field {
+        key: "Variation seed strength",
+        write: |m| m.noise.variation_seed.map(|_| m.noise.variation_strength.to_string()),
+        read: |m, value| number(&mut m.noise.variation_strength, value),
+    },
+    Field {
+        key: "Seed resize from",
+        write: |m| m.noise.seed_resize.map(|[width, height]| format!("{width}x{height}")),
+        read: |m, value| {
+            let [mut width, mut height] = [0, 0];
+            let read = value.split_once('x').is_some_and(|(w, h)| number(&mut width, w) && number(&mut height, h));
+            m.noise.seed_resize = Some([width, height]).filter(|_| read && width > 0 && height > 0);
+            read
+        },
+    },
+    Field {
+        key: "ENSD",
+        write: |m| Some(m.noise.eta_noise_seed_delta.to_string()).filter(|_| m.noise.eta_noise_seed_delta != 0),
+        read: |m, value| number(&mut m.noise.eta_noise_seed_delta, value),
+    },
+    Field {
+        key: "RNG",
+        write: |m| Some(rng_label(&m.noise.rng).to_owned()),
+        read: |m, value| {
+            let rng = Rng::ALL.into_iter().map(Rng::id).find(|id| rng_label(id) == value);
+            rng.map(|id| m.noise.rng = id.to_owned()).is_some()
+        },
+    },
+    Field {
+        key: "Seed per",
+        write: |m| m.noise.batch.as_ref().map(BatchMetadata::to_text),
+        read: |m, value| {
+            m.noise.batch = BatchMetadata::from_text(value);
+            m.noise.batch.is_some()
+        },
+    },
+    Field {
         key: "Version",
         write: |m| Some(format!("calotype {}", m.version)),
         read: |m, value| text(&mut m.version, value),
@@ -184,6 +225,21 @@ fn text(field: &mut String, value: &str) -> bool {
 
 fn number<T: std::str::FromStr>(field: &mut T, value: &str) -> bool {
     value.trim().parse().map(|value| *field = value).is_ok()
+}
+
+fn some<T: std::str::FromStr>(field: &mut Option<T>, value: &str) -> bool {
+    *field = value.trim().parse().ok();
+    field.is_some()
+}
+
+/// A1111's name of a generator.
+fn rng_label(id: &str) -> &str {
+    match id.parse() {
+        Ok(Rng::Cpu) => "CPU",
+        Ok(Rng::Cuda) => "GPU",
+        Ok(Rng::Nv) => "NV",
+        _ => id,
+    }
 }
 
 /// A1111's name of a sampler or schedule, by its id.

@@ -4,6 +4,7 @@
 //! which JSON has it, both ways), and a row in `fields.rs` (by which A1111's text has it, both ways).
 
 mod fields;
+mod noise;
 mod parameters;
 
 use std::convert::Infallible;
@@ -11,6 +12,7 @@ use std::convert::Infallible;
 use calotype_image::{RgbImage, encode_png};
 use serde::{Deserialize, Serialize};
 
+pub use noise::{BatchMetadata, NoiseMetadata};
 pub use parameters::Parameters;
 
 use crate::{
@@ -44,6 +46,9 @@ pub struct Metadata {
     pub guidance_scale: f32,
     /// This picture's own seed.
     pub seed: u64,
+    /// Where the noise came from, besides.
+    #[serde(flatten)]
+    pub noise: NoiseMetadata,
     /// Width in pixels.
     pub width: usize,
     /// Height in pixels.
@@ -97,9 +102,11 @@ impl Metadata {
     /// The model's weights can't be read to hash them.
     pub fn new(model: &Model, request: &Request, plan: &Plan, precision: Precision, index: usize) -> Result<Self> {
         let start = request.latents.as_ref().and_then(|latents| latents.slice(index, 1));
+        let (seed, noise) = NoiseMetadata::new(request, index);
         Ok(Self {
             version: env!("CARGO_PKG_VERSION").to_owned(),
-            seed: request.seed.wrapping_add(index as u64),
+            seed,
+            noise,
             width: plan.width,
             height: plan.height,
             model: model.name().to_owned(),
@@ -126,6 +133,7 @@ impl Metadata {
             eta: request.eta,
             guidance_scale: request.guidance_scale,
             seed: request.seed,
+            noise: NoiseMetadata::new(request, 0).1,
             width: 0,
             height: 0,
             model: String::new(),
@@ -156,6 +164,7 @@ impl Metadata {
             width: side(self.width),
             height: side(self.height),
             seed: self.seed,
+            noise: self.noise.request()?,
             batch_size: 1,
             latents: None,
             init: self.init.as_ref().map(|init| init.try_map(PictureFile::reopen)).transpose()?,

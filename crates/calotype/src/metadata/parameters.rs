@@ -1,7 +1,7 @@
 //! A1111's text of a picture: the prompt, the negative prompt if there is one, a line of settings
 //! (its `create_infotext` and `parse_generation_parameters`).
 
-use calotype_diffusion::ScheduleKind;
+use calotype_diffusion::{Rng, ScheduleKind};
 
 use super::{Metadata, fields::FIELDS};
 
@@ -47,6 +47,8 @@ impl Metadata {
         if settings.len() < MIN_SETTINGS {
             lines = text.trim();
         } else {
+            // What A1111 leaves out where it is as by default there.
+            metadata.noise.rng = Rng::Cuda.id().to_owned();
             for (key, value) in settings {
                 let field = FIELDS.iter().find(|field| field.key == key);
                 if !field.is_some_and(|field| (field.read)(&mut metadata, &value)) {

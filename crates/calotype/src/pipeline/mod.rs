@@ -22,7 +22,6 @@ use crate::{
     Guided, Keep, Model, Request, Result,
     masked::Masked,
     memory::reserve_unet,
-    model::Network,
     resident::{Resident, Slot},
 };
 
@@ -72,15 +71,11 @@ impl<'a> Pipeline<'a> {
     }
 
     fn vae_encoder(&self) -> Result<Resident<VaeEncoder<Param>>> {
-        let Network { config, weights } = &self.model.vae;
-        self.vae_encoder
-            .get(|| self.options.backend_beside_the_unet(), |backend| Ok(config.load_encoder(backend, weights)?))
+        self.vae_encoder.get(|| self.options.backend_beside_the_unet(), |backend| self.model.vae.load_encoder(backend))
     }
 
     fn vae_decoder(&self) -> Result<Resident<VaeDecoder<Param>>> {
-        let Network { config, weights } = &self.model.vae;
-        self.vae_decoder
-            .get(|| self.options.backend_beside_the_unet(), |backend| Ok(config.load_decoder(backend, weights)?))
+        self.vae_decoder.get(|| self.options.backend_beside_the_unet(), |backend| self.model.vae.load_decoder(backend))
     }
 
     /// The model.
@@ -98,9 +93,7 @@ impl<'a> Pipeline<'a> {
         let plan = self.model.check(request, self.options)?;
         let mut warnings = Vec::new();
         let context = self.guided_context(request, &mut warnings)?;
-        let [batch, c, h, w] = plan.latents_shape;
-        let mut noise = BatchNoise::new(request.seed, batch, [c, h, w]);
-        let mut start = self.start(request, &plan, &mut noise)?;
+        let (mut start, noise) = self.start(request, &plan)?;
         let (overlay, kept) = (start.overlay.take(), start.kept.clone());
         let latents = start.noise.clone();
         let steps = self.pass(request, &context, plan.latents_shape, &plan.sampler, start, noise)?;

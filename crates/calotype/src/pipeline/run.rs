@@ -112,15 +112,10 @@ impl Run<'_> {
     fn begin_second_pass(&mut self) -> Result<()> {
         // The first pass's hold of the UNet ends, so that the decoder has its memory.
         self.steps = None;
-        let Some((sampler, start)) = self.pipeline.enlarged(&self.request, &self.plan, &self.latents)? else {
-            return Ok(());
-        };
-        let shape = self.plan.final_shape();
-        let [batch, c, h, w] = shape;
-        let mut noise = BatchNoise::new(self.request.seed, batch, [c, h, w]);
-        // The start's, which is drawn.
-        let _start = noise.randn();
-        self.steps = Some(self.pipeline.pass(&self.request, &self.context, shape, &sampler, start, noise)?);
+        let Some(hires) = &self.plan.hires else { return Ok(()) };
+        let (start, noise) = self.pipeline.enlarged(&self.request, &self.plan, hires, &self.latents)?;
+        let (shape, sampler) = (hires.latents_shape, &hires.sampler);
+        self.steps = Some(self.pipeline.pass(&self.request, &self.context, shape, sampler, start, noise)?);
         self.in_second_pass = true;
         Ok(())
     }

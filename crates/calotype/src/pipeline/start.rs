@@ -1,6 +1,6 @@
 //! What a pass of the sampler starts from.
 
-use calotype_diffusion::{BatchNoise, Sampler, nchw_to_nhwc};
+use calotype_diffusion::{BatchNoise, Sampler, nchw_to_nhwc, nhwc_to_nchw};
 use calotype_image::{Interpolation, RgbImage, interpolate};
 use calotype_models::{Wrap, posterior};
 use calotype_tensor::Backend;
@@ -9,6 +9,7 @@ use crate::{
     Fill, Init, Latents, Pipeline, Plan, Request, ResizeMode, Result,
     masked::Kept,
     prepare::{Overlay, Prepared},
+    request::SecondPass,
     resident::Resident,
 };
 
@@ -44,23 +45,28 @@ impl Posterior {
 impl Pipeline<'_> {
     /// The start of a request's first pass. Noise is drawn in diffusers' order: for the latents of the picture, for the
     /// start itself, for the latents of what is left of a masked picture.
-    pub(super) fn start(&self, request: &Request, plan: &Plan, noise: &mut BatchNoise) -> Result<Start> {
+    /// Gives the noise of the steps too.
+    pub(super) fn start(&self, request: &Request, plan: &Plan) -> Result<(Start, BatchNoise)> {
         let wrap = request.tiling.wrap();
         let [batch, channels, h, w] = plan.latents_shape;
+        let mut noise = self.noise(request, &plan.sampler, plan.latents_shape)?;
         let scaling_factor = self.model.vae_config().scaling_factor;
         let prepared =
             request.init.as_ref().map(|init| Prepared::new(init, plan).map(|prepared| (init, prepared))).transpose()?;
-        let for_inpainting = self.model.is_for_inpainting();
+        let for_inpainting = self.model.is_inpainting();
         let mut picture = None;
         if let Some((init, prepared)) = &prepared {
             // diffusers starts a model made for inpainting from noise alone at strength 1.
             let noise_alone = for_inpainting && prepared.mask.is_some() && init.strength >= 1.0;
             if !noise_alone {
-                picture = Some(self.encode_init(init, prepared, plan, noise, wrap)?);
+                picture = Some(self.encode_init(init, prepared, plan, &mut noise, wrap)?);
             }
         }
         let start = match &request.latents {
-            Some(latents) => nchw_to_nhwc(latents.data(), plan.latents_shape)?,
+            Some(latents) => {
+                noise = noise.without_start();
+                nchw_to_nhwc(latents.data(), plan.latents_shape)?
+            }
             None => noise.randn(),
         };
         let mut kept = None;
@@ -69,7 +75,7 @@ impl Pipeline<'_> {
         {
             let mask: Vec<f32> = mask.iter().flat_map(|&x| vec![x; channels]).collect::<Vec<_>>().repeat(batch);
             let fresh = match prepared.fill {
-                Fill::LatentNoise => Some(BatchNoise::new(request.seed, batch, [channels, h, w]).randn()),
+                Fill::LatentNoise => Some(start.clone()),
                 Fill::LatentNothing => Some(vec![0.0; latents.len()]),
                 Fill::Fill | Fill::Original => None,
             };
@@ -88,12 +94,12 @@ impl Pipeline<'_> {
                 .and_then(|(_, prepared)| prepared.conditioning([h, w]))
                 .unwrap_or_else(|| (vec![1.0; h * w], vec![0.0; plan.width * plan.height * 3]));
             let left = self.encode_picture(left, [plan.height, plan.width], wrap)?;
-            let left = left.sample(&noise.randn(), scaling_factor);
+            let left = left.sample(&noise.draw(), scaling_factor);
             let rows = left.chunks_exact(channels.max(1)).zip(mask.iter().cycle());
             beside = Some(rows.flat_map(|(left, &mask)| [&[mask][..], left].concat()).collect());
         }
         let overlay = prepared.and_then(|(_, prepared)| prepared.overlay);
-        Ok(Start { picture, noise: start, kept, beside, overlay })
+        Ok((Start { picture, noise: start, kept, beside, overlay }, noise))
     }
 
     /// The latents of a picture to start from, for each picture of the batch.
@@ -108,7 +114,7 @@ impl Pipeline<'_> {
         let scaling_factor = self.model.vae_config().scaling_factor;
         let [batch, channels, h, w] = plan.latents_shape;
         if init.resize_mode != ResizeMode::Latent || prepared.mask.is_some() {
-            return Ok(self.encode_rgb(&prepared.picture, wrap)?.sample(&noise.randn(), scaling_factor));
+            return Ok(self.encode_rgb(&prepared.picture, wrap)?.sample(&noise.draw(), scaling_factor));
         }
         let whole = |side: u32| {
             (side / self.model.vae_config().downscale() as u32).max(1) * self.model.vae_config().downscale() as u32
@@ -142,48 +148,56 @@ impl Pipeline<'_> {
         Ok(Posterior { size: [shape[1], shape[2]], mean: backend.to_f32(&mean), deviation })
     }
 
-    /// The start of the second pass: the first one's latents `(B, h, w, C)`, enlarged.
-    pub(super) fn enlarged(&self, request: &Request, plan: &Plan, latents: &[f32]) -> Result<Option<(Sampler, Start)>> {
-        let (Some(hires), Some(asked)) = (&plan.hires, &request.hires) else { return Ok(None) };
-        let [batch, channels, h, w] = hires.latents_shape;
+    /// The noise of a pass.
+    fn noise(&self, request: &Request, sampler: &Sampler, [_, c, h, w]: [usize; 4]) -> Result<BatchNoise> {
+        request.batch_noise(sampler, [c, h, w], self.model.vae_config().downscale())
+    }
+
+    /// The start of the second pass, the first one's latents `(B, h, w, C)` enlarged, and the noise of its steps.
+    pub(super) fn enlarged(
+        &self,
+        request: &Request,
+        plan: &Plan,
+        hires: &SecondPass,
+        latents: &[f32],
+    ) -> Result<(Start, BatchNoise)> {
+        let [_, channels, h, w] = hires.latents_shape;
         let wrap = request.tiling.wrap();
+        let scaling_factor = self.model.vae_config().scaling_factor;
         // Noise of the larger size, as from the same seeds at the start.
-        let mut noise = BatchNoise::new(request.seed, batch, [channels, h, w]);
+        let mut noise = self.noise(request, &hires.sampler, hires.latents_shape)?;
         let start = noise.randn();
-        let picture = match asked.upscaler.interpolation() {
+        let picture = match hires.upscaler.interpolation() {
             Some(method) => resized(latents, plan.latents_shape, [h, w], method)?,
             None => {
-                let small =
-                    Latents::new(plan.latents_shape, calotype_diffusion::nhwc_to_nchw(latents, plan.latents_shape)?)?;
-                let mut large = Vec::new();
-                for (index, picture) in self.decode_wrapped(&small, wrap)?.iter().enumerate() {
-                    let side = |n: usize| u32::try_from(n).unwrap_or(u32::MAX);
-                    let picture = asked.upscaler.enlarge(picture, side(hires.width), side(hires.height))?;
-                    let mut noise = BatchNoise::new(request.seed.wrapping_add(index as u64), 1, [channels, h, w]);
-                    // After the noise of the start, which is drawn from the same seed.
-                    let _start = noise.randn();
-                    let scaling_factor = self.model.vae_config().scaling_factor;
-                    large.extend(self.encode_rgb(&picture, wrap)?.sample(&noise.randn(), scaling_factor));
+                let small = Latents::new(plan.latents_shape, nhwc_to_nchw(latents, plan.latents_shape)?)?;
+                let drawn = noise.draw();
+                let side = |n: usize| u32::try_from(n).unwrap_or(u32::MAX);
+                let mut large = Vec::with_capacity(drawn.len());
+                for (picture, drawn) in
+                    self.decode_wrapped(&small, wrap)?.iter().zip(drawn.chunks_exact((channels * h * w).max(1)))
+                {
+                    let picture = hires.upscaler.enlarge(picture, side(hires.width), side(hires.height))?;
+                    large.extend(self.encode_rgb(&picture, wrap)?.sample(drawn, scaling_factor));
                 }
                 large
             }
         };
         let mut beside = None;
-        if self.model.is_for_inpainting() {
-            let left =
-                self.encode_picture(vec![0.0; hires.width * hires.height * 3], [hires.height, hires.width], wrap)?;
-            let left = left.sample(&noise.randn(), self.model.vae_config().scaling_factor);
+        if self.model.is_inpainting() {
+            let nothing = vec![0.0; hires.width * hires.height * 3];
+            let left = self.encode_picture(nothing, [hires.height, hires.width], wrap)?;
+            let left = left.sample(&noise.draw(), scaling_factor);
             beside = Some(left.chunks_exact(channels.max(1)).flat_map(|left| [&[1.0][..], left].concat()).collect());
         }
-        let start = Start { picture: Some(picture), noise: start, kept: None, beside, overlay: None };
-        Ok(Some((hires.sampler.clone(), start)))
+        Ok((Start { picture: Some(picture), noise: start, kept: None, beside, overlay: None }, noise))
     }
 }
 
 /// Latents `(B, h, w, C)`, whose `shape` is `[B, C, h, w]`, at another size.
 fn resized(latents: &[f32], shape: [usize; 4], size: [usize; 2], method: Interpolation) -> Result<Vec<f32>> {
     let [batch, channels, h, w] = shape;
-    let planes = calotype_diffusion::nhwc_to_nchw(latents, shape)?;
+    let planes = nhwc_to_nchw(latents, shape)?;
     let larger = interpolate(&planes, [h, w], size, method);
     Ok(nchw_to_nhwc(&larger, [batch, channels, size[0], size[1]])?)
 }

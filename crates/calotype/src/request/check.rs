@@ -3,7 +3,7 @@
 use calotype_diffusion::{SampleOptions, Sampler, ScheduleKind, StrengthRule};
 
 use crate::{
-    Error, Hires, Init, Model, PipelineOptions, Request, Result, Tiling,
+    Error, Hires, Init, Model, PipelineOptions, Request, Result, Tiling, Upscaler,
     request::{check_side, check_size, seamless_multiple},
 };
 
@@ -32,6 +32,7 @@ pub(crate) struct SecondPass {
     pub(crate) width: usize,
     pub(crate) height: usize,
     pub(crate) latents_shape: [usize; 4],
+    pub(crate) upscaler: Upscaler,
 }
 
 impl Plan {
@@ -101,7 +102,7 @@ impl Model {
     fn check_pass(&self, request: &Request, pipeline: PipelineOptions, size: [usize; 2]) -> Result<[usize; 4]> {
         let (unet, vae) = (self.unet_config(), self.vae_config());
         let [width, height] = size;
-        let encodes = request.init.is_some() || request.hires.is_some() || self.is_for_inpainting();
+        let encodes = request.init.is_some() || request.hires.is_some() || self.is_inpainting();
         check_size(unet, vae, request.batch_size, size, pipeline, encodes)?;
         let wrap = request.tiling.wrap();
         for (name, side, wraps) in [("width", width, wrap.x), ("height", height, wrap.y)] {
@@ -110,6 +111,7 @@ impl Model {
             }
         }
         let downscale = vae.downscale();
+        request.check_noise(downscale)?;
         Ok([request.batch_size, vae.latent_channels, height / downscale, width / downscale])
     }
 
@@ -123,7 +125,7 @@ impl Model {
         let latents_shape = self.check_pass(request, pipeline, [width, height])?;
         let sampler = self.sampler(request, hires.num_inference_steps.unwrap_or(request.num_inference_steps))?;
         let sampler = sampler.img2img(hires.strength, StrengthRule::A1111)?;
-        Ok(SecondPass { sampler, width, height, latents_shape })
+        Ok(SecondPass { sampler, width, height, latents_shape, upscaler: hires.upscaler })
     }
 
     /// Width and height: as asked for, else those of the starting latents or picture, else the model's own.

@@ -3,13 +3,16 @@
 mod check;
 mod hires;
 mod init;
+mod noise;
 mod size;
 
 use calotype_diffusion::{SamplerKind, ScheduleKind};
 
 pub use check::Plan;
+pub(crate) use check::SecondPass;
 pub use hires::{Hires, Tiling, Upscaler};
 pub use init::{FileRef, Fill, Init, Inpaint, PictureFile, ResizeMode, Sides};
+pub use noise::{NoiseRequest, OneOf};
 pub(crate) use size::{MAX_SIDE, check_side, check_size, seamless_multiple};
 
 use crate::Latents;
@@ -37,8 +40,10 @@ pub struct Request {
     pub width: Option<usize>,
     /// Height in pixels; the model's own if not given.
     pub height: Option<usize>,
-    /// Picture `k` of the batch has the seed `seed + k`, so each can be made again alone.
+    /// The seed of the first picture.
     pub seed: u64,
+    /// Where noise comes from, and how seeds are counted on.
+    pub noise: NoiseRequest,
     /// Pictures made at once.
     pub batch_size: usize,
     /// The starting noise, unit variance, instead of that of the seeds.
@@ -65,6 +70,7 @@ impl Default for Request {
             width: None,
             height: None,
             seed: 42,
+            noise: NoiseRequest::default(),
             batch_size: 1,
             latents: None,
             init: None,

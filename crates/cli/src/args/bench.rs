@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
 
-use super::{Compute, count};
+use super::{Compute, ModelArgs, count};
 
 #[derive(Args)]
 #[command(after_help = "\
@@ -22,9 +22,8 @@ pub(crate) struct Bench {
     /// Networks of this size with random weights; no file is needed
     #[arg(long, value_name = "NAME", value_enum, conflicts_with = "model")]
     pub(crate) arch: Option<Arch>,
-    /// Folder of a diffusers model, or a pulled one as org/name [default: the model inside this program]
-    #[arg(long, value_name = "DIR")]
-    pub(crate) model: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) model: ModelArgs,
     #[command(flatten)]
     pub(crate) compute: Compute,
     /// Width in pixels

@@ -3,6 +3,7 @@
 mod bench;
 mod compute;
 mod generate;
+mod model;
 mod models;
 mod pull;
 mod train;
@@ -12,7 +13,8 @@ use clap::{Parser, Subcommand};
 pub(crate) use bench::{Arch, Bench, Part};
 pub(crate) use compute::{Compute, Precision};
 pub(crate) use generate::{GenerateArgs, Img2img, InpaintCommand, Outpaint, OutputArgs, Remake, Txt2img};
-pub(crate) use models::{Inspect, Models};
+pub(crate) use model::ModelArgs;
+pub(crate) use models::{Convert, ConvertTo, Inspect, List, Models, Verify};
 pub(crate) use pull::Pull;
 pub(crate) use train::{Train, TrainRun};
 
@@ -40,19 +42,19 @@ pub(crate) struct Cli {
 #[derive(Subcommand)]
 pub(crate) enum Command {
     /// Make pictures from a text
-    Txt2img(Txt2img),
+    Txt2img(Box<Txt2img>),
     /// Make pictures from a text and a picture
-    Img2img(Img2img),
+    Img2img(Box<Img2img>),
     /// Make a part of a picture anew
-    Inpaint(InpaintCommand),
+    Inpaint(Box<InpaintCommand>),
     /// Make a picture larger at its sides
-    Outpaint(Outpaint),
+    Outpaint(Box<Outpaint>),
     /// Make a picture again as its file says it was made
-    Remake(Remake),
+    Remake(Box<Remake>),
     /// Train a model on a folder of pictures
     #[command(subcommand)]
     Train(Train),
-    /// Look at models
+    /// Look at models, and change their layout
     #[command(subcommand)]
     Models(Models),
     /// Time the parts of a run on this machine

@@ -2,22 +2,119 @@
 
 use std::path::PathBuf;
 
-use clap::{Args, Subcommand};
+use clap::{Args, Subcommand, ValueEnum};
 
-use super::Pull;
+use super::{Pull, model::ModelOptionArgs};
 
 #[derive(Subcommand)]
 pub(crate) enum Models {
-    /// Say what a diffusers folder or a safetensors file is, and whether it is sound
+    /// Say what a checkpoint, a diffusers folder or any file of weights is, and whether it is sound
     Inspect(Inspect),
     /// Download a model from the Hugging Face hub
     Pull(Pull),
+    /// Read every number of a model: shapes, finiteness, hash
+    Verify(Verify),
+    /// Write a model in another layout or number type, always as safetensors
+    Convert(Convert),
+    /// List the models of this machine
+    List(List),
 }
 
 #[derive(Args)]
+#[command(after_help = "\
+Examples:
+  calotype models inspect sd-v1-4.ckpt
+  calotype models inspect style.safetensors --json")]
 pub(crate) struct Inspect {
-    /// A diffusers folder, or a safetensors file [default: the model inside this program]
+    /// A checkpoint, a diffusers folder, or any file of weights [default: the model inside this program]
     pub(crate) path: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) options: ModelOptionArgs,
+    /// Print JSON
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Args)]
+pub(crate) struct Verify {
+    /// A checkpoint, a diffusers folder, or any file of weights
+    pub(crate) path: PathBuf,
+    /// The SHA-256 it must have, 64 hexadecimal digits [default: that in PATH.sha256, if it is there]
+    #[arg(long, value_name = "HEX")]
+    pub(crate) sha256: Option<String>,
+    #[command(flatten)]
+    pub(crate) options: ModelOptionArgs,
+    /// Print JSON
+    #[arg(long)]
+    pub(crate) json: bool,
+    /// No progress bar
+    #[arg(long, short)]
+    pub(crate) quiet: bool,
+}
+
+#[derive(Args)]
+#[command(after_help = "\
+What is written is what is computed with: one set of weights, no optimiser. Without --dtype every bit
+stays as it is.
+
+Examples:
+  calotype models convert sd-v1-4.ckpt --to diffusers --output sd14
+  calotype models convert v1-5-pruned.ckpt --to compvis --output v1-5.safetensors --dtype f16
+  calotype models convert vae.ckpt --to diffusers --output vae")]
+pub(crate) struct Convert {
+    /// A checkpoint, a diffusers folder, or one network of either
+    pub(crate) path: PathBuf,
+    /// The layout to write
+    #[arg(long, value_name = "LAYOUT", value_enum)]
+    pub(crate) to: ConvertTo,
+    /// Folder (diffusers) or file (compvis) to write, which must not be there yet
+    #[arg(long, short, value_name = "PATH")]
+    pub(crate) output: PathBuf,
+    /// Number type to write [default: that of each tensor]
+    #[arg(long, value_name = "TYPE", value_enum)]
+    pub(crate) dtype: Option<Dtype>,
+    #[command(flatten)]
+    pub(crate) options: ModelOptionArgs,
+    /// No progress bar
+    #[arg(long, short)]
+    pub(crate) quiet: bool,
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+pub(crate) enum ConvertTo {
+    /// A folder as diffusers has it
+    Diffusers,
+    /// One safetensors file as CompVis and A1111 have it, and its YAML config
+    Compvis,
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+pub(crate) enum Dtype {
+    /// 32-bit floats
+    F32,
+    /// 16-bit floats
+    F16,
+    /// bfloat16
+    Bf16,
+}
+
+impl From<Dtype> for calotype::DType {
+    fn from(dtype: Dtype) -> Self {
+        match dtype {
+            Dtype::F32 => Self::F32,
+            Dtype::F16 => Self::F16,
+            Dtype::Bf16 => Self::BF16,
+        }
+    }
+}
+
+#[derive(Args)]
+#[command(after_help = "\
+Without folders: $CALOTYPE_MODELS (or ~/.local/share/calotype/models), ./models, A1111's and ComfyUI's
+trees in the home folder, and the cache of the Hugging Face hub.")]
+pub(crate) struct List {
+    /// Folders to look in: A1111's or ComfyUI's own (extra_model_paths.yaml is followed), a hub cache, any other
+    pub(crate) folders: Vec<PathBuf>,
     /// Print JSON
     #[arg(long)]
     pub(crate) json: bool,

@@ -94,12 +94,11 @@ impl Job<'_> {
     fn batch(&self, batch: usize) -> Request {
         let batch_size = self.request.batch_size;
         let first = batch * batch_size;
-        Request {
-            prompt: self.prompts.get(batch).cloned().unwrap_or_default(),
-            seed: self.request.seed.wrapping_add(first as u64),
-            latents: self.latents.as_ref().and_then(|file| file.latents.slice(first, batch_size)),
-            ..self.request.clone()
-        }
+        let mut request = self.request.clone();
+        request.prompt = self.prompts.get(batch).cloned().unwrap_or_default();
+        request.noise.batch_index += batch;
+        request.latents = self.latents.as_ref().and_then(|file| file.latents.slice(first, batch_size));
+        request
     }
 
     /// Tells `stepped` of every step.

@@ -74,7 +74,7 @@ fn run(
     let batches = prompts.len().checked_mul(count).filter(|&batches| batches <= MAX_BATCHES).ok_or_else(|| {
         Failure::usage(format!("{} prompts times --batch-count {count} are more than {MAX_BATCHES}", prompts.len()))
     })?;
-    let model = model::open(args.model.model.as_deref())?;
+    let model = model::open(&args.model)?;
     let latents = args.noise.latents.as_deref().map(|file| LatentsFile::open(file)).transpose()?;
     request.batch_size = batch_size(args, batches, latents.as_ref().map(|file| &file.latents))?;
     mode(&model, &mut request)?;

@@ -1,5 +1,7 @@
 //! The configs of diffusers and transformers (`config.json`), checked before anything is made of them.
 
+mod compvis;
+mod infer;
 mod text;
 mod unet;
 mod vae;
@@ -11,12 +13,13 @@ use calotype_tensor::Backend;
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use serde_json::Value;
 
+pub use compvis::CompVisConfig;
 pub use text::{HiddenAct, TextConfig};
 pub use unet::{DownBlockType, MidBlockType, UNetConfig, UpBlockType};
 pub use vae::VaeConfig;
 
 use crate::{
-    Error, Names, ParamSource, ParamSpec, Result, Scope, Stored,
+    Error, Layout, Names, ParamSource, ParamSpec, Result, Scope, Stored,
     params::{list, with_backend},
 };
 
@@ -79,6 +82,13 @@ pub trait ModelConfig: Serialize + DeserializeOwned {
         config.validate()?;
         Ok(config)
     }
+
+    /// The config of the network that `file` has in this layout: sizes from the shapes of its tensors, what they leave
+    /// open from a CompVis config, and what that leaves open as the family has it.
+    ///
+    /// # Errors
+    /// A tensor that tells a size is not there, `compvis` describes another model, or no network can be made of the sizes.
+    fn infer(file: &Checkpoint, layout: &Layout, compvis: &CompVisConfig) -> Result<Self>;
 
     /// The `config.json` that diffusers or transformers read.
     fn to_json(&self) -> String {

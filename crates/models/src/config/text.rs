@@ -1,9 +1,10 @@
+use calotype_formats::Checkpoint;
 use calotype_tensor::Activation;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use super::{CHANNELS, Check, ModelConfig};
-use crate::{ClipTextEncoder, Names, Result, Scope};
+use super::{CHANNELS, Check, CompVisConfig, ModelConfig, infer};
+use crate::{ClipTextEncoder, Layout, Names, Result, Scope};
 
 /// The activation between the two layers of a text encoder's MLP.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -105,6 +106,10 @@ impl ModelConfig for TextConfig {
         check.within("max_position_embeddings", self.max_position_embeddings, 1..=1 << 20)?;
         check.divides("num_attention_heads", self.num_attention_heads, self.hidden_size)?;
         check.positive("layer_norm_eps", self.layer_norm_eps)
+    }
+
+    fn infer(file: &Checkpoint, layout: &Layout, compvis: &CompVisConfig) -> Result<Self> {
+        infer::text(file, layout, compvis)
     }
 
     fn build<P>(&self, scope: &mut Scope<'_, P>) -> Result<ClipTextEncoder<P>> {

@@ -1,8 +1,9 @@
+use calotype_formats::Checkpoint;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use super::{CHANNELS, Check, LAYERS, LEVELS, ModelConfig, PerBlock};
-use crate::{Names, Result, Scope, UNet};
+use super::{CHANNELS, Check, CompVisConfig, LAYERS, LEVELS, ModelConfig, PerBlock, infer};
+use crate::{Layout, Names, Result, Scope, UNet};
 
 /// A `down_block_types` entry.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -193,6 +194,10 @@ impl ModelConfig for UNetConfig {
         check.that(self.freq_shift.is_finite() && self.freq_shift < half, || {
             format!("freq_shift = {}, expected less than half of the first block's channels ({half})", self.freq_shift)
         })
+    }
+
+    fn infer(file: &Checkpoint, layout: &Layout, compvis: &CompVisConfig) -> Result<Self> {
+        infer::unet(file, layout, compvis)
     }
 
     fn build<P>(&self, scope: &mut Scope<'_, P>) -> Result<UNet<P>> {

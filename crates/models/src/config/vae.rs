@@ -3,8 +3,8 @@ use calotype_tensor::Backend;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use super::{CHANNELS, Check, LAYERS, LEVELS, ModelConfig};
-use crate::{AutoencoderKl, Names, ParamSource, Result, Scope, Stored, VaeDecoder, VaeEncoder, params::with_backend};
+use super::{CHANNELS, Check, CompVisConfig, LAYERS, LEVELS, ModelConfig, infer};
+use crate::{AutoencoderKl, Layout, Names, ParamSource, Result, Scope, VaeDecoder, VaeEncoder, params::with_backend};
 
 /// The config of diffusers' `AutoencoderKL`. Lists run from the highest resolution to the lowest.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -83,24 +83,6 @@ impl VaeConfig {
         1 << self.block_out_channels.len().saturating_sub(1).min(*LEVELS.end())
     }
 
-    /// Only the encoder, its weights from those of the whole autoencoder. No others are read, but all are checked.
-    ///
-    /// # Errors
-    /// As [`ModelConfig::load`].
-    pub fn load_encoder<B: Backend>(&self, backend: &B, file: &Checkpoint) -> Result<VaeEncoder<B::Param>> {
-        let mut source = Stored::new(file, Self::NAMES, &self.specs()?)?;
-        with_backend(backend, &mut source, |scope| VaeEncoder::new(self, scope))
-    }
-
-    /// Only the decoder, its weights from those of the whole autoencoder. No others are read, but all are checked.
-    ///
-    /// # Errors
-    /// As [`ModelConfig::load`].
-    pub fn load_decoder<B: Backend>(&self, backend: &B, file: &Checkpoint) -> Result<VaeDecoder<B::Param>> {
-        let mut source = Stored::new(file, Self::NAMES, &self.specs()?)?;
-        self.init_decoder(backend, &mut source)
-    }
-
     /// Only the encoder, with parameters from `source`.
     ///
     /// # Errors
@@ -153,6 +135,10 @@ impl ModelConfig for VaeConfig {
             check.divides("norm_num_groups", self.norm_num_groups, channels)?;
         }
         check.positive("scaling_factor", self.scaling_factor)
+    }
+
+    fn infer(file: &Checkpoint, layout: &Layout, compvis: &CompVisConfig) -> Result<Self> {
+        infer::vae(file, layout, compvis)
     }
 
     fn build<P>(&self, scope: &mut Scope<'_, P>) -> Result<AutoencoderKl<P>> {

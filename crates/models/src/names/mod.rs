@@ -1,11 +1,22 @@
 //! Every checkpoint key map.
 //!
 //! A network asks for its parameters by the names of today's diffusers folders (`text_model.…` for the text encoder,
-//! which all versions of transformers read). This module knows what the same tensors are called elsewhere.
+//! which all versions of transformers read): its canonical names. This module knows what the same tensors are called
+//! elsewhere, tells which of the layouts a file has, and so serves reading and writing alike: a [`Layout`] maps each
+//! canonical name to its [`Place`] in a file.
 
+mod compvis_unet;
+mod compvis_vae;
+mod detect;
 mod folder;
+mod kind;
+mod open_clip;
 
-/// How the tensors of a file are named.
+pub use compvis_unet::UNetLevel;
+pub use detect::{WeightSet, has_ema, has_raw};
+pub use kind::{AdapterForm, FileKind};
+
+/// A network of Stable Diffusion, by whose canonical names the others are found.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Names {
     /// `unet/diffusion_pytorch_model.safetensors` of a diffusers folder.
@@ -16,21 +27,147 @@ pub enum Names {
     TextEncoder,
 }
 
-impl Names {
-    /// The keys under which a file may have the parameter `name`, the likeliest first.
-    pub(crate) fn candidates(self, name: &str) -> Vec<String> {
-        match self {
-            Self::UNet => vec![name.to_owned()],
-            Self::Vae => folder::vae(name),
-            Self::TextEncoder => folder::text_encoder(name),
+/// How a file names the tensors of one network.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Layout {
+    /// What stands before every name.
+    prefix: String,
+    style: Style,
+}
+
+/// The names after the prefix.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Style {
+    /// Those of diffusers and transformers.
+    Folder(Names),
+    /// CompVis' `UNetModel`.
+    CompVisUNet {
+        /// From the highest resolution down.
+        levels: Vec<UNetLevel>,
+        /// Whether it is the copy of `LitEma`, whose names have no dots.
+        ema: bool,
+    },
+    /// CompVis' `AutoencoderKL`, with so many resolutions.
+    CompVisVae(usize),
+    /// OpenCLIP's text tower.
+    OpenClip,
+}
+
+/// Where a parameter is in a file: a tensor, or one of the equal parts of its rows.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Place {
+    /// The tensor's name.
+    pub key: String,
+    /// Which of how many parts, if the tensor holds several parameters one after the other.
+    pub part: Option<(usize, usize)>,
+}
+
+impl Place {
+    fn whole(key: String) -> Self {
+        Self { key, part: None }
+    }
+}
+
+/// What CompVis puts before the names of each network in a whole checkpoint.
+pub(crate) const COMPVIS_UNET: &str = "model.diffusion_model.";
+pub(crate) const COMPVIS_VAE: &str = "first_stage_model.";
+pub(crate) const COMPVIS_TEXT: &str = "cond_stage_model.transformer.";
+pub(crate) const COMPVIS_OPEN_CLIP: &str = "cond_stage_model.model.";
+
+impl Layout {
+    /// That of a diffusers folder.
+    #[must_use]
+    pub fn folder(names: Names) -> Self {
+        Self { prefix: String::new(), style: Style::Folder(names) }
+    }
+
+    /// The UNet of a CompVis checkpoint.
+    #[must_use]
+    pub fn compvis_unet(levels: Vec<UNetLevel>) -> Self {
+        Self { prefix: COMPVIS_UNET.into(), style: Style::CompVisUNet { levels, ema: false } }
+    }
+
+    /// The autoencoder of a CompVis checkpoint, with so many resolutions.
+    #[must_use]
+    pub fn compvis_vae(levels: usize) -> Self {
+        Self { prefix: COMPVIS_VAE.into(), style: Style::CompVisVae(levels) }
+    }
+
+    /// The text encoder of a CompVis checkpoint: CLIP's (Stable Diffusion 1).
+    #[must_use]
+    pub fn compvis_text() -> Self {
+        Self { prefix: COMPVIS_TEXT.into(), style: Style::Folder(Names::TextEncoder) }
+    }
+
+    /// The text encoder of a CompVis checkpoint: OpenCLIP's (Stable Diffusion 2).
+    #[must_use]
+    pub fn compvis_open_clip() -> Self {
+        Self { prefix: COMPVIS_OPEN_CLIP.into(), style: Style::OpenClip }
+    }
+
+    /// Whether it is OpenCLIP's.
+    #[must_use]
+    pub fn is_open_clip(&self) -> bool {
+        self.style == Style::OpenClip
+    }
+
+    /// Whether it is the EMA copy of a training checkpoint.
+    #[must_use]
+    pub fn is_ema(&self) -> bool {
+        matches!(self.style, Style::CompVisUNet { ema: true, .. })
+    }
+
+    /// `diffusers`, `compvis` or `open_clip`.
+    #[must_use]
+    pub fn id(&self) -> &'static str {
+        match self.style {
+            Style::Folder(_) => "diffusers",
+            Style::CompVisUNet { .. } | Style::CompVisVae(_) => "compvis",
+            Style::OpenClip => "open_clip",
         }
     }
 
-    /// Whether `key` may be in the file though no network asks for it.
-    pub(crate) fn ignores(self, key: &str) -> bool {
-        match self {
-            Self::UNet | Self::Vae => false,
-            Self::TextEncoder => folder::text_encoder_ignores(key),
+    /// Where a file may have the parameter of this canonical name, the likeliest first (which is the one to write).
+    /// None if such a network has no such parameter.
+    #[must_use]
+    pub fn places(&self, name: &str) -> Vec<Place> {
+        let prefixed =
+            |names: Vec<String>| names.into_iter().map(|name| Place::whole(format!("{}{name}", self.prefix))).collect();
+        match &self.style {
+            Style::Folder(Names::UNet) => prefixed(vec![name.to_owned()]),
+            Style::Folder(Names::Vae) => prefixed(folder::vae(name)),
+            Style::Folder(Names::TextEncoder) => prefixed(folder::text_encoder(name)),
+            Style::CompVisUNet { levels, ema } => {
+                let names = compvis_unet::names(name, levels);
+                prefixed(if *ema { names.into_iter().map(|name| without_dots(&name)).collect() } else { names })
+            }
+            Style::CompVisVae(levels) => prefixed(compvis_vae::name(name, *levels).into_iter().collect()),
+            Style::OpenClip => {
+                let place = open_clip::place(name);
+                place.map(|(name, part)| Place { key: format!("{}{name}", self.prefix), part }).into_iter().collect()
+            }
         }
     }
+
+    /// The likeliest name in a file of the parameter of this canonical name, for messages.
+    pub(crate) fn key(&self, name: &str) -> String {
+        self.places(name).into_iter().next().map_or_else(|| name.to_owned(), |place| place.key)
+    }
+
+    /// Whether `key` may be in a file of this network alone though the network does not ask for it.
+    pub(crate) fn ignores(&self, key: &str) -> bool {
+        self.style == Style::Folder(Names::TextEncoder)
+            && key.strip_prefix(&self.prefix).is_some_and(folder::text_encoder_ignores)
+    }
+}
+
+/// As `LitEma` writes names, which must be those of attributes.
+fn without_dots(name: &str) -> String {
+    name.replace('.', "")
+}
+
+/// `42.rest` as a number and the rest.
+fn numbered(text: &str) -> Option<(usize, &str)> {
+    let (number, rest) = text.split_once('.')?;
+    Some((number.parse().ok()?, rest))
 }

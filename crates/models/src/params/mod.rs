@@ -5,7 +5,7 @@
 //! piece by piece, so that a model is never held twice; or a list, so that everything is known before anything is read.
 
 mod random;
-mod stored;
+pub(crate) mod stored;
 
 use std::{collections::HashMap, fmt::Display};
 
@@ -66,10 +66,11 @@ impl ParamSource for InMemory {
     /// Takes the value out, so that its memory is freed as the model is made.
     fn data(&mut self, spec: &ParamSpec) -> Result<Box<dyn ParamData + '_>> {
         let source_label = || "parameters in memory".to_owned();
-        let data = self
-            .0
-            .remove(&spec.name)
-            .ok_or_else(|| Error::Missing { source_label: source_label(), tensor: spec.name.clone() })?;
+        let data = self.0.remove(&spec.name).ok_or_else(|| Error::Missing {
+            source_label: source_label(),
+            tensor: spec.name.clone(),
+            others: 0,
+        })?;
         if data.len() == spec.count() {
             return Ok(Box::new(data));
         }

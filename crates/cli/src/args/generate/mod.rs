@@ -3,7 +3,6 @@
 
 mod hires;
 mod init;
-mod model;
 mod noise;
 mod output;
 mod picture;
@@ -15,10 +14,9 @@ use std::path::PathBuf;
 use calotype::Request;
 use clap::Args;
 
-use super::Compute;
+use super::{Compute, ModelArgs};
 use hires::HiresArgs;
 use init::{InitArgs, MaskArgs, OutpaintArgs};
-pub(crate) use model::ModelArgs;
 use noise::NoiseArgs;
 pub(crate) use output::OutputArgs;
 use picture::PictureArgs;

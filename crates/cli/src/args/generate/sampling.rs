@@ -10,10 +10,11 @@ pub(crate) struct SamplingArgs {
     /// Steps of the sampler: more are finer and slower
     #[arg(long, value_name = "N", default_value_t = 50, alias = "ddim_steps")]
     pub(crate) steps: usize,
-    /// ddim, plms, euler, euler_a, heun, lms or dpmpp_2m
+    /// ddim, plms, euler, euler_a, heun, lms, dpmpp_2m or dpm_solver
     #[arg(long, value_name = "NAME", default_value_t = SamplerKind::Ddim)]
     pub(crate) sampler: SamplerKind,
-    /// Noise levels: default or karras (not for ddim and plms)
+    /// Noise levels: default, karras (not for ddim and plms) or compvis (for ddim, plms and dpm_solver,
+    /// exactly as CompVis' scripts have them)
     #[arg(long, value_name = "NAME", default_value_t = ScheduleKind::Default)]
     pub(crate) schedule: ScheduleKind,
     /// Fresh noise of ddim, 0 to 1

@@ -17,7 +17,10 @@ pub(crate) fn run(args: &Pull) -> Result<(), Failure> {
     let environment = Environment::read()?;
     let id: ModelId = args.id.parse()?;
     let hub = Hub::new(&environment, Options::default())?;
+    // Which files others would be only the hub knows.
     if environment.offline
+        && args.include.is_empty()
+        && args.variant.is_none()
         && let Some(path) = hub.cache().find(&id)
     {
         return print(args, &path, || json!({"id": id.repository(), "revision": id.revision(), "path": shown(&path)}));
@@ -133,7 +136,9 @@ struct Downloading {
 impl Downloading {
     fn new(quiet: bool, plan: &Plan) -> Self {
         let total = missing(plan);
-        Self { bar: progress::bytes(quiet || total == 0, total), before: 0, size: 0 }
+        let bar = progress::bytes(quiet || total == 0, "");
+        bar.set_length(total);
+        Self { bar, before: 0, size: 0 }
     }
 }
 

@@ -1,0 +1,113 @@
+//! To a diffusers folder.
+
+use std::path::Path;
+
+use calotype_formats::DType;
+use calotype_models::{HiddenAct, ModelConfig};
+use serde_json::{Value, json};
+
+use super::{Progress, Source, folder_layout, stage::Stage, tensors::Tensors};
+use crate::{
+    Error, Model, Result,
+    files::{Place, TEXT_ENCODER, UNET, VAE},
+    model::Network,
+};
+
+/// The version whose form the folder has.
+const VERSION: &str = "0.21.0";
+
+pub(super) fn write(source: &Source<'_>, output: &Path, dtype: Option<DType>, progress: Progress<'_>) -> Result<()> {
+    let stage = Stage::beside(output)?;
+    // A network alone has its files at the top.
+    let alone = source.model.is_none();
+    let mut files = Vec::new();
+    files.extend(source.text_encoder.map(|network| file(network, TEXT_ENCODER, alone, dtype, &stage)).transpose()?);
+    files.extend(source.unet.map(|network| file(network, UNET, alone, dtype, &stage)).transpose()?);
+    files.extend(source.vae.map(|network| file(network, VAE, alone, dtype, &stage)).transpose()?);
+    let total = files.iter().map(|(_, tensors)| tensors.bytes()).sum();
+    let mut done = 0;
+    for (name, tensors) in files {
+        tensors.write(&stage.path().join(name), &mut done, total, progress)?;
+    }
+    if let Some(model) = source.model {
+        beside_the_networks(model, &stage)?;
+    }
+    stage.publish("", output)
+}
+
+/// Writes a network's config, and gives the name and the tensors of its weights.
+fn file<'a, C: ModelConfig>(
+    network: &'a Network<C>,
+    place: Place,
+    alone: bool,
+    dtype: Option<DType>,
+    stage: &Stage,
+) -> Result<(String, Tensors<'a>)> {
+    let mut tensors = Tensors::new();
+    tensors.add(network, &folder_layout::<C>(), dtype, |spec| spec.shape.clone())?;
+    let folder = if alone { String::new() } else { format!("{}/", place.folder) };
+    let mut config: Value = serde_json::from_str(&network.config.to_json())
+        .map_err(|e| Error::file(&network.label, format!("its config can't be written: {e}")))?;
+    if place.folder == TEXT_ENCODER.folder {
+        config["architectures"] = json!(["CLIPTextModel"]);
+        config["torch_dtype"] = json!(torch_dtype(dtype.or_else(|| tensors.dtype())));
+    }
+    stage.write(&format!("{folder}config.json"), &format!("{config:#}\n"))?;
+    Ok((format!("{folder}{}.safetensors", place.basename), tensors))
+}
+
+/// transformers' name of a number type.
+fn torch_dtype(dtype: Option<DType>) -> &'static str {
+    match dtype {
+        Some(DType::F16) => "float16",
+        Some(DType::BF16) => "bfloat16",
+        _ => "float32",
+    }
+}
+
+/// Writes the tokenizer, the scheduler and the index.
+fn beside_the_networks(model: &Model, stage: &Stage) -> Result<()> {
+    let class = if model.is_inpainting() { "StableDiffusionInpaintPipeline" } else { "StableDiffusionPipeline" };
+    let index = json!({
+        "_class_name": class,
+        "_diffusers_version": VERSION,
+        "feature_extractor": [null, null],
+        "requires_safety_checker": false,
+        "safety_checker": [null, null],
+        "scheduler": ["diffusers", "DDIMScheduler"],
+        "text_encoder": ["transformers", "CLIPTextModel"],
+        "tokenizer": ["transformers", "CLIPTokenizer"],
+        "unet": ["diffusers", "UNet2DConditionModel"],
+        "vae": ["diffusers", "AutoencoderKL"],
+    });
+    let scheduler = &model.scheduler;
+    let scheduler = json!({
+        "_class_name": "DDIMScheduler",
+        "_diffusers_version": VERSION,
+        "beta_end": scheduler.beta_end,
+        "beta_schedule": scheduler.beta_schedule,
+        "beta_start": scheduler.beta_start,
+        "clip_sample": false,
+        "num_train_timesteps": scheduler.num_train_timesteps,
+        "prediction_type": scheduler.prediction_type,
+        "set_alpha_to_one": false,
+        "steps_offset": 1,
+    });
+    stage.write("scheduler/scheduler_config.json", &format!("{scheduler:#}\n"))?;
+    for (name, text) in calotype_text::clip_files() {
+        stage.write(&format!("tokenizer/{name}"), &padded(name, text, model.text_config().hidden_act))?;
+    }
+    stage.write("model_index.json", &format!("{index:#}\n"))
+}
+
+/// A file of CLIP's tokenizer, its pad token as the text encoder was trained with.
+fn padded(name: &str, text: String, act: HiddenAct) -> String {
+    let open_clip = act == HiddenAct::Gelu && matches!(name, "special_tokens_map.json" | "tokenizer_config.json");
+    match serde_json::from_str::<Value>(&text) {
+        Ok(mut config) if open_clip => {
+            config["pad_token"] = json!("!");
+            format!("{config:#}\n")
+        }
+        _ => text,
+    }
+}

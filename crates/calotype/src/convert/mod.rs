@@ -1,0 +1,138 @@
+//! From any layout to any other.
+
+mod compvis;
+mod diffusers;
+mod stage;
+mod tensors;
+
+use std::path::Path;
+
+use calotype_formats::{Checkpoint, DType};
+use calotype_models::{FileKind, Layout, ModelConfig, TextConfig, UNetConfig, VaeConfig, WeightSet};
+
+use crate::{
+    Error, Model, ModelOptions, Result,
+    error::show,
+    files::{TEXT_ENCODER, UNET, VAE},
+    model::Network,
+    open,
+};
+
+/// A layout to convert to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ConvertTo {
+    /// A diffusers folder.
+    Diffusers,
+    /// A checkpoint in one safetensors file, with its YAML config beside it.
+    CompVis,
+}
+
+/// How to convert.
+#[derive(Clone, Copy, Debug)]
+pub struct ConvertOptions {
+    /// The layout to write.
+    pub to: ConvertTo,
+    /// The number type to write: f32, f16 or bf16; that of each tensor if not given, so that all bits stay.
+    pub dtype: Option<DType>,
+}
+
+/// The networks to write, and what a whole model has beside them.
+struct Source<'a> {
+    text_encoder: Option<&'a Network<TextConfig>>,
+    unet: Option<&'a Network<UNetConfig>>,
+    vae: Option<&'a Network<VaeConfig>>,
+    model: Option<&'a Model>,
+}
+
+/// How far a conversion is: bytes written, and bytes in all.
+pub type Progress<'a> = &'a mut dyn FnMut(u64, u64);
+
+/// Writes the model or the single network at `path` in another layout to `output`, whole or not at all.
+///
+/// What is written is what would be computed with: one set of the UNet's weights, no optimiser, always safetensors. No more
+/// than one tensor at a time is in memory. Without a dtype to convert to, every bit stays as it is.
+///
+/// # Errors
+/// There is no model at `path`, it can't be said in that layout, `output` is there already, or it can't be written.
+pub fn convert(
+    path: &Path,
+    options: &ModelOptions,
+    output: &Path,
+    how: ConvertOptions,
+    progress: Progress<'_>,
+) -> Result<()> {
+    if output.symlink_metadata().is_ok() {
+        return Err(Error::file(show(output), "is there already, and would be replaced: give another path"));
+    }
+    if let Some(single) = single_network(path)? {
+        let mut found = Vec::new();
+        return match single {
+            Single::TextEncoder => {
+                let network = open::part(path, TEXT_ENCODER, options.weights, &mut found)?;
+                write(&Source { text_encoder: Some(&network), ..Source::NONE }, output, how, progress)
+            }
+            Single::UNet => {
+                let network = open::part(path, UNET, options.weights, &mut found)?;
+                write(&Source { unet: Some(&network), ..Source::NONE }, output, how, progress)
+            }
+            Single::Vae => {
+                let network = open::part(path, VAE, WeightSet::Auto, &mut found)?;
+                write(&Source { vae: Some(&network), ..Source::NONE }, output, how, progress)
+            }
+        };
+    }
+    let model = Model::open_with(path, options)?;
+    let source = Source {
+        text_encoder: Some(&model.text_encoder),
+        unet: Some(&model.unet),
+        vae: Some(&model.vae),
+        model: Some(&model),
+    };
+    write(&source, output, how, progress)
+}
+
+impl Source<'_> {
+    const NONE: Self = Self { text_encoder: None, unet: None, vae: None, model: None };
+}
+
+enum Single {
+    TextEncoder,
+    UNet,
+    Vae,
+}
+
+/// The only network at `path`, if there is but one.
+fn single_network(path: &Path) -> Result<Option<Single>> {
+    if path.is_dir() {
+        let config = std::fs::read_to_string(path.join("config.json")).unwrap_or_default();
+        let is = |class: &str| config.contains(&format!("\"{class}\""));
+        return Ok(match () {
+            () if path.join("model_index.json").exists() => None,
+            () if is("UNet2DConditionModel") => Some(Single::UNet),
+            () if is("AutoencoderKL") => Some(Single::Vae),
+            () if is("clip_text_model") => Some(Single::TextEncoder),
+            () => None,
+        });
+    }
+    if !path.exists() {
+        return Ok(None);
+    }
+    Ok(match FileKind::of(&Checkpoint::open(path, "")?) {
+        FileKind::Networks { text_encoder: true, unet: false, vae: false } => Some(Single::TextEncoder),
+        FileKind::Networks { text_encoder: false, unet: true, vae: false } => Some(Single::UNet),
+        FileKind::Networks { text_encoder: false, unet: false, vae: true } => Some(Single::Vae),
+        _ => None,
+    })
+}
+
+fn write(source: &Source<'_>, output: &Path, how: ConvertOptions, progress: Progress<'_>) -> Result<()> {
+    match how.to {
+        ConvertTo::Diffusers => diffusers::write(source, output, how.dtype, progress),
+        ConvertTo::CompVis => compvis::write(source, output, how.dtype, progress),
+    }
+}
+
+/// The layout of a network in a diffusers folder.
+fn folder_layout<C: ModelConfig>() -> Layout {
+    Layout::folder(C::NAMES)
+}

@@ -1,0 +1,131 @@
+//! Tensors on their way from one file to another.
+
+use std::{collections::BTreeMap, io, path::Path};
+
+use calotype_formats::{DType, TensorHead, encode_f32, write_safetensors_piecewise};
+use calotype_models::{Layout, ModelConfig, ParamSource, ParamSpec, Stored};
+
+use super::Progress;
+use crate::{Error, Result, model::Network};
+
+/// Numbers converted at a time.
+const PIECE: usize = 1 << 16;
+
+/// A parameter, and where it goes.
+struct Item {
+    /// Which of the networks it is of.
+    network: usize,
+    spec: ParamSpec,
+    /// What it is stored as now.
+    dtype: DType,
+}
+
+/// The tensors of one file that is to be written.
+pub(super) struct Tensors<'a> {
+    networks: Vec<Stored<'a>>,
+    heads: Vec<TensorHead>,
+    /// The parameters of each tensor, in the order of its rows.
+    items: Vec<Vec<Item>>,
+}
+
+impl<'a> Tensors<'a> {
+    pub(super) fn new() -> Self {
+        Self { networks: Vec::new(), heads: Vec::new(), items: Vec::new() }
+    }
+
+    /// Adds a network's parameters, as `layout` names them and with the shapes that `shape` gives them.
+    pub(super) fn add<C: ModelConfig>(
+        &mut self,
+        network: &'a Network<C>,
+        layout: &Layout,
+        dtype: Option<DType>,
+        shape: impl Fn(&ParamSpec) -> Vec<usize>,
+    ) -> Result<()> {
+        let stored = network.stored()?;
+        let number = self.networks.len();
+        // Parameters that share a tensor: by key, then by part.
+        let mut shared: BTreeMap<String, BTreeMap<usize, Item>> = BTreeMap::new();
+        for spec in network.config.specs()? {
+            let Some(place) = layout.places(&spec.name).into_iter().next() else {
+                let problem = format!("{} has no name in the layout to write: it can't be converted", spec.name);
+                return Err(Error::file(&network.label, problem));
+            };
+            let now = stored.tensor(&spec.name).map_or(DType::F32, |tensor| tensor.dtype);
+            let item = Item { network: number, spec, dtype: now };
+            shared.entry(place.key).or_default().insert(place.part.map_or(0, |(n, _)| n), item);
+        }
+        for (key, parts) in shared {
+            let items: Vec<Item> = parts.into_values().collect();
+            let Some(first) = items.first() else { continue };
+            let mut shape = shape(&first.spec);
+            if let Some(rows) = shape.first_mut() {
+                *rows *= items.len();
+            }
+            self.heads.push((key, dtype.unwrap_or(first.dtype), shape));
+            self.items.push(items);
+        }
+        self.networks.push(stored);
+        Ok(())
+    }
+
+    /// The number type of the first tensor, which is that of most.
+    pub(super) fn dtype(&self) -> Option<DType> {
+        self.heads.first().map(|(_, dtype, _)| *dtype)
+    }
+
+    /// Bytes in all.
+    pub(super) fn bytes(&self) -> u64 {
+        self.heads.iter().map(|(_, dtype, shape)| (shape.iter().product::<usize>() * dtype.size()) as u64).sum()
+    }
+
+    /// Writes the file; `done` bytes were written before it of `total`.
+    pub(super) fn write(mut self, path: &Path, done: &mut u64, total: u64, progress: Progress<'_>) -> Result<()> {
+        let metadata = BTreeMap::from([("format".to_owned(), "pt".to_owned())]);
+        let (heads, networks) = (self.heads.clone(), &mut self.networks);
+        write_safetensors_piecewise(path, self.heads, &metadata, &mut |n, writer| {
+            let Some(((_, dtype, _), items)) = heads.get(n).zip(self.items.get(n)) else { return Ok(()) };
+            for item in items {
+                let Some(stored) = networks.get_mut(item.network) else { continue };
+                copy(stored, item, *dtype, &mut |bytes| {
+                    writer.write_all(bytes)?;
+                    *done += bytes.len() as u64;
+                    progress(*done, total);
+                    Ok(())
+                })?;
+            }
+            Ok(())
+        })?;
+        Ok(())
+    }
+}
+
+/// Gives the bytes of a parameter as `dtype`, in pieces.
+fn copy(
+    stored: &mut Stored<'_>,
+    item: &Item,
+    dtype: DType,
+    write: &mut dyn FnMut(&[u8]) -> io::Result<()>,
+) -> io::Result<()> {
+    let name = &item.spec.name;
+    if item.dtype == dtype {
+        return write(&stored.bytes(name).map_err(io::Error::other)?);
+    }
+    let data = stored.data(&item.spec).map_err(io::Error::other)?;
+    let mut numbers = vec![0.0; PIECE.min(data.count())];
+    let mut start = 0;
+    while start < data.count() {
+        let length = PIECE.min(data.count() - start);
+        let piece = numbers.get_mut(..length).unwrap_or_default();
+        data.read(start, piece).map_err(io::Error::other)?;
+        if dtype == DType::F16 && piece.iter().any(|x| x.is_finite() && x.abs() >= F16_OVERFLOW) {
+            let problem = format!("{name} has numbers too large for f16: convert to bf16 or f32");
+            return Err(io::Error::other(problem));
+        }
+        write(&encode_f32(piece, dtype).map_err(io::Error::other)?)?;
+        start += length;
+    }
+    Ok(())
+}
+
+/// What rounds to an infinite f16.
+const F16_OVERFLOW: f32 = 65520.0;

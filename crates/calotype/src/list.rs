@@ -1,0 +1,234 @@
+//! The models of this machine.
+
+use std::{
+    collections::HashSet,
+    env, fs,
+    path::{Path, PathBuf},
+};
+
+use calotype_formats::{Checkpoint, parse_yaml};
+use calotype_models::{FileKind, Layout, Names, WeightSet};
+use serde::Serialize;
+
+use crate::{Error, Result, error::show, files, open};
+
+/// How deep folders are searched.
+const MAX_DEPTH: usize = 8;
+/// How many folders and files are looked at, so that a listing of a whole disk ends.
+const MAX_ENTRIES: usize = 200_000;
+/// Endings of files that hold weights: one of these that is none is said to be unreadable, another is passed over.
+const ENDINGS: [&str; 5] = ["safetensors", "ckpt", "pt", "pth", "bin"];
+
+/// Folders of A1111's tree, and of ComfyUI's.
+const A1111: &str = "models/Stable-diffusion";
+const A1111_FOLDERS: [&str; 6] =
+    [A1111, "models/Lora", "models/LyCORIS", "models/VAE", "models/hypernetworks", "embeddings"];
+const COMFYUI: &str = "models/checkpoints";
+const COMFYUI_EXTRA: &str = "extra_model_paths.yaml";
+/// Folders of a hub cache.
+const HUB_PREFIX: &str = "models--";
+
+/// A model, or another file of weights.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Listed {
+    /// How it may be called: its file's name without the ending, its folder's name, or `organisation/name` of the hub.
+    pub name: String,
+    /// Where it is.
+    pub path: PathBuf,
+    /// Whose tree it is in: `a1111`, `comfyui`, `hub` or `folder`.
+    pub tree: &'static str,
+    /// What it is, in words.
+    pub what: String,
+    /// Bytes of the file, or of all files of the folder.
+    pub bytes: u64,
+}
+
+/// The models in `folders`; without any, in the usual places ([`usual_places`]) as far as they exist.
+///
+/// A folder is taken for what it has in it: A1111's or ComfyUI's own folder, a hub cache, or any other with models.
+///
+/// # Errors
+/// One of `folders` is none, or ComfyUI's `extra_model_paths.yaml` can't be understood.
+pub fn list(folders: &[PathBuf]) -> Result<Vec<Listed>> {
+    let mut search = Search { found: Vec::new(), seen: HashSet::new(), left: MAX_ENTRIES };
+    for folder in folders {
+        if !folder.is_dir() {
+            return Err(Error::file(show(folder), "there is no such folder: give one with models"));
+        }
+        search.root(folder)?;
+    }
+    if folders.is_empty() {
+        usual_places().iter().filter(|folder| folder.is_dir()).try_for_each(|folder| search.root(folder))?;
+    }
+    search.found.sort_by(|a, b| (a.tree, &a.path).cmp(&(b.tree, &b.path)));
+    Ok(search.found)
+}
+
+/// Where models usually are: `$CALOTYPE_MODELS` (else `calotype/models` in the user's data folder), `models` in this
+/// folder, A1111's and ComfyUI's folders in the home folder, and the hub's cache (`$HF_HUB_CACHE`, `$HF_HOME/hub`, or in
+/// the user's cache folder).
+#[must_use]
+pub fn usual_places() -> Vec<PathBuf> {
+    let var = |name: &str| env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
+    let home = var("HOME").or_else(|| var("USERPROFILE")).unwrap_or_default();
+    let data = var("XDG_DATA_HOME").unwrap_or_else(|| home.join(".local/share"));
+    let cache = var("XDG_CACHE_HOME").unwrap_or_else(|| home.join(".cache"));
+    let hub = var("HF_HUB_CACHE")
+        .or_else(|| Some(var("HF_HOME")?.join("hub")))
+        .unwrap_or_else(|| cache.join("huggingface/hub"));
+    vec![
+        var("CALOTYPE_MODELS").unwrap_or_else(|| data.join("calotype/models")),
+        PathBuf::from("models"),
+        home.join("stable-diffusion-webui"),
+        home.join("ComfyUI"),
+        hub,
+    ]
+}
+
+struct Search {
+    found: Vec<Listed>,
+    /// Files and folders listed already, by their real paths.
+    seen: HashSet<PathBuf>,
+    left: usize,
+}
+
+impl Search {
+    /// A folder given, by what it has in it.
+    fn root(&mut self, root: &Path) -> Result<()> {
+        let is_hub = children(root).iter().any(|path| file_name(path).starts_with(HUB_PREFIX));
+        if root.join(A1111).is_dir() {
+            A1111_FOLDERS.iter().for_each(|folder| self.walk(&root.join(folder), "a1111", 0));
+        }
+        if root.join(COMFYUI).is_dir() || root.join(COMFYUI_EXTRA).is_file() {
+            self.walk(&root.join("models"), "comfyui", 0);
+            return self.comfyui_extra(root);
+        }
+        match is_hub {
+            true => self.hub(root),
+            false if !root.join(A1111).is_dir() => self.walk(root, "folder", 0),
+            false => {}
+        }
+        Ok(())
+    }
+
+    /// Folders that ComfyUI is told of in a YAML file: sections with a `base_path` and folders below it.
+    fn comfyui_extra(&mut self, root: &Path) -> Result<()> {
+        let path = root.join(COMFYUI_EXTRA);
+        if !path.is_file() {
+            return Ok(());
+        }
+        let text = String::from_utf8_lossy(&files::read_small(&path)?).into_owned();
+        let config = parse_yaml(&text, &show(&path))?;
+        let sections = config.as_object().into_iter().flatten().filter_map(|(_, section)| section.as_object());
+        for section in sections {
+            let base = section.get("base_path").and_then(|base| base.as_str()).unwrap_or_default();
+            // `join` keeps a path that is absolute by itself.
+            let base = root.join(expand_home(base));
+            for (_, folders) in section.iter().filter(|(key, _)| *key != "base_path") {
+                for folder in folders.as_str().into_iter().flat_map(str::lines).filter(|line| !line.trim().is_empty()) {
+                    self.walk(&base.join(expand_home(folder.trim())), "comfyui", 0);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// The hub's cache: `models--org--name/snapshots/REVISION`, the revision being that of `refs/main` if it is there.
+    fn hub(&mut self, root: &Path) {
+        for repository in children(root) {
+            let file_name = file_name(&repository);
+            let Some(name) = file_name.strip_prefix(HUB_PREFIX) else { continue };
+            let main = fs::read_to_string(repository.join("refs/main")).unwrap_or_default();
+            let mut snapshots = children(&repository.join("snapshots"));
+            if snapshots.iter().any(|path| self::file_name(path) == main.trim()) {
+                snapshots.retain(|path| self::file_name(path) == main.trim());
+            }
+            for snapshot in snapshots {
+                let before = self.found.len();
+                self.walk(&snapshot, "hub", 0);
+                for listed in self.found.iter_mut().skip(before).filter(|listed| listed.path == snapshot) {
+                    listed.name = name.replacen("--", "/", 1);
+                }
+            }
+        }
+    }
+
+    fn walk(&mut self, path: &Path, tree: &'static str, depth: usize) {
+        if self.left == 0 || depth > MAX_DEPTH {
+            return;
+        }
+        self.left -= 1;
+        // A link may lead to what is listed already, or back.
+        let Ok(real) = path.canonicalize() else { return };
+        if !self.seen.insert(real) {
+            return;
+        }
+        if path.is_file() {
+            self.found.extend(weights(path, tree));
+        } else if path.join("model_index.json").is_file() {
+            let what = "diffusers model".to_owned();
+            self.found.push(Listed { name: file_name(path), path: path.to_owned(), tree, what, bytes: size(path, 0) });
+        } else {
+            children(path)
+                .iter()
+                .filter(|child| !file_name(child).starts_with('.'))
+                .for_each(|child| self.walk(child, tree, depth + 1));
+        }
+    }
+}
+
+/// What a file is, if it is one of weights.
+fn weights(path: &Path, tree: &'static str) -> Option<Listed> {
+    let what = match Checkpoint::open(path, "") {
+        Ok(file) => describe(&file),
+        Err(_) => {
+            let ending = path.extension()?.to_string_lossy().to_ascii_lowercase();
+            ENDINGS.contains(&ending.as_str()).then(|| "cannot be read: see models inspect".to_owned())?
+        }
+    };
+    let name = path.file_stem().map(|stem| stem.to_string_lossy().into_owned())?;
+    Some(Listed { name, path: path.to_owned(), tree, what, bytes: fs::metadata(path).map_or(0, |m| m.len()) })
+}
+
+fn describe(file: &Checkpoint) -> String {
+    match FileKind::of(file) {
+        FileKind::Networks { text_encoder: true, unet: true, vae: true } => {
+            let second = Layout::detect(file, Names::TextEncoder, WeightSet::Auto).is_some_and(|l| l.is_open_clip());
+            format!("Stable Diffusion {} checkpoint", if second { 2 } else { 1 })
+        }
+        FileKind::Networks { text_encoder, unet, vae } => {
+            let parts = [(text_encoder, "text encoder"), (unet, "UNet"), (vae, "VAE")];
+            parts.iter().filter(|(has, _)| *has).map(|(_, name)| *name).collect::<Vec<_>>().join(" and ")
+        }
+        kind => open::describe(kind),
+    }
+}
+
+/// Bytes of all files below a folder.
+fn size(path: &Path, depth: usize) -> u64 {
+    match fs::metadata(path) {
+        Ok(metadata) if metadata.is_file() => metadata.len(),
+        Ok(_) if depth <= MAX_DEPTH => children(path).iter().map(|child| size(child, depth + 1)).sum(),
+        _ => 0,
+    }
+}
+
+/// What is in a folder, sorted; nothing if it can't be listed.
+fn children(folder: &Path) -> Vec<PathBuf> {
+    let entries = fs::read_dir(folder).into_iter().flatten().flatten();
+    let mut paths: Vec<PathBuf> = entries.map(|entry| entry.path()).collect();
+    paths.sort();
+    paths
+}
+
+fn file_name(path: &Path) -> String {
+    path.file_name().map_or_else(String::new, |name| name.to_string_lossy().into_owned())
+}
+
+/// `~/…` in the home folder.
+fn expand_home(path: &str) -> PathBuf {
+    match (path.strip_prefix("~/"), env::var_os("HOME")) {
+        (Some(rest), Some(home)) => Path::new(&home).join(rest),
+        _ => PathBuf::from(path),
+    }
+}

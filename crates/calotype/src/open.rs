@@ -1,0 +1,312 @@
+//! Opening a model: which of its parts is where, told by content.
+
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+use calotype_diffusion::PredictionType;
+use calotype_formats::Checkpoint;
+use calotype_models::{
+    CompVisConfig, FileKind, HiddenAct, Layout, ModelConfig, Names, PerBlock, Stored, TextConfig, UNetConfig,
+    VaeConfig, WeightSet,
+};
+use calotype_text::Tokenizer;
+
+use crate::{
+    Error, ModelOptions, Result,
+    error::{brief, show},
+    files::{self, Files, Place, TEXT_ENCODER, UNET, VAE, Weights},
+    hash::{WeightFile, WeightSource},
+    model::{ModelTokenizer, Network, Parts},
+    scheduler::{Prediction, SchedulerConfig},
+};
+
+/// What a model folder has at its root.
+const INDEX: &str = "model_index.json";
+const SCHEDULER: &str = "scheduler/scheduler_config.json";
+
+/// Latents of the pictures that Stable Diffusion 1 was trained on, and 2 with v-prediction.
+const SD1_LATENTS: usize = 64;
+const SD2_V_LATENTS: usize = 96;
+
+/// Opens the model at `path`.
+pub(crate) fn parts(path: &Path, options: &ModelOptions) -> Result<Parts> {
+    if !path.exists() {
+        let problem = "there is no such file or folder: give a checkpoint, or the folder of a diffusers model";
+        return Err(Error::file(show(path), problem));
+    }
+    if !path.is_dir() {
+        return single_file(path, options);
+    }
+    let name = path.canonicalize().ok().and_then(|path| Some(path.file_name()?.to_string_lossy().into_owned()));
+    folder(name.unwrap_or_else(|| "model".to_owned()), &Files::Folder(path.to_owned()), options)
+}
+
+/// Opens a diffusers folder.
+pub(crate) fn folder(name: String, files: &Files, options: &ModelOptions) -> Result<Parts> {
+    check_index(files)?;
+    if let Some(config) = &options.config {
+        let problem = "a YAML config is for a checkpoint in one file, a diffusers folder has its own: leave it out";
+        return Err(Error::file(show(config), problem));
+    }
+    let scheduler_label = files.label(SCHEDULER);
+    let mut scheduler = SchedulerConfig::from_json(&files.read_text(SCHEDULER)?, &scheduler_label)?;
+    let mut prediction_source = "scheduler_config.json";
+    if let Some(prediction) = options.prediction_type {
+        scheduler.set_prediction(prediction);
+        prediction_source = ASKED_FOR;
+    }
+    let mut weight_files = Vec::new();
+    let text_encoder = network(files, TEXT_ENCODER, &options.text_encoder, options, &mut weight_files)?;
+    let tokenizer = match files.open_tokenizer()? {
+        Some(own) if options.text_encoder.is_none() => ModelTokenizer::Own(Box::new(own)),
+        _ => built_in_tokenizer(&text_encoder),
+    };
+    Ok(Parts {
+        name,
+        text_encoder,
+        unet: network(files, UNET, &options.unet, options, &mut weight_files)?,
+        vae: network(files, VAE, &options.vae, options, &mut weight_files)?,
+        scheduler,
+        scheduler_label,
+        prediction_source,
+        tokenizer,
+        weight_files,
+    })
+}
+
+/// How a prediction type was told that the options name.
+const ASKED_FOR: &str = "as asked for";
+
+/// Opens a checkpoint in one file.
+fn single_file(path: &Path, options: &ModelOptions) -> Result<Parts> {
+    let file = Arc::new(Checkpoint::open(path, "")?);
+    let label = show(path);
+    check_kind(&file, &label, options)?;
+    let compvis = compvis_config(path, options)?;
+    let stem = path.file_stem().map_or_else(|| "model".to_owned(), |stem| stem.to_string_lossy().into_owned());
+    let mut weight_files = Vec::new();
+    let base = SingleFile { path, file: &file, compvis: &compvis, weights: options.weights };
+    let text_encoder: Network<TextConfig> = base.network(&options.text_encoder, TEXT_ENCODER, &mut weight_files)?;
+    let mut unet: Network<UNetConfig> = base.network(&options.unet, UNET, &mut weight_files)?;
+    let vae: Network<VaeConfig> = base.network(&options.vae, VAE, &mut weight_files)?;
+    if weight_files.len() < 3 {
+        weight_files.push(WeightFile { name: file_name(path), source: WeightSource::Disk(path.to_owned()) });
+    }
+    let Prediction { prediction_type, source } = match options.prediction_type {
+        Some(prediction_type) => Prediction { prediction_type, source: ASKED_FOR },
+        None => Prediction::of(&compvis, &label, &unet.weights, &unet.layout, &unet.config)?,
+    };
+    let scheduler = SchedulerConfig::of_single_file(&compvis, &label, &file, prediction_type)?;
+    if unet.config.sample_size.is_none() {
+        let of_768 = unet.config.is_sd2() && prediction_type == PredictionType::VPrediction;
+        unet.config.sample_size = Some(PerBlock::All(if of_768 { SD2_V_LATENTS } else { SD1_LATENTS }));
+    }
+    Ok(Parts {
+        name: stem,
+        tokenizer: built_in_tokenizer(&text_encoder),
+        text_encoder,
+        unet,
+        vae,
+        scheduler,
+        scheduler_label: label,
+        prediction_source: source,
+        weight_files,
+    })
+}
+
+fn file_name(path: &Path) -> String {
+    path.file_name().map_or_else(|| show(path), |name| name.to_string_lossy().into_owned())
+}
+
+/// OpenCLIP, which has the exact GELU, pads with 0; CLIP with the end of the text.
+fn built_in_tokenizer(text_encoder: &Network<TextConfig>) -> ModelTokenizer {
+    ModelTokenizer::BuiltIn(match text_encoder.config.hidden_act {
+        HiddenAct::Gelu => Tokenizer::open_clip(),
+        HiddenAct::QuickGelu => Tokenizer::clip(),
+    })
+}
+
+/// Refuses a file that makes no model, with what it is.
+fn check_kind(file: &Checkpoint, label: &str, options: &ModelOptions) -> Result<()> {
+    let refuse = |problem: String| Err(Error::file(label, problem));
+    match FileKind::of(file) {
+        FileKind::Networks { text_encoder, unet, vae } => {
+            let parts = [
+                (text_encoder, options.text_encoder.is_some(), "text encoder", "--text-encoder"),
+                (unet, options.unet.is_some(), "UNet", "--unet"),
+                (vae, options.vae.is_some(), "VAE", "--vae"),
+            ];
+            let lacking: Vec<_> = parts.iter().filter(|(has, given, ..)| !has && !given).collect();
+            if lacking.is_empty() {
+                return Ok(());
+            }
+            let list = |of: &mut dyn Iterator<Item = &'static str>| of.collect::<Vec<_>>().join(" and ");
+            let has = list(&mut parts.iter().filter(|(has, ..)| *has).map(|part| part.2));
+            let names = list(&mut lacking.iter().map(|part| part.2));
+            let flags = list(&mut lacking.iter().map(|part| part.3));
+            refuse(format!("has {has} but no {names}: give the missing by {flags}, or a whole checkpoint"))
+        }
+        kind => refuse(format!("this is {}, not a Stable Diffusion 1 or 2 checkpoint: give one", describe(kind))),
+    }
+}
+
+/// What a file is, for messages.
+pub(crate) fn describe(kind: FileKind) -> String {
+    match kind {
+        FileKind::Networks { .. } => "networks of Stable Diffusion".to_owned(),
+        FileKind::Adapter(form) => format!("an adapter ({form})"),
+        FileKind::TextualInversion => "a textual inversion embedding".to_owned(),
+        FileKind::Hypernetwork => "a hypernetwork".to_owned(),
+        FileKind::Other(family) => family.to_owned(),
+        _ => "a file of tensors of unknown use".to_owned(),
+    }
+}
+
+/// The config given, or the one beside the checkpoint.
+fn compvis_config(path: &Path, options: &ModelOptions) -> Result<CompVisConfig> {
+    let beside = path.with_extension("yaml");
+    let config = match &options.config {
+        Some(config) => config,
+        None if beside.is_file() => &beside,
+        None => return Ok(CompVisConfig::default()),
+    };
+    let text = String::from_utf8(files::read_small(config)?)
+        .map_err(|_| Error::file(show(config), "not UTF-8 text: give a YAML config such as v1-inference.yaml"))?;
+    Ok(CompVisConfig::from_yaml(&text, &show(config))?)
+}
+
+/// A checkpoint in one file, from which networks are taken.
+struct SingleFile<'a> {
+    path: &'a Path,
+    file: &'a Arc<Checkpoint>,
+    compvis: &'a CompVisConfig,
+    weights: WeightSet,
+}
+
+impl SingleFile<'_> {
+    /// A network: that of `other`, or this file's.
+    fn network<C: ModelConfig>(
+        &self,
+        other: &Option<PathBuf>,
+        place: Place,
+        weight_files: &mut Vec<WeightFile>,
+    ) -> Result<Network<C>> {
+        match other {
+            Some(other) => part(other, place, WeightSet::Auto, weight_files),
+            None => in_file(self.path, self.file, self.compvis, self.weights),
+        }
+    }
+}
+
+/// A network of a diffusers folder, or that of `other` in its place.
+fn network<C: ModelConfig>(
+    files: &Files,
+    place: Place,
+    other: &Option<PathBuf>,
+    options: &ModelOptions,
+    weight_files: &mut Vec<WeightFile>,
+) -> Result<Network<C>> {
+    if let Some(other) = other {
+        return part(other, place, WeightSet::Auto, weight_files);
+    }
+    let path = format!("{}/config.json", place.folder);
+    let weights = || files.open_weights(place, options.weights);
+    with_config(files.read_text(&path), files.label(&path), weights, weight_files)
+}
+
+/// A network with a `config.json`.
+fn with_config<C: ModelConfig>(
+    config: Result<String>,
+    label: String,
+    weights: impl FnOnce() -> Result<Weights>,
+    weight_files: &mut Vec<WeightFile>,
+) -> Result<Network<C>> {
+    let config = C::from_json(&config?).map_err(|error| Error::file(&label, error.to_string()))?;
+    let Weights { checkpoint, files } = weights()?;
+    Stored::new(&checkpoint, C::NAMES, &config.specs()?)?;
+    weight_files.extend(files);
+    Ok(Network { config, label, weights: Arc::new(checkpoint), layout: Layout::folder(C::NAMES) })
+}
+
+/// A network of its own: the folder or file of it alone, or a whole model that has it.
+pub(crate) fn part<C: ModelConfig>(
+    path: &Path,
+    place: Place,
+    set: WeightSet,
+    weight_files: &mut Vec<WeightFile>,
+) -> Result<Network<C>> {
+    if !path.exists() {
+        let problem = format!("there is no such file or folder: give a {}", C::MODEL);
+        return Err(Error::file(show(path), problem));
+    }
+    if path.is_dir() {
+        let within = path.join(place.folder);
+        let folder = if within.join("config.json").exists() { within } else { path.to_owned() };
+        let config = folder.join("config.json");
+        let text = files::read_small(&config).map(|bytes| String::from_utf8_lossy(&bytes).into_owned());
+        let mut found = Vec::new();
+        let network = with_config(text, show(&config), || files::open_weights(&folder, place, set), &mut found)?;
+        weight_files.extend(
+            found.into_iter().map(|file| WeightFile { name: format!("{}/{}", place.folder, file.name), ..file }),
+        );
+        return Ok(network);
+    }
+    let file = Arc::new(Checkpoint::open(path, "")?);
+    let mut network: Network<C> = in_file(path, &file, &compvis_config(path, &ModelOptions::default())?, set)?;
+    // A file out of a diffusers folder has its config beside it.
+    let beside = path.with_file_name("config.json");
+    if network.layout == Layout::folder(C::NAMES) && beside.is_file() {
+        let text = String::from_utf8_lossy(&files::read_small(&beside)?).into_owned();
+        if let Ok(config) = C::from_json(&text)
+            && Stored::new(&file, C::NAMES, &config.specs()?).is_ok()
+        {
+            (network.config, network.label) = (config, show(&beside));
+        }
+    }
+    let name = format!("{}/{}", place.folder, file_name(path));
+    weight_files.push(WeightFile { name, source: WeightSource::Disk(path.to_owned()) });
+    Ok(network)
+}
+
+/// The network that a file has, alone or among others.
+fn in_file<C: ModelConfig>(
+    path: &Path,
+    file: &Arc<Checkpoint>,
+    compvis: &CompVisConfig,
+    set: WeightSet,
+) -> Result<Network<C>> {
+    let label = show(path);
+    let Some(layout) = Layout::detect(file, C::NAMES, set) else {
+        let problem = match set {
+            WeightSet::Ema if C::NAMES == Names::UNet => {
+                "there are no EMA weights in this file: leave out --weights ema".to_owned()
+            }
+            WeightSet::Raw if C::NAMES == Names::UNet && calotype_models::has_ema(file) => {
+                "there are only EMA weights in this file: leave out --weights raw".to_owned()
+            }
+            _ => format!("this is {}, and has no {}: give another file", describe(FileKind::of(file)), C::MODEL),
+        };
+        return Err(Error::file(label, problem));
+    };
+    let config = C::infer(file, &layout, compvis)?;
+    Stored::in_layout(file, &layout, &config.specs()?)?;
+    Ok(Network { config, label, weights: Arc::clone(file), layout })
+}
+
+/// Checks that the folder says it is a model of this kind.
+fn check_index(files: &Files) -> Result<()> {
+    if !files.exists(INDEX) {
+        let problem = "there is no such file, so the folder is no diffusers model: give the folder that has one, or a checkpoint file";
+        return Err(Error::file(files.label(INDEX), problem));
+    }
+    let index: serde_json::Value = serde_json::from_str(&files.read_text(INDEX)?)
+        .map_err(|e| Error::file(files.label(INDEX), format!("not valid JSON: {}", brief(&e.to_string()))))?;
+    let class = index.get("_class_name").and_then(|class| class.as_str()).unwrap_or("");
+    if class.starts_with("StableDiffusion") && !class.contains("XL") && !class.contains('3') {
+        return Ok(());
+    }
+    let problem = format!("_class_name is {:?}, expected \"StableDiffusionPipeline\"", brief(class));
+    Err(Error::file(files.label(INDEX), problem))
+}

@@ -1,0 +1,24 @@
+//! How to open a model.
+
+use std::path::PathBuf;
+
+use calotype_diffusion::PredictionType;
+use calotype_models::WeightSet;
+
+/// Parts and settings of a model that its files leave open, or that the caller wants otherwise.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ModelOptions {
+    /// A CompVis config (`v1-inference.yaml`) for a checkpoint in one file. Without it the YAML file of the same name
+    /// beside the checkpoint is taken, if there is one, as A1111 does.
+    pub config: Option<PathBuf>,
+    /// Which weights of the UNet, where there are two sets.
+    pub weights: WeightSet,
+    /// An autoencoder instead of the model's: a file or a diffusers folder, of it alone or of a whole model.
+    pub vae: Option<PathBuf>,
+    /// A text encoder instead of the model's.
+    pub text_encoder: Option<PathBuf>,
+    /// A UNet instead of the model's.
+    pub unet: Option<PathBuf>,
+    /// What the UNet predicts, for a checkpoint that does not say so or says it wrongly.
+    pub prediction_type: Option<PredictionType>,
+}

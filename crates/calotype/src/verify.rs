@@ -1,0 +1,136 @@
+//! Whether weights are whole: every number read.
+
+use std::path::{Path, PathBuf};
+
+use calotype_formats::{Checkpoint, DType};
+use serde::Serialize;
+
+use crate::{
+    Error, Model, ModelOptions, Progress, Result,
+    error::{brief, show},
+    hash,
+};
+
+/// Numbers read at a time.
+const PIECE: usize = 1 << 16;
+
+/// What was found sound.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Verification {
+    /// The file or folder.
+    pub path: String,
+    /// Whether it is a whole model, whose parts fit each other.
+    pub whole_model: bool,
+    /// Tensors read.
+    pub tensors: usize,
+    /// Bytes of them.
+    pub bytes: u64,
+    /// The hash ([`Model::hash`], or that of the file).
+    pub sha256: String,
+    /// What the hash was held to, if to anything.
+    pub checked_against: Option<String>,
+}
+
+/// Reads every tensor of the model or file at `path`, and checks that its numbers are finite, its shapes those of a model
+/// (if it is one), and its hash the one `expected` (64 hexadecimal digits), or that of the file `PATH.sha256` beside it.
+///
+/// # Errors
+/// It is not so: the message names the first tensor, or both hashes.
+pub fn verify(
+    path: &Path,
+    options: &ModelOptions,
+    expected: Option<&str>,
+    progress: Progress<'_>,
+) -> Result<Verification> {
+    let sidecar = sidecar(path);
+    let expected = match expected {
+        Some(given) => Some((digits(given, "--sha256")?, "--sha256".to_owned())),
+        None if sidecar.is_file() => {
+            let text = String::from_utf8_lossy(&crate::files::read_small(&sidecar)?).into_owned();
+            let label = show(&sidecar);
+            Some((digits(text.split_whitespace().next().unwrap_or_default(), &label)?, label))
+        }
+        None => None,
+    };
+    let (files, sha256, whole_model) = match Model::open_with(path, options) {
+        Ok(model) => {
+            let mut files = vec![model.unet.weights.clone()];
+            for other in [&model.text_encoder.weights, &model.vae.weights] {
+                if !files.iter().any(|file| std::sync::Arc::ptr_eq(file, other)) {
+                    files.push(other.clone());
+                }
+            }
+            (files, model.hash()?.to_owned(), true)
+        }
+        Err(_) if path.is_file() && is_no_whole_model(path)? => {
+            let read = |e| Error::io(path, "read the file", e);
+            let sha256 = std::fs::File::open(path).and_then(hash::of_stream).map_err(read)?;
+            (vec![Checkpoint::open(path, "")?.into()], sha256, false)
+        }
+        Err(error) => return Err(error),
+    };
+    if let Some((expected, from)) = expected.as_ref().filter(|(expected, _)| *expected != sha256) {
+        let problem = format!("its SHA-256 is {sha256}, expected {expected} ({from}): download it again");
+        return Err(Error::file(show(path), problem));
+    }
+    let total = files.iter().flat_map(|file| file.tensors()).map(|tensor| tensor.byte_count()).sum();
+    let (mut done, mut tensors) = (0, 0);
+    for file in &files {
+        for tensor in file.tensors() {
+            check(file, &tensor.name, tensor.dtype)?;
+            tensors += 1;
+            done += tensor.byte_count();
+            progress(done, total);
+        }
+    }
+    let checked_against = expected.map(|(_, from)| from);
+    Ok(Verification { path: show(path), whole_model, tensors, bytes: total, sha256, checked_against })
+}
+
+/// Whether a file is sound for what it is, though it is no whole model.
+fn is_no_whole_model(path: &Path) -> Result<bool> {
+    use calotype_models::FileKind;
+    let whole = FileKind::Networks { text_encoder: true, unet: true, vae: true };
+    Ok(FileKind::of(&Checkpoint::open(path, "")?) != whole)
+}
+
+/// `PATH.sha256`.
+fn sidecar(path: &Path) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(".sha256");
+    PathBuf::from(name)
+}
+
+fn digits(text: &str, from: &str) -> Result<String> {
+    if text.len() == 64 && text.bytes().all(|c| c.is_ascii_hexdigit()) {
+        return Ok(text.to_ascii_lowercase());
+    }
+    Err(Error::Request(format!("{from}: {:?} is no SHA-256: expected 64 hexadecimal digits", brief(text))))
+}
+
+/// Reads a tensor; its numbers must be finite if they are floats.
+fn check(file: &Checkpoint, name: &str, dtype: DType) -> Result<()> {
+    if !matches!(dtype, DType::F64 | DType::F32 | DType::F16 | DType::BF16) {
+        file.read(name)?;
+        return Ok(());
+    }
+    let floats = file.floats(name)?;
+    let mut numbers = vec![0.0f32; PIECE.min(floats.count())];
+    let mut start = 0;
+    while start < floats.count() {
+        let length = PIECE.min(floats.count() - start);
+        let piece = numbers.get_mut(..length).unwrap_or_default();
+        floats.read(start, piece)?;
+        if let Some(n) = piece.iter().position(|x| !x.is_finite()) {
+            let problem = format!(
+                "tensor {:?} has {} at its place {}: the weights are damaged, get them again",
+                brief(name),
+                piece.get(n).copied().unwrap_or_default(),
+                start + n
+            );
+            return Err(Error::file(file.label(), problem));
+        }
+        start += length;
+    }
+    Ok(())
+}

@@ -1,0 +1,79 @@
+//! Arguments that say which model, for every command that opens one.
+
+use std::path::PathBuf;
+
+use calotype::{ModelOptions, PredictionType, WeightSet};
+use clap::{Args, ValueEnum};
+
+/// Which model.
+#[derive(Args)]
+#[command(next_help_heading = "Model")]
+pub(crate) struct ModelArgs {
+    /// A checkpoint (.safetensors, .ckpt), the folder of a diffusers model, or a pulled one as org/name [default: the model
+    /// inside this program]
+    #[arg(long, alias = "ckpt", value_name = "PATH")]
+    pub(crate) model: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) options: ModelOptionArgs,
+}
+
+/// What of a model its files leave open, or is wanted otherwise.
+#[derive(Args)]
+#[command(next_help_heading = "Model")]
+pub(crate) struct ModelOptionArgs {
+    /// CompVis' config of a checkpoint in one file, as v1-inference.yaml [default: FILE.yaml beside it, if it is there]
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// Which of a training checkpoint's two sets of UNet weights [default: ema if it is there]
+    #[arg(long, value_name = "SET", value_enum)]
+    weights: Option<Weights>,
+    /// A VAE instead of the model's: a file or a diffusers folder
+    #[arg(long, value_name = "PATH")]
+    vae: Option<PathBuf>,
+    /// A text encoder instead of the model's
+    #[arg(long, value_name = "PATH")]
+    text_encoder: Option<PathBuf>,
+    /// A UNet instead of the model's
+    #[arg(long, value_name = "PATH")]
+    unet: Option<PathBuf>,
+    /// What the UNet predicts [default: as the model says, else epsilon]
+    #[arg(long, value_name = "TYPE", value_enum)]
+    prediction_type: Option<Prediction>,
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+enum Weights {
+    /// Their exponential moving average
+    Ema,
+    /// As the last step of the training left them
+    Raw,
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+enum Prediction {
+    /// The noise
+    Epsilon,
+    /// The velocity
+    #[value(name = "v_prediction", alias = "v")]
+    V,
+}
+
+impl ModelOptionArgs {
+    pub(crate) fn options(&self) -> ModelOptions {
+        ModelOptions {
+            config: self.config.clone(),
+            weights: match self.weights {
+                None => WeightSet::Auto,
+                Some(Weights::Ema) => WeightSet::Ema,
+                Some(Weights::Raw) => WeightSet::Raw,
+            },
+            vae: self.vae.clone(),
+            text_encoder: self.text_encoder.clone(),
+            unet: self.unet.clone(),
+            prediction_type: self.prediction_type.map(|prediction| match prediction {
+                Prediction::Epsilon => PredictionType::Epsilon,
+                Prediction::V => PredictionType::VPrediction,
+            }),
+        }
+    }
+}

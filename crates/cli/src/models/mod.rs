@@ -1,0 +1,99 @@
+//! `calotype models`.
+
+mod inspect;
+mod pull;
+
+use calotype::{ConvertOptions, Listed};
+use indicatif::ProgressBar;
+use serde::Serialize;
+
+use crate::{
+    args::{Convert, ConvertTo, List, Models, Verify},
+    failure::Failure,
+    model, progress, stdout,
+};
+
+pub(crate) fn run(command: &Models) -> Result<(), Failure> {
+    match command {
+        Models::Inspect(args) => inspect::run(args),
+        Models::Verify(args) => verify(args),
+        Models::Convert(args) => convert(args),
+        Models::List(args) => list(args),
+        Models::Pull(args) => pull::run(args),
+    }
+}
+
+/// Prints a value as JSON.
+fn print_json(value: &impl Serialize) -> Result<(), Failure> {
+    let json = serde_json::to_string_pretty(value).map_err(|error| Failure::Failed(format!("JSON: {error}")))?;
+    stdout::print(&json)
+}
+
+/// Shows how far it is.
+fn advance(bar: &ProgressBar) -> impl FnMut(u64, u64) + '_ {
+    |done, total| {
+        bar.set_length(total);
+        bar.set_position(done);
+    }
+}
+
+fn verify(args: &Verify) -> Result<(), Failure> {
+    let bar = progress::bytes(args.quiet, "verify");
+    let found = calotype::verify(
+        &model::resolve(&args.path)?,
+        &args.options.options(),
+        args.sha256.as_deref(),
+        &mut advance(&bar),
+    );
+    bar.finish_and_clear();
+    let found = found?;
+    if args.json {
+        return print_json(&found);
+    }
+    let what = if found.whole_model { "a whole model" } else { "a file of weights" };
+    let (tensors, size) = (found.tensors, megabytes(found.bytes));
+    let held_to = found.checked_against.map_or_else(String::new, |from| format!(", as {from} says"));
+    stdout::print(&format!(
+        "{}: {what}, {tensors} tensors of {size} read, all finite\nsha256      {}{held_to}",
+        found.path, found.sha256
+    ))
+}
+
+fn convert(args: &Convert) -> Result<(), Failure> {
+    let how = ConvertOptions {
+        to: match args.to {
+            ConvertTo::Diffusers => calotype::ConvertTo::Diffusers,
+            ConvertTo::Compvis => calotype::ConvertTo::CompVis,
+        },
+        dtype: args.dtype.map(Into::into),
+    };
+    let bar = progress::bytes(args.quiet, "convert");
+    let done =
+        calotype::convert(&model::resolve(&args.path)?, &args.options.options(), &args.output, how, &mut advance(&bar));
+    bar.finish_and_clear();
+    done?;
+    if args.quiet { Ok(()) } else { stdout::print(&args.output.display().to_string()) }
+}
+
+fn list(args: &List) -> Result<(), Failure> {
+    let found = calotype::list(&args.folders)?;
+    if args.json {
+        return print_json(&found);
+    }
+    if found.is_empty() {
+        return stdout::print("no models found: give a folder, or see calotype models list --help");
+    }
+    let row = |listed: &Listed| {
+        [listed.name.clone(), listed.what.clone(), megabytes(listed.bytes), listed.path.display().to_string()]
+    };
+    let rows: Vec<[String; 4]> = found.iter().map(row).collect();
+    let width = |n: usize| rows.iter().map(|row| row[n].chars().count()).max().unwrap_or(0);
+    let (a, b, c) = (width(0), width(1), width(2));
+    let line = |[name, what, size, path]: &[String; 4]| format!("{name:<a$}  {what:<b$}  {size:>c$}  {path}");
+    let lines: Vec<String> = rows.iter().map(line).collect();
+    stdout::print(&lines.join("\n"))
+}
+
+fn megabytes(bytes: u64) -> String {
+    format!("{:.1} MB", bytes as f64 / 1e6)
+}
