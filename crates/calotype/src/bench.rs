@@ -198,8 +198,9 @@ impl<'m> Job<'_, 'm> {
         let unet = self.make(&b, &networks.unet, |m| &m.unet, &mut parameters)?;
         let x = BatchNoise::new(SEED, 1, [c, h, w]).randn();
         let shape = [1, h, w, c];
-        memory::reserve_unet(cpu(&b), &networks.unet, shape)?;
-        let mut guided = Guided::new(b.clone(), unet, &context, 7.5, shape)?;
+        memory::reserve_unet(cpu(&b), &networks.unet, [1, h, w])?;
+        let guided = Guided::new(b.clone(), unet, &context, 7.5, shape)?;
+        let mut guided = beside(guided, &networks.unet, shape)?;
         stage("UNet: guided step (warm-up)");
         guided.predict(&x, TIMESTEP)?;
         let mut unet_steps = Vec::new();
@@ -254,6 +255,18 @@ impl<'m> Job<'_, 'm> {
     }
 }
 
+/// With zeros for the channels that the UNet sees beside the latents of `shape`, if there are any.
+pub(crate) fn beside<B: Backend>(
+    guided: Guided<B>,
+    config: &UNetConfig,
+    [batch, h, w, c]: [usize; 4],
+) -> Result<Guided<B>> {
+    match config.in_channels.saturating_sub(c) {
+        0 => Ok(guided),
+        more => guided.beside(vec![0.0; batch * h * w * more], more),
+    }
+}
+
 /// What `run` gives, how long it took, and its operations.
 fn timed<T>(calls: impl Fn() -> Vec<Call>, run: impl FnOnce() -> Result<T>) -> Result<(T, Run)> {
     calls();
@@ -283,7 +296,7 @@ impl Networks {
                 (m.name().to_owned(), m.text_config().clone(), m.unet_config().clone(), m.vae_config().clone())
             }
         };
-        check_size(&unet, &vae, 1, [options.width, options.height], options.pipeline(options.precision))?;
+        check_size(&unet, &vae, 1, [options.width, options.height], options.pipeline(options.precision), false)?;
         let downscale = vae.downscale();
         let latents = [vae.latent_channels, options.height / downscale, options.width / downscale];
         Ok(Self { name, text, unet, vae, latents })

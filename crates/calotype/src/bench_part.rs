@@ -10,7 +10,7 @@ use serde::Serialize;
 
 use crate::{
     BenchOptions, BenchSource, Guided, Result,
-    bench::{Job, Networks, SEED, TIMESTEP},
+    bench::{Job, Networks, SEED, TIMESTEP, beside},
     memory,
 };
 
@@ -77,9 +77,9 @@ pub fn bench_part(
     match part {
         BenchPart::UNetStep => {
             let unet = job.make(&backend, &networks.unet, |m| &m.unet, &mut work.parameters)?;
-            memory::reserve_unet(&backend, &networks.unet, shape)?;
+            memory::reserve_unet(&backend, &networks.unet, [1, h, w])?;
             let context = random_context(&backend, &networks.text)?;
-            let mut guided = Guided::new(backend, unet, &context, 7.5, shape)?;
+            let mut guided = beside(Guided::new(backend, unet, &context, 7.5, shape)?, &networks.unet, shape)?;
             let mut timestep = TIMESTEP;
             repeat(&work, next, || {
                 // Never the same twice, as in a run: what comes of a timestep is part of the step.

@@ -69,6 +69,8 @@ impl Error {
                     | Sampling::Eta { .. }
                     | Sampling::EtaRange(_)
                     | Sampling::Steps { .. }
+                    | Sampling::Strength(_)
+                    | Sampling::NoSteps { .. }
             ),
             _ => false,
         }

@@ -34,6 +34,8 @@ pub struct Guided<B: Backend> {
     guidance_scale: f32,
     /// `[B, h, w, C]` of the latents.
     shape: [usize; 4],
+    /// More channels that the UNet sees beside them, for one text and for two at once.
+    beside: Option<[B::Tensor; 2]>,
 }
 
 /// The last timesteps of the pictures, and what comes of them.
@@ -82,11 +84,24 @@ impl<B: Backend> Guided<B> {
         shape: [usize; 4],
     ) -> Result<Self> {
         let (prepared, time) = (Vec::new(), Times::new(Vec::new()));
-        let mut guided = Self { backend, unet, conditioning, prepared, time, evaluation: 0, guidance_scale, shape };
+        let beside = None;
+        let mut guided =
+            Self { backend, unet, conditioning, prepared, time, evaluation: 0, guidance_scale, shape, beside };
         for texts in passes(&guided.conditioning.at(0)) {
             guided.prepare(&texts)?;
         }
         Ok(guided)
+    }
+
+    /// The same for a UNet that sees more than the latents: `beside (B, h, w, E)`.
+    ///
+    /// # Errors
+    /// It has not that many numbers.
+    pub fn beside(self, channels: Vec<f32>, count: usize) -> Result<Self> {
+        let [batch, h, w, _] = self.shape;
+        let one = self.backend.from_f32([batch, h, w, count].into(), channels.clone())?;
+        let two = self.backend.from_f32([2 * batch, h, w, count].into(), channels.repeat(2))?;
+        Ok(Self { beside: Some([one, two]), ..self })
     }
 
     /// Makes sure that the keys and values of `texts`, each for all pictures, are the last of [`Self::prepared`].
@@ -126,7 +141,10 @@ impl<B: Backend> Guided<B> {
             Some(time) => time,
             none => none.insert(self.unet.time_embedding(&self.backend, &timesteps.repeat(texts.len()))?),
         };
-        let latents = self.backend.from_f32([texts.len() * pictures, h, w, c].into(), x.repeat(texts.len()))?;
+        let mut latents = self.backend.from_f32([texts.len() * pictures, h, w, c].into(), x.repeat(texts.len()))?;
+        if let Some([one, two]) = &self.beside {
+            latents = self.backend.concat(&latents, if texts.len() == 1 { one } else { two })?;
+        }
         let Some((_, context)) = self.prepared.last() else { return Ok(Vec::new()) };
         Ok(self.backend.to_f32(&self.unet.forward(&self.backend, &latents, time, context)?))
     }

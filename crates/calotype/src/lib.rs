@@ -33,12 +33,14 @@ mod hash;
 mod inspect;
 mod latents;
 mod list;
+mod masked;
 mod memory;
 mod metadata;
 mod model;
 mod open;
 mod options;
 mod pipeline;
+mod prepare;
 mod profile;
 mod request;
 mod resident;
@@ -75,7 +77,10 @@ pub use model::Model;
 pub use options::ModelOptions;
 pub use pipeline::{Pictures, Pipeline, PipelineOptions, Run, fastest_precision};
 pub use profile::{BenchProfile, PartProfile, Peak, Peaks, ProfileRow};
-pub use request::{NoiseRequest, OneOf, Plan, Request};
+pub use request::{
+    FileRef, Fill, Hires, Init, Inpaint, NoiseRequest, OneOf, PictureFile, Plan, Request, ResizeMode, Sides, Tiling,
+    Upscaler,
+};
 pub use resident::Keep;
 pub use verify::{Verification, verify};
 pub use warning::Warning;

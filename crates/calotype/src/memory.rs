@@ -26,15 +26,15 @@ impl Need {
         Self { weights: sizes.parameters(), arena: sizes.arena() }
     }
 
-    /// Of a UNet with guidance on `cpu`, for latents `[B, h, w, C]`.
-    fn unet(cpu: &Cpu, config: &UNetConfig, shape: [usize; 4]) -> Result<Self> {
+    /// Of a UNet with guidance on `cpu`, for latents of `[B, h, w]`.
+    fn unet(cpu: &Cpu, config: &UNetConfig, shape: [usize; 3]) -> Result<Self> {
         let sizes = Sizes::new(cpu);
         let network = config.init(&sizes, &mut Random { seed: 0 })?;
-        let [batch, h, w, c] = shape;
+        let [batch, h, w] = shape;
         let context = sizes.tensor([2 * batch, MAX_LENGTH, config.cross_attention_dim.get(0)].into());
         let context = network.prepare(&sizes, &context)?;
         let time = network.time_embedding(&sizes, &vec![0.0; 2 * batch])?;
-        network.forward(&sizes, &sizes.tensor([2 * batch, h, w, c].into()), &time, &context)?;
+        network.forward(&sizes, &sizes.tensor([2 * batch, h, w, config.in_channels].into()), &time, &context)?;
         Ok(Self::of(&sizes))
     }
 
@@ -43,6 +43,16 @@ impl Need {
         let sizes = Sizes::new(cpu);
         let network = config.init_decoder(&sizes, &mut Random { seed: 0 })?;
         network.forward(&sizes, &sizes.tensor([1, h, w, config.latent_channels].into()), false)?;
+        Ok(Self::of(&sizes))
+    }
+
+    /// Of an encoder on `cpu`, for the picture of latents `[h, w]`.
+    fn encoder(cpu: &Cpu, config: &VaeConfig, [h, w]: [usize; 2]) -> Result<Self> {
+        let sizes = Sizes::new(cpu);
+        let network = config.init_encoder(&sizes, &mut Random { seed: 0 })?;
+        let downscale = config.downscale();
+        let picture = sizes.tensor([1, h * downscale, w * downscale, config.in_channels].into());
+        network.forward(&sizes, &picture, false)?;
         Ok(Self::of(&sizes))
     }
 
@@ -58,18 +68,19 @@ impl Need {
     }
 }
 
-/// Refuses a size for which the networks that are in memory at a time don't fit into what is free.
+/// Refuses a size (with the encoder if a run `encodes`) for which the networks that are in memory at a time don't fit into what is free.
 pub(crate) fn check(
     unet: &UNetConfig,
     vae: &VaeConfig,
     batch: usize,
     [width, height]: [usize; 2],
     options: PipelineOptions,
+    encodes: bool,
 ) -> Result<()> {
     let Some(free) = available() else { return Ok(()) };
     let [h, w] = [height, width].map(|side| side / vae.downscale());
     let cpu = options.backend()?;
-    let denoiser = Need::unet(&cpu, unet, [batch, h, w, unet.in_channels])?;
+    let denoiser = Need::unet(&cpu, unet, [batch, h, w])?;
     let beside = options.backend_beside_the_unet()?;
     let decoder = if options.vae_tiling {
         Need::banded_decoder(&beside, vae, [h, w])
@@ -77,9 +88,13 @@ pub(crate) fn check(
         Need::decoder(&beside, vae, [h, w])
     }?;
     let total = |need: Need| (need.weights as u64).saturating_add(need.arena as u64);
+    let coder = match encodes {
+        true => total(decoder).max(total(Need::encoder(&beside, vae, [h, w])?)),
+        false => total(decoder),
+    };
     let most = match options.keep {
-        Keep::Nothing => total(denoiser).max(total(decoder)),
-        Keep::UNet | Keep::All => total(denoiser).saturating_add(total(decoder)),
+        Keep::Nothing => total(denoiser).max(coder),
+        Keep::UNet | Keep::All => total(denoiser).saturating_add(coder),
     };
     let needed = most.saturating_add(BESIDE * cpu.threads() as u64);
     if needed <= free {
@@ -92,8 +107,8 @@ pub(crate) fn check(
     )))
 }
 
-/// Takes an arena for the predictions of a UNet on `cpu`, for latents `[B, h, w, C]`.
-pub(crate) fn reserve_unet(cpu: &Cpu, config: &UNetConfig, shape: [usize; 4]) -> Result<()> {
+/// Takes an arena for the predictions of a UNet on `cpu`, for latents of `[B, h, w]`.
+pub(crate) fn reserve_unet(cpu: &Cpu, config: &UNetConfig, shape: [usize; 3]) -> Result<()> {
     cpu.reserve(Need::unet(cpu, config, shape)?.arena);
     Ok(())
 }
@@ -141,11 +156,11 @@ mod tests {
     fn the_need_of_stable_diffusion_is_found_without_it() {
         use calotype_tensor::{Precision, cpu::CpuOptions};
         let cpu = Cpu::with_options(CpuOptions { precision: Precision::BF16, ..CpuOptions::default() }).unwrap();
-        let need = Need::unet(&cpu, &UNetConfig::sd15(), [1, 64, 64, 4]).unwrap();
+        let need = Need::unet(&cpu, &UNetConfig::sd15(), [1, 64, 64]).unwrap();
         assert!((1_719_000_000..1_850_000_000).contains(&need.weights), "{} bytes of weights", need.weights);
         let skips = 3 * 2 * 64 * 64 * 320 * 2;
         assert!((4 * skips..20 * skips).contains(&need.arena), "an arena of {} bytes", need.arena);
-        let wide = Need::unet(&cpu, &UNetConfig::sd15(), [1, 64, 128, 4]).unwrap();
+        let wide = Need::unet(&cpu, &UNetConfig::sd15(), [1, 64, 128]).unwrap();
         assert!(wide.arena > need.arena * 9 / 5 && wide.weights == need.weights);
         let whole = Need::decoder(&cpu, &VaeConfig::sd15(), [64, 64]).unwrap();
         let banded = Need::banded_decoder(&cpu, &VaeConfig::sd15(), [128, 128]).unwrap();

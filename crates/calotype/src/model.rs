@@ -16,7 +16,7 @@ use crate::{
     files::{EmbeddedFile, Files},
     hash::{self, WeightFile},
     open,
-    request::{MAX_SIDE, size_multiple},
+    request::{MAX_SIDE, seamless_multiple},
     scheduler::SchedulerConfig,
 };
 
@@ -200,15 +200,16 @@ impl Model {
     /// What pictures' width and height must be a multiple of.
     #[must_use]
     pub fn size_multiple(&self) -> usize {
-        size_multiple(self.unet_config(), self.vae_config())
+        self.vae_config().downscale()
     }
 
     /// Width and height of the pictures it was trained on.
     #[must_use]
     pub fn default_size(&self) -> (usize, usize) {
         let side = |n: usize| self.unet.config.sample_size.as_ref().map_or(0, |size| size.get(n));
-        let pixels = |latent: usize| {
-            if latent == 0 { self.size_multiple() } else { latent.saturating_mul(self.vae.config.downscale()) }
+        let pixels = |latent: usize| match latent {
+            0 => seamless_multiple(self.unet_config(), self.vae_config()),
+            _ => latent.saturating_mul(self.vae.config.downscale()),
         };
         // A list is (height, width), as diffusers has it.
         (pixels(side(1)), pixels(side(0)))

@@ -3,7 +3,8 @@
 #![allow(clippy::unwrap_used, reason = "these are tests")]
 
 use calotype::{
-    AdapterMetadata, BatchMetadata, LatentsMetadata, Metadata, NoiseMetadata, OneOf, Rng, SamplerSettings, SeedPer,
+    AdapterMetadata, BatchMetadata, Hires, LatentsMetadata, Metadata, NoiseMetadata, OneOf, Rng, SamplerSettings,
+    SeedPer, Tiling, Upscaler,
 };
 
 /// No field as by default.
@@ -58,6 +59,15 @@ fn metadata() -> Metadata {
         }],
         precision: "bf16".into(),
         latents: Some(LatentsMetadata { file: "a.safetensors".into(), sha256: "ff".into(), index: 3 }),
+        init: None,
+        hires: Some(Hires {
+            width: 640,
+            height: 128,
+            num_inference_steps: Some(9),
+            strength: 0.35,
+            upscaler: Upscaler::LatentBicubic,
+        }),
+        tiling: Tiling::X,
     }
 }
 

@@ -202,9 +202,9 @@ fn requests_that_cannot_be_met_are_refused() {
     };
     let size = |width, height| Request { width: Some(width), height: Some(height), ..short("") };
     let needs = "which this model needs";
-    refused(size(30, 32), &format!("width 30 is not a multiple of 8, {needs}: give 24 or 32"));
-    refused(size(32, 7), &format!("height 7 is not a multiple of 8, {needs}: give 8"));
-    refused(size(0, 32), &format!("width 0 is not a multiple of 8, {needs}: give 8"));
+    refused(size(30, 32), &format!("width 30 is not a multiple of 4, {needs}: give 28 or 32"));
+    refused(size(32, 7), &format!("height 7 is not a multiple of 4, {needs}: give 4 or 8"));
+    refused(size(0, 32), &format!("width 0 is not a multiple of 4, {needs}: give 4"));
     refused(size(32, usize::MAX), &format!("height {} is too large: give at most 16384", usize::MAX));
     let steps = |num_inference_steps| Request { num_inference_steps, ..short("") };
     refused(steps(0), "0 steps are out of range for sampler ddim: give 1 to 999");

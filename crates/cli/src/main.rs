@@ -10,6 +10,7 @@ mod model;
 mod models;
 mod output;
 mod progress;
+mod remake;
 mod stdout;
 mod timings;
 mod train;
@@ -43,7 +44,11 @@ fn parse() -> Result<Option<Command>, Failure> {
 /// Runs a command of the process that began at `start`.
 fn run(command: Command, start: Instant) -> Result<(), Failure> {
     match command {
-        Command::Txt2img(args) => generate::run(&args.generate, start),
+        Command::Txt2img(args) => generate::txt2img(&args, start),
+        Command::Img2img(args) => generate::img2img(&args, start),
+        Command::Inpaint(args) => generate::inpaint(&args, start),
+        Command::Outpaint(args) => generate::outpaint(&args, start),
+        Command::Remake(args) => remake::run(&args, start),
         Command::Train(args) => train::run(args),
         Command::Models(command) => models::run(&command),
         Command::Bench(args) => bench::run(&args),

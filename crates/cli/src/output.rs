@@ -23,11 +23,11 @@ pub(crate) enum Output {
 }
 
 impl Output {
-    /// The place that `--output` names for `count` pictures; folders are made.
-    pub(crate) fn new(output: Option<&Path>, count: usize) -> Result<Self, Failure> {
+    /// The place that `--output` names for `count` pictures, a folder in any case where that is said; folders are made.
+    pub(crate) fn new(output: Option<&Path>, count: usize, is_folder: bool) -> Result<Self, Failure> {
         let path = output.unwrap_or(Path::new(DEFAULT_FOLDER));
         let ends_as_folder = path.as_os_str().as_encoded_bytes().last().is_some_and(|&c| c == b'/');
-        if output.is_none() || count > 1 || path.is_dir() || ends_as_folder {
+        if is_folder || output.is_none() || count > 1 || path.is_dir() || ends_as_folder {
             return Self::folder(path);
         }
         if path.extension().is_some_and(|e| !e.eq_ignore_ascii_case("png")) {
@@ -55,18 +55,32 @@ impl Output {
         let _guard = interrupt::writing();
         match self {
             Self::File(path) => write(path, png).map(|()| path.clone()),
-            Self::Folder { path, next } => loop {
-                let file = path.join(format!("{next:05}.png"));
-                *next = next.checked_add(1).ok_or_else(|| {
-                    Failure::Failed(format!("{}: its numbers are used up: give another folder", path.display()))
-                })?;
-                if reserve(&file)? {
-                    return write(&file, png).map(|()| file.clone()).inspect_err(|_| {
-                        // The empty file is ours; if it can't be removed either, the error at hand says enough.
-                        let _ = fs::remove_file(&file);
-                    });
-                }
-            },
+            Self::Folder { path, next } => write_next(path, next, png, |n| format!("{n:05}.png")),
+        }
+    }
+
+    /// Writes a grid of pictures beside them, under the first number that is free.
+    pub(crate) fn write_grid(&mut self, png: &[u8]) -> Result<PathBuf, Failure> {
+        let _guard = interrupt::writing();
+        match self {
+            Self::File(path) => write(path, png).map(|()| path.clone()),
+            Self::Folder { path, .. } => write_next(path, &mut 0, png, |n| format!("grid-{n:04}.png")),
+        }
+    }
+}
+
+/// Writes a file under the first name from `next` on that is free.
+fn write_next(folder: &Path, next: &mut u32, png: &[u8], name: impl Fn(u32) -> String) -> Result<PathBuf, Failure> {
+    loop {
+        let file = folder.join(name(*next));
+        *next = next.checked_add(1).ok_or_else(|| {
+            Failure::Failed(format!("{}: its numbers are used up: give another folder", folder.display()))
+        })?;
+        if reserve(&file)? {
+            return write(&file, png).map(|()| file.clone()).inspect_err(|_| {
+                // The empty file is ours; if it can't be removed either, the error at hand says enough.
+                let _ = fs::remove_file(&file);
+            });
         }
     }
 }

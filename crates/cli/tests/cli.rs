@@ -182,7 +182,7 @@ fn latents_go_out_and_in() {
 fn wrong_use_exits_with_2_and_one_line() {
     let folder = workplace();
     let wrong = |args: &[&str], message: &str| refused(&txt2img(folder.path(), args), 2, message);
-    wrong(&["--width", "33"], "width 33 is not a multiple of 8, which this model needs: give 32 or 40");
+    wrong(&["--width", "33"], "width 33 is not a multiple of 4, which this model needs: give 32 or 36");
     wrong(&["--steps", "0"], "0 steps are out of range for sampler ddim: give 1 to 999");
     wrong(
         &["--eta", "0.5", "--sampler", "euler"],
@@ -283,7 +283,7 @@ fn bench_reports_every_part() {
     let wrong = calotype(folder.path(), &["bench", "--arch", "sd15", "--model", "model"]);
     refused(&wrong, 2, "the argument '--arch <NAME>' cannot be used with '--model <PATH>'");
     let size = calotype(folder.path(), &["bench", "--arch", "sd15", "--width", "100"]);
-    refused(&size, 2, "width 100 is not a multiple of 64, which this model needs: give 64 or 128");
+    refused(&size, 2, "width 100 is not a multiple of 8, which this model needs: give 96 or 104");
 }
 
 #[test]

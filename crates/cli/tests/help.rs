@@ -9,6 +9,10 @@ fn help_is_as_written_down() {
     let commands = [
         "",
         "txt2img",
+        "img2img",
+        "inpaint",
+        "outpaint",
+        "remake",
         "train",
         "train autoencoder",
         "train diffusion",

@@ -25,20 +25,29 @@ impl Default for Limits {
     }
 }
 
-/// Reads a PNG or JPEG file as [`decode`] does.
+/// Reads a PNG, JPEG or WebP file as [`decode`] does.
 ///
 /// # Errors
 /// [`Error::Read`] when the file cannot be read; [`Error::InFile`] with the file's name for all that [`decode`] refuses.
 pub fn open(path: impl AsRef<Path>, limits: &Limits) -> Result<RgbImage> {
     let path = path.as_ref();
+    decode(&read_limited(path, limits)?, limits)
+        .map_err(|error| Error::InFile { path: path.into(), error: Box::new(error) })
+}
+
+/// The bytes of a picture's file; of one larger than `limits` no more than is needed to see that.
+///
+/// # Errors
+/// [`Error::Read`] when the file cannot be read.
+pub fn read_limited(path: &Path, limits: &Limits) -> Result<Vec<u8>> {
     let mut bytes = Vec::new();
     File::open(path)
         .and_then(|file| file.take(limits.max_bytes.saturating_add(1)).read_to_end(&mut bytes))
         .map_err(|source| Error::Read { path: path.into(), source })?;
-    decode(&bytes, limits).map_err(|error| Error::InFile { path: path.into(), error: Box::new(error) })
+    Ok(bytes)
 }
 
-/// A picture from the bytes of a PNG or JPEG file (told by content), transparent parts laid over white.
+/// A picture from the bytes of a PNG, JPEG or WebP file (told by content), transparent parts laid over white.
 ///
 /// # Errors
 /// As [`decode_rgba`].
@@ -46,10 +55,10 @@ pub fn decode(bytes: &[u8], limits: &Limits) -> Result<RgbImage> {
     Ok(decode_rgba(bytes, limits)?.over([255; 3]))
 }
 
-/// A picture with its alpha from the bytes of a PNG or JPEG file (told by content).
+/// A picture with its alpha from the bytes of a PNG, JPEG or WebP file (told by content).
 ///
 /// Grey and palette pictures become RGB, 16-bit values are scaled to 8, the EXIF orientation is applied, colour
-/// profiles are not. Of an animated PNG the still picture is taken.
+/// profiles are not. Of an animated file the still or first picture is taken.
 ///
 /// # Errors
 /// [`Error::UnknownFormat`], [`Error::TooLarge`] or [`Error::Corrupt`].
@@ -58,6 +67,7 @@ pub fn decode_rgba(bytes: &[u8], limits: &Limits) -> Result<RgbaImage> {
     let (format, name) = match image::guess_format(bytes) {
         Ok(ImageFormat::Png) => (ImageFormat::Png, "PNG"),
         Ok(ImageFormat::Jpeg) => (ImageFormat::Jpeg, "JPEG"),
+        Ok(ImageFormat::WebP) => (ImageFormat::WebP, "WebP"),
         _ => return Err(Error::UnknownFormat),
     };
     let failed = |error: ImageError| match error {

@@ -20,13 +20,13 @@ pub enum Error {
         /// What is wrong with its contents.
         error: Box<Error>,
     },
-    /// The bytes are neither PNG nor JPEG.
-    #[error("not a PNG or JPEG picture; convert it to one of these")]
+    /// The bytes are neither PNG, JPEG nor WebP.
+    #[error("not a PNG, JPEG or WebP picture; convert it to one of these")]
     UnknownFormat,
-    /// The bytes start as PNG or JPEG and then break its rules.
+    /// The bytes start as one of these and then break its rules.
     #[error("not a valid {format} picture: {reason}")]
     Corrupt {
-        /// `PNG` or `JPEG`.
+        /// `PNG`, `JPEG` or `WebP`.
         format: &'static str,
         /// What the decoder found, on one line.
         reason: String,

@@ -6,20 +6,26 @@
 //!
 //! | to | use |
 //! |---|---|
-//! | read a PNG or JPEG | [`open`], [`decode`], [`decode_rgba`] |
+//! | read a PNG, JPEG or WebP | [`open`], [`decode`], [`decode_rgba`] |
 //! | go to and from the autoencoder | [`RgbImage::from_unit_f32`], [`RgbImage::to_unit_f32`] |
-//! | change the size | [`resize`], [`RgbaImage::resize`], [`centre_crop_square`] |
+//! | change the size | [`resize`], [`RgbaImage::resize`], [`centre_crop_square`], [`fit`], [`interpolate`] |
+//! | change what a mask covers | [`GrayImage`], [`fill_masked`], [`blend`] |
 //! | write a PNG with text, and read the text | [`encode_png`], [`read_png_text`] |
 //! | show many pictures or curves in one | [`grid`], [`line_chart`] |
 //! | compare | [`mse`], [`psnr`] |
 
 mod axis;
+mod blur;
 mod chart;
 mod compare;
 mod decode;
 mod error;
+mod fit;
 mod font;
+mod gray;
 mod grid;
+mod interpolate;
+mod masking;
 mod png_text;
 mod resize;
 mod rgb;
@@ -27,9 +33,13 @@ mod rgba;
 
 pub use chart::{ChartOptions, Series, line_chart};
 pub use compare::{mse, psnr};
-pub use decode::{Limits, decode, decode_rgba, open};
+pub use decode::{Limits, decode, decode_rgba, open, read_limited};
 pub use error::{Error, Result};
+pub use fit::{Fit, fit};
+pub use gray::GrayImage;
 pub use grid::grid;
+pub use interpolate::{Interpolation, interpolate};
+pub use masking::{blend, fill_masked};
 pub use png_text::{encode_png, read_png_text};
 pub use resize::{centre_crop_square, resize};
 pub use rgb::RgbImage;

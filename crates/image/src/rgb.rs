@@ -101,6 +101,19 @@ impl RgbImage {
         }
     }
 
+    /// The part at column `left`, row `top`; of what lies outside nothing, but at least one pixel.
+    #[must_use]
+    pub fn crop(&self, left: u32, top: u32, width: u32, height: u32) -> Self {
+        let (left, top) = (left.min(self.width - 1), top.min(self.height - 1));
+        let mut part = Self::filled(width.min(self.width - left), height.min(self.height - top), [0; 3]);
+        let row = part.width as usize * 3;
+        for (y, to) in part.data.chunks_exact_mut(row).enumerate() {
+            let from = ((top as usize + y) * self.width as usize + left as usize) * 3;
+            to.copy_from_slice(&self.data[from..from + row]);
+        }
+        part
+    }
+
     fn offset(&self, x: u32, y: u32) -> Option<usize> {
         (x < self.width && y < self.height).then(|| (y as usize * self.width as usize + x as usize) * 3)
     }

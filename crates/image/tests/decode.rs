@@ -6,6 +6,7 @@ use std::io::Cursor;
 
 use calotype_image::{Error, Limits, RgbImage, decode, decode_rgba, encode_png, open};
 use image::codecs::jpeg::JpegEncoder;
+use image::codecs::webp::WebPEncoder;
 use image::{ExtendedColorType, ImageEncoder};
 
 /// A PNG file of 2 by 1 pixels from raw samples.
@@ -72,6 +73,30 @@ fn exif_orientation_is_applied() {
     let turned = decode(&bytes, &Limits::default()).unwrap();
     assert_eq!((turned.width(), turned.height()), (16, 32));
     assert!(turned.pixel(14, 1).unwrap()[0] < 30 && turned.pixel(1, 1).unwrap()[0] > 225);
+}
+
+#[test]
+fn webp_has_alpha_and_orientation() {
+    let mut pixels = [9, 8, 7, 255].repeat(12 * 5);
+    pixels[..4].copy_from_slice(&[0, 100, 200, 51]);
+    let encode = |exif: &[u8]| {
+        let mut bytes = Vec::new();
+        let mut encoder = WebPEncoder::new_lossless(&mut bytes);
+        if !exif.is_empty() {
+            encoder.set_exif_metadata(exif.to_vec()).unwrap();
+        }
+        encoder.write_image(&pixels, 12, 5, ExtendedColorType::Rgba8).unwrap();
+        bytes
+    };
+    let bytes = encode(b"");
+    assert_eq!(decode_rgba(&bytes, &Limits::default()).unwrap().data(), pixels);
+    assert_eq!(decode(&bytes, &Limits::default()).unwrap().pixel(0, 0), Some([204, 224, 244]));
+    let error = decode(&bytes, &Limits { max_pixels: 59, ..Limits::default() }).unwrap_err();
+    assert!(matches!(error, Error::TooLarge { found: 60, limit: 59, .. }), "{error}");
+    let turned = encode(b"MM\0\x2a\0\0\0\x08\0\x01\x01\x12\0\x03\0\0\0\x01\0\x06\0\0\0\0\0\0");
+    let turned = decode(&turned, &Limits::default()).unwrap();
+    assert_eq!((turned.width(), turned.height()), (5, 12));
+    assert_eq!(turned.pixel(4, 0), Some([204, 224, 244]));
 }
 
 #[test]

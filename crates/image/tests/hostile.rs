@@ -51,6 +51,24 @@ fn png_of_size(width: u32, height: u32, pixels: &[u8]) -> Vec<u8> {
 }
 
 #[test]
+fn a_webp_cut_or_changed_anywhere_does_not_panic() {
+    let data: Vec<u8> = (0..24 * 16 * 3).map(|i| (i * 7 % 251) as u8).collect();
+    let mut webp = Vec::new();
+    image::codecs::webp::WebPEncoder::new_lossless(&mut webp)
+        .write_image(&data, 24, 16, ExtendedColorType::Rgb8)
+        .unwrap();
+    assert_eq!(decode(&webp, &LIMITS).unwrap().data(), data);
+    for at in 0..webp.len() {
+        read(&webp[..at]);
+        for bit in [0x01, 0x80, 0xff] {
+            let mut changed = webp.clone();
+            changed[at] ^= bit;
+            read(&changed);
+        }
+    }
+}
+
+#[test]
 fn a_picture_cut_anywhere_is_an_error() {
     let [png, jpeg] = samples();
     for length in 0..png.len() - 16 {

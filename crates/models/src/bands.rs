@@ -6,7 +6,10 @@
 use calotype_tensor::{Activation, Backend, Padding, Result as Computed, infer};
 use rayon::prelude::*;
 
-use crate::layers::{Conv, GroupNorm, Upsampler};
+use crate::{
+    edges::Axis,
+    layers::{Conv, GroupNorm, Upsampler},
+};
 
 /// Elements that are summed by one thread at a time.
 const CHUNK: usize = 1 << 16;
@@ -14,7 +17,7 @@ const CHUNK: usize = 1 << 16;
 /// Cuts `x (1, H, W, C)` into bands of `rows` rows; the last may have fewer.
 pub(crate) fn cut<B: Backend>(b: &B, x: &B::Tensor, rows: usize) -> Computed<Vec<B::Tensor>> {
     let height = infer::picture("bands", "x", b.shape(x))?[1];
-    (0..height).step_by(rows.max(1)).map(|start| slice(b, x, start, rows.min(height - start))).collect()
+    (0..height).step_by(rows.max(1)).map(|start| Axis::Rows.part(b, x, start, rows.min(height - start))).collect()
 }
 
 /// The picture of bands.
@@ -27,27 +30,6 @@ pub(crate) fn join<B: Backend>(b: &B, bands: &[B::Tensor]) -> Computed<B::Tensor
     let row = data.len() / rows.max(1);
     let channels = bands.first().map_or(0, |band| b.shape(band).last());
     b.from_f32([1, rows, row / channels.max(1), channels].into(), data)
-}
-
-/// `above` on top of `below`, of one width.
-fn stack<B: Backend>(b: &B, above: &B::Tensor, below: &B::Tensor) -> Computed<B::Tensor> {
-    let [_, top, width, channels] = infer::picture("bands", "a band", b.shape(above))?;
-    let [_, bottom, _, _] = infer::picture("bands", "a band", b.shape(below))?;
-    let stacked = b.concat(&flat(b, above)?, &flat(b, below)?)?;
-    b.reshape(&stacked, [1, top + bottom, width, channels].into())
-}
-
-/// Rows `start..start + rows` of `x (1, H, W, C)`.
-fn slice<B: Backend>(b: &B, x: &B::Tensor, start: usize, rows: usize) -> Computed<B::Tensor> {
-    let [_, _, width, channels] = infer::picture("bands", "x", b.shape(x))?;
-    let row = width * channels;
-    let part = b.narrow(&flat(b, x)?, start * row, rows * row)?;
-    b.reshape(&part, [1, rows, width, channels].into())
-}
-
-/// One row of all elements.
-fn flat<B: Backend>(b: &B, x: &B::Tensor) -> Computed<B::Tensor> {
-    b.reshape(x, [1, b.shape(x).count()].into())
 }
 
 /// A 3×3 convolution that keeps the size, plus the bands of `residual` if there are any.
@@ -75,7 +57,7 @@ pub(crate) fn upsample<B: Backend>(
         let larger = upsampler.forward(b, seen)?;
         let rows = infer::picture("bands", "a band", b.shape(&larger))?[1];
         // What the neighbours' rows became is theirs.
-        slice(b, &larger, 2 * above, rows - 2 * (above + below))
+        Axis::Rows.part(b, &larger, 2 * above, rows - 2 * (above + below))
     })
 }
 
@@ -91,16 +73,16 @@ fn map_with_neighbours<B: Backend>(
     let mut next = input.next().transpose()?;
     while let Some(band) = next {
         next = input.next().transpose()?;
-        let below = next.as_ref().map(|next| slice(b, next, 0, 1)).transpose()?;
+        let below = next.as_ref().map(|next| Axis::Rows.part(b, next, 0, 1)).transpose()?;
         let neighbours = [above.is_some().into(), below.is_some().into()];
         let last = infer::picture("bands", "a band", b.shape(&band))?[1].saturating_sub(1);
-        let last_row = slice(b, &band, last, 1)?;
+        let last_row = Axis::Rows.part(b, &band, last, 1)?;
         let mut seen = band;
         if let Some(above) = &above {
-            seen = stack(b, above, &seen)?;
+            seen = Axis::Rows.join(b, above, &seen)?;
         }
         if let Some(below) = &below {
-            seen = stack(b, &seen, below)?;
+            seen = Axis::Rows.join(b, &seen, below)?;
         }
         output.push(f(&seen, neighbours)?);
         above = Some(last_row);

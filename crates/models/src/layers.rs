@@ -1,8 +1,8 @@
 //! Layers with parameters: the op set's heavy operations, each with its weights and fixed options.
 
-use calotype_tensor::{Activation, Backend, Conv2d, Padding, ParamKind, Result as Computed};
+use calotype_tensor::{Activation, Backend, Conv2d, Error, Padding, ParamKind, Result as Computed, infer};
 
-use crate::{Init, Result, Scope};
+use crate::{Init, Result, Scope, Wrap, edges::upsample_to};
 
 /// A convolution, `weight` and `bias`.
 #[derive(Clone, Debug)]
@@ -10,6 +10,8 @@ pub(crate) struct Conv<P> {
     weight: P,
     bias: P,
     options: Conv2d,
+    /// Where the picture's other edge takes the place of zeros.
+    pub(crate) wrap: Wrap,
 }
 
 impl<P> Conv<P> {
@@ -20,6 +22,7 @@ impl<P> Conv<P> {
             weight: scope.param("weight", ParamKind::Conv, &[outputs, inputs, kernel, kernel], init)?,
             bias: scope.param("bias", ParamKind::Vector, &[outputs], init)?,
             options: Conv2d::padded(kernel / 2),
+            wrap: Wrap::default(),
         })
     }
 
@@ -47,6 +50,10 @@ impl<P> Conv<P> {
         residual: Option<&B::Tensor>,
         padding: Padding,
     ) -> Computed<B::Tensor> {
+        if self.wrap.any() && padding != Padding::default() {
+            let (x, padding) = self.wrap.pad(b, x, padding)?;
+            return b.conv2d(&x, &self.weight, Some(&self.bias), residual, Conv2d { padding, ..self.options });
+        }
         b.conv2d(x, &self.weight, Some(&self.bias), residual, Conv2d { padding, ..self.options })
     }
 }
@@ -56,6 +63,8 @@ impl<P> Conv<P> {
 pub(crate) struct Upsampler<P> {
     weight: P,
     bias: P,
+    /// Where the picture's other edge takes the place of zeros.
+    pub(crate) wrap: Wrap,
 }
 
 impl<P> Upsampler<P> {
@@ -64,12 +73,34 @@ impl<P> Upsampler<P> {
         Ok(Self {
             weight: scope.param("weight", ParamKind::UpsampledConv, &[channels, channels, 3, 3], init)?,
             bias: scope.param("bias", ParamKind::Vector, &[channels], init)?,
+            wrap: Wrap::default(),
         })
     }
 
     /// `x (B, H, W, C)` to `(B, 2H, 2W, C)`.
     pub(crate) fn forward<B: Backend<Param = P>>(&self, b: &B, x: &B::Tensor) -> Computed<B::Tensor> {
-        b.upsample_conv2d(x, &self.weight, Some(&self.bias))
+        let upsample = |x: &B::Tensor| b.upsample_conv2d(x, &self.weight, Some(&self.bias));
+        if self.wrap.any() { self.wrap.upsample(b, x, upsample) } else { upsample(x) }
+    }
+
+    /// `x (B, h, w, C)` to `(B, H, W, C)`, where `H` is `2h` or one less, and `W` likewise; one less not where it wraps.
+    pub(crate) fn forward_to<B: Backend<Param = P>>(
+        &self,
+        b: &B,
+        x: &B::Tensor,
+        size: [usize; 2],
+    ) -> Computed<B::Tensor> {
+        let [_, h, w, _] = infer::picture("upsample", "x", b.shape(x))?;
+        match size {
+            [height, width] if height == 2 * h && width == 2 * w => self.forward(b, x),
+            _ if self.wrap.any() => Err(Error::Invalid {
+                op: "upsample",
+                message: "a seamless picture needs even sizes at every resolution".into(),
+            }),
+            _ => upsample_to(b, x, size, |x, biased| {
+                b.upsample_conv2d(x, &self.weight, Some(&self.bias).filter(|_| biased))
+            }),
+        }
     }
 }
 

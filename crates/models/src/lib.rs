@@ -13,6 +13,7 @@ pub mod adapters;
 mod bands;
 mod clip;
 mod config;
+mod edges;
 mod error;
 mod layers;
 mod names;
@@ -28,6 +29,7 @@ pub use config::{
     CompVisConfig, DownBlockType, HiddenAct, MidBlockType, ModelConfig, PerBlock, TextConfig, UNetConfig, UpBlockType,
     VaeConfig,
 };
+pub use edges::Wrap;
 pub use error::{Error, Result};
 pub use names::{AdapterForm, FileKind, Layout, Names, Place, UNetLevel, WeightSet, has_ema, has_raw};
 pub use params::{InMemory, Init, ParamSource, ParamSpec, Random, Scope, Stored};

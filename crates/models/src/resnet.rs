@@ -1,7 +1,7 @@
 use calotype_tensor::{Activation, Backend, Result as Computed};
 
 use crate::{
-    Result, Scope,
+    Result, Scope, Wrap,
     bands::{self, BandNorm},
     layers::{Conv, GroupNorm, Linear, run},
 };
@@ -42,6 +42,12 @@ impl<P> ResnetBlock<P> {
                 .then(|| Conv::new(scope.sub("conv_shortcut"), inputs, outputs, 1))
                 .transpose()?,
         })
+    }
+
+    /// Where the picture's other edge takes the place of zeros.
+    pub(crate) fn set_wrap(&mut self, wrap: Wrap) {
+        self.conv1.wrap = wrap;
+        self.conv2.wrap = wrap;
     }
 
     /// What a time embedding `silu(temb) (B, T)` adds to each pixel, `(B, O)`; none if the block takes no time.

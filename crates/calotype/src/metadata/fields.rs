@@ -4,7 +4,7 @@ use calotype_diffusion::{Rng, SamplerKind, ScheduleKind};
 use calotype_text::{Emphasis, PromptStyle};
 
 use super::{BatchMetadata, Metadata};
-use crate::adapters;
+use crate::{Fill, Hires, Tiling, Upscaler, adapters};
 
 /// How many digits of the model's hash A1111's text has.
 const SHORT_HASH: usize = 10;
@@ -30,26 +30,20 @@ pub(super) const FIELDS: &[Field] = &[
     },
     Field {
         key: "Sampler",
-        write: |m| {
-            Some(m.sampler.parse().map_or_else(|_| m.sampler.clone(), |kind: SamplerKind| kind.label().to_owned()))
-        },
-        // Before its version 1.9 A1111 wrote the schedule behind it.
-        read: |m, value| match SamplerKind::parse_with_schedule(value) {
-            Ok((kind, schedule)) => {
-                m.sampler = kind.id().to_owned();
-                m.schedule = schedule.map_or(std::mem::take(&mut m.schedule), |schedule| schedule.id().to_owned());
-                true
+        write: |m| Some(label(&m.sampler, SamplerKind::label)),
+        read: |m, value| {
+            let Ok((sampler, schedule)) = SamplerKind::parse_with_schedule(value) else { return false };
+            sampler.id().clone_into(&mut m.sampler);
+            if let Some(schedule) = schedule {
+                schedule.id().clone_into(&mut m.schedule);
             }
-            Err(_) => false,
+            true
         },
     },
     Field {
         key: "Schedule type",
-        write: |m| {
-            let kind = m.schedule.parse::<ScheduleKind>().ok();
-            kind.filter(|&kind| kind != ScheduleKind::Default).map(|kind| kind.label().to_owned())
-        },
-        read: |m, value| value.parse().map(|kind: ScheduleKind| m.schedule = kind.id().to_owned()).is_ok(),
+        write: |m| Some(label(&m.schedule, ScheduleKind::label)).filter(|_| m.schedule != ScheduleKind::Default.id()),
+        read: |m, value| value.parse::<ScheduleKind>().map(|kind| kind.id().clone_into(&mut m.schedule)).is_ok(),
     },
     Field {
         key: "CFG scale",
@@ -142,6 +136,104 @@ pub(super) const FIELDS: &[Field] = &[
     },
     Field { key: "Model", write: |m| Some(m.model.clone()), read: |m, value| text(&mut m.model, value) },
     Field {
+        key: "Denoising strength",
+        write: |m| {
+            let hires = m.hires.as_ref().map(|hires| hires.strength);
+            hires.or(m.init.as_ref().map(|init| init.strength)).map(|strength| strength.to_string())
+        },
+        // Which strength it is, is known after the whole text.
+        read: |_, _| false,
+    },
+    Field {
+        key: "Mask blur",
+        write: |m| m.inpaint().filter(|inpaint| inpaint.mask_blur > 0.0).map(|inpaint| inpaint.mask_blur.to_string()),
+        read: |_, _| false,
+    },
+    Field {
+        key: "Inpaint area",
+        write: |m| m.inpaint()?.only_masked_padding.map(|_| "Only masked".to_owned()),
+        read: |_, _| false,
+    },
+    Field {
+        key: "Masked area padding",
+        write: |m| m.inpaint()?.only_masked_padding.map(|padding| padding.to_string()),
+        read: |_, _| false,
+    },
+    Field {
+        key: "Masked content",
+        write: |m| {
+            Some(match m.inpaint()?.fill {
+                Fill::Fill => "fill".to_owned(),
+                Fill::Original => return None,
+                Fill::LatentNoise => "latent noise".to_owned(),
+                Fill::LatentNothing => "latent nothing".to_owned(),
+            })
+        },
+        read: |_, _| false,
+    },
+    Field {
+        key: "Hires resize",
+        write: |m| m.hires.as_ref().map(|hires| format!("{}x{}", hires.width, hires.height)),
+        read: |m, value| {
+            let Some((width, height)) = value.split_once('x') else { return false };
+            let hires = m.hires.get_or_insert_with(Hires::default);
+            number(&mut hires.width, width) && number(&mut hires.height, height)
+        },
+    },
+    Field {
+        key: "Hires upscale",
+        write: |_| None,
+        read: |m, value| {
+            let Some(scale) = value.trim().parse().ok().filter(|scale| (1.0..=16.0).contains(scale)) else {
+                return false;
+            };
+            let (width, height) = (m.width, m.height);
+            let hires = m.hires.get_or_insert_with(Hires::default);
+            (hires.width, hires.height) = (scaled(width, scale), scaled(height, scale));
+            true
+        },
+    },
+    Field {
+        key: "Hires steps",
+        write: |m| m.hires.as_ref()?.num_inference_steps.map(|steps| steps.to_string()),
+        read: |m, value| {
+            let mut steps = 0;
+            let sound = number(&mut steps, value);
+            m.hires.get_or_insert_with(Hires::default).num_inference_steps = Some(steps).filter(|_| sound);
+            sound
+        },
+    },
+    Field {
+        key: "Hires upscaler",
+        write: |m| {
+            let upscaler = m.hires.as_ref()?.upscaler;
+            Upscaler::LABELS.iter().find(|(known, _)| *known == upscaler).map(|(_, label)| (*label).to_owned())
+        },
+        read: |m, value| {
+            let Some((upscaler, _)) = Upscaler::LABELS.iter().find(|(_, label)| *label == value) else { return false };
+            m.hires.get_or_insert_with(Hires::default).upscaler = *upscaler;
+            true
+        },
+    },
+    Field {
+        key: "Tiling",
+        write: |m| match m.tiling {
+            Tiling::None => None,
+            Tiling::Xy => Some("True".to_owned()),
+            Tiling::X => Some("x".to_owned()),
+            Tiling::Y => Some("y".to_owned()),
+        },
+        read: |m, value| {
+            m.tiling = match value {
+                "True" => Tiling::Xy,
+                "x" => Tiling::X,
+                "y" => Tiling::Y,
+                other => return other == "False",
+            };
+            true
+        },
+    },
+    Field {
         key: "Variation seed",
         write: |m| m.noise.variation_seed.map(|seed| seed.to_string()),
         read: |m, value| some(&mut m.noise.variation_seed, value),
@@ -231,6 +323,11 @@ fn emphasis(is: impl Fn(Emphasis) -> bool) -> Option<Emphasis> {
     Emphasis::ALL.into_iter().find(|&emphasis| is(emphasis))
 }
 
+/// A1111 scales to whole multiples of 8.
+fn scaled(side: usize, scale: f64) -> usize {
+    (side as f64 * scale) as usize / 8 * 8
+}
+
 fn text(field: &mut String, value: &str) -> bool {
     value.clone_into(field);
     true
@@ -272,4 +369,9 @@ fn unless(value: f64, default: f64) -> Option<String> {
 /// A1111 has an eta for the samplers that think in timesteps and one for the others.
 fn is_ddim(metadata: &Metadata) -> bool {
     matches!(metadata.sampler.parse(), Ok(SamplerKind::Ddim | SamplerKind::DdimCfgpp))
+}
+
+/// A1111's name of a sampler or schedule, by its id.
+fn label<T: std::str::FromStr>(id: &str, label: impl Fn(T) -> &'static str) -> String {
+    id.parse().map_or_else(|_| id.to_owned(), |kind| label(kind).to_owned())
 }

@@ -7,6 +7,8 @@ mod fields;
 mod noise;
 mod parameters;
 
+use std::convert::Infallible;
+
 use calotype_diffusion::SamplerSettings;
 use calotype_image::{RgbImage, encode_png};
 use serde::{Deserialize, Serialize};
@@ -14,7 +16,10 @@ use serde::{Deserialize, Serialize};
 pub use noise::{BatchMetadata, NoiseMetadata};
 pub use parameters::Parameters;
 
-use crate::{AdapterMetadata, Error, Model, Plan, Precision, Request, Result, adapters, error::brief};
+use crate::{
+    AdapterMetadata, Error, FileRef, Hires, Init, Inpaint, Model, PictureFile, Plan, Precision, Request, Result,
+    Tiling, adapters, error::brief,
+};
 
 /// The PNG keyword of the text that A1111 and its successors read.
 pub const PARAMETERS_KEYWORD: &str = "parameters";
@@ -72,6 +77,19 @@ pub struct Metadata {
     /// The starting noise, if it did not come from the seed.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub latents: Option<LatentsMetadata>,
+    /// The picture it started from.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub init: Option<Init<FileRef>>,
+    /// The second pass.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub hires: Option<Hires>,
+    /// Along which axes it goes on at its other edge.
+    #[serde(skip_serializing_if = "is_untiled")]
+    pub tiling: Tiling,
+}
+
+fn is_untiled(tiling: &Tiling) -> bool {
+    *tiling == Tiling::None
 }
 
 /// Starting noise that came from a file.
@@ -118,6 +136,10 @@ impl Metadata {
         })
     }
 
+    fn inpaint(&self) -> Option<&Inpaint<FileRef>> {
+        self.init.as_ref()?.inpaint.as_ref()
+    }
+
     /// What a request says by itself, without the model and what a batch is made of.
     fn of_request(request: &Request) -> Self {
         Self {
@@ -142,14 +164,17 @@ impl Metadata {
             model_hash: String::new(),
             precision: String::new(),
             latents: None,
+            init: request.init.as_ref().map(references),
+            hires: request.hires.clone(),
+            tiling: request.tiling,
         }
     }
 
-    /// The request that makes this picture again, alone. What came from files is left out: starting noise
-    /// ([`Self::latents`]).
+    /// The request that makes this picture again, alone. The pictures that it started from are read again; starting noise
+    /// ([`Self::latents`]) is left out.
     ///
     /// # Errors
-    /// It names a sampler, a schedule or another choice that is unknown.
+    /// It names a sampler, a schedule or another choice that is unknown, or a file that can't be read or is no longer the same.
     pub fn request(&self) -> Result<Request> {
         let side = |side: usize| Some(side).filter(|&side| side > 0);
         Ok(Request {
@@ -171,6 +196,9 @@ impl Metadata {
             noise: self.noise.request()?,
             batch_size: 1,
             latents: None,
+            init: self.init.as_ref().map(|init| init.try_map(PictureFile::reopen)).transpose()?,
+            hires: self.hires.clone(),
+            tiling: self.tiling,
         })
     }
 
@@ -198,4 +226,11 @@ impl Metadata {
         let (parameters, json) = (self.parameters(), self.to_json());
         Ok(encode_png(picture, &[(PARAMETERS_KEYWORD, &parameters), (JSON_KEYWORD, &json)])?)
     }
+}
+
+/// The same, its pictures as references to their files.
+fn references(init: &Init) -> Init<FileRef> {
+    // Taking a reference can't fail.
+    let Ok(init) = init.try_map(|picture| Ok::<_, Infallible>(picture.reference.clone()));
+    init
 }

@@ -6,6 +6,8 @@ use calotype_diffusion::{Rng, SamplerKind, ScheduleKind};
 use super::{Metadata, fields::FIELDS};
 use crate::AdapterMetadata;
 
+/// Of the second pass, if there is one.
+const STRENGTH: &str = "Denoising strength";
 const NEGATIVE: &str = "Negative prompt:";
 /// A last line with fewer settings belongs to the prompt.
 const MIN_SETTINGS: usize = 3;
@@ -69,6 +71,12 @@ impl Metadata {
             }
             if !metadata.version.starts_with("calotype") {
                 metadata.take_schedule_from_a1111();
+            }
+        }
+        if let Some(hires) = &mut metadata.hires {
+            let strength = unread.iter().position(|(key, value)| key == STRENGTH && value.parse::<f64>().is_ok());
+            if let Some((_, value)) = strength.map(|at| unread.remove(at)) {
+                hires.strength = value.parse().unwrap_or(hires.strength);
             }
         }
         let negative = lines.lines().position(|line| line.starts_with(NEGATIVE)).unwrap_or(usize::MAX);

@@ -3,24 +3,35 @@
 mod networks;
 mod options;
 mod run;
+mod start;
 mod text;
 
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex};
 
-use calotype_diffusion::{ModelDenoiser, nchw_to_nhwc};
+use calotype_diffusion::{BatchNoise, ModelDenoiser, Sampler};
 use calotype_models::{ClipTextEncoder, UNet, VaeDecoder, VaeEncoder};
 use calotype_tensor::cpu::{Cpu, Param};
 
 pub use options::{PipelineOptions, fastest_precision};
+use run::Steps;
 pub use run::{Pictures, Run};
-use text::EncodedTexts;
+use start::Start;
+use text::{EncodedTexts, first_timeline};
 
 use crate::{
-    Guided, Keep, Model, Request, Result,
+    Conditioning, Guided, Keep, Model, Request, Result,
     adapters::{Active, Key, Library},
+    masked::Masked,
     memory::reserve_unet,
     resident::{Resident, Slot},
 };
+
+/// What a pass of the sampler is made with, besides its latents.
+struct Pass<'a> {
+    request: &'a Request,
+    adapters: &'a Active,
+    conditioning: Arc<Conditioning>,
+}
 
 /// A model, and those of its networks that are in memory.
 pub struct Pipeline<'a> {
@@ -89,7 +100,8 @@ impl<'a> Pipeline<'a> {
         self.model
     }
 
-    /// Starts a run: checks the request, encodes its texts and reads the UNet. Each `next` of the run takes one step.
+    /// Starts a run: checks the request, encodes its texts and pictures and reads the UNet. Each `next` of the run takes
+    /// one step.
     ///
     /// # Errors
     /// As [`Model::check`], or a file can't be read.
@@ -97,23 +109,49 @@ impl<'a> Pipeline<'a> {
         let plan = self.model.check(request, self.options)?;
         let mut warnings = Vec::new();
         let (adapters, request) = self.adapters(request, &mut warnings)?;
-        let (conditioning, of_text) = self.adapted_conditioning(&request, &adapters)?;
+        let (conditioning, of_text) = self.adapted_conditioning(&request, &adapters, first_timeline(&request))?;
         warnings.extend(of_text);
-        let [batch, c, h, w] = plan.latents_shape;
-        let mut noise = request.batch_noise(&plan.sampler, [c, h, w], self.model.vae_config().downscale())?;
-        let start = match &request.latents {
-            Some(latents) => {
-                noise = noise.without_start();
-                nchw_to_nhwc(latents.data(), plan.latents_shape)?
-            }
-            None => noise.randn(),
-        };
-        let Resident { backend, network } = self.unet(&adapters)?;
-        reserve_unet(&backend, self.model.unet_config(), [batch, h, w, c])?;
+        let (mut start, noise) = self.start(&request, &plan)?;
+        let (overlay, kept) = (start.overlay.take(), start.kept.clone());
+        let latents = start.noise.clone();
+        let pass = Pass { request: &request, adapters: &adapters, conditioning };
+        let steps = Some(self.pass(pass, plan.latents_shape, &plan.sampler, start, noise)?);
+        Ok(Run {
+            pipeline: self,
+            request,
+            plan,
+            steps,
+            in_second_pass: false,
+            latents,
+            kept,
+            overlay,
+            adapters,
+            warnings,
+        })
+    }
+
+    /// One pass of the sampler.
+    fn pass(
+        &self,
+        Pass { request, adapters, conditioning }: Pass<'_>,
+        [batch, c, h, w]: [usize; 4],
+        sampler: &Sampler,
+        start: Start,
+        noise: BatchNoise,
+    ) -> Result<Steps<'_>> {
+        let Resident { backend, mut network } = self.unet(adapters)?;
+        network.set_wrap(request.tiling.wrap());
+        reserve_unet(&backend, self.model.unet_config(), [batch, h, w])?;
         let (scale, shape) = (request.sampler.guidance_scale(request.guidance_scale), [batch, h, w, c]);
-        let predictor = Guided::with_conditioning(backend, network, conditioning, scale, shape)?;
-        let denoiser = ModelDenoiser::new(predictor, self.model.prediction_type());
-        let steps = plan.sampler.run(denoiser, &start, noise);
-        Ok(Run { pipeline: self, plan, steps, latents: start, adapters, warnings })
+        let mut predictor = Guided::with_conditioning(backend, network, conditioning, scale, shape)?;
+        if let Some(beside) = start.beside {
+            predictor = predictor.beside(beside, 1 + c)?;
+        }
+        let inner = ModelDenoiser::new(predictor, self.model.prediction_type());
+        let denoiser = Masked { inner, kept: start.kept };
+        Ok(match &start.picture {
+            Some(picture) => sampler.run_from(denoiser, picture, &start.noise, noise)?,
+            None => sampler.run(denoiser, &start.noise, noise),
+        })
     }
 }

@@ -2,7 +2,7 @@
 
 use calotype_diffusion::{nchw_to_nhwc, nhwc_to_nchw};
 use calotype_image::RgbImage;
-use calotype_models::posterior;
+use calotype_models::{Wrap, posterior};
 use calotype_tensor::{
     Backend,
     cpu::{Cpu, Tensor},
@@ -33,7 +33,13 @@ impl Pipeline<'_> {
     /// # Errors
     /// The latents have other channels than the VAE.
     pub fn decode(&self, latents: &Latents) -> Result<Vec<RgbImage>> {
-        let Resident { backend, network } = self.vae_decoder()?;
+        self.decode_wrapped(latents, Wrap::default())
+    }
+
+    /// [`Self::decode`] of pictures that go on at their other edge.
+    pub(super) fn decode_wrapped(&self, latents: &Latents, wrap: Wrap) -> Result<Vec<RgbImage>> {
+        let Resident { backend, mut network } = self.vae_decoder()?;
+        network.set_wrap(wrap);
         let [batch, c, h, w] = latents.shape();
         let config = self.model.vae_config();
         reserve_decoder(&backend, config, [h, w], self.options.vae_tiling)?;

@@ -4,15 +4,29 @@ use calotype_diffusion::{self as diffusion, BatchNoise, ModelDenoiser, nhwc_to_n
 use calotype_image::RgbImage;
 use calotype_tensor::cpu::Cpu;
 
-use crate::{AdapterMetadata, Error, Guided, Latents, Pipeline, Plan, Result, Step, Warning, adapters::Active};
+use super::{Pass, text::second_timeline};
+use crate::{
+    AdapterMetadata, Error, Guided, Latents, Pipeline, Plan, Request, Result, Step, Warning,
+    adapters::Active,
+    masked::{Kept, Masked},
+    prepare::Overlay,
+};
+
+/// The steps of one pass.
+pub(super) type Steps<'a> = diffusion::Run<'a, Masked<ModelDenoiser<Guided<Cpu>>>, BatchNoise>;
 
 /// A run under way. Each `next` takes one step of the sampler; dropping it ends the run, and its hold of the UNet.
 pub struct Run<'a> {
     pub(super) pipeline: &'a Pipeline<'a>,
+    pub(super) request: Request,
     pub(super) plan: Plan,
-    pub(super) steps: diffusion::Run<'a, ModelDenoiser<Guided<Cpu>>, BatchNoise>,
+    pub(super) steps: Option<Steps<'a>>,
+    pub(super) in_second_pass: bool,
     /// Those of the last step, `(B, h, w, C)`.
     pub(super) latents: Vec<f32>,
+    /// What stays of a picture's latents.
+    pub(super) kept: Option<Kept>,
+    pub(super) overlay: Option<Overlay>,
     pub(super) adapters: Active,
     pub(super) warnings: Vec<Warning>,
 }
@@ -47,7 +61,10 @@ impl Run<'_> {
         for step in &mut self {
             step?;
         }
-        let shape = self.plan.latents_shape;
+        if let Some(kept) = &self.kept {
+            kept.blend(&mut self.latents);
+        }
+        let shape = self.plan.final_shape();
         Latents::new(shape, nhwc_to_nchw(&self.latents, shape)?)
     }
 
@@ -55,10 +72,17 @@ impl Run<'_> {
     ///
     /// # Errors
     /// As [`Self::finish_latents`].
-    pub fn finish(self) -> Result<Pictures> {
-        let pipeline = self.pipeline;
+    pub fn finish(mut self) -> Result<Pictures> {
+        let (pipeline, wrap) = (self.pipeline, self.request.tiling.wrap());
+        let overlay = self.overlay.take();
         let latents = self.finish_latents()?;
-        Ok(Pictures { images: pipeline.decode(&latents)?, latents })
+        let mut images = pipeline.decode_wrapped(&latents, wrap)?;
+        if let Some(overlay) = overlay {
+            for image in &mut images {
+                *image = overlay.over(image)?;
+            }
+        }
+        Ok(Pictures { images, latents })
     }
 }
 
@@ -66,7 +90,23 @@ impl Iterator for Run<'_> {
     type Item = Result<Step>;
 
     fn next(&mut self) -> Option<Self::Item> {
-        let step = self.steps.next()?.and_then(|step| {
+        let mut step = self.steps.as_mut()?.next();
+        if step.is_none() && !self.in_second_pass {
+            if let Err(error) = self.begin_second_pass() {
+                self.steps = None;
+                return Some(Err(error));
+            }
+            step = self.steps.as_mut()?.next();
+        }
+        let step = step?.and_then(|mut step| {
+            match (self.in_second_pass, &self.plan.hires) {
+                (true, _) => {
+                    step.index += self.plan.sampler.steps();
+                    step.total += self.plan.sampler.steps();
+                }
+                (false, Some(hires)) => step.total += hires.sampler.steps(),
+                (false, None) => {}
+            }
             let finite = step.latents.iter().all(|x| x.is_finite());
             if finite { Ok(step) } else { Err(Error::NotFinite) }
         });
@@ -74,6 +114,23 @@ impl Iterator for Run<'_> {
             self.latents.clone_from(&step.latents);
         }
         Some(step)
+    }
+}
+
+impl Run<'_> {
+    /// Begins the second pass, if there is one: its steps take the place of the first one's.
+    fn begin_second_pass(&mut self) -> Result<()> {
+        // The first pass's hold of the UNet ends, so that the decoder has its memory.
+        self.steps = None;
+        let Some(hires) = &self.plan.hires else { return Ok(()) };
+        let (start, noise) = self.pipeline.enlarged(&self.request, &self.plan, hires, &self.latents)?;
+        let (shape, sampler) = (hires.latents_shape, &hires.sampler);
+        let timeline = second_timeline(&self.request);
+        let (conditioning, _) = self.pipeline.adapted_conditioning(&self.request, &self.adapters, timeline)?;
+        let pass = Pass { request: &self.request, adapters: &self.adapters, conditioning };
+        self.steps = Some(self.pipeline.pass(pass, shape, sampler, start, noise)?);
+        self.in_second_pass = true;
+        Ok(())
     }
 }
 

@@ -47,16 +47,18 @@ impl Pipeline<'_> {
     pub fn conditioning(&self, request: &Request) -> Result<(Arc<Conditioning>, Vec<Warning>)> {
         let mut warnings = Vec::new();
         let (adapters, request) = self.adapters(request, &mut warnings)?;
-        let (conditioning, of_text) = self.adapted_conditioning(&request, &adapters)?;
+        let timeline = first_timeline(&request);
+        let (conditioning, of_text) = self.adapted_conditioning(&request, &adapters, timeline)?;
         warnings.extend(of_text);
         Ok((conditioning, warnings))
     }
 
-    /// [`Self::conditioning`] of a request whose adapters are open.
+    /// [`Self::conditioning`] of a request whose adapters are open, over the evaluations of one pass.
     pub(super) fn adapted_conditioning(
         &self,
         request: &Request,
         adapters: &Active,
+        timeline: Timeline,
     ) -> Result<(Arc<Conditioning>, Vec<Warning>)> {
         let reading = Reading {
             prompt: request.prompt.clone(),
@@ -65,7 +67,7 @@ impl Pipeline<'_> {
             style: request.prompt_style,
             emphasis: request.emphasis,
             clip_skip: request.clip_skip,
-            timeline: Timeline::new(evaluations(request.sampler, request.num_inference_steps)),
+            timeline,
         };
         let key = adapters.text_key();
         let mut encoded = self.encoded.lock().unwrap_or_else(PoisonError::into_inner);
@@ -83,6 +85,19 @@ impl Pipeline<'_> {
         let (tokenizer, embeddings) = (self.model.tokenizer(), &adapters.names);
         Ok(Encoder { tokenizer, embeddings, network: self.text_encoder(adapters)?, width })
     }
+}
+
+/// What the schedules of prompts run over in the first pass.
+pub(super) fn first_timeline(request: &Request) -> Timeline {
+    Timeline::new(evaluations(request.sampler, request.num_inference_steps))
+}
+
+/// The same in the second, larger pass.
+pub(super) fn second_timeline(request: &Request) -> Timeline {
+    let steps = request.hires.as_ref().and_then(|hires| hires.num_inference_steps);
+    let [first, second] = [request.num_inference_steps, steps.unwrap_or(request.num_inference_steps)]
+        .map(|steps| evaluations(request.sampler, steps));
+    Timeline::second(first, second)
 }
 
 /// How many evaluations of the UNet A1111 counts for a sampler's steps, over which schedules run: two for each step of

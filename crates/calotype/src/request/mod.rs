@@ -1,6 +1,8 @@
 //! What pictures are asked for with, and the check of it.
 
 mod check;
+mod hires;
+mod init;
 mod noise;
 mod size;
 
@@ -8,8 +10,11 @@ use calotype_diffusion::{SamplerKind, SamplerSettings, ScheduleKind};
 use calotype_text::{Emphasis, PromptStyle};
 
 pub use check::Plan;
+pub(crate) use check::SecondPass;
+pub use hires::{Hires, Tiling, Upscaler};
+pub use init::{FileRef, Fill, Init, Inpaint, PictureFile, ResizeMode, Sides};
 pub use noise::{NoiseRequest, OneOf};
-pub(crate) use size::{MAX_SIDE, check_size, size_multiple};
+pub(crate) use size::{MAX_SIDE, check_side, check_size, seamless_multiple};
 
 use crate::{AdapterOptions, Latents, guides};
 
@@ -54,6 +59,12 @@ pub struct Request {
     pub batch_size: usize,
     /// The starting noise, unit variance, instead of that of the seeds.
     pub latents: Option<Latents>,
+    /// A picture to start from.
+    pub init: Option<Init>,
+    /// A second, larger pass.
+    pub hires: Option<Hires>,
+    /// Whether pictures go on at their other edge, so that copies side by side have no seams.
+    pub tiling: Tiling,
 }
 
 impl Request {
@@ -86,6 +97,9 @@ impl Default for Request {
             noise: NoiseRequest::default(),
             batch_size: 1,
             latents: None,
+            init: None,
+            hires: None,
+            tiling: Tiling::None,
         }
     }
 }

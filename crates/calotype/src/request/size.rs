@@ -7,8 +7,9 @@ use crate::{Error, PipelineOptions, Result, memory};
 /// The longest side of a picture.
 pub(crate) const MAX_SIDE: usize = 16384;
 
-/// What pictures' width and height must be a multiple of.
-pub(crate) fn size_multiple(unet: &UNetConfig, vae: &VaeConfig) -> usize {
+/// What the width and height of pictures that go on at their other edge must be a multiple of; of others it is the
+/// VAE's downscale.
+pub(crate) fn seamless_multiple(unet: &UNetConfig, vae: &VaeConfig) -> usize {
     vae.downscale() * unet.latent_multiple()
 }
 
@@ -19,14 +20,14 @@ pub(crate) fn check_size(
     batch: usize,
     [width, height]: [usize; 2],
     options: PipelineOptions,
+    encodes: bool,
 ) -> Result<()> {
-    let multiple = size_multiple(unet, vae);
-    check_side("width", width, multiple)?;
-    check_side("height", height, multiple)?;
-    memory::check(unet, vae, batch, [width, height], options)
+    check_side("width", width, vae.downscale(), "this model")?;
+    check_side("height", height, vae.downscale(), "this model")?;
+    memory::check(unet, vae, batch, [width, height], options, encodes)
 }
 
-fn check_side(name: &str, side: usize, multiple: usize) -> Result<()> {
+pub(crate) fn check_side(name: &str, side: usize, multiple: usize, who: &str) -> Result<()> {
     let most = MAX_SIDE / multiple * multiple;
     if side > most {
         return Err(Error::Request(format!("{name} {side} is too large: give at most {most}")));
@@ -38,6 +39,6 @@ fn check_side(name: &str, side: usize, multiple: usize) -> Result<()> {
         0 => multiple.to_string(),
         below => format!("{below} or {}", below + multiple),
     };
-    let problem = format!("{name} {side} is not a multiple of {multiple}, which this model needs: give {nearest}");
+    let problem = format!("{name} {side} is not a multiple of {multiple}, which {who} needs: give {nearest}");
     Err(Error::Request(problem))
 }

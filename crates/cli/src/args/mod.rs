@@ -11,8 +11,8 @@ mod train;
 use clap::{Parser, Subcommand};
 
 pub(crate) use bench::{Arch, Bench, Part};
-pub(crate) use compute::Compute;
-pub(crate) use generate::{GenerateArgs, Txt2img};
+pub(crate) use compute::{Compute, Precision};
+pub(crate) use generate::{GenerateArgs, Img2img, InpaintCommand, Outpaint, OutputArgs, Remake, Txt2img};
 pub(crate) use model::ModelArgs;
 pub(crate) use models::{Convert, ConvertTo, Inspect, List, Models, Verify};
 pub(crate) use pull::Pull;
@@ -43,6 +43,14 @@ pub(crate) struct Cli {
 pub(crate) enum Command {
     /// Make pictures from a text
     Txt2img(Box<Txt2img>),
+    /// Make pictures from a text and a picture
+    Img2img(Box<Img2img>),
+    /// Make a part of a picture anew
+    Inpaint(Box<InpaintCommand>),
+    /// Make a picture larger at its sides
+    Outpaint(Box<Outpaint>),
+    /// Make a picture again as its file says it was made
+    Remake(Box<Remake>),
     /// Train a model on a folder of pictures
     #[command(subcommand)]
     Train(Train),

@@ -146,6 +146,15 @@ impl BatchNoise {
         self.arranged(nchw)
     }
 
+    /// Fresh noise `(B, h, w, C)` beside the starting one, which is still to come: for the latents of a picture.
+    #[must_use]
+    pub fn draw(&mut self) -> Vec<f32> {
+        let start = self.start.take();
+        let drawn = self.randn();
+        self.start = start;
+        drawn
+    }
+
     /// In the order of latents, and only what is asked for.
     fn arranged(&self, nchw: Vec<f32>) -> Vec<f32> {
         let size = self.channels * self.area;

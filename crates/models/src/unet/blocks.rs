@@ -1,8 +1,8 @@
-use calotype_tensor::{Backend, Error, Padding, Result as Computed};
+use calotype_tensor::{Backend, Error, Padding, Result as Computed, infer};
 
 use super::conditioning::Conditioning;
 use crate::{
-    DownBlockType, MidBlockType, Result, Scope, UNetConfig, UpBlockType,
+    DownBlockType, MidBlockType, Result, Scope, UNetConfig, UpBlockType, Wrap,
     layers::{Conv, Upsampler},
     resnet::{ResnetBlock, ResnetOptions},
     transformer::{Transformer2D, TransformerOptions},
@@ -90,6 +90,11 @@ impl<P> DownBlock<P> {
         })
     }
 
+    pub(super) fn set_wrap(&mut self, wrap: Wrap) {
+        self.layers.iter_mut().for_each(|layer| layer.resnet.set_wrap(wrap));
+        self.downsampler.iter_mut().for_each(|conv| conv.wrap = wrap);
+    }
+
     /// Each result on the way also goes onto `skips`.
     pub(super) fn forward<B: Backend<Param = P>>(
         &self,
@@ -130,6 +135,11 @@ impl<P> MidBlock<P> {
             first: layer(&mut scope, config, level, 0, width, attends)?,
             second: attends.then(|| resnet(scope.sub("resnets.1"), config, width, width)).transpose()?,
         })
+    }
+
+    pub(super) fn set_wrap(&mut self, wrap: Wrap) {
+        self.first.resnet.set_wrap(wrap);
+        self.second.iter_mut().for_each(|resnet| resnet.set_wrap(wrap));
     }
 
     pub(super) fn forward<B: Backend<Param = P>>(
@@ -179,6 +189,11 @@ impl<P> UpBlock<P> {
         })
     }
 
+    pub(super) fn set_wrap(&mut self, wrap: Wrap) {
+        self.layers.iter_mut().for_each(|layer| layer.resnet.set_wrap(wrap));
+        self.upsampler.iter_mut().for_each(|upsampler| upsampler.wrap = wrap);
+    }
+
     /// Takes its inputs from the way down off the end of `skips`.
     pub(super) fn forward<B: Backend<Param = P>>(
         &self,
@@ -198,9 +213,14 @@ impl<P> UpBlock<P> {
             })?;
             x = layer.forward(b, &b.concat(&x, &skip)?, conditioning, checkpointing)?;
         }
-        match &self.upsampler {
-            Some(upsampler) => upsampler.forward(b, &x),
-            None => Ok(x),
+        match (&self.upsampler, skips.last()) {
+            (Some(upsampler), Some(skip)) => {
+                // The size that was halved on the way down.
+                let [_, height, width, _] = infer::picture("unet", "a skip", b.shape(skip))?;
+                upsampler.forward_to(b, &x, [height, width])
+            }
+            (Some(upsampler), None) => upsampler.forward(b, &x),
+            (None, _) => Ok(x),
         }
     }
 }

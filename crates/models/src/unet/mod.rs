@@ -9,7 +9,7 @@ use conditioning::Conditioning;
 pub use conditioning::{Context, TimeEmbedding};
 
 use crate::{
-    Result, Scope, UNetConfig,
+    Result, Scope, UNetConfig, Wrap,
     adapters::LoadedHypernetwork,
     layers::{Conv, GroupNorm, Linear},
     resnet::ResnetBlock,
@@ -84,6 +84,15 @@ impl<P> UNet<P> {
         &self.config
     }
 
+    /// Makes pictures that go on at their other edge: each convolution sees that edge instead of zeros.
+    pub fn set_wrap(&mut self, wrap: Wrap) {
+        self.conv_in.wrap = wrap;
+        self.conv_out.wrap = wrap;
+        self.down_blocks.iter_mut().for_each(|block| block.set_wrap(wrap));
+        self.mid_block.iter_mut().for_each(|block| block.set_wrap(wrap));
+        self.up_blocks.iter_mut().for_each(|block| block.set_wrap(wrap));
+    }
+
     /// Keys and values of the texts `context (B, L, cross_attention_dim)`: the same at every step, so made once.
     ///
     /// # Errors
@@ -117,7 +126,8 @@ impl<P> UNet<P> {
     /// result is `(B, H, W, out_channels)`.
     ///
     /// # Errors
-    /// H or W is not a multiple of [`UNetConfig::latent_multiple`], or the arguments don't fit together.
+    /// The arguments don't fit together; or H or W is not a multiple of [`UNetConfig::latent_multiple`] and the picture
+    /// [wraps](Self::set_wrap) there.
     pub fn forward<B: Backend<Param = P>>(
         &self,
         b: &B,
@@ -145,12 +155,8 @@ impl<P> UNet<P> {
     }
 
     fn check_input<B: Backend>(&self, b: &B, latents: &B::Tensor, timesteps: usize) -> Computed<()> {
-        let [batch, height, width, _] = infer::picture("unet", "latents", b.shape(latents))?;
-        let multiple = self.config.latent_multiple();
+        let [batch, _, _, _] = infer::picture("unet", "latents", b.shape(latents))?;
         let invalid = |message| Err(Error::Invalid { op: "unet", message });
-        if !(height.is_multiple_of(multiple) && width.is_multiple_of(multiple)) {
-            return invalid(format!("latents of {height}×{width} were given, expected multiples of {multiple}"));
-        }
         if timesteps != batch {
             return invalid(format!("{timesteps} timesteps were given for {batch} images"));
         }

@@ -2,7 +2,7 @@ use calotype_tensor::{Activation, Backend, Padding, Result as Computed, infer};
 
 use super::attention::PixelAttention;
 use crate::{
-    Result, Scope, VaeConfig,
+    Result, Scope, VaeConfig, Wrap,
     bands::{self, BandNorm},
     layers::{Conv, GroupNorm, Upsampler},
     resnet::{ResnetBlock, ResnetOptions},
@@ -39,6 +39,10 @@ fn resnets<P>(
 }
 
 impl<P, R> Level<P, R> {
+    fn set_wrap(&mut self, wrap: Wrap) {
+        self.resnets.iter_mut().for_each(|resnet| resnet.set_wrap(wrap));
+    }
+
     fn forward<B: Backend<Param = P>>(&self, b: &B, mut x: B::Tensor, checkpointing: bool) -> Computed<B::Tensor>
     where
         P: Clone + 'static,
@@ -78,6 +82,11 @@ impl<P> Middle<P> {
                 .transpose()?,
             second: ResnetBlock::new(scope.sub("resnets.1"), width, width, options(config))?,
         })
+    }
+
+    fn set_wrap(&mut self, wrap: Wrap) {
+        self.first.set_wrap(wrap);
+        self.second.set_wrap(wrap);
     }
 
     fn forward<B: Backend<Param = P>>(&self, b: &B, x: &B::Tensor, checkpointing: bool) -> Computed<B::Tensor>
@@ -137,6 +146,15 @@ impl<P> VaeEncoder<P> {
             conv_norm_out: GroupNorm::new(scope.sub("conv_norm_out"), last, config.norm_num_groups, NORM_EPS)?,
             conv_out: Conv::new(scope.sub("conv_out"), last, 2 * config.latent_channels, 3)?,
         })
+    }
+
+    /// As [`UNet::set_wrap`](crate::UNet::set_wrap); what halves the picture keeps its zeros, as CompVis pads there apart
+    /// from the convolution.
+    pub fn set_wrap(&mut self, wrap: Wrap) {
+        self.conv_in.wrap = wrap;
+        self.conv_out.wrap = wrap;
+        self.down_blocks.iter_mut().for_each(|block| block.set_wrap(wrap));
+        self.mid_block.set_wrap(wrap);
     }
 
     /// [`AutoencoderKl::encode`](super::AutoencoderKl::encode), each residual block and the attention through
@@ -205,6 +223,17 @@ impl<P> VaeDecoder<P> {
             conv_norm_out: GroupNorm::new(scope.sub("conv_norm_out"), first, config.norm_num_groups, NORM_EPS)?,
             conv_out: Conv::new(scope.sub("conv_out"), first, config.out_channels, 3)?,
         })
+    }
+
+    /// As [`UNet::set_wrap`](crate::UNet::set_wrap).
+    pub fn set_wrap(&mut self, wrap: Wrap) {
+        self.conv_in.wrap = wrap;
+        self.conv_out.wrap = wrap;
+        self.mid_block.set_wrap(wrap);
+        for block in &mut self.up_blocks {
+            block.set_wrap(wrap);
+            block.resampler.iter_mut().for_each(|upsampler| upsampler.wrap = wrap);
+        }
     }
 
     /// [`AutoencoderKl::decode`](super::AutoencoderKl::decode), each residual block and the attention through

@@ -2,6 +2,8 @@
 //! section's `apply`.
 
 mod adapters;
+mod hires;
+mod init;
 mod noise;
 mod output;
 mod picture;
@@ -9,13 +11,17 @@ mod prompt;
 mod sampling;
 mod settings;
 
+use std::path::PathBuf;
+
 use calotype::Request;
 use clap::Args;
 
 use super::{Compute, ModelArgs};
 use adapters::AdapterArgs;
+use hires::HiresArgs;
+use init::{InitArgs, MaskArgs, OutpaintArgs};
 use noise::NoiseArgs;
-use output::OutputArgs;
+pub(crate) use output::OutputArgs;
 use picture::PictureArgs;
 use prompt::PromptArgs;
 use sampling::SamplingArgs;
@@ -31,6 +37,66 @@ Examples:
 pub(crate) struct Txt2img {
     #[command(flatten)]
     pub(crate) generate: GenerateArgs,
+    #[command(flatten)]
+    pub(crate) hires: HiresArgs,
+}
+
+#[derive(Args)]
+#[command(after_help = "\
+Examples:
+  calotype img2img \"a watercolour of a harbour\" --init-img sketch.png
+  calotype img2img \"the same in winter\" --init-img photo.jpg --strength 0.5 --width 512 --height 512 --resize-mode crop")]
+pub(crate) struct Img2img {
+    #[command(flatten)]
+    pub(crate) init: InitArgs,
+    #[command(flatten)]
+    pub(crate) generate: GenerateArgs,
+}
+
+#[derive(Args)]
+#[command(after_help = "\
+A model made for inpainting (9 channels) sees the mask; with any other the latents outside of the mask
+are kept at every step.
+
+Examples:
+  calotype inpaint \"a wooden bench\" --init-img park.png --mask where.png
+  calotype inpaint \"a face\" --init-img crowd.jpg --mask face.png --inpaint-area masked --fill latent-noise")]
+pub(crate) struct InpaintCommand {
+    #[command(flatten)]
+    pub(crate) init: InitArgs,
+    #[command(flatten)]
+    pub(crate) mask: MaskArgs,
+    #[command(flatten)]
+    pub(crate) generate: GenerateArgs,
+}
+
+#[derive(Args)]
+#[command(after_help = "\
+Examples:
+  calotype outpaint \"a wide valley\" --init-img valley.png --left 128 --right 128")]
+pub(crate) struct Outpaint {
+    #[command(flatten)]
+    pub(crate) outpaint: OutpaintArgs,
+    #[command(flatten)]
+    pub(crate) generate: GenerateArgs,
+}
+
+#[derive(Args)]
+#[command(after_help = "\
+A picture of this program is made again byte for byte, with the same model and, where it began with pictures, the
+same files. Of another program's PNG (A1111's text) as much is honoured as can be; the rest is said.
+
+Examples:
+  calotype remake outputs/00000.png --output again.png")]
+pub(crate) struct Remake {
+    /// PNG file that says how it was made
+    pub(crate) file: PathBuf,
+    #[command(flatten)]
+    pub(crate) model: ModelArgs,
+    #[command(flatten)]
+    pub(crate) output: OutputArgs,
+    #[command(flatten)]
+    pub(crate) compute: Compute,
 }
 
 /// What every command takes that makes pictures.

@@ -4,6 +4,8 @@ use std::path::PathBuf;
 
 use clap::Args;
 
+use crate::args::count;
+
 /// What is written and printed.
 #[derive(Args)]
 #[command(next_help_heading = "Output")]
@@ -11,6 +13,18 @@ pub(crate) struct OutputArgs {
     /// File for one picture (replaced if it exists), folder for several [default: outputs/00000.png, counting up]
     #[arg(long, short, value_name = "PATH")]
     pub(crate) output: Option<PathBuf>,
+    /// CompVis' name of a folder for --output
+    #[arg(long, hide = true, conflicts_with = "output")]
+    pub(crate) outdir: Option<PathBuf>,
+    /// Write all pictures in one too: grid-0000.png, counting up
+    #[arg(long)]
+    pub(crate) grid: bool,
+    /// Pictures in a row of the grid [default: --batch-size]
+    #[arg(long, value_name = "N", requires = "grid", alias = "n_rows", value_parser = count)]
+    pub(crate) n_rows: Option<usize>,
+    /// CompVis' way to make no grid, as is usual here
+    #[arg(long = "skip_grid", hide = true, overrides_with = "grid")]
+    pub(crate) skip_grid: bool,
     /// Write the final latents of all pictures to a file of the same form as --latents
     #[arg(long, value_name = "FILE")]
     pub(crate) save_latents: Option<PathBuf>,

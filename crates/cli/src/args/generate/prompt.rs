@@ -1,5 +1,7 @@
 //! What is to be seen.
 
+use std::path::PathBuf;
+
 use calotype::{Emphasis, PromptStyle, Request};
 use clap::Args;
 
@@ -8,11 +10,17 @@ use clap::Args;
 #[command(next_help_heading = "Prompt")]
 pub(crate) struct PromptArgs {
     /// What is to be seen
-    #[arg(help_heading = None)]
-    pub(crate) prompt: String,
+    #[arg(help_heading = None, required_unless_present_any = ["from_file", "named_prompt"])]
+    pub(crate) prompt: Option<String>,
+    /// CompVis' way to give it
+    #[arg(long = "prompt", value_name = "TEXT", hide = true, conflicts_with = "prompt")]
+    pub(crate) named_prompt: Option<String>,
     /// What is not to be seen
     #[arg(long, value_name = "TEXT", default_value = "", hide_default_value = true)]
     pub(crate) negative_prompt: String,
+    /// Prompts, one on each line; - for stdin
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["prompt", "named_prompt"], alias = "from_file")]
+    pub(crate) from_file: Option<PathBuf>,
     /// How prompts are read: plain, 77 tokens of text, or a1111, with (weights:1.2), [from:to:0.5], [a|b], AND, BREAK
     #[arg(long, value_name = "NAME", default_value_t = PromptStyle::Plain)]
     pub(crate) prompt_style: PromptStyle,
@@ -25,8 +33,13 @@ pub(crate) struct PromptArgs {
 }
 
 impl PromptArgs {
+    /// The prompt that is not in a file.
+    fn given(&self) -> Option<String> {
+        self.prompt.clone().or(self.named_prompt.clone())
+    }
+
     pub(super) fn apply(&self, request: &mut Request) {
-        request.prompt.clone_from(&self.prompt);
+        request.prompt = self.given().unwrap_or_default();
         request.negative_prompt.clone_from(&self.negative_prompt);
         request.prompt_style = self.prompt_style;
         request.emphasis = self.emphasis;

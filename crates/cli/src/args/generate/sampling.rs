@@ -8,7 +8,7 @@ use clap::Args;
 #[command(next_help_heading = "Sampling")]
 pub(crate) struct SamplingArgs {
     /// Steps of the sampler: more are finer and slower (not used by dpm_adaptive)
-    #[arg(long, value_name = "N", default_value_t = 50)]
+    #[arg(long, value_name = "N", default_value_t = 50, alias = "ddim_steps")]
     pub(crate) steps: usize,
     /// The sampler, by its id below or its name in A1111, ComfyUI or diffusers ("DPM++ 2M")
     ///
@@ -29,17 +29,27 @@ pub(crate) struct SamplingArgs {
     #[arg(long, value_name = "NAME", default_value_t = ScheduleKind::Default, verbatim_doc_comment)]
     pub(crate) schedule: ScheduleKind,
     /// Fresh noise of the steps, 0 to 1 [default: the sampler's own, 0 for ddim and 1 for others]
-    #[arg(long, value_name = "X")]
+    #[arg(long, value_name = "X", alias = "ddim_eta")]
     pub(crate) eta: Option<f64>,
     /// How strongly the prompt pulls; 1 is without guidance, and twice as fast
-    #[arg(long, value_name = "X", default_value_t = 7.5)]
+    #[arg(long, value_name = "X", default_value_t = 7.5, aliases = ["scale", "cfg-scale"])]
     pub(crate) guidance_scale: f32,
+    /// CompVis' name of --sampler plms
+    #[arg(long, hide = true, conflicts_with = "sampler")]
+    pub(crate) plms: bool,
+    /// CompVis' name of --sampler dpm_solver
+    #[arg(long = "dpm_solver", hide = true, conflicts_with_all = ["sampler", "plms"])]
+    pub(crate) dpm_solver: bool,
 }
 
 impl SamplingArgs {
     pub(super) fn apply(&self, request: &mut Request) {
         request.num_inference_steps = self.steps;
-        request.sampler = self.sampler;
+        request.sampler = match (self.plms, self.dpm_solver) {
+            (true, _) => SamplerKind::Plms,
+            (_, true) => SamplerKind::DpmSolver,
+            _ => self.sampler,
+        };
         request.schedule = self.schedule;
         request.eta = self.eta;
         request.guidance_scale = self.guidance_scale;

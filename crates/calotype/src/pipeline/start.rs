@@ -1,0 +1,203 @@
+//! What a pass of the sampler starts from.
+
+use calotype_diffusion::{BatchNoise, Sampler, nchw_to_nhwc, nhwc_to_nchw};
+use calotype_image::{Interpolation, RgbImage, interpolate};
+use calotype_models::{Wrap, posterior};
+use calotype_tensor::Backend;
+
+use crate::{
+    Fill, Init, Latents, Pipeline, Plan, Request, ResizeMode, Result,
+    masked::Kept,
+    prepare::{Overlay, Prepared},
+    request::SecondPass,
+    resident::Resident,
+};
+
+/// Latents as the networks have them, `(B, h, w, C)`.
+pub(super) struct Start {
+    /// Those of a picture, scaled; without them a pass starts from noise alone.
+    pub(super) picture: Option<Vec<f32>>,
+    /// Unit variance.
+    pub(super) noise: Vec<f32>,
+    /// What stays.
+    pub(super) kept: Option<Kept>,
+    /// What a model made for inpainting sees beside the latents, `(B, h, w, 1 + C)`.
+    pub(super) beside: Option<Vec<f32>>,
+    pub(super) overlay: Option<Overlay>,
+}
+
+/// Mean and standard deviation of one picture's latents, each `(h, w, C)`, not scaled.
+pub(super) struct Posterior {
+    pub(super) size: [usize; 2],
+    mean: Vec<f32>,
+    deviation: Vec<f32>,
+}
+
+impl Posterior {
+    /// A sample for each picture of the batch, scaled; `noise (B, h, w, C)` of unit variance.
+    fn sample(&self, noise: &[f32], scaling_factor: f32) -> Vec<f32> {
+        let one = self.mean.iter().zip(&self.deviation);
+        let values = noise.chunks_exact(self.mean.len().max(1)).flat_map(|noise| noise.iter().zip(one.clone()));
+        values.map(|(noise, (mean, deviation))| scaling_factor * (mean + deviation * noise)).collect()
+    }
+}
+
+impl Pipeline<'_> {
+    /// The start of a request's first pass. Noise is drawn in diffusers' order: for the latents of the picture, for the
+    /// start itself, for the latents of what is left of a masked picture.
+    /// Gives the noise of the steps too.
+    pub(super) fn start(&self, request: &Request, plan: &Plan) -> Result<(Start, BatchNoise)> {
+        let wrap = request.tiling.wrap();
+        let [batch, channels, h, w] = plan.latents_shape;
+        let mut noise = self.noise(request, &plan.sampler, plan.latents_shape)?;
+        let scaling_factor = self.model.vae_config().scaling_factor;
+        let prepared =
+            request.init.as_ref().map(|init| Prepared::new(init, plan).map(|prepared| (init, prepared))).transpose()?;
+        let for_inpainting = self.model.is_inpainting();
+        let mut picture = None;
+        if let Some((init, prepared)) = &prepared {
+            // diffusers starts a model made for inpainting from noise alone at strength 1.
+            let noise_alone = for_inpainting && prepared.mask.is_some() && init.strength >= 1.0;
+            if !noise_alone {
+                picture = Some(self.encode_init(init, prepared, plan, &mut noise, wrap)?);
+            }
+        }
+        let start = match &request.latents {
+            Some(latents) => {
+                noise = noise.without_start();
+                nchw_to_nhwc(latents.data(), plan.latents_shape)?
+            }
+            None => noise.randn(),
+        };
+        let mut kept = None;
+        if let (Some((_, prepared)), Some(latents)) = (&prepared, &mut picture)
+            && let Some(mask) = prepared.latent_mask([h, w])?
+        {
+            let mask: Vec<f32> = mask.iter().flat_map(|&x| vec![x; channels]).collect::<Vec<_>>().repeat(batch);
+            let fresh = match prepared.fill {
+                Fill::LatentNoise => Some(start.clone()),
+                Fill::LatentNothing => Some(vec![0.0; latents.len()]),
+                Fill::Fill | Fill::Original => None,
+            };
+            if let Some(fresh) = fresh {
+                Kept { latents: latents.clone(), mask: mask.clone() }.fill(latents, &fresh);
+            }
+            if !for_inpainting {
+                kept = Some(Kept { latents: latents.clone(), mask });
+            }
+        }
+        let mut beside = None;
+        if for_inpainting {
+            // Where nothing is masked, all is made anew.
+            let (mask, left) = prepared
+                .as_ref()
+                .and_then(|(_, prepared)| prepared.conditioning([h, w]))
+                .unwrap_or_else(|| (vec![1.0; h * w], vec![0.0; plan.width * plan.height * 3]));
+            let left = self.encode_picture(left, [plan.height, plan.width], wrap)?;
+            let left = left.sample(&noise.draw(), scaling_factor);
+            let rows = left.chunks_exact(channels.max(1)).zip(mask.iter().cycle());
+            beside = Some(rows.flat_map(|(left, &mask)| [&[mask][..], left].concat()).collect());
+        }
+        let overlay = prepared.and_then(|(_, prepared)| prepared.overlay);
+        Ok((Start { picture, noise: start, kept, beside, overlay }, noise))
+    }
+
+    /// The latents of a picture to start from, for each picture of the batch.
+    fn encode_init(
+        &self,
+        init: &Init,
+        prepared: &Prepared,
+        plan: &Plan,
+        noise: &mut BatchNoise,
+        wrap: Wrap,
+    ) -> Result<Vec<f32>> {
+        let scaling_factor = self.model.vae_config().scaling_factor;
+        let [batch, channels, h, w] = plan.latents_shape;
+        if init.resize_mode != ResizeMode::Latent || prepared.mask.is_some() {
+            return Ok(self.encode_rgb(&prepared.picture, wrap)?.sample(&noise.draw(), scaling_factor));
+        }
+        let whole = |side: u32| {
+            (side / self.model.vae_config().downscale() as u32).max(1) * self.model.vae_config().downscale() as u32
+        };
+        let picture = prepared.picture.crop(0, 0, whole(prepared.picture.width()), whole(prepared.picture.height()));
+        // Noise has the size of the result: of other latents the mean is taken.
+        let posterior = self.encode_rgb(&picture, wrap)?;
+        let mean = posterior.sample(&vec![0.0; posterior.mean.len()], scaling_factor);
+        let latents = resized(
+            &mean,
+            [1, channels, posterior.size[0], posterior.size[1]],
+            [h, w],
+            Interpolation::Bilinear { antialias: false },
+        )?;
+        Ok(latents.repeat(batch))
+    }
+
+    /// The posterior of a picture's latents.
+    pub(super) fn encode_rgb(&self, picture: &RgbImage, wrap: Wrap) -> Result<Posterior> {
+        self.encode_picture(picture.to_unit_f32(), [picture.height() as usize, picture.width() as usize], wrap)
+    }
+
+    /// [`Self::encode_rgb`] of values `(H, W, 3)` in `-1..1`.
+    fn encode_picture(&self, values: Vec<f32>, [height, width]: [usize; 2], wrap: Wrap) -> Result<Posterior> {
+        let Resident { backend, mut network } = self.vae_encoder()?;
+        network.set_wrap(wrap);
+        let pixels = backend.from_f32([1, height, width, 3].into(), values)?;
+        let (mean, logvar) = posterior(&backend, &network.forward(&backend, &pixels, false)?)?;
+        let shape = backend.shape(&mean);
+        let deviation = backend.to_f32(&logvar).into_iter().map(|logvar| (0.5 * logvar).exp()).collect();
+        Ok(Posterior { size: [shape[1], shape[2]], mean: backend.to_f32(&mean), deviation })
+    }
+
+    /// The noise of a pass.
+    fn noise(&self, request: &Request, sampler: &Sampler, [_, c, h, w]: [usize; 4]) -> Result<BatchNoise> {
+        request.batch_noise(sampler, [c, h, w], self.model.vae_config().downscale())
+    }
+
+    /// The start of the second pass, the first one's latents `(B, h, w, C)` enlarged, and the noise of its steps.
+    pub(super) fn enlarged(
+        &self,
+        request: &Request,
+        plan: &Plan,
+        hires: &SecondPass,
+        latents: &[f32],
+    ) -> Result<(Start, BatchNoise)> {
+        let [_, channels, h, w] = hires.latents_shape;
+        let wrap = request.tiling.wrap();
+        let scaling_factor = self.model.vae_config().scaling_factor;
+        // Noise of the larger size, as from the same seeds at the start.
+        let mut noise = self.noise(request, &hires.sampler, hires.latents_shape)?;
+        let start = noise.randn();
+        let picture = match hires.upscaler.interpolation() {
+            Some(method) => resized(latents, plan.latents_shape, [h, w], method)?,
+            None => {
+                let small = Latents::new(plan.latents_shape, nhwc_to_nchw(latents, plan.latents_shape)?)?;
+                let drawn = noise.draw();
+                let side = |n: usize| u32::try_from(n).unwrap_or(u32::MAX);
+                let mut large = Vec::with_capacity(drawn.len());
+                for (picture, drawn) in
+                    self.decode_wrapped(&small, wrap)?.iter().zip(drawn.chunks_exact((channels * h * w).max(1)))
+                {
+                    let picture = hires.upscaler.enlarge(picture, side(hires.width), side(hires.height))?;
+                    large.extend(self.encode_rgb(&picture, wrap)?.sample(drawn, scaling_factor));
+                }
+                large
+            }
+        };
+        let mut beside = None;
+        if self.model.is_inpainting() {
+            let nothing = vec![0.0; hires.width * hires.height * 3];
+            let left = self.encode_picture(nothing, [hires.height, hires.width], wrap)?;
+            let left = left.sample(&noise.draw(), scaling_factor);
+            beside = Some(left.chunks_exact(channels.max(1)).flat_map(|left| [&[1.0][..], left].concat()).collect());
+        }
+        Ok((Start { picture: Some(picture), noise: start, kept: None, beside, overlay: None }, noise))
+    }
+}
+
+/// Latents `(B, h, w, C)`, whose `shape` is `[B, C, h, w]`, at another size.
+fn resized(latents: &[f32], shape: [usize; 4], size: [usize; 2], method: Interpolation) -> Result<Vec<f32>> {
+    let [batch, channels, h, w] = shape;
+    let planes = nhwc_to_nchw(latents, shape)?;
+    let larger = interpolate(&planes, [h, w], size, method);
+    Ok(nchw_to_nhwc(&larger, [batch, channels, size[0], size[1]])?)
+}

@@ -1,0 +1,116 @@
+//! A second, larger pass; A1111's "hires. fix".
+
+use calotype_image::{Interpolation, RgbImage, resize};
+use serde::{Deserialize, Serialize};
+
+use crate::Result;
+
+/// A second pass over an enlarged first one.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Hires {
+    /// Width in pixels of the larger picture.
+    pub width: usize,
+    /// Height in pixels of the larger picture.
+    pub height: usize,
+    /// Steps of the whole way, of which the second pass goes the part that its strength says; those of the first pass
+    /// if not given.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub num_inference_steps: Option<usize>,
+    /// How much of the way from noise the second pass goes, 0 to 1.
+    pub strength: f64,
+    /// How the first pass's result is enlarged.
+    pub upscaler: Upscaler,
+}
+
+impl Default for Hires {
+    /// No size yet; A1111's strength 0.7 and `Latent`.
+    fn default() -> Self {
+        Self { width: 0, height: 0, num_inference_steps: None, strength: 0.7, upscaler: Upscaler::default() }
+    }
+}
+
+/// How a picture is enlarged between two passes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Upscaler {
+    /// Latents, bilinear.
+    #[default]
+    Latent,
+    /// Latents, bilinear with antialiasing.
+    LatentAntialiased,
+    /// Latents, bicubic.
+    LatentBicubic,
+    /// Latents, bicubic with antialiasing.
+    LatentBicubicAntialiased,
+    /// Latents, nearest.
+    LatentNearest,
+    /// Latents, nearest by centres.
+    LatentNearestExact,
+    /// Pixels, Lanczos.
+    Lanczos,
+    /// Pixels, nearest.
+    Nearest,
+}
+
+impl Upscaler {
+    /// Every one, with A1111's name.
+    pub(crate) const LABELS: [(Self, &'static str); 8] = [
+        (Self::Latent, "Latent"),
+        (Self::LatentAntialiased, "Latent (antialiased)"),
+        (Self::LatentBicubic, "Latent (bicubic)"),
+        (Self::LatentBicubicAntialiased, "Latent (bicubic antialiased)"),
+        (Self::LatentNearest, "Latent (nearest)"),
+        (Self::LatentNearestExact, "Latent (nearest-exact)"),
+        (Self::Lanczos, "Lanczos"),
+        (Self::Nearest, "Nearest"),
+    ];
+
+    /// A picture at a larger size, in pixels.
+    pub(crate) fn enlarge(self, picture: &RgbImage, width: u32, height: u32) -> Result<RgbImage> {
+        if self != Self::Nearest {
+            return Ok(resize(picture, width, height)?);
+        }
+        let mut large = RgbImage::filled(width, height, [0; 3]);
+        let from = |at: u32, old: u32, new: u32| (u64::from(at) * u64::from(old) / u64::from(new)) as u32;
+        for (x, y) in (0..height).flat_map(|y| (0..width).map(move |x| (x, y))) {
+            if let Some(rgb) = picture.pixel(from(x, picture.width(), width), from(y, picture.height(), height)) {
+                large.set_pixel(x, y, rgb);
+            }
+        }
+        Ok(large)
+    }
+
+    /// How latents are interpolated; none where pixels are.
+    pub(crate) fn interpolation(self) -> Option<Interpolation> {
+        Some(match self {
+            Self::Latent => Interpolation::Bilinear { antialias: false },
+            Self::LatentAntialiased => Interpolation::Bilinear { antialias: true },
+            Self::LatentBicubic => Interpolation::Bicubic { antialias: false },
+            Self::LatentBicubicAntialiased => Interpolation::Bicubic { antialias: true },
+            Self::LatentNearest => Interpolation::Nearest,
+            Self::LatentNearestExact => Interpolation::NearestExact,
+            Self::Lanczos | Self::Nearest => return None,
+        })
+    }
+}
+
+/// Along which axes pictures go on at their other edge.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Tiling {
+    /// None.
+    #[default]
+    None,
+    /// From left to right.
+    X,
+    /// From top to bottom.
+    Y,
+    /// Both.
+    Xy,
+}
+
+impl Tiling {
+    pub(crate) fn wrap(self) -> calotype_models::Wrap {
+        calotype_models::Wrap { x: matches!(self, Self::X | Self::Xy), y: matches!(self, Self::Y | Self::Xy) }
+    }
+}

@@ -1,0 +1,104 @@
+//! `calotype remake`.
+
+use std::{path::Path, time::Instant};
+
+use calotype::{JSON_KEYWORD, LatentsMetadata, Metadata, Model, PARAMETERS_KEYWORD, PipelineOptions};
+use calotype_image::{Limits, read_limited, read_png_text};
+
+use crate::{
+    args::{Precision, Remake},
+    failure::{Failure, line},
+    generate::{Job, LatentsFile, options},
+    interrupt, model,
+};
+
+pub(crate) fn run(args: &Remake, process_start: Instant) -> Result<(), Failure> {
+    interrupt::exit_at_once()?;
+    let refuse = |problem: String| Failure::Failed(format!("{}: {problem}", args.file.display()));
+    let made = read(&args.file)?;
+    let model = model::open(&args.model)?;
+    let mut options = options(&args.compute, 1)?;
+    let metadata = match made {
+        Made::Here(metadata) => {
+            check_model(&metadata, &model).map_err(refuse)?;
+            if matches!(args.compute.precision, Precision::Auto) {
+                options = PipelineOptions { precision: precision(&metadata).map_err(refuse)?, ..options };
+            }
+            metadata
+        }
+        Made::Elsewhere(metadata, unread) => {
+            for (key, value) in unread {
+                line("warning", &format!("not honoured: {key}: {value}"));
+            }
+            let known = model.hash()?.starts_with(&metadata.model_hash);
+            if !metadata.model_hash.is_empty() && !known {
+                let (name, hash) = (&metadata.model, &metadata.model_hash);
+                line("warning", &format!("made with model {name} ({hash}), not with {}", model.name()));
+            }
+            metadata
+        }
+    };
+    let mut request = metadata.request()?;
+    if metadata.width == 0 || metadata.height == 0 {
+        (request.width, request.height) = (None, None);
+    }
+    let prompts = vec![request.prompt.clone()];
+    let latents = metadata.latents.as_ref().map(latents).transpose()?;
+    Job { model: &model, request, prompts, latents, output: &args.output, options }.run(process_start)
+}
+
+/// Who made a picture, and how.
+enum Made {
+    /// This program.
+    Here(Metadata),
+    /// Another one that writes A1111's text; the settings in it that can't be honoured.
+    Elsewhere(Metadata, Vec<(String, String)>),
+}
+
+fn read(file: &Path) -> Result<Made, Failure> {
+    let failed = |problem: String| Failure::Failed(format!("{}: {problem}", file.display()));
+    let bytes = read_limited(file, &Limits::default()).map_err(|error| Failure::Failed(error.to_string()))?;
+    let texts = read_png_text(&bytes)
+        .map_err(|_| failed("not a PNG file: only those are read for how they were made".to_owned()))?;
+    let find = |keyword: &str| texts.iter().find(|(key, _)| key == keyword).map(|(_, text)| text.as_str());
+    if let Some(json) = find(JSON_KEYWORD) {
+        return Metadata::from_json(json).map(Made::Here).map_err(|error| failed(error.to_string()));
+    }
+    let Some(text) = find(PARAMETERS_KEYWORD) else {
+        return Err(failed("the file does not say how the picture was made: give one of calotype or A1111".to_owned()));
+    };
+    let read = Metadata::from_parameters(text);
+    Ok(Made::Elsewhere(read.metadata, read.unread))
+}
+
+/// The model must be the one that made the picture.
+fn check_model(metadata: &Metadata, model: &Model) -> Result<(), String> {
+    let hash = model.hash().map_err(|error| error.to_string())?;
+    if metadata.model_hash == hash {
+        return Ok(());
+    }
+    let short = |hash: &str| hash.chars().take(10).collect::<String>();
+    let (made, given) = (short(&metadata.model_hash), short(hash));
+    Err(format!(
+        "made with model {:?} ({made}), but {:?} is {given}: give that model with --model",
+        metadata.model,
+        model.name()
+    ))
+}
+
+fn precision(metadata: &Metadata) -> Result<calotype::Precision, String> {
+    let id = metadata.precision.as_str();
+    let all = Precision::CHOICES.into_iter().filter_map(|choice| choice.resolve().ok());
+    all.into_iter().find(|precision| precision.id() == id).ok_or_else(|| format!("the precision {id:?} is unknown"))
+}
+
+/// The starting noise, if it is still the same.
+fn latents(metadata: &LatentsMetadata) -> Result<LatentsFile, Failure> {
+    let file = LatentsFile::open(Path::new(&metadata.file))?;
+    let failed = |problem: &str| Failure::Failed(format!("{}: {problem}", metadata.file));
+    let file = file.picture(metadata.index).ok_or_else(|| failed("the picture's starting noise is not in it"))?;
+    match file.latents.hash() == metadata.sha256 {
+        true => Ok(file),
+        false => Err(failed("not the noise that the picture started from: its SHA-256 is another")),
+    }
+}

@@ -1,0 +1,205 @@
+//! The commands that make pictures from pictures, from outside.
+
+#![allow(clippy::unwrap_used, reason = "these are tests")]
+
+#[path = "../../calotype/tests/common/mod.rs"]
+mod common;
+
+use std::{
+    fs,
+    io::Write,
+    path::Path,
+    process::{Command, Output, Stdio},
+};
+
+use calotype_image::{Limits, RgbImage, decode, encode_png, read_png_text};
+use common::{Sizes, values};
+use tempfile::TempDir;
+
+/// A folder with a small model in `model`, a picture `init.png` and a mask `mask.png`.
+fn workplace() -> TempDir {
+    let folder = TempDir::new().unwrap();
+    Sizes::default().write(&folder.path().join("model"));
+    let (width, height) = (32, 24);
+    let data = values("picture", width * height * 3).iter().map(|x| (x * 127.0 + 128.0) as u8).collect();
+    write(&folder.path().join("init.png"), &RgbImage::new(width as u32, height as u32, data).unwrap());
+    let mask = (0..width * height).flat_map(|n| [if n % width < 12 { 255 } else { 0 }; 3]).collect();
+    write(&folder.path().join("mask.png"), &RgbImage::new(width as u32, height as u32, mask).unwrap());
+    folder
+}
+
+fn write(file: &Path, picture: &RgbImage) {
+    fs::write(file, encode_png(picture, &[]).unwrap()).unwrap();
+}
+
+fn command(folder: &Path, args: &str) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_calotype"));
+    command.current_dir(folder).args(args.split_whitespace()).stdin(Stdio::null());
+    command
+}
+
+/// It worked, and this is what it printed.
+fn done(folder: &Path, args: &str) -> String {
+    let output = command(folder, args).output().unwrap();
+    let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).unwrap();
+    assert_eq!((output.status.code(), text(&output.stderr)), (Some(0), String::new()), "{args}");
+    text(&output.stdout)
+}
+
+/// It failed with the exit status and the line `error: message`.
+fn refused(output: &Output, status: i32, message: &str) {
+    let text = String::from_utf8_lossy(&output.stderr);
+    assert_eq!((output.status.code(), text.lines().next()), (Some(status), Some(format!("error: {message}").as_str())));
+    assert!(output.stdout.is_empty());
+}
+
+fn picture(folder: &Path, name: &str) -> RgbImage {
+    decode(&fs::read(folder.join(name)).unwrap(), &Limits::default()).unwrap()
+}
+
+#[test]
+fn pictures_of_every_mode_are_remade_byte_for_byte() {
+    let folder = workplace();
+    let folder = folder.path();
+    done(folder, "txt2img noise --model model --steps 2 --save-latents l.safetensors --batch-size 2 --output two");
+    let rest = "--model model --steps 3 --output made.png";
+    for (args, size) in [
+        ("txt2img tree --seed 9 --precision f32 --sampler euler_a", (32, 32)),
+        ("txt2img tree --tiling --width 16", (16, 32)),
+        ("txt2img tree --tiling=y", (32, 32)),
+        ("txt2img tree --hires-scale 1.5 --hires-upscaler lanczos --hires-steps 4", (48, 48)),
+        ("txt2img tree --hires-size 40x36 --hires-upscaler latent-nearest --hires-strength 0.5", (40, 36)),
+        ("img2img tree --init-img init.png --strength 1", (32, 24)),
+        ("img2img tree --init-img init.png --width 36 --height 36 --resize-mode latent", (36, 36)),
+        ("inpaint tree --init-img init.png --mask mask.png --mask-blur 0 --invert-mask --fill latent-noise", (32, 24)),
+        ("inpaint tree --init-img init.png --mask mask.png --inpaint-area masked --padding 2", (32, 24)),
+        ("outpaint tree --init-img init.png --left 6 --top 3", (40, 28)),
+    ] {
+        assert_eq!(done(folder, &format!("{args} {rest}")), "made.png\n");
+        assert_eq!(done(folder, "remake made.png --model model --output again.png"), "again.png\n");
+        assert!(fs::read(folder.join("made.png")).unwrap() == fs::read(folder.join("again.png")).unwrap(), "{args}");
+        let made = picture(folder, "made.png");
+        assert_eq!((made.width(), made.height()), size, "{args}");
+    }
+    done(folder, "txt2img tree --model model --steps 2 --latents l.safetensors --output more");
+    done(folder, "remake more/00001.png --model model --output again.png");
+    assert!(fs::read(folder.join("more/00001.png")).unwrap() == fs::read(folder.join("again.png")).unwrap());
+}
+
+#[test]
+fn what_is_not_the_same_is_not_remade() {
+    let folder = workplace();
+    let folder = folder.path();
+    let remake = |args: &str| command(folder, &format!("remake {args} --output again.png")).output().unwrap();
+    done(folder, "img2img tree --model model --steps 2 --init-img init.png --output made.png");
+    let other = remake("made.png");
+    let text = String::from_utf8_lossy(&other.stderr).into_owned();
+    assert!(text.starts_with("error: made.png: made with model \"model\" (") && text.contains("--model"), "{text}");
+    assert_eq!((other.status.code(), text.lines().count()), (Some(1), 1));
+    fs::copy(folder.join("mask.png"), folder.join("init.png")).unwrap();
+    let changed = String::from_utf8_lossy(&remake("made.png --model model").stderr).into_owned();
+    assert!(changed.starts_with("error: init.png: its SHA-256 begins ") && changed.lines().count() == 1, "{changed}");
+    let nothing = "init.png: the file does not say how the picture was made: give one of calotype or A1111";
+    refused(&remake("init.png --model model"), 1, nothing);
+    fs::write(folder.join("x.png"), "no picture").unwrap();
+    refused(&remake("x.png"), 1, "x.png: not a PNG file: only those are read for how they were made");
+    assert!(!folder.join("again.png").exists());
+}
+
+#[test]
+fn a_strangers_picture_is_remade_as_far_as_it_goes() {
+    let folder = workplace();
+    let folder = folder.path();
+    let text = "a tree\nNegative prompt: blurry\nSteps: 3, Sampler: Euler a, CFG scale: 7, Seed: 5, Size: 24x32, \
+        Model hash: 0123456789, Model: other, Face restoration: GFPGAN, Version: v1.9.0";
+    let picture = RgbImage::filled(8, 8, [0; 3]);
+    fs::write(folder.join("theirs.png"), encode_png(&picture, &[("parameters", text)]).unwrap()).unwrap();
+    let output = command(folder, "remake theirs.png --model model --output ours.png").output().unwrap();
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    let warnings = "warning: not honoured: Face restoration: GFPGAN\n\
+        warning: made with model other (0123456789), not with model\n";
+    assert_eq!((output.status.code(), said.as_str()), (Some(0), warnings));
+    let ours = read_png_text(&fs::read(folder.join("ours.png")).unwrap()).unwrap();
+    assert!(ours[0].1.contains("Sampler: Euler a, Schedule type: Automatic, CFG scale: 7, Seed: 5, Size: 24x32"));
+}
+
+#[test]
+fn prompts_come_from_a_file() {
+    let folder = workplace();
+    let folder = folder.path();
+    fs::write(folder.join("prompts.txt"), "a tree\na \"house\", red\n\nthe last\n\n").unwrap();
+    let args = "txt2img --from-file prompts.txt --model model --steps 1 --batch-count 2 --output lines --seed 3";
+    assert_eq!(done(folder, args).lines().count(), 8);
+    let text = |n: usize| {
+        let texts = read_png_text(&fs::read(folder.join(format!("lines/{n:05}.png"))).unwrap()).unwrap();
+        let prompt = texts[0].1.lines().next().unwrap().to_owned();
+        assert!(texts[0].1.contains(&format!("Seed: {},", 3 + n)));
+        prompt
+    };
+    let prompts: Vec<String> = (0..8).map(text).collect();
+    assert_eq!(prompts, ["a tree", "a tree", "a \"house\", red", "a \"house\", red", "", "", "the last", "the last"]);
+
+    let mut stdin = command(folder, "txt2img --from-file - --model model --steps 1 --output one.png --quiet");
+    let mut child = stdin.stdin(Stdio::piped()).spawn().unwrap();
+    child.stdin.take().unwrap().write_all(b"a tree\r\n").unwrap();
+    assert!(child.wait().unwrap().success() && folder.join("one.png").exists());
+
+    fs::write(folder.join("none.txt"), "\n\n").unwrap();
+    let none = command(folder, "txt2img --from-file none.txt --model model").output().unwrap();
+    refused(&none, 2, "none.txt: there are no prompts: write one on each line");
+}
+
+#[test]
+fn grids_lie_beside_their_pictures() {
+    let folder = workplace();
+    let folder = folder.path();
+    let args = "txt2img tree --model model --steps 1 --batch-size 2 --batch-count 2 --grid --output many";
+    assert_eq!(done(folder, args).lines().last(), Some("many/grid-0000.png"));
+    let grid = picture(folder, "many/grid-0000.png");
+    assert_eq!((grid.width(), grid.height()), (2 * 34 + 2, 2 * 34 + 2));
+    assert_eq!(done(folder, &format!("{args} --n-rows 3")).lines().last(), Some("many/grid-0001.png"));
+    let grid = picture(folder, "many/grid-0001.png");
+    assert_eq!((grid.width(), grid.height()), (3 * 34 + 2, 2 * 34 + 2));
+    assert_eq!(grid.crop(2, 2, 32, 32), picture(folder, "many/00004.png"));
+    let one = command(folder, "txt2img tree --model model --grid").output().unwrap();
+    refused(&one, 2, "--grid needs several pictures: raise --batch-size or --batch-count");
+}
+
+#[test]
+fn options_of_compvis_scripts_are_understood() {
+    let folder = workplace();
+    let folder = folder.path();
+    let theirs = "txt2img --prompt tree --ckpt model --ddim_steps 2 --scale 5 --H 24 --W 32 --n_samples 2 --n_iter 1 \
+        --plms --seed 42 --skip_grid --outdir theirs";
+    let ours = "txt2img tree --model model --steps 2 --guidance-scale 5 --height 24 --width 32 --batch-size 2 \
+        --sampler plms --output ours";
+    done(folder, theirs);
+    done(folder, ours);
+    for name in ["00000.png", "00001.png"] {
+        assert!(
+            fs::read(folder.join("theirs").join(name)).unwrap() == fs::read(folder.join("ours").join(name)).unwrap()
+        );
+    }
+    // A folder even for one picture.
+    assert_eq!(done(folder, "txt2img tree --ckpt model --ddim_steps 1 --outdir one"), "one/00000.png\n");
+}
+
+#[test]
+fn wrong_use_is_one_line() {
+    let folder = workplace();
+    let folder = folder.path();
+    let wrong = |args: &str, status: i32, message: &str| {
+        refused(&command(folder, &format!("{args} --model model --steps 4")).output().unwrap(), status, message);
+    };
+    wrong("img2img tree", 2, "the following required arguments were not provided: --init-img <FILE>");
+    let nowhere = "nowhere.png: cannot be read: No such file or directory (os error 2)";
+    wrong("img2img tree --init-img nowhere.png", 1, nowhere);
+    let strength = "strength is 2: give a number from 0 (keep the picture) to 1 (start from noise alone)";
+    wrong("img2img tree --init-img init.png --strength 2", 2, strength);
+    let steps = "strength 0.1 leaves none of 4 steps: give a strength of 0.25 or more, or more steps";
+    wrong("img2img tree --init-img init.png --strength 0.1", 2, steps);
+    let sides = "no side is to grow: give the pixels for at least one of left, right, top and bottom";
+    wrong("outpaint tree --init-img init.png", 2, sides);
+    let file = "model/model_index.json: not a PNG, JPEG or WebP picture; convert it to one of these";
+    wrong("img2img tree --init-img model/model_index.json", 1, file);
+}
