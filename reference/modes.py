@@ -47,9 +47,9 @@ def picture(width, height):
 
 
 def mask(width, height):
-    """White in the right half's lower three quarters."""
+    """White in the right half's lower two thirds."""
     x = np.zeros((height, width), np.uint8)
-    x[height // 4:, width // 2:] = 255
+    x[height // 3:, width // 2:] = 255
     return Image.fromarray(x)
 
 

@@ -66,9 +66,9 @@ impl Prepared {
     pub(crate) fn latent_mask(&self, [height, width]: [usize; 2]) -> Result<Option<Vec<f32>>> {
         let Some(mask) = &self.mask else { return Ok(None) };
         let [height, width] = [height, width].map(|side| u32::try_from(side).unwrap_or(u32::MAX));
-        // A1111 rounds the mask of latents (`mask_round`) in PIL's bicubic resize; half is new.
+        // A1111 rounds the mask of latents (`mask_round`) after a bicubic resize.
         let mask = mask.resize(width, height)?;
-        Ok(Some(mask.data().iter().map(|&x| if x >= 127 { 1.0 } else { 0.0 }).collect()))
+        Ok(Some(mask.data().iter().map(|&x| if x > 127 { 1.0 } else { 0.0 }).collect()))
     }
 
     /// What a model made for inpainting sees beside the latents: the mask at their size `(h, w)`, 1 where they are made

@@ -24,7 +24,7 @@ fn picture(width: usize, height: usize) -> RgbImage {
 
 /// The mask of `reference/modes.py`.
 fn mask(width: usize, height: usize) -> RgbImage {
-    let white = |n: usize| n / width >= height / 4 && n % width >= width / 2;
+    let white = |n: usize| n / width >= height / 3 && n % width >= width / 2;
     let data = (0..width * height).flat_map(|n| [if white(n) { 255 } else { 0 }; 3]).collect();
     RgbImage::new(width as u32, height as u32, data).unwrap()
 }

@@ -122,7 +122,7 @@ fn a_picture_says_how_it_was_made() {
         assert_eq!(texts.iter().map(|(keyword, _)| keyword.as_str()).collect::<Vec<_>>(), ["parameters", "calotype"]);
         let hash = object["model_hash"].as_str().unwrap();
         let settings = format!(
-            "a tree\nSteps: 3, Sampler: DDIM, CFG scale: 7.3, Seed: {}, Size: 32x32, Model hash: {}, Model: model, Version: calotype {}",
+            "a tree\nSteps: 3, Sampler: DDIM, CFG scale: 7.3, Seed: {}, Size: 32x32, Model hash: {}, Model: model, RNG: CPU, Version: calotype {}",
             5 + k,
             &hash[..10],
             env!("CARGO_PKG_VERSION")
