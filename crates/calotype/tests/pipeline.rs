@@ -77,6 +77,7 @@ fn equals_diffusers() {
             sampler: golden.sampler.parse().unwrap(),
             schedule: golden.schedule.parse().unwrap(),
             eta: Some(golden.eta).filter(|_| golden.sampler == "ddim"),
+            sampler_settings: calotype::SamplerSettings::default(),
             guidance_scale: golden.guidance,
             width: Some(golden.width),
             height: Some(golden.height),
