@@ -24,6 +24,7 @@
 mod adapters;
 mod bench;
 mod bench_part;
+mod conditioning;
 mod convert;
 mod error;
 mod files;
@@ -57,6 +58,8 @@ pub use calotype_formats::DType;
 pub use calotype_image::RgbImage;
 pub use calotype_models::WeightSet;
 pub use calotype_tensor::{Precision, cpu::Convolution};
+pub use calotype_text::{Emphasis, Network, PromptStyle};
+pub use conditioning::{Attended, Conditioning, Holding};
 pub use convert::{ConvertOptions, ConvertTo, Progress, convert};
 pub use error::{Error, Result};
 pub use files::EmbeddedFile;

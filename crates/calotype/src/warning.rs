@@ -28,6 +28,11 @@ pub enum Warning {
     },
     /// An embedding in a folder can't be used, for this reason.
     SkippedEmbedding(String),
+    /// A prompt calls for a network that was not applied.
+    Network {
+        /// As it is written.
+        tag: String,
+    },
 }
 
 impl fmt::Display for Warning {
@@ -44,6 +49,7 @@ impl fmt::Display for Warning {
                 brief(first)
             ),
             Self::SkippedEmbedding(reason) => write!(f, "an embedding is left out: {reason}"),
+            Self::Network { tag } => write!(f, "the prompt calls for {:?}, which is not applied", brief(tag)),
         }
     }
 }

@@ -12,6 +12,9 @@ fn metadata() -> Metadata {
         version: "9.9".into(),
         prompt: "a tree,\nin \"autumn\": Steps: 3".into(),
         negative_prompt: "blurry, red\nblue".into(),
+        prompt_style: "a1111".into(),
+        emphasis: "no-norm".into(),
+        clip_skip: 2,
         num_inference_steps: 21,
         sampler: "dpmpp_2m".into(),
         schedule: "karras".into(),
@@ -90,7 +93,7 @@ fn a1111s_text_says_what_it_has_words_for() {
 fn a1111s_own_text_is_read() {
     let text = "a (cat:1.2), <lora:x:1>\nsecond line\nNegative prompt: bad, worse\nworst\n\
         Steps: 20, Sampler: Euler a, Schedule type: Karras, CFG scale: 7, Seed: 965400086, Size: 512x768, \
-        Model hash: 6ce0161689, Model: v1-5-pruned, Magic: 3, Lora hashes: \"x: 1234, y: 56\", Version: v1.10.1";
+        Model hash: 6ce0161689, Model: v1-5-pruned, Clip skip: 2, Magic: 3, Lora hashes: \"x: 1234, y: 56\", Version: v1.10.1";
     let read = Metadata::from_parameters(text);
     let m = read.metadata;
     assert_eq!(
@@ -98,6 +101,7 @@ fn a1111s_own_text_is_read() {
         ("a (cat:1.2), <lora:x:1>\nsecond line", "bad, worse\nworst")
     );
     assert_eq!((m.num_inference_steps, m.sampler.as_str(), m.schedule.as_str()), (20, "euler_a", "karras"));
+    assert_eq!((m.prompt_style.as_str(), m.clip_skip), ("a1111", 2));
     assert_eq!((m.guidance_scale, m.seed, m.width, m.height), (7.0, 965_400_086, 512, 768));
     assert_eq!((m.model_hash.as_str(), m.model.as_str()), ("6ce0161689", "v1-5-pruned"));
     assert_eq!(m.noise, NoiseMetadata { rng: "cuda".into(), ..NoiseMetadata::default() }, "what goes without saying");

@@ -49,7 +49,7 @@ fn pictures_are_made_again_from_their_files() {
                 num_inference_steps: 2,
                 sampler: sampler.parse().unwrap(),
                 schedule: schedule.parse().unwrap(),
-                eta: (eta > 0.0).then_some(eta),
+                eta: Some(eta),
                 batch_size: 2,
                 noise: noise.clone(),
                 ..Request::default()

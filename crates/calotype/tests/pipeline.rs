@@ -286,8 +286,8 @@ fn networks_are_read_when_they_are_needed() {
     let latents = run.finish_latents().unwrap();
     assert!(nothing.decode(&latents).is_err());
     assert!(nothing.run(&short("a tree")).is_err());
-    assert!(nothing.encode_text(&["", "a tree"]).is_ok());
-    assert!(nothing.encode_text(&["a bird"]).is_err());
+    assert!(nothing.conditioning(&short("a tree")).is_ok());
+    assert!(nothing.conditioning(&short("a bird")).is_err());
 }
 
 #[test]

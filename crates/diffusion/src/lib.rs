@@ -31,7 +31,7 @@ mod schedule;
 pub use denoiser::{Denoiser, ModelDenoiser, NoiseLevel, Predictor};
 pub use error::Error;
 pub use generator::Generator;
-pub use guidance::guide;
+pub use guidance::{compose, guide};
 pub use noise::{Batch, BatchNoise, NoiseOptions, NoiseSource, SeedPer, Variation, nchw_to_nhwc, nhwc_to_nchw};
 pub use rng::{NormalStream, Rng};
 pub use sampler::{Run, SampleOptions, Sampler, SamplerKind, SamplerSettings, ScheduleKind, Step, StrengthRule};

@@ -1,12 +1,15 @@
 //! The settings in A1111's text: each has one row here, by which it is written and read again.
 
 use calotype_diffusion::{Rng, SamplerKind, ScheduleKind};
+use calotype_text::{Emphasis, PromptStyle};
 
 use super::{BatchMetadata, Metadata};
 use crate::adapters;
 
 /// How many digits of the model's hash A1111's text has.
 const SHORT_HASH: usize = 10;
+/// What the version of this program begins with.
+const OWN: &str = "calotype";
 
 /// A setting.
 pub(super) struct Field {
@@ -159,6 +162,11 @@ pub(super) const FIELDS: &[Field] = &[
         },
     },
     Field {
+        key: "Clip skip",
+        write: |m| Some(m.clip_skip.to_string()).filter(|_| m.clip_skip > 1),
+        read: |m, value| number(&mut m.clip_skip, value),
+    },
+    Field {
         key: "ENSD",
         write: |m| Some(m.noise.eta_noise_seed_delta.to_string()).filter(|_| m.noise.eta_noise_seed_delta != 0),
         read: |m, value| number(&mut m.noise.eta_noise_seed_delta, value),
@@ -190,11 +198,38 @@ pub(super) const FIELDS: &[Field] = &[
         read: |m, value| adapters::read_embedding_hashes(&mut m.adapters, value),
     },
     Field {
+        key: "Emphasis",
+        write: |m| {
+            emphasis(|emphasis| emphasis.id() == m.emphasis && emphasis != Emphasis::Original)
+                .map(Emphasis::label)
+                .map(str::to_owned)
+        },
+        read: |m, value| {
+            let found = emphasis(|emphasis| emphasis.label() == value);
+            found.map(|emphasis| m.emphasis = emphasis.id().to_owned()).is_some()
+        },
+    },
+    Field {
+        key: "Prompt style",
+        write: |m| Some(m.prompt_style.clone()).filter(|style| *style != PromptStyle::Plain.id()),
+        read: |m, value| value.parse::<PromptStyle>().map(|style| m.prompt_style = style.id().to_owned()).is_ok(),
+    },
+    Field {
         key: "Version",
-        write: |m| Some(format!("calotype {}", m.version)),
-        read: |m, value| text(&mut m.version, value),
+        write: |m| Some(format!("{OWN} {}", m.version)),
+        read: |m, value| {
+            // Texts of other programs are A1111's, and so are their prompts.
+            if !value.starts_with(OWN) {
+                m.prompt_style = PromptStyle::A1111.id().to_owned();
+            }
+            text(&mut m.version, value)
+        },
     },
 ];
+
+fn emphasis(is: impl Fn(Emphasis) -> bool) -> Option<Emphasis> {
+    Emphasis::ALL.into_iter().find(|&emphasis| is(emphasis))
+}
 
 fn text(field: &mut String, value: &str) -> bool {
     value.clone_into(field);

@@ -34,6 +34,12 @@ pub struct Metadata {
     /// LoRAs, hypernetworks and embeddings ([`Run::adapters`](crate::Run::adapters)).
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub adapters: Vec<AdapterMetadata>,
+    /// The id of how the two are read.
+    pub prompt_style: String,
+    /// The id of what weights in them do.
+    pub emphasis: String,
+    /// From which layer of the text encoder its output is taken, counted from the last, which is 1.
+    pub clip_skip: usize,
     /// Steps.
     pub num_inference_steps: usize,
     /// The sampler's id.
@@ -119,6 +125,9 @@ impl Metadata {
             prompt: request.prompt.clone(),
             negative_prompt: request.negative_prompt.clone(),
             adapters: Vec::new(),
+            prompt_style: request.prompt_style.id().to_owned(),
+            emphasis: request.emphasis.id().to_owned(),
+            clip_skip: request.clip_skip,
             num_inference_steps: request.num_inference_steps,
             sampler: request.sampler.id().to_owned(),
             schedule: request.schedule.id().to_owned(),
@@ -140,13 +149,16 @@ impl Metadata {
     /// ([`Self::latents`]).
     ///
     /// # Errors
-    /// It names a sampler or schedule that is unknown.
+    /// It names a sampler, a schedule or another choice that is unknown.
     pub fn request(&self) -> Result<Request> {
         let side = |side: usize| Some(side).filter(|&side| side > 0);
         Ok(Request {
             prompt: self.prompt.clone(),
             negative_prompt: self.negative_prompt.clone(),
             adapters: adapters::options(&self.adapters),
+            prompt_style: self.prompt_style.parse()?,
+            emphasis: self.emphasis.parse()?,
+            clip_skip: self.clip_skip,
             num_inference_steps: self.num_inference_steps,
             sampler: self.sampler.parse()?,
             schedule: self.schedule.parse()?,

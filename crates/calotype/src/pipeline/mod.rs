@@ -5,14 +5,11 @@ mod options;
 mod run;
 mod text;
 
-use std::sync::{Mutex, PoisonError};
+use std::sync::Mutex;
 
 use calotype_diffusion::{ModelDenoiser, nchw_to_nhwc};
 use calotype_models::{ClipTextEncoder, UNet, VaeDecoder, VaeEncoder};
-use calotype_tensor::{
-    Backend,
-    cpu::{Cpu, Param},
-};
+use calotype_tensor::cpu::{Cpu, Param};
 
 pub use options::{PipelineOptions, fastest_precision};
 pub use run::{Pictures, Run};
@@ -99,12 +96,9 @@ impl<'a> Pipeline<'a> {
     pub fn run(&self, request: &Request) -> Result<Run<'_>> {
         let plan = self.model.check(request, self.options)?;
         let mut warnings = Vec::new();
-        let (adapters, prompt) = {
-            let mut library = self.library.lock().unwrap_or_else(PoisonError::into_inner);
-            Active::new(self.model, request, &mut library, &mut warnings)?
-        };
-        let request = &Request { prompt, ..request.clone() };
-        let (context_shape, context) = self.guided_context(request, &adapters, &mut warnings)?;
+        let (adapters, request) = self.adapters(request, &mut warnings)?;
+        let (conditioning, of_text) = self.adapted_conditioning(&request, &adapters)?;
+        warnings.extend(of_text);
         let [batch, c, h, w] = plan.latents_shape;
         let mut noise = request.batch_noise(&plan.sampler, [c, h, w], self.model.vae_config().downscale())?;
         let start = match &request.latents {
@@ -116,9 +110,8 @@ impl<'a> Pipeline<'a> {
         };
         let Resident { backend, network } = self.unet(&adapters)?;
         reserve_unet(&backend, self.model.unet_config(), [batch, h, w, c])?;
-        let context = backend.from_f32(context_shape.into(), context)?;
-        let scale = request.sampler.guidance_scale(request.guidance_scale);
-        let predictor = Guided::new(backend, network, &context, scale, [batch, h, w, c])?;
+        let (scale, shape) = (request.sampler.guidance_scale(request.guidance_scale), [batch, h, w, c]);
+        let predictor = Guided::with_conditioning(backend, network, conditioning, scale, shape)?;
         let denoiser = ModelDenoiser::new(predictor, self.model.prediction_type());
         let steps = plan.sampler.run(denoiser, &start, noise);
         Ok(Run { pipeline: self, plan, steps, latents: start, adapters, warnings })

@@ -43,6 +43,13 @@ impl Model {
         if !(scale.is_finite() && scale >= 0.0) {
             return refuse(format!("guidance scale {scale} is out of range: give a number from 0, such as 7.5"));
         }
+        let layers = self.text_config().num_hidden_layers;
+        if !(1..=layers).contains(&request.clip_skip) {
+            let skip = request.clip_skip;
+            return refuse(format!(
+                "clip skip {skip} is out of range: give 1, for all layers of the text encoder, to {layers}"
+            ));
+        }
         let batch = request.batch_size;
         if !(1..=MAX_BATCH).contains(&batch) {
             return refuse(format!("batch size {batch} is out of range: give 1 to {MAX_BATCH}"));

@@ -5,6 +5,7 @@ mod noise;
 mod size;
 
 use calotype_diffusion::{SamplerKind, SamplerSettings, ScheduleKind};
+use calotype_text::{Emphasis, PromptStyle};
 
 pub use check::Plan;
 pub use noise::{NoiseRequest, OneOf};
@@ -23,6 +24,12 @@ pub struct Request {
     pub negative_prompt: String,
     /// LoRAs, hypernetworks and embeddings.
     pub adapters: AdapterOptions,
+    /// How the two are read.
+    pub prompt_style: PromptStyle,
+    /// What weights in them do.
+    pub emphasis: Emphasis,
+    /// From which layer of the text encoder its output is taken, counted from the last, which is 1.
+    pub clip_skip: usize,
     /// Steps of the sampler.
     pub num_inference_steps: usize,
     /// The sampler.
@@ -64,6 +71,9 @@ impl Default for Request {
             prompt: String::new(),
             negative_prompt: String::new(),
             adapters: AdapterOptions::default(),
+            prompt_style: PromptStyle::Plain,
+            emphasis: Emphasis::Original,
+            clip_skip: 1,
             num_inference_steps: 50,
             sampler: SamplerKind::Ddim,
             schedule: ScheduleKind::Default,

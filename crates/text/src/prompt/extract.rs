@@ -1,5 +1,7 @@
 //! What is taken out of a prompt before anything else: comments, and the networks it calls for.
 
+use std::fmt;
+
 use super::pattern::is_word;
 
 /// `<kind:arg:arg…>` in a prompt: a network to be applied, such as `<lora:name:0.8>`.
@@ -20,6 +22,13 @@ impl Network {
     /// The value of the last argument `key=value`.
     pub fn named(&self, key: &str) -> Option<&str> {
         self.args.iter().rev().filter_map(|arg| key_value(arg)).find(|(name, _)| *name == key).map(|(_, value)| value)
+    }
+}
+
+impl fmt::Display for Network {
+    /// As it is written in a prompt.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "<{}:{}>", self.kind, self.args.join(":"))
     }
 }
 
