@@ -75,9 +75,10 @@ def run(parts, tokenizer, case):
     return golden
 
 
-torch.set_num_threads(1)
-with torch.no_grad():
-    tokenizer, parts = CLIPTokenizer.from_pretrained(sys.argv[1], subfolder="tokenizer"), model()
-    lines = ",\n".join(json.dumps(run(parts, tokenizer, case)) for case in CASES)
-OUT.parent.mkdir(exist_ok=True)
-OUT.write_text(f"[\n{lines}\n]\n")
+if __name__ == "__main__":
+    torch.set_num_threads(1)
+    with torch.no_grad():
+        tokenizer, parts = CLIPTokenizer.from_pretrained(sys.argv[1], subfolder="tokenizer"), model()
+        lines = ",\n".join(json.dumps(run(parts, tokenizer, case)) for case in CASES)
+    OUT.parent.mkdir(exist_ok=True)
+    OUT.write_text(f"[\n{lines}\n]\n")

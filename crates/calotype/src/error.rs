@@ -45,7 +45,7 @@ pub enum Error {
     /// An operation refused its arguments.
     #[error(transparent)]
     Tensor(#[from] calotype_tensor::Error),
-    /// The tokenizer's files can't be used.
+    /// The tokenizer's files can't be used, or a prompt not be read.
     #[error(transparent)]
     Text(#[from] calotype_text::Error),
     /// A picture can't be made or written.
@@ -60,6 +60,7 @@ impl Error {
         use calotype_diffusion::Error as Sampling;
         match self {
             Self::Request(_) => true,
+            Self::Text(error) => error.is_request(),
             Self::Sampling(error) => matches!(
                 error,
                 Sampling::UnknownSampler(_)

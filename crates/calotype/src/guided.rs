@@ -1,10 +1,15 @@
 //! Classifier-free guidance (Ho & Salimans 2022): the UNet as samplers see it.
 
-use calotype_diffusion::{Predictor, guide};
-use calotype_models::{Context, TimeEmbedding, UNet};
-use calotype_tensor::Backend;
+use std::sync::Arc;
 
-use crate::{Error, Result};
+use calotype_diffusion::{Predictor, compose};
+use calotype_models::{Context, TimeEmbedding, UNet};
+use calotype_tensor::{Backend, infer};
+
+use crate::{Attended, Conditioning, Error, Holding, Result};
+
+/// The most numbers in prepared texts that are kept for another step: 256 MiB.
+const MAX_KEPT: usize = 64 << 20;
 
 /// Whether a guidance scale asks for a second, unconditional prediction.
 #[must_use]
@@ -13,24 +18,40 @@ pub fn guides(guidance_scale: f32) -> bool {
 }
 
 /// A UNet, a batch of texts and a guidance scale. With guidance both predictions are made in one batch, the
-/// unconditional ones first.
+/// unconditional ones first, if their texts are equally long; what else `AND` joins goes through two by two.
 ///
-/// What does not depend on the latents is computed once: keys and values of the texts for the whole run, and what comes
-/// of a timestep for all the predictions in a row that are made at it.
+/// What does not depend on the latents is computed once: keys and values of the texts for the whole run, as long as they
+/// don't take much memory, and what comes of a timestep for all the predictions in a row that are made at it.
 pub struct Guided<B: Backend> {
     backend: B,
     unet: UNet<B::Param>,
-    context: Context<B::Tensor>,
-    /// The last timestep, and what comes of it.
-    time: Option<(f32, TimeEmbedding<B::Tensor>)>,
+    conditioning: Arc<Conditioning>,
+    /// Keys and values of texts, those used last at the end.
+    prepared: Vec<(Vec<Attended>, Context<B::Tensor>)>,
+    time: Times<B::Tensor>,
+    /// How many predictions were made.
+    evaluation: usize,
     guidance_scale: f32,
     /// `[B, h, w, C]` of the latents.
     shape: [usize; 4],
 }
 
+/// The last timesteps of the pictures, and what comes of them.
+struct Times<T> {
+    timesteps: Vec<f32>,
+    /// For one text and for two at once.
+    embeddings: [Option<TimeEmbedding<T>>; 2],
+}
+
+impl<T> Times<T> {
+    fn new(timesteps: Vec<f32>) -> Self {
+        Self { timesteps, embeddings: [None, None] }
+    }
+}
+
 impl<B: Backend> Guided<B> {
-    /// For latents of `shape`, `[B, h, w, C]`. `context` is the text encoder's, `(B, L, cross_attention_dim)`; where
-    /// the scale [`guides`] it is `(2B, L, cross_attention_dim)`, the unconditional texts first.
+    /// For latents of `shape`, `[B, h, w, C]`. `context` is the text encoder's, `(B, L, cross_attention_dim)`; with
+    /// guidance it is `(2B, L, cross_attention_dim)`, the unconditional texts first.
     ///
     /// # Errors
     /// The context has another width than the UNet's.
@@ -41,8 +62,91 @@ impl<B: Backend> Guided<B> {
         guidance_scale: f32,
         shape: [usize; 4],
     ) -> Result<Self> {
-        let context = unet.prepare(&backend, context)?;
-        Ok(Self { backend, unet, context, time: None, guidance_scale, shape })
+        let [_, length, width] = infer::sequence("guidance", "the context", backend.shape(context))?;
+        let mut rows = backend.to_f32(context);
+        let cond = rows.split_off(if guides(guidance_scale) { rows.len() / 2 } else { 0 });
+        let uncond = Some(rows).filter(|_| guides(guidance_scale));
+        let conditioning = Conditioning::constant([length, width], uncond, cond);
+        Self::with_conditioning(backend, unet, Arc::new(conditioning), guidance_scale, shape)
+    }
+
+    /// For latents of `shape`, `[B, h, w, C]`, and texts that may change on the way.
+    ///
+    /// # Errors
+    /// The contexts have another width than the UNet's.
+    pub fn with_conditioning(
+        backend: B,
+        unet: UNet<B::Param>,
+        conditioning: Arc<Conditioning>,
+        guidance_scale: f32,
+        shape: [usize; 4],
+    ) -> Result<Self> {
+        let (prepared, time) = (Vec::new(), Times::new(Vec::new()));
+        let mut guided = Self { backend, unet, conditioning, prepared, time, evaluation: 0, guidance_scale, shape };
+        for texts in passes(&guided.conditioning.at(0)) {
+            guided.prepare(&texts)?;
+        }
+        Ok(guided)
+    }
+
+    /// Makes sure that the keys and values of `texts`, each for all pictures, are the last of [`Self::prepared`].
+    fn prepare(&mut self, texts: &[Attended]) -> Result<()> {
+        if let Some(at) = self.prepared.iter().position(|(of, _)| of == texts) {
+            self.prepared[at..].rotate_left(1);
+            return Ok(());
+        }
+        let [pictures, ..] = self.shape;
+        let rows: Vec<f32> = texts.iter().flat_map(|&text| self.conditioning.rows(text, pictures)).collect();
+        let length = texts.first().map_or(0, |text| text.length);
+        let shape = [texts.len() * pictures, length, self.conditioning.width()];
+        let context = self.unet.prepare(&self.backend, &self.backend.from_f32(shape.into(), rows)?)?;
+        self.prepared.push((texts.to_vec(), context));
+        // The oldest go, but never the one in use.
+        let mut room = MAX_KEPT;
+        let fitting = self.prepared.iter().rev().take_while(|(_, context)| {
+            let numbers = context.tensors().map(|tensor| self.backend.shape(tensor).count()).sum();
+            let fits = numbers <= room;
+            room = room.saturating_sub(numbers);
+            fits
+        });
+        let dropped = self.prepared.len() - fitting.count().max(1);
+        self.prepared.drain(..dropped);
+        Ok(())
+    }
+
+    /// The UNet's predictions with each of `texts`, one after the other.
+    fn forward(&mut self, texts: &[Attended], x: &[f32], timesteps: &[f32]) -> Result<Vec<f32>> {
+        self.prepare(texts)?;
+        let [pictures, h, w, c] = self.shape;
+        if self.time.timesteps != timesteps {
+            self.time = Times::new(timesteps.to_vec());
+        }
+        let [one, two] = &mut self.time.embeddings;
+        let time = match if texts.len() == 1 { one } else { two } {
+            Some(time) => time,
+            none => none.insert(self.unet.time_embedding(&self.backend, &timesteps.repeat(texts.len()))?),
+        };
+        let latents = self.backend.from_f32([texts.len() * pictures, h, w, c].into(), x.repeat(texts.len()))?;
+        let Some((_, context)) = self.prepared.last() else { return Ok(Vec::new()) };
+        Ok(self.backend.to_f32(&self.unet.forward(&self.backend, &latents, time, context)?))
+    }
+
+    /// The guided prediction with each picture at its timestep, and the unconditional one if there is guidance.
+    fn guide(&mut self, x: &[f32], timesteps: &[f32]) -> Result<(Vec<f32>, Option<Vec<f32>>)> {
+        let holding = self.conditioning.at(self.evaluation);
+        self.evaluation += 1;
+        let mut predicted = Vec::new();
+        for texts in passes(&holding) {
+            predicted.extend(self.forward(&texts, x, timesteps)?);
+        }
+        if holding.uncond.is_none() {
+            return Ok((predicted, None));
+        }
+        let mut predictions = predicted.chunks_exact(x.len().max(1));
+        let uncond = predictions.next().unwrap_or_default();
+        let scales = holding.parts.iter().map(|(_, weight)| weight * self.guidance_scale);
+        let conds: Vec<(&[f32], f32)> = predictions.zip(scales).collect();
+        Ok((compose(uncond, &conds)?, Some(uncond.to_vec())))
     }
 }
 
@@ -50,21 +154,33 @@ impl<B: Backend> Predictor for Guided<B> {
     type Error = Error;
 
     fn predict(&mut self, x: &[f32], timestep: f64) -> Result<Vec<f32>> {
-        let [batch, h, w, c] = self.shape;
-        let halves = if guides(self.guidance_scale) { 2 } else { 1 };
-        let timestep = timestep as f32;
-        let time = match self.time.take() {
-            Some((of, time)) if of == timestep => time,
-            _ => self.unet.time_embedding(&self.backend, &vec![timestep; halves * batch])?,
-        };
-        let latents = self.backend.from_f32([halves * batch, h, w, c].into(), x.repeat(halves))?;
-        let predicted = self.unet.forward(&self.backend, &latents, &time, &self.context)?;
-        self.time = Some((timestep, time));
-        let predicted = self.backend.to_f32(&predicted);
-        if halves == 1 {
-            return Ok(predicted);
-        }
-        let (uncond, cond) = predicted.split_at(predicted.len() / 2);
-        Ok(guide(uncond, cond, self.guidance_scale)?)
+        Ok(self.guide(x, &vec![timestep as f32; self.shape[0]])?.0)
     }
+
+    fn predict_with_uncond(&mut self, x: &[f32], timestep: f64) -> Result<[Vec<f32>; 2]> {
+        let (guided, uncond) = self.guide(x, &vec![timestep as f32; self.shape[0]])?;
+        let uncond = uncond.unwrap_or_else(|| guided.clone());
+        Ok([guided, uncond])
+    }
+
+    fn batch_size(&self) -> usize {
+        self.shape[0]
+    }
+
+    fn predict_each(&mut self, x: &[f32], timesteps: &[f64]) -> Result<Vec<f32>> {
+        let timesteps: Vec<f32> = timesteps.iter().map(|&timestep| timestep as f32).collect();
+        Ok(self.guide(x, &timesteps)?.0)
+    }
+}
+
+/// What goes through the UNet at once: at most two texts, of one length.
+fn passes(holding: &Holding) -> Vec<Vec<Attended>> {
+    let mut passes: Vec<Vec<Attended>> = Vec::new();
+    for text in holding.uncond.into_iter().chain(holding.parts.iter().map(|&(text, _)| text)) {
+        match passes.last_mut().filter(|last| last.len() == 1 && last[0].length == text.length) {
+            Some(last) => last.push(text),
+            None => passes.push(vec![text]),
+        }
+    }
+    passes
 }

@@ -21,8 +21,10 @@
 //! A run is an iterator: progress, previews and cancelling need no callbacks. Same weights, request and noise give the
 //! latents of diffusers within 1e-4, and of any batch size and number of threads bit for bit.
 
+mod adapters;
 mod bench;
 mod bench_part;
+mod conditioning;
 mod convert;
 mod error;
 mod files;
@@ -44,13 +46,20 @@ mod scheduler;
 mod verify;
 mod warning;
 
+pub use adapters::{
+    AdapterFile, AdapterFolders, AdapterMetadata, AdapterOptions, EmbeddingOptions, HypernetworkOptions, LoraOptions,
+};
 pub use bench::{BenchOptions, BenchReport, BenchSource, bench, median};
 pub use bench_part::{BenchPart, PartWork, bench_part};
-pub use calotype_diffusion::{PredictionType, SamplerKind, ScheduleKind, Step};
+pub use calotype_diffusion::{
+    PredictionType, Rng, SamplerKind, SamplerSettings, ScheduleKind, SeedPer, Step, Variation,
+};
 pub use calotype_formats::DType;
 pub use calotype_image::RgbImage;
 pub use calotype_models::WeightSet;
 pub use calotype_tensor::{Precision, cpu::Convolution};
+pub use calotype_text::{Emphasis, Network, PromptStyle};
+pub use conditioning::{Attended, Conditioning, Holding};
 pub use convert::{ConvertOptions, ConvertTo, Progress, convert};
 pub use error::{Error, Result};
 pub use files::EmbeddedFile;
@@ -59,12 +68,14 @@ pub use inspect::{Component, FileInspection, Inspection, ModelInspection, Weight
 pub use latents::Latents;
 pub use list::{Listed, list, usual_places};
 pub use memory::peak_memory;
-pub use metadata::{JSON_KEYWORD, LatentsMetadata, Metadata, PARAMETERS_KEYWORD, Parameters};
+pub use metadata::{
+    BatchMetadata, JSON_KEYWORD, LatentsMetadata, Metadata, NoiseMetadata, PARAMETERS_KEYWORD, Parameters,
+};
 pub use model::Model;
 pub use options::ModelOptions;
 pub use pipeline::{Pictures, Pipeline, PipelineOptions, Run, fastest_precision};
 pub use profile::{BenchProfile, PartProfile, Peak, Peaks, ProfileRow};
-pub use request::{Plan, Request};
+pub use request::{NoiseRequest, OneOf, Plan, Request};
 pub use resident::Keep;
 pub use verify::{Verification, verify};
 pub use warning::Warning;

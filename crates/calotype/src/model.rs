@@ -129,6 +129,13 @@ impl Model {
         &self.name
     }
 
+    /// The same model by another name.
+    #[must_use]
+    pub fn named(mut self, name: impl Into<String>) -> Self {
+        self.name = name.into();
+        self
+    }
+
     /// The SHA-256 of its weights, 64 hexadecimal digits: that of the file, or, where the weights are in several files,
     /// of what `sha256sum` prints for them, given as paths from the folder, in order. `text_encoder/…`, `unet/…`,
     /// `vae/…`. Its first ten digits are A1111's short hash of a single file. Computed at the first call, about a

@@ -4,7 +4,7 @@ use std::sync::{Mutex, PoisonError};
 
 use calotype_tensor::cpu::Cpu;
 
-use crate::Result;
+use crate::{Result, adapters::Key};
 
 /// Which networks stay in memory between their uses; one that does not is read again when it is needed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -27,7 +27,7 @@ pub(crate) struct Resident<N> {
 
 /// The place of a network that may be in memory.
 pub(crate) struct Slot<N> {
-    kept: Mutex<Option<Resident<N>>>,
+    kept: Mutex<Option<(Key, Resident<N>)>>,
     keeps: bool,
 }
 
@@ -37,22 +37,24 @@ impl<N: Clone> Slot<N> {
         Self { kept: Mutex::new(None), keeps }
     }
 
-    /// The network, read with `load` on a `backend` of its own if it is not there. Clones share the
-    /// weights.
+    /// The network, read with `load` on a `backend` of its own if it is not there as by `key`. Clones share the weights.
     pub(crate) fn get(
         &self,
+        key: Key,
         backend: impl FnOnce() -> Result<Cpu>,
         load: impl FnOnce(&Cpu) -> Result<N>,
     ) -> Result<Resident<N>> {
         // Held while reading, so that it is read once.
         let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(resident) = &*kept {
+        if let Some((_, resident)) = kept.as_ref().filter(|(of, _)| *of == key) {
             return Ok(resident.clone());
         }
+        // Another's memory is free before this one is read.
+        *kept = None;
         let backend = backend()?;
         let resident = Resident { network: load(&backend)?, backend };
         if self.keeps {
-            *kept = Some(resident.clone());
+            *kept = Some((key, resident.clone()));
         }
         Ok(resident)
     }
@@ -72,10 +74,12 @@ mod tests {
                 Ok(reads)
             };
             let got = [
-                slot.get(|| Ok(Cpu::new(1)?), &mut read).unwrap().network,
-                slot.get(|| Ok(Cpu::new(1)?), &mut read).unwrap().network,
+                slot.get(Key::default(), || Ok(Cpu::new(1)?), &mut read).unwrap().network,
+                slot.get(Key::default(), || Ok(Cpu::new(1)?), &mut read).unwrap().network,
             ];
             assert_eq!(got, expected);
+            let other = slot.get(Key::of_text("other"), || Ok(Cpu::new(1)?), &mut read).unwrap().network;
+            assert_eq!(other, expected[1] + 1);
         }
     }
 }

@@ -15,6 +15,24 @@ pub enum Warning {
         /// What was cut from its end.
         text: String,
     },
+    /// Tensors of an adapter are for no layer of the model.
+    Unused {
+        /// The adapter's name.
+        file: String,
+        /// How many.
+        unused: usize,
+        /// Of how many.
+        total: usize,
+        /// The first of them.
+        first: String,
+    },
+    /// An embedding in a folder can't be used, for this reason.
+    SkippedEmbedding(String),
+    /// A prompt calls for a network that was not applied.
+    Network {
+        /// As it is written.
+        tag: String,
+    },
 }
 
 impl fmt::Display for Warning {
@@ -24,6 +42,14 @@ impl fmt::Display for Warning {
                 let tokens = MAX_LENGTH - 2;
                 write!(f, "the {field} is longer than {tokens} tokens and was cut before {:?}", brief(text.trim()))
             }
+            Self::Unused { file, unused, total, first } => write!(
+                f,
+                "{unused} of the {total} tensors of {:?} are for no layer of this model (the first is {:?})",
+                brief(file),
+                brief(first)
+            ),
+            Self::SkippedEmbedding(reason) => write!(f, "an embedding is left out: {reason}"),
+            Self::Network { tag } => write!(f, "the prompt calls for {:?}, which is not applied", brief(tag)),
         }
     }
 }

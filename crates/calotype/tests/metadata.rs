@@ -2,7 +2,9 @@
 
 #![allow(clippy::unwrap_used, reason = "these are tests")]
 
-use calotype::{LatentsMetadata, Metadata};
+use calotype::{
+    AdapterMetadata, BatchMetadata, LatentsMetadata, Metadata, NoiseMetadata, OneOf, Rng, SamplerSettings, SeedPer,
+};
 
 /// No field as by default.
 fn metadata() -> Metadata {
@@ -10,16 +12,50 @@ fn metadata() -> Metadata {
         version: "9.9".into(),
         prompt: "a tree,\nin \"autumn\": Steps: 3".into(),
         negative_prompt: "blurry, red\nblue".into(),
+        prompt_style: "a1111".into(),
+        emphasis: "no-norm".into(),
+        clip_skip: 2,
         num_inference_steps: 21,
         sampler: "dpmpp_2m".into(),
         schedule: "karras".into(),
-        eta: 0.5,
+        eta: Some(0.5),
+        sampler_settings: SamplerSettings {
+            s_churn: 3.5,
+            s_tmin: 0.1,
+            s_tmax: Some(9.5),
+            s_noise: 1.01,
+            rho: Some(5.0),
+            sigma_min: Some(0.05),
+            sigma_max: Some(12.0),
+            beta_alpha: 0.5,
+            beta_beta: 0.7,
+            discard_next_to_last_sigma: true,
+            sgm_noise_multiplier: true,
+        },
         guidance_scale: 7.3,
         seed: u64::MAX,
+        noise: NoiseMetadata {
+            rng: "nv".into(),
+            variation_seed: Some(77),
+            variation_strength: 0.25,
+            seed_resize: Some([512, 768]),
+            eta_noise_seed_delta: -31337,
+            batch: Some(BatchMetadata { seed_per: "batch".into(), fixed_code: true, size: 3, index: 1, position: 2 }),
+        },
         width: 320,
         height: 64,
         model: "one, two: three".into(),
         model_hash: "0123456789abcdef".into(),
+        adapters: vec![AdapterMetadata {
+            kind: "lora".into(),
+            name: "ink, thin".into(),
+            file: "loras/ink, thin.safetensors".into(),
+            sha256: "ab".into(),
+            short_hash: "cdef01234567".into(),
+            text_encoder: Some(0.5),
+            unet: Some(0.75),
+            ranks: Some(4),
+        }],
         precision: "bf16".into(),
         latents: Some(LatentsMetadata { file: "a.safetensors".into(), sha256: "ff".into(), index: 3 }),
     }
@@ -36,23 +72,28 @@ fn json_says_everything() {
 
 #[test]
 fn a1111s_text_says_what_it_has_words_for() {
-    let read = Metadata::from_parameters(&metadata().parameters());
+    // Of adapters its text has names and hashes; how strong they are stands in the prompt.
+    let plain = Metadata { adapters: Vec::new(), ..metadata() };
+    let read = Metadata::from_parameters(&plain.parameters());
     assert_eq!(read.unread, []);
     let expected = Metadata {
         version: "calotype 9.9".into(),
         model_hash: "0123456789".into(),
         precision: String::new(),
         latents: None,
-        ..metadata()
+        ..plain
     };
     assert_eq!(read.metadata, expected);
+    let read = Metadata::from_parameters(&metadata().parameters());
+    assert!(read.metadata.prompt.ends_with("<lora:ink, thin:0.5:0.75:4>"), "{}", read.metadata.prompt);
+    assert_eq!(read.metadata.adapters[0].short_hash, "cdef01234567");
 }
 
 #[test]
 fn a1111s_own_text_is_read() {
     let text = "a (cat:1.2), <lora:x:1>\nsecond line\nNegative prompt: bad, worse\nworst\n\
         Steps: 20, Sampler: Euler a, Schedule type: Karras, CFG scale: 7, Seed: 965400086, Size: 512x768, \
-        Model hash: 6ce0161689, Model: v1-5-pruned, Magic: 3, Lora hashes: \"x: 1234, y: 56\", Version: v1.10.1";
+        Model hash: 6ce0161689, Model: v1-5-pruned, Clip skip: 2, Magic: 3, Lora hashes: \"x: 1234, y: 56\", Version: v1.10.1";
     let read = Metadata::from_parameters(text);
     let m = read.metadata;
     assert_eq!(
@@ -60,10 +101,32 @@ fn a1111s_own_text_is_read() {
         ("a (cat:1.2), <lora:x:1>\nsecond line", "bad, worse\nworst")
     );
     assert_eq!((m.num_inference_steps, m.sampler.as_str(), m.schedule.as_str()), (20, "euler_a", "karras"));
+    assert_eq!((m.prompt_style.as_str(), m.clip_skip), ("a1111", 2));
     assert_eq!((m.guidance_scale, m.seed, m.width, m.height), (7.0, 965_400_086, 512, 768));
     assert_eq!((m.model_hash.as_str(), m.model.as_str()), ("6ce0161689", "v1-5-pruned"));
+    assert_eq!(m.noise, NoiseMetadata { rng: "cuda".into(), ..NoiseMetadata::default() }, "what goes without saying");
     let unread: Vec<(&str, &str)> = read.unread.iter().map(|(key, value)| (key.as_str(), value.as_str())).collect();
-    assert_eq!(unread, [("Magic", "3"), ("Lora hashes", "x: 1234, y: 56")]);
+    assert_eq!(unread, [("Magic", "3")]);
+    let hashes: Vec<(&str, &str)> = m.adapters.iter().map(|a| (a.name.as_str(), a.short_hash.as_str())).collect();
+    assert_eq!(hashes, [("x", "1234"), ("y", "56")]);
+}
+
+/// What A1111 leaves out, and how it wrote schedules before its version 1.9.
+#[test]
+fn a1111s_schedules_are_read() {
+    let read = |settings: &str| {
+        let read = Metadata::from_parameters(&format!("a\nSteps: 20, {settings}, Seed: 1, Size: 8x8")).metadata;
+        (read.sampler, read.schedule)
+    };
+    let is = |sampler: &str, schedule: &str| (sampler.to_owned(), schedule.to_owned());
+    assert_eq!(read("Sampler: DPM++ 3M SDE, Version: v1.10.1"), is("dpmpp_3m_sde", "automatic"));
+    assert_eq!(read("Sampler: DPM++ 2M, Schedule type: Karras"), is("dpmpp_2m", "automatic"));
+    assert_eq!(read("Sampler: DPM++ 2M SDE Karras"), is("dpmpp_2m_sde", "karras"));
+    assert_eq!(read("Sampler: Euler, Schedule type: SGM Uniform"), is("euler", "sgm_uniform"));
+    assert_eq!(read("Sampler: Euler, Version: calotype 1.0"), is("euler", "default"));
+    let magic = Metadata::from_parameters("a\nSteps: 20, Sampler: Magic, Seed: 1, Schedule type: Black, Eta DDIM: 0.3");
+    let unread: Vec<&str> = magic.unread.iter().map(|(key, _)| key.as_str()).collect();
+    assert_eq!((unread, magic.metadata.eta), (vec!["Sampler", "Schedule type"], Some(0.3)));
 }
 
 #[test]
@@ -79,4 +142,35 @@ fn any_text_is_read_as_far_as_it_goes() {
         let read = Metadata::from_parameters(text);
         assert_eq!((read.metadata.prompt.as_str(), read.unread.len()), (prompt, unread), "{text:?}");
     }
+}
+
+#[test]
+fn noise_is_asked_for_again() {
+    let request = metadata().request().unwrap();
+    let noise = &request.noise;
+    assert_eq!((noise.rng, noise.seed_per, noise.fixed_code), (Rng::Nv, SeedPer::Batch, true));
+    assert_eq!((request.seed, noise.batch_index), (u64::MAX, 1));
+    assert_eq!(noise.one_of, Some(OneOf { batch_size: 3, position: 2 }));
+    assert_eq!((noise.seed_resize, noise.eta_noise_seed_delta), (Some([512, 768]), -31337));
+    assert_eq!(noise.variation.map(|v| (v.seed, v.strength)), Some((77, 0.25)));
+
+    let setting = |key: &str, value: &str| {
+        let text = format!("a\nSteps: 2, Seed: 1, Size: 8x8, {key}: {value}");
+        let read = Metadata::from_parameters(&text);
+        (read.metadata.noise, read.unread.len())
+    };
+    for (key, value) in [
+        ("RNG", "XY"),
+        ("Seed per", "batch 1 2"),
+        ("Seed per", "day 1 2 3"),
+        ("Seed per", "batch 1 2 3 x"),
+        ("Variation seed", "-1"),
+        ("Seed resize from", "8"),
+        ("ENSD", "x"),
+    ] {
+        assert_eq!(setting(key, value).1, 1, "{key} {value}");
+    }
+    assert_eq!(setting("Seed resize from", "-1x-1").1, 1);
+    assert_eq!(setting("Seed resize from", "0x0"), (NoiseMetadata { rng: "cuda".into(), ..Default::default() }, 0));
+    assert_eq!(setting("RNG", "CPU"), (NoiseMetadata::default(), 0));
 }

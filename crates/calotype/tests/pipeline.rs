@@ -4,10 +4,9 @@
 
 mod common;
 
-use calotype::{Keep, Latents, Metadata, Model, Pipeline, PipelineOptions, Precision, Request};
-use common::{Sizes, distance};
+use calotype::{Keep, Latents, Metadata, Model, NoiseRequest, Pipeline, PipelineOptions, Precision, Request};
+use common::{Sizes, distance, model};
 use serde::Deserialize;
-use tempfile::TempDir;
 
 /// A case of `reference/pipeline.py`.
 #[derive(Deserialize)]
@@ -50,13 +49,6 @@ fn default_batch() -> usize {
     1
 }
 
-fn model(sizes: &Sizes) -> (TempDir, Model) {
-    let folder = TempDir::new().unwrap();
-    sizes.write(folder.path());
-    let model = Model::open(folder.path()).unwrap();
-    (folder, model)
-}
-
 fn load(model: &Model) -> Pipeline<'_> {
     Pipeline::load(model, PipelineOptions { keep: Keep::All, ..Default::default() }).unwrap()
 }
@@ -84,13 +76,14 @@ fn equals_diffusers() {
             num_inference_steps: golden.steps,
             sampler: golden.sampler.parse().unwrap(),
             schedule: golden.schedule.parse().unwrap(),
-            eta: golden.eta,
+            eta: Some(golden.eta).filter(|&eta| eta != 0.0),
             guidance_scale: golden.guidance,
             width: Some(golden.width),
             height: Some(golden.height),
             seed: golden.seed,
+            noise: NoiseRequest::default(),
             batch_size: golden.batch,
-            latents: None,
+            ..Default::default()
         };
         let pictures = pipeline.run(&request).unwrap().finish().unwrap();
         let error = distance(pictures.latents.data(), &golden.latents);
@@ -108,7 +101,7 @@ fn equals_diffusers() {
 fn a_picture_does_not_depend_on_its_batch_or_on_threads() {
     let (_folder, model) = model(&Sizes::default());
     let pipeline = load(&model);
-    for sampler in ["ddim", "euler_a"] {
+    for sampler in ["ddim", "euler_a", "ddim_cfgpp", "dpmpp_sde", "dpm_adaptive"] {
         let sampler = sampler.parse().unwrap();
         let request = Request { sampler, seed: 10, batch_size: 3, ..short("a tree") };
         let batch = pipeline.run(&request).unwrap().finish().unwrap();
@@ -152,6 +145,26 @@ fn guidance_of_one_has_no_second_pass() {
     // At nearly 1 the second pass changes nearly nothing.
     let near = distance(latents(&pipeline, &request("", 1.0001)).data(), latents(&pipeline, &request("", 1.0)).data());
     assert!(near > 0.0 && near < 1e-3, "{near}");
+}
+
+/// CFG++ walks on with what is predicted without the prompt, at any scale; where both predictions are one, it is DDIM.
+#[test]
+fn cfgpp_needs_the_unconditional_prediction() {
+    let (_folder, model) = model(&Sizes::default());
+    let pipeline = load(&model);
+    let request = |sampler: &str, negative: &str, guidance_scale| Request {
+        sampler: sampler.parse().unwrap(),
+        negative_prompt: negative.to_owned(),
+        guidance_scale,
+        ..short("a tree")
+    };
+    let cfgpp = |negative, scale| latents(&pipeline, &request("ddim_cfgpp", negative, scale));
+    let ddim = latents(&pipeline, &request("ddim", "a tree", 1.0));
+    for scale in [1.0, 7.5, 12.5] {
+        let error = distance(cfgpp("a tree", scale).data(), ddim.data());
+        assert!(error < 1e-5, "{error}");
+        assert_ne!(cfgpp("blue", scale), cfgpp("red", scale), "at {scale}");
+    }
 }
 
 #[test]
@@ -200,7 +213,7 @@ fn requests_that_cannot_be_met_are_refused() {
     refused(guidance(f32::NAN), "guidance scale NaN is out of range: give a number from 0, such as 7.5");
     refused(guidance(-1.0), "guidance scale -1 is out of range: give a number from 0, such as 7.5");
     refused(Request { batch_size: 0, ..short("") }, "batch size 0 is out of range: give 1 to 1024");
-    let euler = Request { sampler: "euler".parse().unwrap(), eta: 0.5, ..short("") };
+    let euler = Request { sampler: "euler".parse().unwrap(), eta: Some(0.5), ..short("") };
     refused(euler, "sampler euler has no eta (got 0.5): leave eta at 0 or use the sampler ddim");
     let start = Latents::new([1, 4, 8, 4], vec![0.0; 128]).unwrap();
     let given = Request { latents: Some(start), width: Some(32), ..short("") };
@@ -237,7 +250,7 @@ fn metadata_has_the_form_of_a1111() {
     let (short_hash, name) = (&model.hash().unwrap()[..10], model.name());
     let expected = format!(
         "a tree,\nin autumn\nNegative prompt: blurry\nSteps: 3, Sampler: DPM++ 2M, Schedule type: Karras, \
-         CFG scale: 7.5, Seed: 44, Size: 32x32, Model hash: {short_hash}, Model: {name}, Version: calotype {}",
+         CFG scale: 7.5, Seed: 44, Size: 32x32, Model hash: {short_hash}, Model: {name}, RNG: CPU, Version: calotype {}",
         env!("CARGO_PKG_VERSION")
     );
     assert_eq!(metadata.parameters(), expected);
@@ -273,8 +286,8 @@ fn networks_are_read_when_they_are_needed() {
     let latents = run.finish_latents().unwrap();
     assert!(nothing.decode(&latents).is_err());
     assert!(nothing.run(&short("a tree")).is_err());
-    assert!(nothing.encode_text(&["", "a tree"]).is_ok());
-    assert!(nothing.encode_text(&["a bird"]).is_err());
+    assert!(nothing.conditioning(&short("a tree")).is_ok());
+    assert!(nothing.conditioning(&short("a bird")).is_err());
 }
 
 #[test]

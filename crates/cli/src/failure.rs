@@ -59,6 +59,12 @@ impl From<calotype::Error> for Failure {
     }
 }
 
+impl From<calotype_hub::Error> for Failure {
+    fn from(error: calotype_hub::Error) -> Self {
+        if error.is_request() { Self::usage(error.to_string()) } else { Self::Failed(error.to_string()) }
+    }
+}
+
 impl From<calotype_train::Error> for Failure {
     fn from(error: calotype_train::Error) -> Self {
         Self::Failed(error.to_string())

@@ -20,9 +20,14 @@ pub(crate) fn writing() -> MutexGuard<'static, ()> {
 
 /// Ctrl-C ends the program at once, in the midst of a step too, but not while a file is written.
 pub(crate) fn exit_at_once() -> Result<(), Failure> {
+    exit_saying("stopped by Ctrl-C")
+}
+
+/// The same with a message.
+pub(crate) fn exit_saying(message: &'static str) -> Result<(), Failure> {
     handle(|| {
         let _files_are_whole = writing();
-        line("interrupted", "stopped by Ctrl-C");
+        line("interrupted", message);
         exit(i32::from(INTERRUPTED))
     })
 }

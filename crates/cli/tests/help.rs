@@ -14,6 +14,7 @@ fn help_is_as_written_down() {
         "train diffusion",
         "models",
         "models inspect",
+        "models pull",
         "models verify",
         "models convert",
         "models list",

@@ -12,3 +12,21 @@ pub fn guide(uncond: &[f32], cond: &[f32], scale: f32) -> Result<Vec<f32>, Error
     }
     Ok(uncond.iter().zip(cond).map(|(&u, &c)| u + scale * (c - u)).collect())
 }
+
+/// Guidance by several conditions at once: `e_u + Σ scale_i · (e_i − e_u)` (Liu et al. 2022, eq. 11). With one it is
+/// [`guide`].
+///
+/// # Errors
+/// [`Error::Length`] when the predictions differ in length.
+pub fn compose(uncond: &[f32], conds: &[(&[f32], f32)]) -> Result<Vec<f32>, Error> {
+    let mut composed = uncond.to_vec();
+    for &(cond, scale) in conds {
+        if uncond.len() != cond.len() {
+            return Err(Error::Length { what: "a conditional prediction", got: cond.len(), expected: uncond.len() });
+        }
+        for ((sum, &u), &c) in composed.iter_mut().zip(uncond).zip(cond) {
+            *sum += scale * (c - u);
+        }
+    }
+    Ok(composed)
+}

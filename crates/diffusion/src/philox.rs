@@ -9,7 +9,7 @@
 /// device does not matter; larger tensors are drawn as on an A100, and other devices give others there.
 ///
 /// The last step, Box & Muller's, is made with the device's approximate sine, which no public document gives to the
-/// bit. Here it is correctly rounded: numbers agree with a device's to about `1e-6`, not to the last bit.
+/// bit. Here it is correctly rounded: numbers agree with a device's to a few `1e-6`, not to the last bit.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Cuda {
     seed: u64,

@@ -13,7 +13,7 @@ pub enum Rng {
     Cpu,
     /// Torch's on CUDA: Philox 4x32-10, shared out to elements as its kernel does, in f32.
     ///
-    /// The random bits are the device's; the normal numbers agree to about `1e-6`, for a device's approximate sine is
+    /// The random bits are the device's; the normal numbers agree to a few `1e-6`, for a device's approximate sine is
     /// not documented to the bit. From 221,184 numbers in one draw (a picture of more than 1880 × 1880 pixels) each model of
     /// GPU gives others: those are drawn as on an A100.
     Cuda,

@@ -5,7 +5,7 @@ mod common;
 
 use calotype_diffusion::{
     BatchNoise, Denoiser, Error, ModelDenoiser, NoiseLevel, NoiseSchedule, PredictionType, Predictor, SampleOptions,
-    Sampler, SamplerKind, ScheduleKind, StrengthRule, nhwc_to_nchw,
+    Sampler, SamplerKind, SamplerSettings, ScheduleKind, StrengthRule, nhwc_to_nchw,
 };
 use common::{Network, distance, parse_bits};
 use proptest::prelude::*;
@@ -45,13 +45,13 @@ fn options(steps: usize, text: &str) -> SampleOptions {
         let value: f64 = value.parse().expect("a number");
         match key {
             "eta" => options.eta = Some(value),
-            "s_churn" => options.s_churn = value,
-            "s_tmin" => options.s_tmin = value,
-            "s_tmax" => options.s_tmax = value,
-            "s_noise" => options.s_noise = value,
-            "rho" => options.rho = Some(value),
-            "sigma_min" => options.sigma_min = Some(value),
-            "sigma_max" => options.sigma_max = Some(value),
+            "s_churn" => options.settings.s_churn = value,
+            "s_tmin" => options.settings.s_tmin = value,
+            "s_tmax" => options.settings.s_tmax = Some(value),
+            "s_noise" => options.settings.s_noise = value,
+            "rho" => options.settings.rho = Some(value),
+            "sigma_min" => options.settings.sigma_min = Some(value),
+            "sigma_max" => options.settings.sigma_max = Some(value),
             other => panic!("unknown option {other}"),
         }
     }
@@ -349,21 +349,23 @@ fn names_of_others_are_understood() {
 
 #[test]
 fn options_out_of_place_say_who_has_them() {
-    let new = SampleOptions::new(10);
-    let error =
-        |kind, schedule, options| Sampler::new(kind, schedule, &sd1(), options).expect_err("refused").to_string();
+    let new = SamplerSettings::default();
+    let error = |kind, schedule, options| {
+        let options = SampleOptions::new(10).settings(options);
+        Sampler::new(kind, schedule, &sd1(), options).expect_err("refused").to_string()
+    };
     use SamplerKind::{Ddim, Dpmpp2m, Euler, EulerA};
     use ScheduleKind::{Default, Karras, Simple};
     let messages = [
-        error(EulerA, Default, SampleOptions { s_churn: 1.0, ..new }),
-        error(Dpmpp2m, Default, SampleOptions { s_noise: 1.1, ..new }),
-        error(Euler, Simple, SampleOptions { rho: Some(7.0), ..new }),
-        error(Euler, Simple, SampleOptions { sigma_min: Some(0.1), ..new }),
-        error(Euler, Karras, SampleOptions { sigma_min: Some(20.0), ..new }),
-        error(Euler, Karras, SampleOptions { beta_alpha: 0.5, ..new }),
-        error(Ddim, Default, SampleOptions { discard_next_to_last_sigma: true, ..new }),
-        error(Euler, Karras, SampleOptions { rho: Some(f64::NAN), ..new }),
-        error(Euler, Default, SampleOptions { s_churn: 1.0, s_tmin: 3.0, s_tmax: 2.0, ..new }),
+        error(EulerA, Default, SamplerSettings { s_churn: 1.0, ..new }),
+        error(Dpmpp2m, Default, SamplerSettings { s_noise: 1.1, ..new }),
+        error(Euler, Simple, SamplerSettings { rho: Some(7.0), ..new }),
+        error(Euler, Simple, SamplerSettings { sigma_min: Some(0.1), ..new }),
+        error(Euler, Karras, SamplerSettings { sigma_min: Some(20.0), ..new }),
+        error(Euler, Karras, SamplerSettings { beta_alpha: 0.5, ..new }),
+        error(Ddim, Default, SamplerSettings { discard_next_to_last_sigma: true, ..new }),
+        error(Euler, Karras, SamplerSettings { rho: Some(f64::NAN), ..new }),
+        error(Euler, Default, SamplerSettings { s_churn: 1.0, s_tmin: 3.0, s_tmax: Some(2.0), ..new }),
     ];
     assert_eq!(
         messages[0],
@@ -378,12 +380,14 @@ fn options_out_of_place_say_who_has_them() {
     assert!(messages.iter().all(|message| !message.contains('\n') && message.len() < 200), "{messages:#?}");
 
     // The same options where they belong.
-    let levels = |schedule, options| Sampler::new(Euler, schedule, &sd1(), options).expect("valid").levels().to_vec();
-    let all = levels(ScheduleKind::Uniform, SampleOptions::new(11));
-    let discarded = levels(ScheduleKind::Uniform, SampleOptions { discard_next_to_last_sigma: true, ..new });
-    assert_eq!(discarded, [&all[..10], &all[11..]].concat());
-    let plain = Sampler::new(Euler, Karras, &sd1(), new).expect("valid").init_noise_sigma();
-    let sgm = Sampler::new(Euler, Karras, &sd1(), SampleOptions { sgm_noise_multiplier: true, ..new }).expect("valid");
+    let sampler = |schedule, steps, settings| {
+        Sampler::new(Euler, schedule, &sd1(), SampleOptions::new(steps).settings(settings)).expect("valid")
+    };
+    let all = sampler(ScheduleKind::Uniform, 11, new);
+    let discarded = sampler(ScheduleKind::Uniform, 10, SamplerSettings { discard_next_to_last_sigma: true, ..new });
+    assert_eq!(discarded.levels(), [&all.levels()[..10], &all.levels()[11..]].concat());
+    let plain = sampler(Karras, 10, new).init_noise_sigma();
+    let sgm = sampler(Karras, 10, SamplerSettings { sgm_noise_multiplier: true, ..new });
     assert!((sgm.init_noise_sigma() - plain.hypot(1.0)).abs() < 1e-12);
 }
 

@@ -1,9 +1,12 @@
 //! CompVis' three samplers against its own code (`goldens/compvis.txt`, written by `reference/compvis_samplers.py`).
 
+mod common;
+
 use calotype_diffusion::{
-    Batch, BatchNoise, Error, ModelDenoiser, NoiseOptions, NoiseSchedule, PredictionType, Predictor, SampleOptions,
-    Sampler, SamplerKind, ScheduleKind, SeedPer, nhwc_to_nchw,
+    Batch, BatchNoise, Error, ModelDenoiser, NoiseOptions, NoiseSchedule, PredictionType, SampleOptions, Sampler,
+    SamplerKind, ScheduleKind, SeedPer, nhwc_to_nchw,
 };
+use common::{Network, distance, parse_bits};
 
 const GOLDENS: &str = include_str!("goldens/compvis.txt");
 const SEED: u64 = 20260;
@@ -14,31 +17,6 @@ fn sd1() -> NoiseSchedule {
 
 fn sampler(kind: SamplerKind, steps: usize, eta: f64) -> Result<Sampler, Error> {
     Sampler::new(kind, ScheduleKind::Compvis, &sd1(), SampleOptions::new(steps).eta(eta))
-}
-
-/// The stand-in network of the reference script: `0.7 x + 0.3 sin(2 x + t / 300)`.
-struct Network;
-
-impl Predictor for Network {
-    type Error = Error;
-
-    fn predict(&mut self, x: &[f32], timestep: f64) -> Result<Vec<f32>, Error> {
-        let at = |x: f64| 0.7 * x + 0.3 * (2.0 * x + timestep / 300.0).sin();
-        Ok(x.iter().map(|&x| at(f64::from(x)) as f32).collect())
-    }
-}
-
-fn parse_bits(hex: &str) -> Vec<f32> {
-    let words = hex.as_bytes().chunks(8).map(|word| std::str::from_utf8(word).expect("ascii"));
-    words.map(|word| f32::from_bits(u32::from_str_radix(word, 16).expect("hex"))).collect()
-}
-
-/// The largest difference, relative to the largest value.
-fn distance(a: &[f32], b: &[f32]) -> f64 {
-    assert_eq!(a.len(), b.len());
-    let scale = b.iter().fold(0.0f32, |max, x| max.max(x.abs()));
-    let worst = a.iter().zip(b).map(|(a, b)| f64::from((a - b).abs())).fold(0.0, f64::max);
-    worst / f64::from(scale)
 }
 
 /// Every case of the golden file: the last batch of several that share one stream, and where the stream is after it.

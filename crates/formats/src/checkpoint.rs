@@ -264,6 +264,9 @@ fn check_shard_name(label: &str, shard: &str) -> Result<()> {
     if plain {
         return Ok(());
     }
-    let problem = format!("shard {} is not the plain name of a {SUFFIX} file: do not use this index", quote(shard));
+    let problem = format!(
+        "shard {} is not the plain name of a {SUFFIX} or {BIN_SUFFIX} file: do not use this index",
+        quote(shard)
+    );
     Err(Error::file(label, problem))
 }

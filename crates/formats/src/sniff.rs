@@ -52,7 +52,8 @@ pub(crate) fn sniff(source: &Source) -> Result<Seems> {
         [0x80, 0..=5, ..] => Seems::Pickle,
         // The text pickles of protocol 0 and 1 start with some letter; no one saved weights so, but attackers do.
         [b'(' | b']' | b'}' | b')' | b'c' | b'I' | b'L' | b'i', ..] if !could_be_header => Seems::Pickle,
-        _ => Seems::SafeTensors,
+        _ if could_be_header || start.len() < 8 => Seems::SafeTensors,
+        _ => Seems::Other("a damaged file, or one of a format that is not known here"),
     })
 }
 

@@ -58,6 +58,9 @@ pub(crate) fn entries(source: &Source) -> Result<Vec<Entry>> {
         return Err(refuse(source, format!("two entries are called {}", quote(&twice.name))));
     }
     drop(names);
+    if let Some(outside) = central.iter().find(|entry| entry.local >= directory.bytes.start) {
+        return Err(refuse(source, format!("entry {} lies past all data", quote(&outside.name))));
+    }
     central.sort_by_key(|entry| entry.local);
     let mut entries = Vec::with_capacity(central.len());
     let mut end = 0;

@@ -2,6 +2,8 @@
 
 #![allow(clippy::unwrap_used)]
 
+mod common;
+
 use std::{borrow::Cow, collections::BTreeMap, fs, path::Path};
 
 use calotype_formats::{Checkpoint, DType, SafeTensors, to_bytes};
@@ -365,32 +367,32 @@ const INDEX_ATTACKS: &[(&str, &str, &str)] = &[
     (
         "index-parent",
         r#"{"weight_map":{"a":"../outside.safetensors"}}"#,
-        r#"shard "../outside.safetensors" is not the plain name of a .safetensors file: do not use this index"#,
+        r#"shard "../outside.safetensors" is not the plain name of a .safetensors or .bin file: do not use this index"#,
     ),
     (
         "index-absolute",
         r#"{"weight_map":{"a":"/outside.safetensors"}}"#,
-        r#"shard "/outside.safetensors" is not the plain name of a .safetensors file: do not use this index"#,
+        r#"shard "/outside.safetensors" is not the plain name of a .safetensors or .bin file: do not use this index"#,
     ),
     (
         "index-backslash",
         r#"{"weight_map":{"a":"..\\outside.safetensors"}}"#,
-        r#"shard "..\\outside.safetensors" is not the plain name of a .safetensors file: do not use this index"#,
+        r#"shard "..\\outside.safetensors" is not the plain name of a .safetensors or .bin file: do not use this index"#,
     ),
     (
         "index-drive",
         r#"{"weight_map":{"a":"C:outside.safetensors"}}"#,
-        r#"shard "C:outside.safetensors" is not the plain name of a .safetensors file: do not use this index"#,
+        r#"shard "C:outside.safetensors" is not the plain name of a .safetensors or .bin file: do not use this index"#,
     ),
     (
         "index-nul",
         r#"{"weight_map":{"a":"x\u0000.safetensors"}}"#,
-        r#"shard "x\0.safetensors" is not the plain name of a .safetensors file: do not use this index"#,
+        r#"shard "x\0.safetensors" is not the plain name of a .safetensors or .bin file: do not use this index"#,
     ),
     (
         "index-other-file",
-        r#"{"weight_map":{"a":"x.bin"}}"#,
-        r#"shard "x.bin" is not the plain name of a .safetensors file: do not use this index"#,
+        r#"{"weight_map":{"a":"x.h5"}}"#,
+        r#"shard "x.h5" is not the plain name of a .safetensors or .bin file: do not use this index"#,
     ),
     (
         "index-duplicate",
@@ -449,9 +451,7 @@ fn every_hostile_index_gets_its_message() {
 /// The README lists each attack of this file, and no other.
 #[test]
 fn the_readme_lists_every_attack() {
-    let readme = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("../../attacks/README.md")).unwrap();
-    let listed: Vec<&str> = readme.lines().filter_map(|line| line.strip_prefix("| `")?.split('`').next()).collect();
-    let attacks = attacks();
-    let built: Vec<&str> = attacks.iter().map(|a| a.0).chain(INDEX_ATTACKS.iter().map(|a| a.0)).collect();
-    assert_eq!(listed, built);
+    assert_eq!(common::listed("safetensors"), attacks().iter().map(|attack| attack.0).collect::<Vec<_>>());
+    let index: Vec<&str> = INDEX_ATTACKS.iter().map(|attack| attack.0).collect();
+    assert_eq!(common::listed("Index of shards (`*.safetensors.index.json`)"), index);
 }

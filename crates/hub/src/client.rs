@@ -123,14 +123,8 @@ impl Client {
     /// Whether a status means that it worked, and what to do if not.
     fn check(&self, answer: &Answer, url: &Url, subject: Subject<'_>) -> Result<(), Trouble> {
         let status = answer.status;
-        let passing = |problem: String| Trouble::Passing {
-            host: answer.host.clone(),
-            problem,
-            after: answer
-                .header("retry-after")
-                .and_then(|seconds| seconds.trim().parse().ok())
-                .map(Duration::from_secs),
-        };
+        let passing =
+            |problem: String| Trouble::Passing { host: answer.host.clone(), problem, after: answer.asks_to_wait() };
         let from_hub = url.same_server(&self.hub);
         let code = answer.header("x-error-code").unwrap_or_default();
         let Subject { model, repository, path } = subject;
@@ -187,6 +181,13 @@ impl Answer {
     /// A header's text, if it has one.
     pub(crate) fn header(&self, name: &str) -> Option<&str> {
         self.headers.get(name)?.to_str().ok()
+    }
+
+    /// How long to wait before the next request: the seconds of `Retry-After`, or of the hub's `RateLimit: "api";r=0;t=55`.
+    fn asks_to_wait(&self) -> Option<Duration> {
+        let limit = || self.header("ratelimit")?.split(';').find_map(|part| part.trim().strip_prefix("t="));
+        let seconds = self.header("retry-after").and_then(|seconds| seconds.trim().parse().ok());
+        seconds.or_else(|| limit()?.trim().parse().ok().filter(|_| self.status == 429)).map(Duration::from_secs)
     }
 
     pub(crate) fn content_length(&self) -> Option<u64> {

@@ -19,16 +19,8 @@ pub enum Error {
         /// What is wrong and what to do.
         problem: String,
     },
-    /// The licence is not accepted yet.
-    #[error("{id} has the licence {license}: read it, then accept it with --accept-license")]
-    License {
-        /// The model.
-        id: String,
-        /// The licence, with its address.
-        license: String,
-    },
     /// `HF_HUB_OFFLINE` forbids the network.
-    #[error("{id} is not in the cache, and HF_HUB_OFFLINE is set: unset it to download")]
+    #[error("{id}: HF_HUB_OFFLINE is set, so the hub is not asked: unset it to download")]
     Offline {
         /// The model.
         id: String,
@@ -98,7 +90,7 @@ impl Error {
     /// Whether the fault is in what was asked for, not in what happened.
     #[must_use]
     pub fn is_request(&self) -> bool {
-        matches!(self, Self::Request(_) | Self::Setting { .. } | Self::License { .. })
+        matches!(self, Self::Request(_) | Self::Setting { .. })
     }
 
     pub(crate) fn answer(what: impl Into<String>, problem: impl Into<String>) -> Self {

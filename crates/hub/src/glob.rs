@@ -93,7 +93,27 @@ fn set(chars: &[char]) -> Option<(Part, usize)> {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
+
+    /// The definition, without a set: each star takes as much as it likes.
+    fn defined(pattern: &[u8], text: &[u8]) -> bool {
+        match (pattern, text) {
+            ([], text) => text.is_empty(),
+            ([b'*', rest @ ..], text) => (0..=text.len()).any(|taken| defined(rest, &text[taken..])),
+            ([b'?', rest @ ..], [_, tail @ ..]) => defined(rest, tail),
+            ([c, rest @ ..], [d, tail @ ..]) => c == d && defined(rest, tail),
+            _ => false,
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn as_defined(pattern in "[ab*?]{0,8}", text in "[ab]{0,8}") {
+            prop_assert_eq!(matches(&pattern, &text), defined(pattern.as_bytes(), text.as_bytes()));
+        }
+    }
 
     #[test]
     fn as_fnmatch() {

@@ -1,8 +1,8 @@
 //! Models of the [Hugging Face hub](https://huggingface.co): its protocol and its cache.
 //!
 //! A pull has four steps, so that a program can ask between them: [`Hub::model`] says what there is and under which
-//! licence, [`Hub::accept`] notes that the licence is accepted, [`Hub::plan`] picks files and learns their sizes and
-//! checksums, [`Hub::download`] fetches those that the cache lacks. What happens meanwhile goes to a [`Watch`]; nothing
+//! licence, [`Hub::plan`] picks files and learns their sizes and checksums, [`Hub::accept`] notes that the licence is
+//! accepted, [`Hub::download`] fetches the files that the cache lacks. What happens meanwhile goes to a [`Watch`]; nothing
 //! is printed. [`find`] looks a model up in the cache and never uses the network.
 //!
 //! The cache has the layout of Python's `huggingface_hub`

@@ -42,7 +42,23 @@ fn is_device(part: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use std::path::{Component, Path};
+
+    use proptest::prelude::*;
+
     use super::*;
+
+    proptest! {
+        #[test]
+        fn what_is_allowed_stays_in_its_folder(path in r"([a-z./\\:~ \x00-\x20]|\.\.|con|PC){0,12}") {
+            if problem(&path).is_none() {
+                let parts: Vec<_> = Path::new(&path).components().collect();
+                prop_assert!(parts.iter().all(|part| matches!(part, Component::Normal(_))), "{path:?}");
+                prop_assert_eq!(parts.len(), path.split('/').count());
+                prop_assert!(!path.contains(['\\', ':', '\0', '\n']));
+            }
+        }
+    }
 
     #[test]
     fn only_a_plain_path_inside_the_folder() {

@@ -112,7 +112,7 @@ impl Hub {
     /// Picks the files to have, and asks for the size and the checksum of those that the cache lacks.
     ///
     /// # Errors
-    /// There is nothing to pick, a path is not one, the hub fails, or the disk has less room than the files need.
+    /// There is nothing to pick, a path is not one, or the hub fails.
     pub fn plan(&self, model: &ModelInfo, selection: &Selection, watch: &mut dyn Watch) -> Result<Plan> {
         let repository = self.cache.repository(model.id.repository());
         let sizes: HashMap<&str, Option<u64>> =

@@ -240,6 +240,8 @@ fn without_shard(name: &str) -> &str {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
     use crate::{License, RemoteFile};
 
@@ -283,6 +285,26 @@ mod tests {
         let model = ModelInfo { id: "o/n".parse().unwrap(), commit: "0".repeat(40), files, license };
         let include = include.iter().map(|pattern| (*pattern).to_owned()).collect();
         select(&model, &Selection { include, variant: variant.map(str::to_owned) }).map_err(|error| error.to_string())
+    }
+
+    proptest! {
+        /// Whatever names a model has, what is taken of it is of it, and may be written.
+        #[test]
+        fn only_what_there_is(
+            names in prop::collection::vec(
+                "(unet/|vae/|text_encoder/|\\.\\./|/)?(model_index|config|model|diffusion_pytorch_model)(\\.fp16)?(-0000[12]-of-00002)?\\.(safetensors|bin|json|ckpt)(\\.index)?(\\.json)?",
+                0..20,
+            ),
+            variant in prop::option::of(Just("fp16")),
+            include in prop::option::of("[a-z*?/\\[\\]!.-]{0,6}"),
+        ) {
+            let names: Vec<&str> = names.iter().map(String::as_str).collect();
+            if let Ok(chosen) = chosen(&names, &include.iter().map(String::as_str).collect::<Vec<_>>(), variant) {
+                prop_assert!(chosen.iter().all(|path| names.contains(&path.as_str()) && names::problem(path).is_none()));
+                prop_assert_eq!(chosen.iter().collect::<BTreeSet<_>>().len(), chosen.len());
+                prop_assert!(include.is_some() || !chosen.is_empty());
+            }
+        }
     }
 
     #[test]

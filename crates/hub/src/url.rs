@@ -118,7 +118,20 @@ impl fmt::Debug for Url {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
+
+    proptest! {
+        #[test]
+        fn no_redirect_leaves_tls(location in r"(https?:|ftp:)?(/{0,3})([a-z0-9.@:%\[\]#?/\x00-\x20-]{0,30})") {
+            let hub = Url::endpoint("https://hub.example/mirror").unwrap();
+            if let Ok(url) = hub.redirect(&location) {
+                prop_assert!(url.is_https());
+                prop_assert!(!url.authority().contains('@'));
+            }
+        }
+    }
 
     #[test]
     fn parts_are_escaped() {

@@ -422,6 +422,11 @@ fn too_many_requests_wait_as_long_as_the_server_says() {
         "{waits:?}",
         waits = waits.0
     );
+    // As the hub says it without that header.
+    let mut waits = Waits::default();
+    setting.hub.fail("GET /api", 1, Fault::Status(429, vec![("RateLimit", "\"api\";r=0;t=1".to_owned())]));
+    setting.client().model(&"org/name".parse().unwrap(), &mut waits).unwrap();
+    assert!(waits.0[0] > Duration::from_millis(900));
     setting.hub.fail("GET /api", 1, Fault::Status(429, vec![("Retry-After", "86400".to_owned())]));
     assert!(setting.wrong().ends_with("too many requests (429), and asks to come back in 86400 s: try again then"));
 }
@@ -528,7 +533,7 @@ fn offline_asks_nothing() {
     let setting = Setting::new();
     let client = hub(&setting.hub, setting.home.path(), &[("HF_HUB_OFFLINE", "1")]);
     let error = pull(&client, "org/name").unwrap_err().to_string();
-    assert_eq!(error, "org/name is not in the cache, and HF_HUB_OFFLINE is set: unset it to download");
+    assert_eq!(error, "org/name: HF_HUB_OFFLINE is set, so the hub is not asked: unset it to download");
     assert_eq!(setting.hub.requests("").len(), 0);
 }
 

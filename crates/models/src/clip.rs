@@ -57,6 +57,28 @@ impl<P> ClipTextEncoder<P> {
     where
         P: Clone + 'static,
     {
+        self.forward_skipping(b, ids, batch, 0)
+    }
+
+    /// As [`forward`](Self::forward), but without the last `skipped` layers; the final norm stays. A1111's "Clip skip"
+    /// is one more, diffusers' `clip_skip` is this number.
+    ///
+    /// # Errors
+    /// As [`forward`](Self::forward), or there are fewer layers.
+    pub fn forward_skipping<B: Backend<Param = P>>(
+        &self,
+        b: &B,
+        ids: &[u32],
+        batch: usize,
+        skipped: usize,
+    ) -> Computed<B::Tensor>
+    where
+        P: Clone + 'static,
+    {
+        let Some(layers) = self.layers.len().checked_sub(skipped).and_then(|kept| self.layers.get(..kept)) else {
+            let message = format!("{skipped} layers were to be skipped, there are {}", self.layers.len());
+            return Err(Error::Invalid { op: "text encoder", message });
+        };
         let tokens = b.embedding(&self.token_embedding, ids, batch)?;
         let length = ids.len() / batch.max(1);
         if length > self.max_position_embeddings {
@@ -66,7 +88,7 @@ impl<P> ClipTextEncoder<P> {
         }
         let positions: Vec<u32> = (0..batch).flat_map(|_| 0..length as u32).collect();
         let mut h = b.add(&tokens, &b.embedding(&self.position_embedding, &positions, batch)?)?;
-        for layer in &self.layers {
+        for layer in layers {
             let layer = layer.clone();
             h = run(b, self.checkpointing, &[h], move |b, inputs| layer.forward(b, &inputs[0]))?;
         }

@@ -40,6 +40,14 @@ pub enum Error {
         /// What it is.
         got: String,
     },
+    /// An adapter can't be applied to the model.
+    #[error("{source_label}: {problem}")]
+    Adapter {
+        /// The adapter's file.
+        source_label: String,
+        /// What is wrong, what was expected, what to do.
+        problem: String,
+    },
     /// A checkpoint could not be read.
     #[error(transparent)]
     Format(#[from] calotype_formats::Error),
@@ -57,3 +65,10 @@ fn and_others(count: usize) -> String {
 
 /// The result of making a network.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+/// A name out of a file, escaped and cut.
+pub(crate) fn quote(name: &str) -> String {
+    const LONGEST: usize = 120;
+    let escaped: String = name.escape_debug().take(LONGEST).collect();
+    format!("\"{escaped}\"")
+}

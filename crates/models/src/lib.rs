@@ -9,6 +9,7 @@
 //! [`Backend`](calotype_tensor::Backend) with that form, so the same code infers, trains and counts.
 //! Activations are channels-last.
 
+pub mod adapters;
 mod bands;
 mod clip;
 mod config;

@@ -2,6 +2,7 @@ use calotype_tensor::{Activation, Attention, Backend, Error, Result as Computed,
 
 use crate::{
     Result, Scope,
+    adapters::LoadedHypernetwork,
     layers::{Conv, GroupNorm, LayerNorm, Linear, run},
 };
 
@@ -41,6 +42,18 @@ impl<P> Transformer2D<P> {
                 .collect::<Result<_>>()?,
             proj_out: Projection::new(scope.sub("proj_out"), channels, linear)?,
         })
+    }
+
+    /// Every attention, to itself and to the context.
+    pub(crate) fn set_hypernetworks(&mut self, hypernetworks: &[LoadedHypernetwork<P>])
+    where
+        P: Clone,
+    {
+        for block in &mut self.transformer_blocks {
+            for attention in [&mut block.attn1, &mut block.attn2] {
+                attention.hypernetworks = hypernetworks.to_vec();
+            }
+        }
     }
 
     /// Keys and values `(B, L, C)` of `context (B, L, context_width)`, of each layer in turn.
@@ -161,6 +174,8 @@ struct UNetAttention<P> {
     to_v: Linear<P>,
     to_out: Linear<P>,
     heads: usize,
+    /// What changes the context before keys and values are made of it, one after the other.
+    hypernetworks: Vec<LoadedHypernetwork<P>>,
 }
 
 impl<P> UNetAttention<P> {
@@ -171,12 +186,16 @@ impl<P> UNetAttention<P> {
             to_v: Linear::unbiased(scope.sub("to_v"), context_width, channels)?,
             to_out: Linear::new(scope.sub("to_out.0"), channels, channels)?,
             heads,
+            hypernetworks: Vec::new(),
         })
     }
 
     /// Keys and values `(B, Lk, C)` of `context (B, Lk, context_width)`.
     fn keys_values<B: Backend<Param = P>>(&self, b: &B, context: &B::Tensor) -> Computed<[B::Tensor; 2]> {
-        Ok([self.to_k.forward(b, context)?, self.to_v.forward(b, context)?])
+        let contexts = [context.clone(), context.clone()];
+        let [of_k, of_v] =
+            self.hypernetworks.iter().try_fold(contexts, |contexts, hypernetwork| hypernetwork.forward(b, contexts))?;
+        Ok([self.to_k.forward(b, &of_k)?, self.to_v.forward(b, &of_v)?])
     }
 
     /// `x (B, Lq, C)` attends to [`Self::keys_values`]; `residual` and result are `(B, Lq, C)`.

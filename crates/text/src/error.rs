@@ -66,4 +66,26 @@ pub enum Error {
         /// What was expected.
         problem: &'static str,
     },
+    /// A name that is none of a list.
+    #[error("unknown {what} {got:?}, expected one of: {known}")]
+    Unknown {
+        /// What it should name.
+        what: &'static str,
+        /// The beginning of what was given.
+        got: String,
+        /// The names there are.
+        known: String,
+    },
+}
+
+impl Error {
+    pub(crate) fn unknown(what: &'static str, got: &str, known: String) -> Self {
+        Self::Unknown { what, got: got.chars().take(40).collect(), known }
+    }
+
+    /// Whether the fault is in a prompt or a name, not in a file.
+    #[must_use]
+    pub fn is_request(&self) -> bool {
+        !matches!(self, Self::Read { .. } | Self::TooLarge { .. } | Self::Invalid { .. })
+    }
 }

@@ -2,6 +2,7 @@ use std::collections::HashMap;
 use std::path::Path;
 use std::sync::LazyLock;
 
+use crate::EmbeddingNames;
 use crate::bpe::merge;
 use crate::error::Error;
 use crate::files;
@@ -138,7 +139,12 @@ impl Tokenizer {
 
     /// The text for the text encoder: [`MAX_LENGTH`] ids, cut or padded to it.
     pub fn encode(&self, text: &str) -> Encoding {
-        let raw = self.encode_raw(text);
+        self.encode_with(text, &EmbeddingNames::default())
+    }
+
+    /// [`Self::encode`], with the ids of vectors in the place of embeddings' names.
+    pub fn encode_with(&self, text: &str, embeddings: &EmbeddingNames) -> Encoding {
+        let raw = embeddings.encode_raw(self, text);
         let (kept, cut) = raw.split_at(raw.len().min(MAX_LENGTH - 2));
         let mut ids = Vec::with_capacity(MAX_LENGTH);
         ids.push(self.bos);

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use calotype_text::{MAX_LENGTH, Tokenizer};
+use calotype_text::{EmbeddingNames, Emphasis, Grammar, MAX_LENGTH, MAX_PROMPT_BYTES, Timeline, Tokenizer};
 use proptest::prelude::*;
 
 const PIECES: &str = r"(\PC|[a-zA-Z' <|>\x00-\x1f]|<\|endoftext\|>|<\|startoftext\|>|\p{M}){0,120}";
@@ -57,4 +57,53 @@ fn long_texts_are_quick() {
         let took = start.elapsed();
         assert!(took < Duration::from_secs(10), "{:?}…: {took:?}", text.chars().take(20).collect::<String>());
     }
+}
+
+/// What takes long in a careless parser: depth, what is never closed, what is looked for to the end from every place.
+#[test]
+fn no_prompt_takes_long() {
+    let embeddings = EmbeddingNames::default();
+    let timeline = Timeline::new(50);
+    let grammar =
+        Grammar { tokenizer: Tokenizer::clip(), embeddings: &embeddings, timeline, emphasis: Emphasis::Original };
+    let full = |piece: &str| piece.repeat(MAX_PROMPT_BYTES / piece.len());
+    let nested = |open: &str, close: &str, depth| format!("{}x{}", open.repeat(depth), close.repeat(depth));
+    let texts = [
+        nested("(", ")", 10_000),
+        nested("[", "]", 10_000),
+        nested("(a", ")", 10_000),
+        nested("[a:", ":0.5]", 10_000),
+        nested("[a|", "]", 1_000),
+        full("("),
+        full("["),
+        full("(\\("),
+        full("[\\("),
+        full(")"),
+        full(":"),
+        full(": "),
+        full(":1"),
+        full("<"),
+        full("<a:"),
+        full("#"),
+        full("\n#"),
+        full("AND"),
+        full(" AND "),
+        full("BREAK"),
+        full(" BREAK"),
+        full("["),
+        full("[:a:1]"),
+        full("\\"),
+        full(" "),
+        full("word "),
+    ];
+    for text in texts {
+        let start = Instant::now();
+        // Read or refused.
+        drop(grammar.prompt(&text));
+        let took = start.elapsed();
+        assert!(took < Duration::from_secs(5), "{:?}…: {took:?}", text.chars().take(20).collect::<String>());
+    }
+    let start = Instant::now();
+    assert!(grammar.prompt(&"(a".repeat(1 << 19)).is_err());
+    assert!(start.elapsed() < Duration::from_millis(100));
 }

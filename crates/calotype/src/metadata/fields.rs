@@ -1,11 +1,15 @@
 //! The settings in A1111's text: each has one row here, by which it is written and read again.
 
-use calotype_diffusion::{SamplerKind, ScheduleKind};
+use calotype_diffusion::{Rng, SamplerKind, ScheduleKind};
+use calotype_text::{Emphasis, PromptStyle};
 
-use super::Metadata;
+use super::{BatchMetadata, Metadata};
+use crate::adapters;
 
 /// How many digits of the model's hash A1111's text has.
 const SHORT_HASH: usize = 10;
+/// What the version of this program begins with.
+const OWN: &str = "calotype";
 
 /// A setting.
 pub(super) struct Field {
@@ -26,21 +30,26 @@ pub(super) const FIELDS: &[Field] = &[
     },
     Field {
         key: "Sampler",
-        write: |m| Some(sampler_label(&m.sampler).to_owned()),
-        read: |m, value| {
-            let kind = SamplerKind::ALL.into_iter().map(SamplerKind::id).find(|id| sampler_label(id) == value);
-            kind.or(Some(value).filter(|id| id.parse::<SamplerKind>().is_ok()))
-                .map(|id| m.sampler = id.to_owned())
-                .is_some()
+        write: |m| {
+            Some(m.sampler.parse().map_or_else(|_| m.sampler.clone(), |kind: SamplerKind| kind.label().to_owned()))
+        },
+        // Before its version 1.9 A1111 wrote the schedule behind it.
+        read: |m, value| match SamplerKind::parse_with_schedule(value) {
+            Ok((kind, schedule)) => {
+                m.sampler = kind.id().to_owned();
+                m.schedule = schedule.map_or(std::mem::take(&mut m.schedule), |schedule| schedule.id().to_owned());
+                true
+            }
+            Err(_) => false,
         },
     },
     Field {
         key: "Schedule type",
-        write: |m| Some(schedule_label(&m.schedule).to_owned()).filter(|_| m.schedule != ScheduleKind::Default.id()),
-        read: |m, value| {
-            let kind = ScheduleKind::ALL.into_iter().map(ScheduleKind::id).find(|id| schedule_label(id) == value);
-            kind.map(|id| m.schedule = id.to_owned()).is_some()
+        write: |m| {
+            let kind = m.schedule.parse::<ScheduleKind>().ok();
+            kind.filter(|&kind| kind != ScheduleKind::Default).map(|kind| kind.label().to_owned())
         },
+        read: |m, value| value.parse().map(|kind: ScheduleKind| m.schedule = kind.id().to_owned()).is_ok(),
     },
     Field {
         key: "CFG scale",
@@ -58,8 +67,73 @@ pub(super) const FIELDS: &[Field] = &[
     },
     Field {
         key: "Eta",
-        write: |m| Some(m.eta.to_string()).filter(|_| m.eta != 0.0),
-        read: |m, value| number(&mut m.eta, value),
+        write: |m| m.eta.filter(|_| !is_ddim(m)).map(text_of),
+        read: |m, value| some(&mut m.eta, value),
+    },
+    Field {
+        key: "Eta DDIM",
+        write: |m| m.eta.filter(|_| is_ddim(m)).map(text_of),
+        read: |m, value| some(&mut m.eta, value),
+    },
+    Field {
+        key: "Sigma churn",
+        write: |m| unless(m.sampler_settings.s_churn, 0.0),
+        read: |m, value| number(&mut m.sampler_settings.s_churn, value),
+    },
+    Field {
+        key: "Sigma tmin",
+        write: |m| unless(m.sampler_settings.s_tmin, 0.0),
+        read: |m, value| number(&mut m.sampler_settings.s_tmin, value),
+    },
+    Field {
+        key: "Sigma tmax",
+        write: |m| m.sampler_settings.s_tmax.map(text_of),
+        // A1111's 0 is no bound.
+        read: |m, value| {
+            let read = some(&mut m.sampler_settings.s_tmax, value);
+            m.sampler_settings.s_tmax = m.sampler_settings.s_tmax.filter(|&s_tmax| s_tmax != 0.0);
+            read
+        },
+    },
+    Field {
+        key: "Sigma noise",
+        write: |m| unless(m.sampler_settings.s_noise, 1.0),
+        read: |m, value| number(&mut m.sampler_settings.s_noise, value),
+    },
+    Field {
+        key: "Schedule min sigma",
+        write: |m| m.sampler_settings.sigma_min.map(text_of),
+        read: |m, value| some(&mut m.sampler_settings.sigma_min, value),
+    },
+    Field {
+        key: "Schedule max sigma",
+        write: |m| m.sampler_settings.sigma_max.map(text_of),
+        read: |m, value| some(&mut m.sampler_settings.sigma_max, value),
+    },
+    Field {
+        key: "Schedule rho",
+        write: |m| m.sampler_settings.rho.map(text_of),
+        read: |m, value| some(&mut m.sampler_settings.rho, value),
+    },
+    Field {
+        key: "Beta schedule alpha",
+        write: |m| unless(m.sampler_settings.beta_alpha, 0.6),
+        read: |m, value| number(&mut m.sampler_settings.beta_alpha, value),
+    },
+    Field {
+        key: "Beta schedule beta",
+        write: |m| unless(m.sampler_settings.beta_beta, 0.6),
+        read: |m, value| number(&mut m.sampler_settings.beta_beta, value),
+    },
+    Field {
+        key: "Discard penultimate sigma",
+        write: |m| m.sampler_settings.discard_next_to_last_sigma.then(|| "True".to_owned()),
+        read: |m, value| flag(&mut m.sampler_settings.discard_next_to_last_sigma, value),
+    },
+    Field {
+        key: "SGM noise multiplier",
+        write: |m| m.sampler_settings.sgm_noise_multiplier.then(|| "True".to_owned()),
+        read: |m, value| flag(&mut m.sampler_settings.sgm_noise_multiplier, value),
     },
     Field {
         key: "Model hash",
@@ -68,11 +142,94 @@ pub(super) const FIELDS: &[Field] = &[
     },
     Field { key: "Model", write: |m| Some(m.model.clone()), read: |m, value| text(&mut m.model, value) },
     Field {
+        key: "Variation seed",
+        write: |m| m.noise.variation_seed.map(|seed| seed.to_string()),
+        read: |m, value| some(&mut m.noise.variation_seed, value),
+    },
+    Field {
+        key: "Variation seed strength",
+        write: |m| m.noise.variation_seed.map(|_| m.noise.variation_strength.to_string()),
+        read: |m, value| number(&mut m.noise.variation_strength, value),
+    },
+    Field {
+        key: "Seed resize from",
+        write: |m| m.noise.seed_resize.map(|[width, height]| format!("{width}x{height}")),
+        read: |m, value| {
+            let [mut width, mut height] = [0, 0];
+            let read = value.split_once('x').is_some_and(|(w, h)| number(&mut width, w) && number(&mut height, h));
+            m.noise.seed_resize = Some([width, height]).filter(|_| read && width > 0 && height > 0);
+            read
+        },
+    },
+    Field {
+        key: "Clip skip",
+        write: |m| Some(m.clip_skip.to_string()).filter(|_| m.clip_skip > 1),
+        read: |m, value| number(&mut m.clip_skip, value),
+    },
+    Field {
+        key: "ENSD",
+        write: |m| Some(m.noise.eta_noise_seed_delta.to_string()).filter(|_| m.noise.eta_noise_seed_delta != 0),
+        read: |m, value| number(&mut m.noise.eta_noise_seed_delta, value),
+    },
+    Field {
+        key: "RNG",
+        write: |m| Some(rng_label(&m.noise.rng).to_owned()),
+        read: |m, value| {
+            let rng = Rng::ALL.into_iter().map(Rng::id).find(|id| rng_label(id) == value);
+            rng.map(|id| m.noise.rng = id.to_owned()).is_some()
+        },
+    },
+    Field {
+        key: "Seed per",
+        write: |m| m.noise.batch.as_ref().map(BatchMetadata::to_text),
+        read: |m, value| {
+            m.noise.batch = BatchMetadata::from_text(value);
+            m.noise.batch.is_some()
+        },
+    },
+    Field {
+        key: "Lora hashes",
+        write: |m| adapters::lora_hashes(&m.adapters),
+        read: |m, value| adapters::read_lora_hashes(&mut m.adapters, value),
+    },
+    Field {
+        key: "TI hashes",
+        write: |m| adapters::embedding_hashes(&m.adapters),
+        read: |m, value| adapters::read_embedding_hashes(&mut m.adapters, value),
+    },
+    Field {
+        key: "Emphasis",
+        write: |m| {
+            emphasis(|emphasis| emphasis.id() == m.emphasis && emphasis != Emphasis::Original)
+                .map(Emphasis::label)
+                .map(str::to_owned)
+        },
+        read: |m, value| {
+            let found = emphasis(|emphasis| emphasis.label() == value);
+            found.map(|emphasis| m.emphasis = emphasis.id().to_owned()).is_some()
+        },
+    },
+    Field {
+        key: "Prompt style",
+        write: |m| Some(m.prompt_style.clone()).filter(|style| *style != PromptStyle::Plain.id()),
+        read: |m, value| value.parse::<PromptStyle>().map(|style| m.prompt_style = style.id().to_owned()).is_ok(),
+    },
+    Field {
         key: "Version",
-        write: |m| Some(format!("calotype {}", m.version)),
-        read: |m, value| text(&mut m.version, value),
+        write: |m| Some(format!("{OWN} {}", m.version)),
+        read: |m, value| {
+            // Texts of other programs are A1111's, and so are their prompts.
+            if !value.starts_with(OWN) {
+                m.prompt_style = PromptStyle::A1111.id().to_owned();
+            }
+            text(&mut m.version, value)
+        },
     },
 ];
+
+fn emphasis(is: impl Fn(Emphasis) -> bool) -> Option<Emphasis> {
+    Emphasis::ALL.into_iter().find(|&emphasis| is(emphasis))
+}
 
 fn text(field: &mut String, value: &str) -> bool {
     value.clone_into(field);
@@ -83,24 +240,36 @@ fn number<T: std::str::FromStr>(field: &mut T, value: &str) -> bool {
     value.trim().parse().map(|value| *field = value).is_ok()
 }
 
-/// A1111's name of a sampler.
-fn sampler_label(id: &str) -> &str {
+fn some<T: std::str::FromStr>(field: &mut Option<T>, value: &str) -> bool {
+    value.trim().parse().map(|value| *field = Some(value)).is_ok()
+}
+
+/// A1111's name of a generator.
+fn rng_label(id: &str) -> &str {
     match id.parse() {
-        Ok(SamplerKind::Ddim) => "DDIM",
-        Ok(SamplerKind::Plms) => "PLMS",
-        Ok(SamplerKind::Euler) => "Euler",
-        Ok(SamplerKind::EulerA) => "Euler a",
-        Ok(SamplerKind::Heun) => "Heun",
-        Ok(SamplerKind::Lms) => "LMS",
-        Ok(SamplerKind::Dpmpp2m) => "DPM++ 2M",
+        Ok(Rng::Cpu) => "CPU",
+        Ok(Rng::Cuda) => "GPU",
+        Ok(Rng::Nv) => "NV",
         _ => id,
     }
 }
 
-/// A1111's name of a schedule.
-fn schedule_label(id: &str) -> &str {
-    match id.parse() {
-        Ok(ScheduleKind::Karras) => "Karras",
-        _ => id,
-    }
+/// Python's words.
+fn flag(field: &mut bool, value: &str) -> bool {
+    *field = value == "True";
+    matches!(value, "True" | "False")
+}
+
+fn text_of(value: f64) -> String {
+    value.to_string()
+}
+
+/// A value that is not as by default.
+fn unless(value: f64, default: f64) -> Option<String> {
+    Some(text_of(value)).filter(|_| value != default)
+}
+
+/// A1111 has an eta for the samplers that think in timesteps and one for the others.
+fn is_ddim(metadata: &Metadata) -> bool {
+    matches!(metadata.sampler.parse(), Ok(SamplerKind::Ddim | SamplerKind::DdimCfgpp))
 }

@@ -4,14 +4,17 @@
 //! which JSON has it, both ways), and a row in `fields.rs` (by which A1111's text has it, both ways).
 
 mod fields;
+mod noise;
 mod parameters;
 
+use calotype_diffusion::SamplerSettings;
 use calotype_image::{RgbImage, encode_png};
 use serde::{Deserialize, Serialize};
 
+pub use noise::{BatchMetadata, NoiseMetadata};
 pub use parameters::Parameters;
 
-use crate::{Error, Model, Plan, Precision, Request, Result, error::brief};
+use crate::{AdapterMetadata, Error, Model, Plan, Precision, Request, Result, adapters, error::brief};
 
 /// The PNG keyword of the text that A1111 and its successors read.
 pub const PARAMETERS_KEYWORD: &str = "parameters";
@@ -28,18 +31,34 @@ pub struct Metadata {
     pub prompt: String,
     /// The negative prompt.
     pub negative_prompt: String,
+    /// LoRAs, hypernetworks and embeddings ([`Run::adapters`](crate::Run::adapters)).
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub adapters: Vec<AdapterMetadata>,
+    /// The id of how the two are read.
+    pub prompt_style: String,
+    /// The id of what weights in them do.
+    pub emphasis: String,
+    /// From which layer of the text encoder its output is taken, counted from the last, which is 1.
+    pub clip_skip: usize,
     /// Steps.
     pub num_inference_steps: usize,
     /// The sampler's id.
     pub sampler: String,
     /// The schedule's id.
     pub schedule: String,
-    /// Noise of `ddim`.
-    pub eta: f64,
+    /// Fresh noise of the steps, if it was asked for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub eta: Option<f64>,
+    /// Settings of the sampler and the schedule, if they are not as by default.
+    #[serde(skip_serializing_if = "is_default")]
+    pub sampler_settings: SamplerSettings,
     /// The guidance scale.
     pub guidance_scale: f32,
     /// This picture's own seed.
     pub seed: u64,
+    /// Where the noise came from, besides.
+    #[serde(flatten)]
+    pub noise: NoiseMetadata,
     /// Width in pixels.
     pub width: usize,
     /// Height in pixels.
@@ -66,6 +85,10 @@ pub struct LatentsMetadata {
     pub index: usize,
 }
 
+fn is_default(settings: &SamplerSettings) -> bool {
+    *settings == SamplerSettings::default()
+}
+
 impl Default for Metadata {
     /// Of a request as it is by default.
     fn default() -> Self {
@@ -80,9 +103,11 @@ impl Metadata {
     /// The model's weights can't be read to hash them.
     pub fn new(model: &Model, request: &Request, plan: &Plan, precision: Precision, index: usize) -> Result<Self> {
         let start = request.latents.as_ref().and_then(|latents| latents.slice(index, 1));
+        let (seed, noise) = NoiseMetadata::new(request, index);
         Ok(Self {
             version: env!("CARGO_PKG_VERSION").to_owned(),
-            seed: request.seed.wrapping_add(index as u64),
+            seed,
+            noise,
             width: plan.width,
             height: plan.height,
             model: model.name().to_owned(),
@@ -99,12 +124,18 @@ impl Metadata {
             version: String::new(),
             prompt: request.prompt.clone(),
             negative_prompt: request.negative_prompt.clone(),
+            adapters: Vec::new(),
+            prompt_style: request.prompt_style.id().to_owned(),
+            emphasis: request.emphasis.id().to_owned(),
+            clip_skip: request.clip_skip,
             num_inference_steps: request.num_inference_steps,
             sampler: request.sampler.id().to_owned(),
             schedule: request.schedule.id().to_owned(),
             eta: request.eta,
+            sampler_settings: request.sampler_settings,
             guidance_scale: request.guidance_scale,
             seed: request.seed,
+            noise: NoiseMetadata::new(request, 0).1,
             width: 0,
             height: 0,
             model: String::new(),
@@ -118,20 +149,26 @@ impl Metadata {
     /// ([`Self::latents`]).
     ///
     /// # Errors
-    /// It names a sampler or schedule that is unknown.
+    /// It names a sampler, a schedule or another choice that is unknown.
     pub fn request(&self) -> Result<Request> {
         let side = |side: usize| Some(side).filter(|&side| side > 0);
         Ok(Request {
             prompt: self.prompt.clone(),
             negative_prompt: self.negative_prompt.clone(),
+            adapters: adapters::options(&self.adapters),
+            prompt_style: self.prompt_style.parse()?,
+            emphasis: self.emphasis.parse()?,
+            clip_skip: self.clip_skip,
             num_inference_steps: self.num_inference_steps,
             sampler: self.sampler.parse()?,
             schedule: self.schedule.parse()?,
             eta: self.eta,
+            sampler_settings: self.sampler_settings,
             guidance_scale: self.guidance_scale,
             width: side(self.width),
             height: side(self.height),
             seed: self.seed,
+            noise: self.noise.request()?,
             batch_size: 1,
             latents: None,
         })

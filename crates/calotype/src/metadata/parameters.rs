@@ -1,7 +1,10 @@
 //! A1111's text of a picture: the prompt, the negative prompt if there is one, a line of settings
 //! (its `create_infotext` and `parse_generation_parameters`).
 
+use calotype_diffusion::{Rng, SamplerKind, ScheduleKind};
+
 use super::{Metadata, fields::FIELDS};
+use crate::AdapterMetadata;
 
 const NEGATIVE: &str = "Negative prompt:";
 /// A last line with fewer settings belongs to the prompt.
@@ -21,6 +24,9 @@ impl Metadata {
     #[must_use]
     pub fn parameters(&self) -> String {
         let mut text = self.prompt.clone();
+        for tag in self.adapters.iter().filter_map(AdapterMetadata::tag) {
+            text.push_str(&format!(" {tag}"));
+        }
         if !self.negative_prompt.is_empty() {
             text.push_str(&format!("\n{NEGATIVE} {}", self.negative_prompt));
         }
@@ -29,6 +35,18 @@ impl Metadata {
             .filter_map(|field| Some(format!("{}: {}", field.key, quoted((field.write)(self)?))))
             .collect();
         format!("{text}\n{}", settings.join(", "))
+    }
+
+    /// A1111 does not write the schedule `automatic`, and its own of a sampler is that one here: what `dpmpp_2m` has as
+    /// `karras` here is diffusers'.
+    fn take_schedule_from_a1111(&mut self) {
+        let (Ok(sampler), Ok(schedule)) = (self.sampler.parse::<SamplerKind>(), self.schedule.parse::<ScheduleKind>())
+        else {
+            return;
+        };
+        if schedule == ScheduleKind::Default || schedule == sampler.own_schedule() {
+            ScheduleKind::Automatic.id().clone_into(&mut self.schedule);
+        }
     }
 
     /// Reads the text of A1111, this program's or another's.
@@ -41,11 +59,16 @@ impl Metadata {
         if settings.len() < MIN_SETTINGS {
             lines = text.trim();
         } else {
+            // What A1111 leaves out where it is as by default there.
+            metadata.noise.rng = Rng::Cuda.id().to_owned();
             for (key, value) in settings {
                 let field = FIELDS.iter().find(|field| field.key == key);
                 if !field.is_some_and(|field| (field.read)(&mut metadata, &value)) {
                     unread.push((key, value));
                 }
+            }
+            if !metadata.version.starts_with("calotype") {
+                metadata.take_schedule_from_a1111();
             }
         }
         let negative = lines.lines().position(|line| line.starts_with(NEGATIVE)).unwrap_or(usize::MAX);

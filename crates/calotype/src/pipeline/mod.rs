@@ -7,9 +7,9 @@ mod text;
 
 use std::sync::Mutex;
 
-use calotype_diffusion::{BatchNoise, ModelDenoiser, nchw_to_nhwc};
+use calotype_diffusion::{ModelDenoiser, nchw_to_nhwc};
 use calotype_models::{ClipTextEncoder, UNet, VaeDecoder, VaeEncoder};
-use calotype_tensor::{Backend, cpu::Param};
+use calotype_tensor::cpu::{Cpu, Param};
 
 pub use options::{PipelineOptions, fastest_precision};
 pub use run::{Pictures, Run};
@@ -17,6 +17,7 @@ use text::EncodedTexts;
 
 use crate::{
     Guided, Keep, Model, Request, Result,
+    adapters::{Active, Key, Library},
     memory::reserve_unet,
     resident::{Resident, Slot},
 };
@@ -31,6 +32,8 @@ pub struct Pipeline<'a> {
     vae_decoder: Slot<VaeDecoder<Param>>,
     /// The last texts that were encoded.
     encoded: Mutex<Option<EncodedTexts>>,
+    /// The files of adapters that are open.
+    library: Mutex<Library>,
 }
 
 impl<'a> Pipeline<'a> {
@@ -48,30 +51,36 @@ impl<'a> Pipeline<'a> {
             vae_encoder: Slot::new(all),
             vae_decoder: Slot::new(all),
             encoded: Mutex::new(None),
+            library: Mutex::default(),
         };
         if all {
-            pipeline.text_encoder()?;
-            pipeline.unet()?;
+            pipeline.text_encoder(&Active::default())?;
+            pipeline.unet(&Active::default())?;
             pipeline.vae_decoder()?;
         }
         Ok(pipeline)
     }
 
-    fn text_encoder(&self) -> Result<Resident<ClipTextEncoder<Param>>> {
-        self.text_encoder
-            .get(|| self.options.backend_beside_the_unet(), |backend| self.model.text_encoder.load(backend))
+    fn text_encoder(&self, adapters: &Active) -> Result<Resident<ClipTextEncoder<Param>>> {
+        let load = |backend: &Cpu| adapters.load_text_encoder(self.model, backend);
+        self.text_encoder.get(adapters.text_key(), || self.options.backend_beside_the_unet(), load)
     }
 
-    fn unet(&self) -> Result<Resident<UNet<Param>>> {
-        self.unet.get(|| self.options.backend(), |backend| self.model.unet.load(backend))
+    fn unet(&self, adapters: &Active) -> Result<Resident<UNet<Param>>> {
+        let load = |backend: &Cpu| adapters.load_unet(self.model, backend);
+        let mut unet = self.unet.get(adapters.unet_key(), || self.options.backend(), load)?;
+        adapters.set_hypernetworks(&unet.backend, &mut unet.network)?;
+        Ok(unet)
     }
 
     fn vae_encoder(&self) -> Result<Resident<VaeEncoder<Param>>> {
-        self.vae_encoder.get(|| self.options.backend_beside_the_unet(), |backend| self.model.vae.load_encoder(backend))
+        let load = |backend: &Cpu| self.model.vae.load_encoder(backend);
+        self.vae_encoder.get(Key::default(), || self.options.backend_beside_the_unet(), load)
     }
 
     fn vae_decoder(&self) -> Result<Resident<VaeDecoder<Param>>> {
-        self.vae_decoder.get(|| self.options.backend_beside_the_unet(), |backend| self.model.vae.load_decoder(backend))
+        let load = |backend: &Cpu| self.model.vae.load_decoder(backend);
+        self.vae_decoder.get(Key::default(), || self.options.backend_beside_the_unet(), load)
     }
 
     /// The model.
@@ -87,19 +96,24 @@ impl<'a> Pipeline<'a> {
     pub fn run(&self, request: &Request) -> Result<Run<'_>> {
         let plan = self.model.check(request, self.options)?;
         let mut warnings = Vec::new();
-        let (context_shape, context) = self.guided_context(request, &mut warnings)?;
+        let (adapters, request) = self.adapters(request, &mut warnings)?;
+        let (conditioning, of_text) = self.adapted_conditioning(&request, &adapters)?;
+        warnings.extend(of_text);
         let [batch, c, h, w] = plan.latents_shape;
-        let mut noise = BatchNoise::new(request.seed, batch, [c, h, w]);
+        let mut noise = request.batch_noise(&plan.sampler, [c, h, w], self.model.vae_config().downscale())?;
         let start = match &request.latents {
-            Some(latents) => nchw_to_nhwc(latents.data(), plan.latents_shape)?,
+            Some(latents) => {
+                noise = noise.without_start();
+                nchw_to_nhwc(latents.data(), plan.latents_shape)?
+            }
             None => noise.randn(),
         };
-        let Resident { backend, network } = self.unet()?;
+        let Resident { backend, network } = self.unet(&adapters)?;
         reserve_unet(&backend, self.model.unet_config(), [batch, h, w, c])?;
-        let context = backend.from_f32(context_shape.into(), context)?;
-        let predictor = Guided::new(backend, network, &context, request.guidance_scale, [batch, h, w, c])?;
+        let (scale, shape) = (request.sampler.guidance_scale(request.guidance_scale), [batch, h, w, c]);
+        let predictor = Guided::with_conditioning(backend, network, conditioning, scale, shape)?;
         let denoiser = ModelDenoiser::new(predictor, self.model.prediction_type());
         let steps = plan.sampler.run(denoiser, &start, noise);
-        Ok(Run { pipeline: self, plan, steps, latents: start, warnings })
+        Ok(Run { pipeline: self, plan, steps, latents: start, adapters, warnings })
     }
 }

@@ -9,7 +9,7 @@ use calotype_tensor::{
     infer,
 };
 
-use crate::{Latents, Pipeline, Result, memory::reserve_decoder, resident::Resident};
+use crate::{Latents, Pipeline, Result, adapters::Active, memory::reserve_decoder, resident::Resident};
 
 impl Pipeline<'_> {
     /// The UNet's prediction for latents `(B, C, h, w)` at one timestep, each with its context `(77, hidden_size)`.
@@ -17,7 +17,7 @@ impl Pipeline<'_> {
     /// # Errors
     /// The shapes don't fit the model.
     pub fn predict(&self, latents: &Latents, timestep: f64, context: &[f32]) -> Result<Latents> {
-        let Resident { backend, network } = self.unet()?;
+        let Resident { backend, network } = self.unet(&Active::default())?;
         let batch = latents.shape()[0];
         let width = self.model.text_config().hidden_size;
         let length = context.len() / (batch * width).max(1);

@@ -4,7 +4,7 @@ use calotype_diffusion::{self as diffusion, BatchNoise, ModelDenoiser, nhwc_to_n
 use calotype_image::RgbImage;
 use calotype_tensor::cpu::Cpu;
 
-use crate::{Error, Guided, Latents, Pipeline, Plan, Result, Step, Warning};
+use crate::{AdapterMetadata, Error, Guided, Latents, Pipeline, Plan, Result, Step, Warning, adapters::Active};
 
 /// A run under way. Each `next` takes one step of the sampler; dropping it ends the run, and its hold of the UNet.
 pub struct Run<'a> {
@@ -13,6 +13,7 @@ pub struct Run<'a> {
     pub(super) steps: diffusion::Run<'a, ModelDenoiser<Guided<Cpu>>, BatchNoise>,
     /// Those of the last step, `(B, h, w, C)`.
     pub(super) latents: Vec<f32>,
+    pub(super) adapters: Active,
     pub(super) warnings: Vec<Warning>,
 }
 
@@ -27,6 +28,15 @@ impl Run<'_> {
     #[must_use]
     pub fn warnings(&self) -> &[Warning] {
         &self.warnings
+    }
+
+    /// The adapters in use: what [`Metadata::adapters`](crate::Metadata::adapters) is to be. Hashes their files at the first
+    /// call for each.
+    ///
+    /// # Errors
+    /// A file can't be read.
+    pub fn adapters(&self) -> Result<Vec<AdapterMetadata>> {
+        AdapterMetadata::of(&self.adapters)
     }
 
     /// Takes the steps that are left and gives the final latents `(B, C, h, w)`, as diffusers' `output_type="latent"`.

@@ -1,57 +1,96 @@
 //! From texts to what the UNet attends to.
 
-use std::sync::PoisonError;
+use std::sync::{Arc, PoisonError};
 
-use calotype_tensor::Backend;
+use calotype_diffusion::SamplerKind;
+use calotype_text::Timeline;
 
-use crate::{Pipeline, Request, Result, Warning, guides, resident::Resident};
+use crate::{
+    Conditioning, Pipeline, Request, Result, Warning,
+    adapters::{Active, Key},
+    conditioning::{Encoder, Reading},
+};
 
-/// Texts, and what [`Pipeline::encode_text`] makes of them.
+/// Texts, and what was made of them.
 pub(super) struct EncodedTexts {
-    texts: Vec<String>,
-    context: Vec<f32>,
-    cut: Vec<Option<String>>,
+    reading: Reading,
+    /// What the text encoder was read with.
+    key: Key,
+    conditioning: Arc<Conditioning>,
+    warnings: Vec<Warning>,
 }
 
 impl Pipeline<'_> {
-    /// The output of the text encoder for texts, `(B, 77, hidden_size)` row-major, and what was cut from each. That of
-    /// the last texts is remembered.
+    /// The output of the text encoder for texts, `(B, 77, hidden_size)` row-major, and what was cut from each.
     ///
     /// # Errors
     /// The text encoder fails.
     pub fn encode_text(&self, texts: &[&str]) -> Result<(Vec<f32>, Vec<Option<String>>)> {
-        let mut encoded = self.encoded.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(last) = encoded.as_ref().filter(|last| last.texts == texts) {
-            return Ok((last.context.clone(), last.cut.clone()));
-        }
-        let Resident { backend, network } = self.text_encoder()?;
         let encodings: Vec<_> = texts.iter().map(|text| self.model.tokenizer().encode(text)).collect();
         let ids: Vec<u32> = encodings.iter().flat_map(|encoding| &encoding.ids).copied().collect();
-        let context = backend.to_f32(&network.forward(&backend, &ids, texts.len())?);
-        let cut: Vec<_> = encodings.into_iter().map(|encoding| encoding.truncated_text).collect();
-        let texts = texts.iter().map(ToString::to_string).collect();
-        *encoded = Some(EncodedTexts { texts, context: context.clone(), cut: cut.clone() });
-        Ok((context, cut))
+        let context = self.encoder(&Active::default())?.encode(&ids, texts.len(), 1)?;
+        Ok((context, encodings.into_iter().map(|encoding| encoding.truncated_text).collect()))
     }
 
-    /// The context of every picture of the batch, `[B, 77, hidden_size]` and the numbers: with guidance the negative
-    /// prompt's for all, then the prompt's.
-    pub(super) fn guided_context(
+    /// Opens the adapters of a request. Also gives the request without the words of its prompt that call for them.
+    pub(super) fn adapters(&self, request: &Request, warnings: &mut Vec<Warning>) -> Result<(Active, Request)> {
+        let mut library = self.library.lock().unwrap_or_else(PoisonError::into_inner);
+        let (adapters, prompt) = Active::new(self.model, request, &mut library, warnings)?;
+        Ok((adapters, Request { prompt, ..request.clone() }))
+    }
+
+    /// What the UNet attends to in a run of this request, and what the caller should know. That of the last texts is
+    /// remembered.
+    ///
+    /// # Errors
+    /// A prompt can't be read, an adapter can't be used, or the text encoder fails.
+    pub fn conditioning(&self, request: &Request) -> Result<(Arc<Conditioning>, Vec<Warning>)> {
+        let mut warnings = Vec::new();
+        let (adapters, request) = self.adapters(request, &mut warnings)?;
+        let (conditioning, of_text) = self.adapted_conditioning(&request, &adapters)?;
+        warnings.extend(of_text);
+        Ok((conditioning, warnings))
+    }
+
+    /// [`Self::conditioning`] of a request whose adapters are open.
+    pub(super) fn adapted_conditioning(
         &self,
         request: &Request,
-        warnings: &mut Vec<Warning>,
-    ) -> Result<([usize; 3], Vec<f32>)> {
-        let mut texts = vec![("prompt", request.prompt.as_str())];
-        if guides(request.guidance_scale) {
-            texts.insert(0, ("negative prompt", request.negative_prompt.as_str()));
+        adapters: &Active,
+    ) -> Result<(Arc<Conditioning>, Vec<Warning>)> {
+        let reading = Reading {
+            prompt: request.prompt.clone(),
+            negative_prompt: request.negative_prompt.clone(),
+            is_guided: request.guides(),
+            style: request.prompt_style,
+            emphasis: request.emphasis,
+            clip_skip: request.clip_skip,
+            timeline: Timeline::new(evaluations(request.sampler, request.num_inference_steps)),
+        };
+        let key = adapters.text_key();
+        let mut encoded = self.encoded.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(last) = encoded.as_ref().filter(|last| last.reading == reading && last.key == key) {
+            return Ok((last.conditioning.clone(), last.warnings.clone()));
         }
-        let (context, cut) = self.encode_text(&texts.iter().map(|(_, text)| *text).collect::<Vec<_>>())?;
-        for (&(field, _), cut) in texts.iter().zip(cut) {
-            warnings.extend(cut.map(|text| Warning::Truncated { field, text }));
-        }
-        let (batch, width) = (request.batch_size, self.model.text_config().hidden_size);
-        let length = context.len() / (texts.len() * width).max(1);
-        let rows = context.chunks_exact((length * width).max(1)).flat_map(|row| row.repeat(batch)).collect();
-        Ok(([texts.len() * batch, length, width], rows))
+        let (conditioning, warnings) = self.encoder(adapters)?.conditioning(&reading)?;
+        let conditioning = Arc::new(conditioning);
+        *encoded = Some(EncodedTexts { reading, key, conditioning: conditioning.clone(), warnings: warnings.clone() });
+        Ok((conditioning, warnings))
+    }
+
+    fn encoder<'a>(&'a self, adapters: &'a Active) -> Result<Encoder<'a>> {
+        let width = self.model.text_config().hidden_size;
+        let (tokenizer, embeddings) = (self.model.tokenizer(), &adapters.names);
+        Ok(Encoder { tokenizer, embeddings, network: self.text_encoder(adapters)?, width })
+    }
+}
+
+/// How many evaluations of the UNet A1111 counts for a sampler's steps, over which schedules run: two for each step of
+/// those it calls of second order (`sd_samplers_kdiffusion.py`).
+fn evaluations(sampler: SamplerKind, steps: usize) -> usize {
+    use SamplerKind::{Dpm2, Dpm2A, Dpmpp2sA, DpmppSde, Heun, Restart};
+    match sampler {
+        Dpm2 | Dpm2A | Dpmpp2sA | DpmppSde | Heun | Restart => 2 * steps,
+        _ => steps,
     }
 }

@@ -19,6 +19,14 @@ pub struct Plan {
     pub latents_shape: [usize; 4],
 }
 
+impl Plan {
+    /// How many steps the sampler takes: some take more than were asked for.
+    #[must_use]
+    pub fn steps(&self) -> usize {
+        self.sampler.steps()
+    }
+}
+
 impl Model {
     /// Checks that a pipeline can meet a request, before weights are read and anything is computed.
     ///
@@ -28,14 +36,19 @@ impl Model {
         if self.is_inpainting() {
             return refuse("this is an inpainting model, whose UNet also takes a mask: give another model".to_owned());
         }
-        let mut options = SampleOptions::new(request.num_inference_steps);
-        if request.eta != 0.0 {
-            options = options.eta(request.eta);
-        }
+        let (steps, settings) = (request.num_inference_steps, request.sampler_settings);
+        let options = SampleOptions { steps, eta: request.eta, settings };
         let sampler = Sampler::new(request.sampler, request.schedule, self.noise_schedule(), options)?;
         let scale = request.guidance_scale;
         if !(scale.is_finite() && scale >= 0.0) {
             return refuse(format!("guidance scale {scale} is out of range: give a number from 0, such as 7.5"));
+        }
+        let layers = self.text_config().num_hidden_layers;
+        if !(1..=layers).contains(&request.clip_skip) {
+            let skip = request.clip_skip;
+            return refuse(format!(
+                "clip skip {skip} is out of range: give 1, for all layers of the text encoder, to {layers}"
+            ));
         }
         let batch = request.batch_size;
         if !(1..=MAX_BATCH).contains(&batch) {
@@ -44,6 +57,7 @@ impl Model {
         let (width, height) = self.size(request);
         check_size(self.unet_config(), self.vae_config(), batch, [width, height], pipeline)?;
         let downscale = self.vae_config().downscale();
+        request.check_noise(downscale)?;
         let latents_shape = [batch, self.vae_config().latent_channels, height / downscale, width / downscale];
         if let Some(latents) = request.latents.as_ref().filter(|latents| latents.shape() != latents_shape) {
             let (got, expected) = (latents.shape(), latents_shape);

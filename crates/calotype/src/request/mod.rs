@@ -1,14 +1,17 @@
 //! What pictures are asked for with, and the check of it.
 
 mod check;
+mod noise;
 mod size;
 
-use calotype_diffusion::{SamplerKind, ScheduleKind};
+use calotype_diffusion::{SamplerKind, SamplerSettings, ScheduleKind};
+use calotype_text::{Emphasis, PromptStyle};
 
 pub use check::Plan;
+pub use noise::{NoiseRequest, OneOf};
 pub(crate) use size::{MAX_SIDE, check_size, size_multiple};
 
-use crate::Latents;
+use crate::{AdapterOptions, Latents, guides};
 
 /// A request for pictures. The names are diffusers'.
 ///
@@ -19,26 +22,46 @@ pub struct Request {
     pub prompt: String,
     /// What is not to be seen.
     pub negative_prompt: String,
+    /// LoRAs, hypernetworks and embeddings.
+    pub adapters: AdapterOptions,
+    /// How the two are read.
+    pub prompt_style: PromptStyle,
+    /// What weights in them do.
+    pub emphasis: Emphasis,
+    /// From which layer of the text encoder its output is taken, counted from the last, which is 1.
+    pub clip_skip: usize,
     /// Steps of the sampler.
     pub num_inference_steps: usize,
     /// The sampler.
     pub sampler: SamplerKind,
     /// How its noise levels are spaced.
     pub schedule: ScheduleKind,
-    /// Noise of `ddim`, from 0 to 1.
-    pub eta: f64,
+    /// Fresh noise of the steps, from 0 to 1; the sampler's own if not given ([`SamplerKind::default_eta`]).
+    pub eta: Option<f64>,
+    /// Settings of some samplers and schedules, which few ask for.
+    pub sampler_settings: SamplerSettings,
     /// How strongly the prompt pulls (Ho & Salimans 2022): 1 is without guidance, and takes half the time.
     pub guidance_scale: f32,
     /// Width in pixels; the model's own if not given.
     pub width: Option<usize>,
     /// Height in pixels; the model's own if not given.
     pub height: Option<usize>,
-    /// Picture `k` of the batch has the seed `seed + k`, so each can be made again alone.
+    /// The seed of the first picture.
     pub seed: u64,
+    /// Where noise comes from, and how seeds are counted on.
+    pub noise: NoiseRequest,
     /// Pictures made at once.
     pub batch_size: usize,
     /// The starting noise, unit variance, instead of that of the seeds.
     pub latents: Option<Latents>,
+}
+
+impl Request {
+    /// Whether the unconditional prediction is needed too.
+    #[must_use]
+    pub fn guides(&self) -> bool {
+        guides(self.guidance_scale) || self.sampler.needs_uncond()
+    }
 }
 
 impl Default for Request {
@@ -47,14 +70,20 @@ impl Default for Request {
         Self {
             prompt: String::new(),
             negative_prompt: String::new(),
+            adapters: AdapterOptions::default(),
+            prompt_style: PromptStyle::Plain,
+            emphasis: Emphasis::Original,
+            clip_skip: 1,
             num_inference_steps: 50,
             sampler: SamplerKind::Ddim,
             schedule: ScheduleKind::Default,
-            eta: 0.0,
+            eta: None,
+            sampler_settings: SamplerSettings::default(),
             guidance_scale: 7.5,
             width: None,
             height: None,
             seed: 42,
+            noise: NoiseRequest::default(),
             batch_size: 1,
             latents: None,
         }

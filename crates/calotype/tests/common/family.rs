@@ -14,6 +14,9 @@ use serde::Deserialize;
 
 use super::{Sizes, Tensors, tensors, write_weights};
 
+/// A tensor's shape, and its parts by place.
+type Fused = (Vec<usize>, BTreeMap<usize, Vec<f32>>);
+
 /// What `reference/checkpoints.py` wrote of one family.
 #[derive(Deserialize)]
 pub(crate) struct Golden {
@@ -98,7 +101,7 @@ impl Family {
 
     /// The tensors of a CompVis checkpoint.
     pub(crate) fn compvis(&self) -> Tensors {
-        let mut whole: BTreeMap<String, (Vec<usize>, BTreeMap<usize, Vec<f32>>)> = BTreeMap::new();
+        let mut whole: BTreeMap<String, Fused> = BTreeMap::new();
         for row in &self.golden().keys {
             let (key, network, name, third) = match row {
                 Row::Whole(key, network, name) => (key, network, name, 0),
@@ -111,7 +114,7 @@ impl Family {
             }
             whole.entry(key.clone()).or_insert((shape, BTreeMap::new())).1.insert(third, data.clone());
         }
-        let join = |(key, (mut shape, pieces)): (String, (Vec<usize>, BTreeMap<usize, Vec<f32>>))| {
+        let join = |(key, (mut shape, pieces)): (String, Fused)| {
             shape[0] *= pieces.len();
             (key, (shape, pieces.into_values().flatten().collect()))
         };

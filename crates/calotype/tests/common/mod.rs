@@ -6,10 +6,12 @@ pub(crate) mod family;
 
 use std::{borrow::Cow, collections::BTreeMap, fs, path::Path};
 
+use calotype::Model;
 use calotype_formats::{DType, encode_f32, write_safetensors};
 use calotype_models::{ModelConfig, ParamSource, ParamSpec, PerBlock, Result, TextConfig, UNetConfig, VaeConfig};
 use calotype_tensor::ParamData;
 use serde_json::json;
+use tempfile::TempDir;
 
 /// Pseudo-random numbers in -1..1: FNV-1a of the name, then SplitMix64, as in `reference/pipeline.py`.
 pub(crate) fn values(name: &str, count: usize) -> Vec<f64> {
@@ -24,6 +26,14 @@ pub(crate) fn values(name: &str, count: usize) -> Vec<f64> {
             ((z ^ (z >> 31)) >> 40) as f64 / (1u32 << 24) as f64 * 2.0 - 1.0
         })
         .collect()
+}
+
+/// A model in a folder.
+pub(crate) fn model(sizes: &Sizes) -> (TempDir, Model) {
+    let folder = TempDir::new().unwrap();
+    sizes.write(folder.path());
+    let model = Model::open(folder.path()).unwrap();
+    (folder, model)
 }
 
 /// Weights by formula.

@@ -5,6 +5,7 @@ mod compute;
 mod generate;
 mod model;
 mod models;
+mod pull;
 mod train;
 
 use clap::{Parser, Subcommand};
@@ -14,6 +15,7 @@ pub(crate) use compute::Compute;
 pub(crate) use generate::{GenerateArgs, Txt2img};
 pub(crate) use model::ModelArgs;
 pub(crate) use models::{Convert, ConvertTo, Inspect, List, Models, Verify};
+pub(crate) use pull::Pull;
 pub(crate) use train::{Train, TrainRun};
 
 /// Stable Diffusion: pictures from text, and the training of models that make them.
@@ -40,11 +42,11 @@ pub(crate) struct Cli {
 #[derive(Subcommand)]
 pub(crate) enum Command {
     /// Make pictures from a text
-    Txt2img(Txt2img),
+    Txt2img(Box<Txt2img>),
     /// Train a model on a folder of pictures
     #[command(subcommand)]
     Train(Train),
-    /// Look at models, and change their layout
+    /// Look at models, download them, and change their layout
     #[command(subcommand)]
     Models(Models),
     /// Time the parts of a run on this machine

@@ -9,7 +9,8 @@ use clap::{Args, ValueEnum};
 #[derive(Args)]
 #[command(next_help_heading = "Model")]
 pub(crate) struct ModelArgs {
-    /// A checkpoint (.safetensors, .ckpt), or the folder of a diffusers model [default: the model inside this program]
+    /// A checkpoint (.safetensors, .ckpt), the folder of a diffusers model, or a pulled one as org/name [default: the model
+    /// inside this program]
     #[arg(long, alias = "ckpt", value_name = "PATH")]
     pub(crate) model: Option<PathBuf>,
     #[command(flatten)]

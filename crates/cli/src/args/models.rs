@@ -4,12 +4,14 @@ use std::path::PathBuf;
 
 use clap::{Args, Subcommand, ValueEnum};
 
-use super::model::ModelOptionArgs;
+use super::{Pull, model::ModelOptionArgs};
 
 #[derive(Subcommand)]
 pub(crate) enum Models {
     /// Say what a checkpoint, a diffusers folder or any file of weights is, and whether it is sound
     Inspect(Inspect),
+    /// Download a model from the Hugging Face hub
+    Pull(Pull),
     /// Read every number of a model: shapes, finiteness, hash
     Verify(Verify),
     /// Write a model in another layout or number type, always as safetensors

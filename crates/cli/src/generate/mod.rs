@@ -7,7 +7,9 @@ use std::{
     time::Instant,
 };
 
-use calotype::{Keep, Latents, Metadata, Model, Pipeline, PipelineOptions, Plan, Request, RgbImage, Run};
+use calotype::{
+    AdapterMetadata, Keep, Latents, Metadata, Model, Pipeline, PipelineOptions, Plan, Request, RgbImage, Run,
+};
 use serde_json::{Map, Value, json};
 
 use crate::{
@@ -96,6 +98,7 @@ impl<'a> Job<'a> {
                 warnings.iter().for_each(|warning| line("warning", warning));
             }
             self.step(&mut run, batch, &mut timings, &stepped)?;
+            let adapters = run.adapters()?;
             let decoding = progress::spinner(quiet, "decoding");
             let decoding_begins = Instant::now();
             let pictures = run.finish()?;
@@ -106,7 +109,7 @@ impl<'a> Job<'a> {
                 "timings": timings.json(),
                 "warnings": warnings,
             });
-            self.write(&request, &pictures.images, output, batch, &said)?;
+            self.write(&request, &pictures.images, &adapters, output, batch, &said)?;
             finished.extend(self.args.output.save_latents.as_ref().map(|_| pictures.latents));
         }
         if let Some(file) = &self.args.output.save_latents {
@@ -124,7 +127,7 @@ impl<'a> Job<'a> {
         timings: &mut Timings,
         stepped: &Sender<()>,
     ) -> Result<(), Failure> {
-        let bar = progress::steps(self.args.output.quiet, self.args.sampling.steps);
+        let bar = progress::steps(self.args.output.quiet, self.plan.steps());
         if self.args.picture.batch_count > 1 {
             bar.set_message(format!("{} of {} ", batch + 1, self.args.picture.batch_count));
         }
@@ -133,7 +136,10 @@ impl<'a> Job<'a> {
             timings.step(begin);
             // Whoever waits for the first may be gone by the next.
             stepped.send(()).ok();
-            bar.set_position(step?.index as u64 + 1);
+            let step = step?;
+            // Not always as many as were asked for, and of some samplers only an estimate.
+            bar.set_length(step.total as u64);
+            bar.set_position(step.index as u64 + 1);
             begin = Instant::now();
         }
         bar.finish_and_clear();
@@ -145,12 +151,14 @@ impl<'a> Job<'a> {
         &self,
         request: &Request,
         pictures: &[RgbImage],
+        adapters: &[AdapterMetadata],
         output: &mut Output,
         batch: usize,
         said: &Value,
     ) -> Result<(), Failure> {
         for (index, picture) in pictures.iter().enumerate() {
             let mut metadata = Metadata::new(self.model, request, &self.plan, self.options.precision, index)?;
+            metadata.adapters = adapters.to_vec();
             if let (Some(latents), Some(file)) = (&mut metadata.latents, &self.args.noise.latents) {
                 latents.file = file.display().to_string();
                 latents.index += batch * self.batch_size;
@@ -169,13 +177,9 @@ impl<'a> Job<'a> {
 /// The request of one batch.
 fn request(args: &GenerateArgs, start: Option<&Latents>, batch_size: usize, batch: usize) -> Request {
     let first = batch * batch_size;
-    let request = args.request();
-    Request {
-        seed: request.seed.wrapping_add(first as u64),
-        batch_size,
-        latents: start.and_then(|start| start.slice(first, batch_size)),
-        ..request
-    }
+    let mut request = args.request();
+    request.noise.batch_index = batch;
+    Request { batch_size, latents: start.and_then(|start| start.slice(first, batch_size)), ..request }
 }
 
 /// What `--json` prints of a picture: where it is, what is said of its batch, and everything its file says.

@@ -8,7 +8,7 @@ use crate::{args::Inspect, builtin, failure::Failure, model, stdout};
 
 pub(super) fn run(args: &Inspect) -> Result<(), Failure> {
     let inspection = match &args.path {
-        Some(path) => calotype::inspect(path, &args.options.options())?,
+        Some(path) => calotype::inspect(&model::resolve(path)?, &args.options.options())?,
         None => model::built_in()?.inspect(&format!("built-in model {}", builtin::NAME))?,
     };
     if args.json {

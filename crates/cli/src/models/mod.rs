@@ -1,6 +1,7 @@
 //! `calotype models`.
 
 mod inspect;
+mod pull;
 
 use std::sync::atomic::Ordering;
 
@@ -10,7 +11,7 @@ use serde::Serialize;
 use crate::{
     args::{Convert, ConvertTo, List, Models, Verify},
     failure::Failure,
-    interrupt, progress, stdout,
+    interrupt, model, progress, stdout,
 };
 
 pub(crate) fn run(command: &Models) -> Result<(), Failure> {
@@ -19,6 +20,7 @@ pub(crate) fn run(command: &Models) -> Result<(), Failure> {
         Models::Verify(args) => verify(args),
         Models::Convert(args) => convert(args),
         Models::List(args) => list(args),
+        Models::Pull(args) => pull::run(args),
     }
 }
 
@@ -49,8 +51,9 @@ fn with_progress<T>(
 }
 
 fn verify(args: &Verify) -> Result<(), Failure> {
+    let path = model::resolve(&args.path)?;
     let found = with_progress(args.quiet, "verify", |progress| {
-        calotype::verify(&args.path, &args.options.options(), args.sha256.as_deref(), progress)
+        calotype::verify(&path, &args.options.options(), args.sha256.as_deref(), progress)
     })?;
     if args.json {
         return print_json(&found);
@@ -72,8 +75,9 @@ fn convert(args: &Convert) -> Result<(), Failure> {
         },
         dtype: args.dtype.map(Into::into),
     };
+    let path = model::resolve(&args.path)?;
     with_progress(args.quiet, "convert", |progress| {
-        calotype::convert(&args.path, &args.options.options(), &args.output, how, progress)
+        calotype::convert(&path, &args.options.options(), &args.output, how, progress)
     })?;
     if args.quiet { Ok(()) } else { stdout::print(&args.output.display().to_string()) }
 }

@@ -22,6 +22,8 @@ pub struct BatchNoise {
     /// The starting noise in NCHW order where it is more than the first draw of the streams, until it is asked for.
     start: Option<Vec<f32>>,
     brownian: Option<Vec<BrownianTree>>,
+    /// The only picture whose noise is asked for.
+    only: Option<usize>,
 }
 
 impl BatchNoise {
@@ -47,7 +49,7 @@ impl BatchNoise {
         each: usize,
         [channels, height, width]: [usize; 3],
     ) -> Self {
-        Self { rng, streams, seeds, each, channels, area: height * width, start: None, brownian: None }
+        Self { rng, streams, seeds, each, channels, area: height * width, start: None, brownian: None, only: None }
     }
 
     /// The noise of one batch of a run, of `channels × height × width` latents.
@@ -114,9 +116,18 @@ impl BatchNoise {
         Self { start: None, ..self }
     }
 
+    /// Only the noise of one picture of the batch, `(1, h, w, C)`: it is the same as with the others.
+    #[must_use]
+    pub fn only(self, picture: usize) -> Self {
+        Self { only: Some(picture), ..self }
+    }
+
     /// Follows one Brownian motion per stream between these sigmas wherever a sampler asks for
     /// [`NoiseSource::noise_between`]: what A1111 and k-diffusion do for their SDE samplers
     /// (`BrownianTreeNoiseSampler`). Its seeds are those of the pictures.
+    ///
+    /// The motion is as rough as any: sigmas that differ in the last digit of f32 have noise that differs by about
+    /// `1e-3`, so two programs that round their sigmas differently come to latents that are a few `1e-5` apart.
     #[must_use]
     pub fn brownian(self, sigma_min: f64, sigma_max: f64) -> Self {
         let (rng, each) = (self.rng, self.each);
@@ -132,7 +143,17 @@ impl BatchNoise {
             Some(start) => start,
             None => self.streams.iter_mut().flat_map(|stream| stream.randn(each)).collect(),
         };
-        transpose(&nchw, self.channels, self.area)
+        self.arranged(nchw)
+    }
+
+    /// In the order of latents, and only what is asked for.
+    fn arranged(&self, nchw: Vec<f32>) -> Vec<f32> {
+        let size = self.channels * self.area;
+        let asked = match self.only {
+            Some(picture) => nchw.chunks_exact(size.max(1)).nth(picture).unwrap_or_default(),
+            None => &nchw,
+        };
+        transpose(asked, self.channels, self.area)
     }
 }
 
@@ -144,7 +165,7 @@ impl NoiseSource for BatchNoise {
     fn noise_between(&mut self, sigma: f64, sigma_next: f64) -> Vec<f32> {
         let Some(trees) = &mut self.brownian else { return self.randn() };
         let nchw: Vec<f32> = trees.iter_mut().flat_map(|tree| tree.noise(sigma, sigma_next)).collect();
-        transpose(&nchw, self.channels, self.area)
+        self.arranged(nchw)
     }
 }
 

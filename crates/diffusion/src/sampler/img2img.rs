@@ -81,7 +81,8 @@ impl Sampler {
         let of = |level: Option<&NoiseLevel>| level.map_or(f64::NAN, |level| level.sigma);
         let ends = [of(all.first()), of(all.iter().rev().nth(1))];
         let laid_out = Levels { all, ..self.laid_out.clone() };
-        Self::planned(self.kind, options, self.noise_schedule.clone(), laid_out, ends)
+        let part = Self::planned(self.kind, options, self.noise_schedule.clone(), laid_out, ends);
+        Self { sigma_range: self.sigma_range, ..part }
     }
 
     /// The level at which [`Sampler::run_from`] mixes noise with the picture.

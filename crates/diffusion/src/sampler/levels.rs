@@ -5,7 +5,7 @@
 //! that belongs to the sigma.
 
 use super::sigmas::sigmas;
-use super::{SampleOptions, SamplerKind, ScheduleKind};
+use super::{SampleOptions, SamplerKind, SamplerSettings, ScheduleKind};
 use super::{compvis, timesteps};
 use crate::{Error, NoiseLevel, NoiseSchedule};
 
@@ -61,16 +61,18 @@ pub(super) fn levels(
     if !(min..=max).contains(&steps) {
         return Err(Error::Steps { sampler: kind, steps, min, max });
     }
-    let discards = options.discard_next_to_last_sigma || kind.discards_next_to_last_sigma();
+    let discards = options.settings.discard_next_to_last_sigma || kind.discards_next_to_last_sigma();
     let laid_out = steps + usize::from(discards);
 
     let mut all = match kind {
         UniPc if a1111_timesteps => timesteps::time_uniform(noise_schedule, steps),
         _ if a1111_timesteps => timesteps::uniform(noise_schedule, steps),
         _ if kind.has_integer_steps() => leading(noise_schedule, steps),
-        _ if diffusers => of_diffusers(kind, schedule, noise_schedule, laid_out, options)?,
-        SamplerKind::Lcm => timesteps::latent_consistency(kind.resolved(schedule), noise_schedule, laid_out, options)?,
-        _ => of_sigmas(kind.resolved(schedule), noise_schedule, laid_out, options)?,
+        _ if diffusers => of_diffusers(kind, schedule, noise_schedule, laid_out, &options.settings)?,
+        SamplerKind::Lcm => {
+            timesteps::latent_consistency(kind.resolved(schedule), noise_schedule, laid_out, &options.settings)?
+        }
+        _ => of_sigmas(kind.resolved(schedule), noise_schedule, laid_out, &options.settings)?,
     };
     if discards {
         // The last but one of sigmas of which the last is 0 (or, in `kl_optimal`, the least).
@@ -79,7 +81,7 @@ pub(super) fn levels(
         all.extend(last);
     }
     let preserving = kind.has_integer_steps() || kind == UniPc;
-    let starts_preserving = preserving || (diffusers && kind == Dpmpp2m) || options.sgm_noise_multiplier;
+    let starts_preserving = preserving || (diffusers && kind == Dpmpp2m) || options.settings.sgm_noise_multiplier;
     Ok(Levels { all, starts_preserving, ends_preserving: preserving, a1111_timesteps, compvis: false })
 }
 
@@ -88,9 +90,9 @@ fn of_sigmas(
     schedule: ScheduleKind,
     noise_schedule: &NoiseSchedule,
     steps: usize,
-    options: &SampleOptions,
+    settings: &SamplerSettings,
 ) -> Result<Vec<NoiseLevel>, Error> {
-    let sigmas = sigmas(schedule, noise_schedule, steps, options)?;
+    let sigmas = sigmas(schedule, noise_schedule, steps, settings)?;
     Ok(sigmas.into_iter().map(|sigma| noise_schedule.level(sigma)).collect())
 }
 
@@ -100,19 +102,19 @@ fn of_diffusers(
     schedule: ScheduleKind,
     noise_schedule: &NoiseSchedule,
     steps: usize,
-    options: &SampleOptions,
+    settings: &SamplerSettings,
 ) -> Result<Vec<NoiseLevel>, Error> {
     let mut levels: Vec<_> = match (kind, schedule) {
         (SamplerKind::Dpmpp2m, ScheduleKind::Karras) => {
-            let karras = of_sigmas(schedule, noise_schedule, steps, options)?.into_iter().take(steps);
+            let karras = of_sigmas(schedule, noise_schedule, steps, settings)?.into_iter().take(steps);
             karras.map(|level| NoiseLevel { timestep: level.timestep.round_ties_even(), ..level }).collect()
         }
-        (_, ScheduleKind::Karras) if steps == 1 && options.sigma_max.is_none() => {
+        (_, ScheduleKind::Karras) if steps == 1 && settings.sigma_max.is_none() => {
             // Its ends are those of the default schedule, which has one level: the least.
             linspace(noise_schedule, steps).map(stored).collect()
         }
         (_, ScheduleKind::Karras) => {
-            of_sigmas(schedule, noise_schedule, steps, options)?.into_iter().take(steps).collect()
+            of_sigmas(schedule, noise_schedule, steps, settings)?.into_iter().take(steps).collect()
         }
         (SamplerKind::Dpmpp2m, _) => whole(noise_schedule, steps),
         _ => linspace(noise_schedule, steps).map(stored).collect(),

@@ -18,7 +18,7 @@ use std::sync::Arc;
 
 pub use img2img::StrengthRule;
 pub use kind::SamplerKind;
-pub use options::SampleOptions;
+pub use options::{SampleOptions, SamplerSettings};
 pub use run::{Run, Step};
 pub use schedule_kind::ScheduleKind;
 
@@ -37,6 +37,8 @@ pub struct Sampler {
     levels: Vec<NoiseLevel>,
     /// The level that noise is mixed with a picture at.
     noised: NoiseLevel,
+    /// The least sigma above 0 of a whole run and the greatest.
+    sigma_range: [f64; 2],
 }
 
 impl Sampler {
@@ -58,7 +60,7 @@ impl Sampler {
         let eta = kind.default_eta().map(|own| options.eta.unwrap_or(own));
         let options = SampleOptions { eta, ..options };
         let laid_out = levels::levels(kind, schedule, noise_schedule, &options)?;
-        let ends = plan::ends_of_model(noise_schedule, &options);
+        let ends = plan::ends_of_model(noise_schedule, &options.settings);
         Ok(Self::planned(kind, options, Arc::new(noise_schedule.clone()), laid_out, ends))
     }
 
@@ -78,7 +80,9 @@ impl Sampler {
             _ => all.clone(),
         };
         let noised = levels.first().copied().unwrap_or(NoiseLevel::CLEAN);
-        Self { kind, options, noise_schedule, laid_out, levels, noised }
+        let sigmas = laid_out.all.iter().map(|level| level.sigma).filter(|&sigma| sigma > 0.0);
+        let sigma_range = [sigmas.clone().fold(f64::INFINITY, f64::min), sigmas.fold(0.0, f64::max)];
+        Self { kind, options, noise_schedule, laid_out, levels, noised, sigma_range }
     }
 
     /// Which sampler this is.
@@ -111,6 +115,13 @@ impl Sampler {
     pub fn init_noise_sigma(&self) -> f64 {
         let first = self.levels.first().copied().unwrap_or(NoiseLevel::CLEAN);
         if self.laid_out.starts_preserving { first.scale() } else { first.sigma }
+    }
+
+    /// The least sigma above 0 and the greatest of a whole run: the ends of the Brownian motion of SDE samplers, in
+    /// k-diffusion and A1111, also of a run that starts in the middle.
+    #[must_use]
+    pub fn sigma_range(&self) -> [f64; 2] {
+        self.sigma_range
     }
 
     /// How many times a run draws noise for its steps ([`NoiseSource::noise`], not counting

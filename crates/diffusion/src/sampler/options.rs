@@ -1,8 +1,9 @@
+use serde::{Deserialize, Serialize};
+
 use super::{SamplerKind, ScheduleKind};
 use crate::Error;
 
-/// What a run is asked for besides the sampler itself. The names are k-diffusion's and A1111's.
-/// Set some of them: `SampleOptions { s_churn: 10.0, ..SampleOptions::new(20) }`.
+/// What a run is asked for besides the sampler itself.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct SampleOptions {
     /// Steps (`num_inference_steps`). Samplers of second order call the model twice a step but the last, `plms` once more
@@ -12,12 +13,22 @@ pub struct SampleOptions {
     /// None is the sampler's own: 0 for `ddim` (1 is DDPM there; Song et al. 2021, eq. 16) and `ddim_cfgpp`, 1 for the
     /// ancestral and stochastic ones. The others have none.
     pub eta: Option<f64>,
+    /// What few ask for.
+    pub settings: SamplerSettings,
+}
+
+/// Settings of some samplers and schedules, which few ask for. The names are k-diffusion's and A1111's.
+///
+/// Set some of them: `SamplerSettings { s_churn: 10.0, ..SamplerSettings::default() }`.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct SamplerSettings {
     /// `S_churn` of Karras et al. 2022, algorithm 2: how much noise is added before each step, in all steps together.
     pub s_churn: f64,
     /// The least sigma that is churned.
     pub s_tmin: f64,
-    /// The greatest sigma that is churned.
-    pub s_tmax: f64,
+    /// The greatest sigma that is churned; none is no bound.
+    pub s_tmax: Option<f64>,
     /// What fresh noise is multiplied by (`S_noise`).
     pub s_noise: f64,
     /// ρ of `karras` (7 if none) and `polyexponential` (1 if none).
@@ -37,16 +48,12 @@ pub struct SampleOptions {
     pub sgm_noise_multiplier: bool,
 }
 
-impl SampleOptions {
-    /// So many steps, and what the sampler has if nothing is chosen.
-    #[must_use]
-    pub fn new(steps: usize) -> Self {
+impl Default for SamplerSettings {
+    fn default() -> Self {
         Self {
-            steps,
-            eta: None,
             s_churn: 0.0,
             s_tmin: 0.0,
-            s_tmax: f64::INFINITY,
+            s_tmax: None,
             s_noise: 1.0,
             rho: None,
             sigma_min: None,
@@ -57,11 +64,25 @@ impl SampleOptions {
             sgm_noise_multiplier: false,
         }
     }
+}
+
+impl SampleOptions {
+    /// So many steps, and what the sampler has if nothing is chosen.
+    #[must_use]
+    pub fn new(steps: usize) -> Self {
+        Self { steps, eta: None, settings: SamplerSettings::default() }
+    }
 
     /// The same with another eta.
     #[must_use]
     pub fn eta(self, eta: f64) -> Self {
         Self { eta: Some(eta), ..self }
+    }
+
+    /// The same with other settings.
+    #[must_use]
+    pub fn settings(self, settings: SamplerSettings) -> Self {
+        Self { settings, ..self }
     }
 
     /// Whether a sampler and its schedule can take these.
@@ -72,40 +93,41 @@ impl SampleOptions {
             Some(eta) if eta > 0.0 && knobs.eta.is_none() => return Err(Error::Eta { sampler, eta }),
             _ => {}
         }
+        let own = &self.settings;
         let ranges = [
-            ("s_churn", self.s_churn, 0.0..=1e4, "0 to 10000"),
-            ("s_tmin", self.s_tmin, 0.0..=f64::MAX, "a number from 0"),
-            ("s_tmax", self.s_tmax, self.s_tmin..=f64::INFINITY, "s_tmin or more"),
-            ("s_noise", self.s_noise, 0.0..=10.0, "0 to 10"),
-            ("rho", self.rho.unwrap_or(1.0), 1e-3..=1e3, "0.001 to 1000"),
-            ("sigma_min", self.sigma_min.unwrap_or(1.0), 1e-6..=1e6, "0.000001 to 1000000"),
-            ("sigma_max", self.sigma_max.unwrap_or(1.0), 1e-6..=1e6, "0.000001 to 1000000"),
-            ("beta_alpha", self.beta_alpha, 0.01..=100.0, "0.01 to 100"),
-            ("beta_beta", self.beta_beta, 0.01..=100.0, "0.01 to 100"),
+            ("s_churn", own.s_churn, 0.0..=1e4, "0 to 10000"),
+            ("s_tmin", own.s_tmin, 0.0..=f64::MAX, "a number from 0"),
+            ("s_tmax", own.s_tmax.unwrap_or(f64::INFINITY), own.s_tmin..=f64::INFINITY, "s_tmin or more"),
+            ("s_noise", own.s_noise, 0.0..=10.0, "0 to 10"),
+            ("rho", own.rho.unwrap_or(1.0), 1e-3..=1e3, "0.001 to 1000"),
+            ("sigma_min", own.sigma_min.unwrap_or(1.0), 1e-6..=1e6, "0.000001 to 1000000"),
+            ("sigma_max", own.sigma_max.unwrap_or(1.0), 1e-6..=1e6, "0.000001 to 1000000"),
+            ("beta_alpha", own.beta_alpha, 0.01..=100.0, "0.01 to 100"),
+            ("beta_beta", own.beta_beta, 0.01..=100.0, "0.01 to 100"),
         ];
         for (option, value, range, expected) in ranges {
             if !range.contains(&value) {
                 return Err(Error::OptionRange { option, value, expected });
             }
         }
-        let default = Self::new(self.steps);
-        let churns = [self.s_churn, self.s_tmin, self.s_tmax] != [default.s_churn, default.s_tmin, default.s_tmax];
+        let default = SamplerSettings::default();
+        let churns = own.s_churn != default.s_churn || own.s_tmin != default.s_tmin || own.s_tmax != default.s_tmax;
         let schedule = sampler.resolved(schedule);
-        let ends = self.sigma_min.is_some() || self.sigma_max.is_some();
-        let beta = [self.beta_alpha, self.beta_beta] != [default.beta_alpha, default.beta_beta];
+        let ends = own.sigma_min.is_some() || own.sigma_max.is_some();
+        let beta = [own.beta_alpha, own.beta_beta] != [default.beta_alpha, default.beta_beta];
         let fixed = sampler.has_integer_steps();
         let no_sampler = |option, has| Err(Error::SamplerOption { sampler, option, has });
         let no_schedule = |option, has| Err(Error::ScheduleOption { schedule, option, has });
         if churns && !knobs.churn {
             return no_sampler("churn (s_churn, s_tmin, s_tmax)", "euler, heun or dpm_2");
         }
-        if self.s_noise != default.s_noise && !knobs.s_noise {
+        if own.s_noise != default.s_noise && !knobs.s_noise {
             return no_sampler("s_noise", "euler_a, dpmpp_sde, ...");
         }
-        if self.discard_next_to_last_sigma && (fixed || sampler.is_adaptive()) {
+        if own.discard_next_to_last_sigma && (fixed || sampler.is_adaptive()) {
             return no_sampler("sigmas to discard", "euler, dpmpp_2m, ...");
         }
-        if self.rho.is_some() && schedule.default_rho().is_none() {
+        if own.rho.is_some() && schedule.default_rho().is_none() {
             return no_schedule("rho", "karras or polyexponential");
         }
         if ends && !(schedule.has_ends() || matches!(sampler, SamplerKind::DpmFast | SamplerKind::DpmAdaptive)) {

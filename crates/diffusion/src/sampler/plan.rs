@@ -1,15 +1,15 @@
 //! The levels of the samplers that do not simply go down those of a schedule.
 
-use super::SampleOptions;
+use super::SamplerSettings;
 use super::sigmas::linspace;
 use crate::{NoiseLevel, NoiseSchedule};
 
 /// The greatest and the least sigma of a whole run of `dpm_fast` and `dpm_adaptive`: the model's, whatever the schedule, as
 /// in A1111, or those asked for.
-pub(super) fn ends_of_model(noise_schedule: &NoiseSchedule, options: &SampleOptions) -> [f64; 2] {
+pub(super) fn ends_of_model(noise_schedule: &NoiseSchedule, settings: &SamplerSettings) -> [f64; 2] {
     let sigmas = noise_schedule.sigmas();
     let [first, last] = [sigmas.first(), sigmas.last()].map(|sigma| sigma.map_or(f64::NAN, |&sigma| f64::from(sigma)));
-    [options.sigma_max.unwrap_or(last), options.sigma_min.unwrap_or(first)]
+    [settings.sigma_max.unwrap_or(last), settings.sigma_min.unwrap_or(first)]
 }
 
 /// DPM-Solver-fast (Lu et al. 2022, section 3.4): `calls / 3 + 1` steps evenly spaced in λ = −ln σ.

@@ -46,7 +46,7 @@ impl<'a, D: Denoiser + 'a, N: NoiseSource + 'a> Run<'a, D, N> {
     /// From the first sample `x`.
     pub(super) fn new(sampler: &Sampler, denoiser: D, x: Vec<f32>, noise: N) -> Self {
         let model = Model { denoiser, noise, noise_schedule: sampler.noise_schedule.clone() };
-        let s_noise = sampler.options.s_noise;
+        let s_noise = sampler.options.settings.s_noise;
         let way = match solver(sampler) {
             Some(solver) => Way::Levels { solver, levels: sampler.levels.clone(), at: 0, s_noise },
             None => Way::Adaptive(Adaptive::new(sampler, &x, model.denoiser.batch_size())),

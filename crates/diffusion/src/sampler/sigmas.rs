@@ -3,7 +3,7 @@
 //! Formulas of k-diffusion (`get_sigmas_*`, `DiscreteSchedule`) and of A1111 1.10 (`sd_schedulers.py`). Sigmas are rounded
 //! to f32, which is how both keep them.
 
-use super::{SampleOptions, ScheduleKind, beta};
+use super::{SamplerSettings, ScheduleKind, beta};
 use crate::{Error, NoiseSchedule};
 
 /// The sigmas of "Align Your Steps" (Sabour et al. 2024) for Stable Diffusion 1.5, ten steps.
@@ -14,16 +14,16 @@ pub(super) fn sigmas(
     schedule: ScheduleKind,
     noise_schedule: &NoiseSchedule,
     n: usize,
-    options: &SampleOptions,
+    settings: &SamplerSettings,
 ) -> Result<Vec<f64>, Error> {
     let train = noise_schedule.sigmas();
     let first = train.first().map_or(f64::NAN, |&sigma| f64::from(sigma));
     let last = train.last().map_or(f64::NAN, |&sigma| f64::from(sigma));
-    let (min, max) = (options.sigma_min.unwrap_or(first), options.sigma_max.unwrap_or(last));
-    if min >= max && (options.sigma_min.is_some() || options.sigma_max.is_some()) {
+    let (min, max) = (settings.sigma_min.unwrap_or(first), settings.sigma_max.unwrap_or(last));
+    if min >= max && (settings.sigma_min.is_some() || settings.sigma_max.is_some()) {
         return Err(Error::OptionRange { option: "sigma_min", value: min, expected: "less than sigma_max" });
     }
-    let rho = options.rho.or(schedule.default_rho()).unwrap_or(1.0);
+    let rho = settings.rho.or(schedule.default_rho()).unwrap_or(1.0);
     let (t_max, t_min) = (noise_schedule.sigma_to_t(max), noise_schedule.sigma_to_t(min));
     let at_timestep = |t: f64| noise_schedule.t_to_sigma(t);
 
@@ -54,7 +54,7 @@ pub(super) fn sigmas(
             rising.into_iter().rev().collect()
         }
         ScheduleKind::Beta => {
-            let share = |p: f64| beta::quantile(1.0 - p, options.beta_alpha, options.beta_beta);
+            let share = |p: f64| beta::quantile(1.0 - p, settings.beta_alpha, settings.beta_beta);
             linspace(0.0, 1.0, n).map(|p| min + share(p) * (max - min)).collect()
         }
     };

@@ -1,7 +1,7 @@
 //! A1111's levels for the samplers that think in timesteps, and those of latent consistency models.
 
 use super::sigmas::{linspace, sigmas};
-use super::{SampleOptions, ScheduleKind};
+use super::{SamplerSettings, ScheduleKind};
 use crate::{Error, NoiseLevel, NoiseSchedule};
 
 /// The level of a whole timestep.
@@ -48,10 +48,10 @@ pub(super) fn latent_consistency(
     schedule: ScheduleKind,
     noise_schedule: &NoiseSchedule,
     steps: usize,
-    options: &SampleOptions,
+    settings: &SamplerSettings,
 ) -> Result<Vec<NoiseLevel>, Error> {
     let (timesteps, thinned) = noise_schedule.thinned(CONSISTENCY_TIMESTEPS);
-    let sigmas = sigmas(schedule, &thinned, steps, options)?;
+    let sigmas = sigmas(schedule, &thinned, steps, settings)?;
     let nearest = |sigma: f64| {
         let distance = |i: usize| thinned.sigmas().get(i).map_or(f64::NAN, |&s| (f64::from(s).ln() - sigma.ln()).abs());
         (0..timesteps.len()).min_by(|&a, &b| distance(a).total_cmp(&distance(b))).unwrap_or(0)

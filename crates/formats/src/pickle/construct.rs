@@ -2,14 +2,14 @@
 
 use std::sync::Arc;
 
-use super::{Node, Problem, Slot, StorageRef, TensorNode, Tree, globals::Global};
+use super::{Node, Problem, Slot, StorageRef, TensorNode, Tree, globals::Global, tree::Object};
 use crate::{error::quote, header::MAX_RANK};
 
 /// The longest key of a storage.
 const MAX_KEY: usize = 100;
 
 /// What `global(*args)` gives.
-pub(crate) fn construct(tree: &mut Tree, global: Global, args: Slot) -> Result<Slot, Problem> {
+pub(crate) fn construct(tree: &mut Tree, global: &'static Global, args: Slot) -> Result<Slot, Problem> {
     let bad = || Problem::broken(format!("the values it gives to {} are none that it takes", global.name()));
     let items = tree.tuple(args).ok_or_else(bad)?;
     match (global, items) {
@@ -30,7 +30,7 @@ pub(crate) fn construct(tree: &mut Tree, global: Global, args: Slot) -> Result<S
             new_dict(tree, &flat)
         }
         (Global::RebuildTensor(version), items) => {
-            let tensor = tensor(tree, items, version)?;
+            let tensor = tensor(tree, items, *version)?;
             tree.add(Node::Tensor(Box::new(tensor)))
         }
         // The other values are whether it is trained, hooks, and attributes.
@@ -71,7 +71,7 @@ pub(crate) fn construct(tree: &mut Tree, global: Global, args: Slot) -> Result<S
             Ok(set)
         }
         (Global::ParameterDict | Global::NumpyDType | Global::Closed(_), _) => {
-            tree.add(Node::Object { class: global, args, state: Slot::None })
+            tree.add(Node::Object(Box::new(Object { class: global, args, state: Slot::None })))
         }
         (Global::Name(_) | Global::Storage(..) | Global::TorchDType(..), _) => {
             Err(Problem::limit(format!("its pickle calls {}", global.name())))
@@ -98,12 +98,12 @@ pub(crate) fn build(tree: &mut Tree, object: Slot, state: Slot) -> Result<(), Pr
     let Slot::Node(place) = object else { return Err(refused) };
     let parameters = parameters.filter(|parameters| tree.dict(*parameters).is_some());
     match tree.node_mut(place) {
-        Node::Object { class: Global::ParameterDict, state: to, .. } => {
-            *to = parameters.ok_or_else(|| Problem::broken("a ParameterDict has no dict of parameters"))?;
+        Node::Object(object) if *object.class == Global::ParameterDict => {
+            object.state = parameters.ok_or_else(|| Problem::broken("a ParameterDict has no dict of parameters"))?;
             Ok(())
         }
-        Node::Object { state: to, .. } => {
-            *to = state;
+        Node::Object(object) => {
+            object.state = state;
             Ok(())
         }
         // An `OrderedDict` with attributes, such as the `_metadata` of a module's state: no part of the dict.
@@ -129,7 +129,7 @@ fn storage(tree: &Tree, id: Slot) -> Result<StorageRef, Problem> {
     let bad = || Problem::broken("a reference to a storage is none");
     let items = tree.tuple(id).ok_or_else(bad)?;
     let (&[kind, class, key, _location, count], view) = items.split_first_chunk::<5>().ok_or_else(bad)?;
-    let Slot::Global(Global::Storage(_, dtype)) = class else { return Err(bad()) };
+    let Slot::Global(&Global::Storage(_, dtype)) = class else { return Err(bad()) };
     let (Some("storage"), Some(key), Some(count)) = (tree.str(kind), tree.str(key), count_of(count)) else {
         return Err(bad());
     };
@@ -212,7 +212,8 @@ fn fits(tensor: &TensorNode) -> bool {
 /// A NumPy scalar as Python's number: Lightning's callbacks hold them. Others stay what they are made of.
 fn number(tree: &mut Tree, dtype: Slot, data: Slot) -> Option<Slot> {
     let Slot::Node(place) = dtype else { return None };
-    let Node::Object { class: Global::NumpyDType, args, state } = *tree.node(place) else { return None };
+    let Node::Object(object) = tree.node(place) else { return None };
+    let &Object { class: Global::NumpyDType, args, state } = &**object else { return None };
     let kind = tree.str(*tree.tuple(args)?.first()?)?;
     // `(version, byte order, …)`
     let big = tree.tuple(state).and_then(|state| tree.str(*state.get(1)?)) == Some(">");
@@ -228,6 +229,6 @@ fn number(tree: &mut Tree, dtype: Slot, data: Slot) -> Option<Slot> {
     };
     match slot {
         Some(slot) => Some(slot),
-        None => tree.add(Node::Object { class: Global::NumpyScalar, args: data, state: dtype }).ok(),
+        None => tree.add(Node::Object(Box::new(Object { class: &Global::NumpyScalar, args: data, state: dtype }))).ok(),
     }
 }

@@ -4,7 +4,7 @@
 use crate::DType;
 
 /// A name on the list.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Global {
     /// `collections.OrderedDict`.
     OrderedDict,
@@ -49,7 +49,7 @@ const BUILTINS: [&str; 2] = ["__builtin__", "builtins"];
 
 impl Global {
     /// The name on the list that `module` and `name` spell, exactly.
-    pub(crate) fn find(module: &str, name: &str) -> Option<Self> {
+    pub(crate) fn find(module: &str, name: &str) -> Option<&'static Self> {
         if BUILTINS.contains(&module) {
             return find(BUILTIN_NAMES, name);
         }
@@ -57,8 +57,8 @@ impl Global {
     }
 
     /// The name as Python spells it.
-    pub(crate) fn name(self) -> &'static str {
-        match self {
+    pub(crate) fn name(&self) -> &'static str {
+        match *self {
             Self::OrderedDict => "collections.OrderedDict",
             Self::DefaultDict => "collections.defaultdict",
             Self::Counter => "collections.Counter",
@@ -80,8 +80,8 @@ impl Global {
     }
 }
 
-fn find(names: &[(&str, Global)], name: &str) -> Option<Global> {
-    names.iter().find(|(listed, _)| *listed == name).map(|(_, global)| *global)
+fn find(names: Names, name: &str) -> Option<&'static Global> {
+    names.iter().find(|(listed, _)| *listed == name).map(|(_, global)| global)
 }
 
 type Names = &'static [(&'static str, Global)];

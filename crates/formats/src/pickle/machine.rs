@@ -323,7 +323,7 @@ impl Machine<'_, '_> {
     }
 
     /// The name that the next two lines spell.
-    fn named_global(&mut self) -> Result<Global, Problem> {
+    fn named_global(&mut self) -> Result<&'static Global, Problem> {
         let module = String::from_utf8(self.reader.line(MAX_NAME)?);
         let name = String::from_utf8(self.reader.line(MAX_NAME)?);
         let (Ok(module), Ok(name)) = (module, name) else {

@@ -6,10 +6,10 @@ use crate::{DType, error::quote};
 /// The most bytes that a pickle's values may take here, whatever the file says: far above what any checkpoint needs.
 const MAX_HELD: usize = 32 << 20;
 /// How deep containers may lie in each other.
-const MAX_DEPTH: u32 = 256;
+const MAX_DEPTH: u16 = 256;
 /// The most values there may be when shared parts are counted as often as they are met: a small pickle can unfold to more
 /// values than there are atoms.
-const MAX_UNFOLDED: u64 = 2_000_000;
+const MAX_UNFOLDED: u32 = 2_000_000;
 
 /// One value: small ones whole, the others by their place in a [`Tree`]. To copy it copies nothing behind it.
 #[derive(Clone, Copy, Debug)]
@@ -18,7 +18,7 @@ pub(crate) enum Slot {
     Bool(bool),
     Int(i64),
     Float(f64),
-    Global(Global),
+    Global(&'static Global),
     Node(u32),
 }
 
@@ -35,12 +35,15 @@ pub(crate) enum Node {
     Dict(Vec<(Slot, Slot)>),
     Storage(Box<StorageRef>),
     Tensor(Box<TensorNode>),
-    /// An instance of a known class which is kept as data: what it was made of, and the state it was given.
-    Object {
-        class: Global,
-        args: Slot,
-        state: Slot,
-    },
+    Object(Box<Object>),
+}
+
+/// An instance of a known class which is kept as data: what it was made of, and the state it was given.
+#[derive(Debug)]
+pub(crate) struct Object {
+    pub(crate) class: &'static Global,
+    pub(crate) args: Slot,
+    pub(crate) state: Slot,
 }
 
 /// What a pickle says of a storage, or of a part of one.
@@ -75,18 +78,22 @@ impl TensorNode {
 /// What a walk from a value meets, shared parts counted each time.
 #[derive(Clone, Copy, Default)]
 struct Unfolded {
-    depth: u32,
-    values: u64,
+    known: Known,
+    depth: u16,
+    values: u32,
     bytes: u64,
 }
 
 /// What is known of a node: nothing, that it is being looked at, or all.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, Default)]
 enum Known {
+    #[default]
     Nothing,
     Open,
-    Done(Unfolded),
+    Done,
 }
+
+const _: () = assert!(size_of::<Unfolded>() <= 16 && size_of::<Node>() <= 32 && size_of::<Slot>() <= 16);
 
 /// Every value of a pickle, in one list: nothing is copied when it is shared, a cycle holds nothing, and to let go of it
 /// takes no recursion.
@@ -111,9 +118,10 @@ impl Tree {
             Node::Dict(pairs) => size_of_val(pairs.as_slice()),
             Node::Storage(_) => size_of::<StorageRef>(),
             Node::Tensor(tensor) => size_of::<TensorNode>() + 16 * tensor.shape.len(),
-            Node::Object { .. } => 0,
+            Node::Object(_) => size_of::<Object>(),
         };
-        self.hold(inside + size_of::<Node>())?;
+        // Also what will be known of it when all are checked.
+        self.hold(inside + size_of::<Node>() + size_of::<Unfolded>())?;
         self.nodes.push(node);
         Ok(Slot::Node(self.nodes.len() as u32 - 1))
     }
@@ -193,8 +201,8 @@ impl Tree {
     }
 
     /// What a `ParameterDict` holds; `None` for objects of other classes.
-    pub(crate) fn parameters(&self, class: Global, state: Slot) -> Option<&[(Slot, Slot)]> {
-        if class == Global::ParameterDict { self.dict(state) } else { None }
+    pub(crate) fn parameters(&self, object: &Object) -> Option<&[(Slot, Slot)]> {
+        if *object.class == Global::ParameterDict { self.dict(object.state) } else { None }
     }
 
     /// Every tensor, also those out of reach from the root.
@@ -287,7 +295,7 @@ impl Tree {
                 Node::Dict(_) => "a dict",
                 Node::Storage(_) => "a storage",
                 Node::Tensor(_) => "a tensor",
-                Node::Object { .. } => "an object",
+                Node::Object(_) => "an object",
             },
         }
     }
@@ -296,18 +304,19 @@ impl Tree {
     /// parameters of a `ParameterDict`.
     pub(crate) fn check_shape(&mut self, root: Slot) -> Result<(), Problem> {
         let Slot::Node(root) = root else { return Ok(()) };
-        let mut known = vec![Known::Nothing; self.nodes.len()];
+        let mut sizes = vec![Unfolded::default(); self.nodes.len()];
         let mut path = vec![(root, 0_usize)];
-        known[root as usize] = Known::Open;
+        sizes[root as usize].known = Known::Open;
         while let Some((place, next)) = path.last_mut() {
             if let Some(child) = self.child(*place, *next) {
                 *next += 1;
                 let Slot::Node(child) = child else { continue };
-                match known[child as usize] {
-                    Known::Done(_) => {}
+                match sizes[child as usize].known {
+                    Known::Done => {}
                     Known::Open => return Err(Problem::limit("its pickle holds a value that contains itself")),
+                    Known::Nothing if path.len() >= usize::from(MAX_DEPTH) => return Err(too_deep()),
                     Known::Nothing => {
-                        known[child as usize] = Known::Open;
+                        sizes[child as usize].known = Known::Open;
                         path.push((child, 0));
                     }
                 }
@@ -315,36 +324,31 @@ impl Tree {
             }
             let place = *place;
             self.check_keys(place)?;
-            let size = self.unfold(place, &known);
+            let size = self.unfold(place, &sizes);
             if size.depth > MAX_DEPTH {
-                return Err(Problem::limit(format!("its pickle nests deeper than {MAX_DEPTH}")));
+                return Err(too_deep());
             }
             if size.values > MAX_UNFOLDED {
                 return Err(Problem::limit(format!("its pickle unfolds to more than {MAX_UNFOLDED} values")));
             }
-            known[place as usize] = Known::Done(size);
+            sizes[place as usize] = size;
             path.pop();
         }
-        if let Known::Done(size) = known[root as usize] {
-            self.unfolded_bytes = size.bytes;
-        }
+        self.unfolded_bytes = sizes[root as usize].bytes;
         Ok(())
     }
 
     /// The size of a node, all of whose children are known.
-    fn unfold(&self, place: u32, known: &[Known]) -> Unfolded {
-        let mut size = Unfolded { depth: 1, values: 1, bytes: 0 };
+    fn unfold(&self, place: u32, sizes: &[Unfolded]) -> Unfolded {
+        let mut size = Unfolded { known: Known::Done, depth: 1, values: 1, bytes: 0 };
         if let Node::Tensor(tensor) = self.node(place) {
             size.bytes = tensor.byte_count();
         }
         for n in 0.. {
             let Some(child) = self.child(place, n) else { break };
             let below = match child {
-                Slot::Node(child) => match known[child as usize] {
-                    Known::Done(size) => size,
-                    _ => Unfolded::default(),
-                },
-                _ => Unfolded { depth: 0, values: 1, bytes: 0 },
+                Slot::Node(child) => sizes[child as usize],
+                _ => Unfolded { values: 1, ..Unfolded::default() },
             };
             size.depth = size.depth.max(below.depth + 1);
             size.values = size.values.saturating_add(below.values);
@@ -376,11 +380,15 @@ impl Tree {
         match self.node(place) {
             Node::List(items) | Node::Set(items) => items.get(n).copied(),
             Node::Tuple(items) => items.get(n).copied(),
-            Node::Object { class: Global::ParameterDict, state, .. } if n == 0 => Some(*state),
+            Node::Object(object) if *object.class == Global::ParameterDict && n == 0 => Some(object.state),
             Node::Dict(pairs) => pairs.get(n / 2).map(|&(key, value)| if n.is_multiple_of(2) { key } else { value }),
             _ => None,
         }
     }
+}
+
+fn too_deep() -> Problem {
+    Problem::limit(format!("its pickle nests deeper than {MAX_DEPTH}"))
 }
 
 fn too_much() -> Problem {

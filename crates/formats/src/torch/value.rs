@@ -64,9 +64,9 @@ impl<'a> Value<'a> {
             Node::Dict(pairs) => Self::Dict(Dict { file, pairs }),
             Node::Tensor(tensor) => Self::Tensor(TorchTensor { file, tensor }),
             Node::Storage(_) => Self::Object("torch.storage.TypedStorage"),
-            Node::Object { class, state, .. } => match file.tree.parameters(*class, *state) {
+            Node::Object(object) => match file.tree.parameters(object) {
                 Some(pairs) => Self::Dict(Dict { file, pairs }),
-                None => Self::Object(class.name()),
+                None => Self::Object(object.class.name()),
             },
         }
     }

@@ -5,6 +5,7 @@
 //! elsewhere, tells which of the layouts a file has, and so serves reading and writing alike: a [`Layout`] maps each
 //! canonical name to its [`Place`] in a file.
 
+pub(crate) mod adapter;
 mod compvis_unet;
 mod compvis_vae;
 mod detect;

@@ -6,7 +6,7 @@ use std::{
 use calotype_formats::{Checkpoint, DType, Floats, TensorInfo};
 use calotype_tensor::ParamData;
 
-use crate::{Error, Layout, Names, ParamSource, ParamSpec, Place, Result};
+use crate::{Error, Layout, Names, ParamSource, ParamSpec, Place, Result, error::quote};
 
 /// The parameters of one network in a checkpoint, all of them known to be there in their shapes.
 pub struct Stored<'a> {
@@ -163,11 +163,4 @@ fn pointwise(shape: &[usize]) -> &[usize] {
         [rest @ .., 1, 1] if rest.len() == 2 => rest,
         shape => shape,
     }
-}
-
-/// A name out of a file, escaped and cut.
-fn quote(name: &str) -> String {
-    const LONGEST: usize = 120;
-    let escaped: String = name.escape_debug().take(LONGEST).collect();
-    format!("\"{escaped}\"")
 }

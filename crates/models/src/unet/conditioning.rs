@@ -19,6 +19,13 @@ pub struct Context<T> {
     pub(super) keys_values: Vec<Vec<T>>,
 }
 
+impl<T> Context<T> {
+    /// All keys and values.
+    pub fn tensors(&self) -> impl Iterator<Item = &T> {
+        self.keys_values.iter().flatten()
+    }
+}
+
 /// Hands each block its part, in the order of the forward pass.
 pub(super) struct Conditioning<'a, T> {
     shifts: Iter<'a, T>,

@@ -10,6 +10,7 @@ pub use conditioning::{Context, TimeEmbedding};
 
 use crate::{
     Result, Scope, UNetConfig,
+    adapters::LoadedHypernetwork,
     layers::{Conv, GroupNorm, Linear},
     resnet::ResnetBlock,
     timestep_embedding,
@@ -62,6 +63,20 @@ impl<P> UNet<P> {
             conv_norm_out: GroupNorm::new(scope.sub("conv_norm_out"), width, config.norm_num_groups, config.norm_eps)?,
             conv_out: Conv::new(scope.sub("conv_out"), width, config.out_channels, 3)?,
         })
+    }
+
+    /// Lets `hypernetworks` change the context of every attention, one after the other, in place of those it has. Contexts
+    /// that were [prepared](Self::prepare) before are as they were.
+    pub fn set_hypernetworks(&mut self, hypernetworks: &[LoadedHypernetwork<P>])
+    where
+        P: Clone,
+    {
+        let down = self.down_blocks.iter_mut().flat_map(|block| &mut block.layers);
+        let up = self.up_blocks.iter_mut().flat_map(|block| &mut block.layers);
+        let middle = self.mid_block.iter_mut().map(|block| &mut block.first);
+        for transformer in down.chain(middle).chain(up).filter_map(|layer| layer.attention.as_mut()) {
+            transformer.set_hypernetworks(hypernetworks);
+        }
     }
 
     /// The config it was made from.

@@ -1,5 +1,7 @@
 //! What is taken out of a prompt before anything else: comments, and the networks it calls for.
 
+use std::fmt;
+
 use super::pattern::is_word;
 
 /// `<kind:arg:arg…>` in a prompt: a network to be applied, such as `<lora:name:0.8>`.
@@ -23,6 +25,13 @@ impl Network {
     }
 }
 
+impl fmt::Display for Network {
+    /// As it is written in a prompt.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "<{}:{}>", self.kind, self.args.join(":"))
+    }
+}
+
 /// `key=value` with one `=`.
 fn key_value(arg: &str) -> Option<(&str, &str)> {
     arg.split_once('=').filter(|(_, value)| !value.contains('='))
@@ -30,6 +39,11 @@ fn key_value(arg: &str) -> Option<(&str, &str)> {
 
 /// The text without its networks (`extra_networks.py`: `<(\w+):([^>]+)>`), and they.
 pub(crate) fn networks(text: &str) -> (String, Vec<Network>) {
+    networks_of(text, |_| true)
+}
+
+/// The text without the networks whose kind `takes` says so of, and they: `<kind:arg:arg…>`. All else stays as it is written.
+pub fn networks_of(text: &str, takes: impl Fn(&str) -> bool) -> (String, Vec<Network>) {
     let (mut out, mut found) = (String::with_capacity(text.len()), Vec::new());
     let (mut done, mut searched, mut close) = (0, 0, 0);
     while let Some(open) = text[searched..].find('<').map(|at| searched + at) {
@@ -39,7 +53,7 @@ pub(crate) fn networks(text: &str) -> (String, Vec<Network>) {
             close = open + at;
         }
         searched = open + 1;
-        if let Some(network) = network(&text[searched..close]) {
+        if let Some(network) = network(&text[searched..close]).filter(|network| takes(&network.kind)) {
             out.push_str(&text[done..open]);
             found.push(network);
             (done, searched) = (close + 1, close + 1);

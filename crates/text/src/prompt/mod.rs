@@ -5,8 +5,8 @@
 //! tokens are laid out in [`Chunk`]s.
 //!
 //! Known deviations, all where the reference errs or leaves a choice to chance: an embedding that moves to the next chunk
-//! with the words after a comma takes its vectors along; stray brackets beside a schedule never undo it; digits of
-//! numbers are ASCII.
+//! with the words after a comma takes its vectors along; stray brackets beside a schedule never undo it; after the
+//! last of the steps it was read for a schedule stays at its last text; digits of numbers are ASCII.
 
 mod attention;
 mod chunks;
@@ -15,6 +15,7 @@ mod embeddings;
 mod extract;
 mod pattern;
 mod schedule;
+mod style;
 
 use std::collections::HashMap;
 
@@ -23,25 +24,12 @@ use crate::{Error, Tokenizer};
 pub(crate) use chunks::CHUNK_LENGTH;
 pub use chunks::Chunk;
 pub use embeddings::EmbeddingNames;
-pub use extract::Network;
+pub use extract::{Network, networks_of};
 pub use schedule::Timeline;
+pub use style::{Emphasis, PromptStyle};
 
 /// The longest prompt, in bytes.
 pub const MAX_PROMPT_BYTES: usize = 64 << 10;
-
-/// What weights do to the text encoder's output (A1111's "Emphasis mode").
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
-pub enum Emphasis {
-    /// They multiply it, and its mean is then restored.
-    #[default]
-    Original,
-    /// They multiply it.
-    NoNorm,
-    /// Nothing.
-    Ignore,
-    /// Brackets are text.
-    None,
-}
 
 /// A prompt, read.
 #[derive(Clone, Debug, PartialEq)]
@@ -68,16 +56,20 @@ pub struct Schedule {
     pub texts: Vec<String>,
     /// The chunks of each text: of all equally many, one at least.
     pub chunks: Vec<Vec<Chunk>>,
-    /// The last step at which a text holds, ascending, and its place in [`Self::texts`].
-    pub entries: Vec<(usize, usize)>,
+    /// When each holds.
+    pub entries: Entries,
 }
 
-impl Schedule {
-    /// Which of [`Self::texts`] holds at evaluation `step` of the model, from 0. As in A1111 an entry that ends at step
-    /// `n` holds at `n` too, so the first one holds once more than it says. After the end the last one holds.
+/// The last step of each entry, ascending, and which text it is.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Entries(pub Vec<(usize, usize)>);
+
+impl Entries {
+    /// Which text holds at evaluation `step` of the model, from 0. As in A1111 an entry that ends at step `n` holds at
+    /// `n` too, so the first one holds once more than it says. After the end the last one holds.
     #[must_use]
-    pub fn text_at(&self, step: usize) -> usize {
-        let entry = self.entries.iter().find(|&&(end, _)| step <= end).or(self.entries.last());
+    pub fn at(&self, step: usize) -> usize {
+        let entry = self.0.iter().find(|&&(end, _)| step <= end).or(self.0.last());
         entry.map_or(0, |&(_, text)| text)
     }
 }
@@ -120,14 +112,14 @@ impl Grammar<'_> {
     }
 
     fn schedule(&self, text: &str) -> Result<Schedule, Error> {
-        let mut schedule = Schedule { texts: Vec::new(), chunks: Vec::new(), entries: Vec::new() };
+        let mut schedule = Schedule { texts: Vec::new(), chunks: Vec::new(), entries: Entries::default() };
         let mut places = HashMap::new();
         for (end, text) in schedule::schedule(text, self.timeline)? {
             let place = *places.entry(text).or_insert_with_key(|text| {
                 schedule.texts.push(text.clone());
                 schedule.texts.len() - 1
             });
-            schedule.entries.push((end, place));
+            schedule.entries.0.push((end, place));
         }
         let chunks =
             schedule.texts.iter().map(|text| chunks::chunks(text, self.tokenizer, self.embeddings, self.emphasis));

@@ -7,7 +7,7 @@
 //! then nothing in it is scheduled. Where stray brackets leave the reference two readings it takes one by chance (by the
 //! hash seed of the process); here a construct always counts.
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, ops::Range};
 
 use super::pattern::is_space;
 use crate::Error;
@@ -58,7 +58,7 @@ struct Construct {
     start: usize,
     end: usize,
     /// Its colons or bars, in [`Constructs::separators`].
-    separators: std::ops::Range<usize>,
+    separators: Range<usize>,
     /// The last step with the first text; of alternatives `None`.
     until: Option<usize>,
 }
@@ -161,33 +161,32 @@ impl Constructs {
     fn render(&self, text: &str, step: usize) -> String {
         let mut out = String::with_capacity(text.len());
         // What is still to be written, the innermost last.
-        let mut todo: Vec<_> = std::iter::once(0..text.len()).collect();
-        while let Some(range) = todo.pop() {
-            let next = self.list.partition_point(|construct| construct.start < range.start);
-            match self.list.get(next).filter(|construct| construct.start < range.end) {
+        let mut todo = vec![(0, text.len())];
+        while let Some((start, end)) = todo.pop() {
+            let next = self.list.partition_point(|construct| construct.start < start);
+            match self.list.get(next).filter(|construct| construct.start < end) {
                 Some(construct) => {
-                    out.push_str(&text[range.start..construct.start]);
-                    todo.push(construct.end..range.end);
-                    todo.push(self.chosen(construct, step));
+                    out.push_str(&text[start..construct.start]);
+                    todo.extend([(construct.end, end), self.chosen(construct, step)]);
                 }
-                None => out.push_str(&text[range]),
+                None => out.push_str(&text[start..end]),
             }
         }
         out
     }
 
-    /// The part of a construct that holds at a step.
-    fn chosen(&self, construct: &Construct, step: usize) -> std::ops::Range<usize> {
+    /// Where the part of a construct lies that holds at a step.
+    fn chosen(&self, construct: &Construct, step: usize) -> (usize, usize) {
         let separators = &self.separators[construct.separators.clone()];
         let part = |index: usize| {
             let start = index.checked_sub(1).map_or(construct.start, |before| separators[before]) + 1;
-            start..separators.get(index).copied().unwrap_or(construct.end - 1)
+            (start, separators.get(index).copied().unwrap_or(construct.end - 1))
         };
         match construct.until {
             None => part((step - 1) % (separators.len() + 1)),
             Some(until) if step > until => part(separators.len() - 1),
             Some(_) if separators.len() == 2 => part(0),
-            Some(_) => construct.start..construct.start,
+            Some(_) => (construct.start, construct.start),
         }
     }
 }

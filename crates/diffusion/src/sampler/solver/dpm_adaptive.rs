@@ -76,7 +76,7 @@ impl Adaptive {
         let picture = |x: &[f32]| Picture { sigma: ends[0], h: H_INIT, x_prev: x.to_vec(), kept: 0 };
         Self {
             eta: options.eta.unwrap_or(0.0),
-            s_noise: options.s_noise,
+            s_noise: options.settings.s_noise,
             ends,
             pictures: pictures.map(picture).collect(),
             noises: VecDeque::new(),

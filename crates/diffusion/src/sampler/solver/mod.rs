@@ -47,8 +47,8 @@ pub(super) fn solver<'a, D: Denoiser + 'a, N: NoiseSource + 'a>(
     sampler: &Sampler,
 ) -> Option<Box<dyn Solver<D, N> + 'a>> {
     let options = &sampler.options;
-    let (eta, s_noise) = (options.eta.unwrap_or(0.0), options.s_noise);
-    let churn = Churn::new(options, sampler.steps());
+    let (eta, s_noise) = (options.eta.unwrap_or(0.0), options.settings.s_noise);
+    let churn = Churn::new(&options.settings, sampler.steps());
     let compvis = sampler.laid_out.compvis;
     Some(match sampler.kind {
         SamplerKind::Ddim | SamplerKind::Euler | SamplerKind::EulerA => {

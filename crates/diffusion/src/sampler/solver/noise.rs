@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use super::super::SampleOptions;
+use super::super::SamplerSettings;
 use super::Model;
 use crate::{Denoiser, NoiseLevel, NoiseSource};
 
@@ -23,9 +23,14 @@ pub(super) struct Churn {
 }
 
 impl Churn {
-    pub(super) fn new(options: &SampleOptions, steps: usize) -> Self {
-        let gamma = (options.s_churn / steps.max(1) as f64).min(std::f64::consts::SQRT_2 - 1.0);
-        Self { gamma, s_tmin: options.s_tmin, s_tmax: options.s_tmax, s_noise: options.s_noise }
+    pub(super) fn new(settings: &SamplerSettings, steps: usize) -> Self {
+        let gamma = (settings.s_churn / steps.max(1) as f64).min(std::f64::consts::SQRT_2 - 1.0);
+        Self {
+            gamma,
+            s_tmin: settings.s_tmin,
+            s_tmax: settings.s_tmax.unwrap_or(f64::INFINITY),
+            s_noise: settings.s_noise,
+        }
     }
 
     /// The sample with that noise, at the level σ̂ that it then has.

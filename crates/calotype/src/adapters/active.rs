@@ -1,0 +1,168 @@
+//! The adapters of one run, open.
+
+use std::sync::Arc;
+
+use calotype_models::{
+    ClipTextEncoder, ModelConfig, UNet,
+    adapters::{Adapted, Adapter, Applied, Embedding, Hypernetwork, Target, WithEmbeddings},
+};
+use calotype_tensor::Backend;
+use calotype_text::EmbeddingNames;
+
+use super::{
+    AdapterOptions,
+    library::{Library, Opened},
+    prompt::Called,
+};
+use crate::{Model, Request, Result, Warning};
+
+/// What a network in memory was read with: another has to be read for another.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Key(Vec<String>);
+
+#[cfg(test)]
+impl Key {
+    pub(crate) fn of_text(text: &str) -> Self {
+        Self(vec![text.to_owned()])
+    }
+}
+
+/// An adapter in use.
+pub(super) struct Use<T, O> {
+    pub(super) opened: Arc<Opened<T>>,
+    /// How it is applied.
+    pub(super) options: O,
+    /// Whether the prompt called for it.
+    pub(super) in_prompt: bool,
+}
+
+/// The adapters of one run.
+#[derive(Default)]
+pub(crate) struct Active {
+    pub(super) loras: Vec<Use<Adapter, Applied>>,
+    pub(super) hypernetworks: Vec<Use<Hypernetwork, f32>>,
+    /// Those that texts may name, the first id of each, and whether a text did.
+    embeddings: Vec<(Arc<Opened<Embedding>>, u32, bool)>,
+    /// The names of the embeddings, and the ids of their vectors.
+    pub(crate) names: EmbeddingNames,
+}
+
+impl Active {
+    /// Opens what a request asks for and its prompt calls for. Also gives the prompt without that.
+    ///
+    /// # Errors
+    /// A name is unknown, or a file can't be used with the model.
+    pub(crate) fn new(
+        model: &Model,
+        request: &Request,
+        library: &mut Library,
+        warnings: &mut Vec<Warning>,
+    ) -> Result<(Self, String)> {
+        let AdapterOptions { loras, hypernetworks, embeddings, folders } = &request.adapters;
+        let called = Called::new(&request.prompt)?;
+        let mut active = Self::default();
+        let places = |given: usize, called: usize| [vec![false; given], vec![true; called]].concat();
+        let in_prompt = places(loras.len(), called.loras.len());
+        for (options, in_prompt) in loras.iter().chain(&called.loras).zip(in_prompt) {
+            let opened = library.lora(model, &options.file, folders)?;
+            let unused = opened.adapter.matched().unused.len();
+            if unused > 0 {
+                let (file, first) = (opened.name(), opened.adapter.matched().unused.first().cloned());
+                let total = opened.adapter.file().tensors().len();
+                warnings.push(Warning::Unused { file, unused, total, first: first.unwrap_or_default() });
+            }
+            let applied = Applied {
+                adapter: Arc::clone(&opened.adapter),
+                unet: options.unet,
+                text_encoder: options.text_encoder,
+                ranks: options.ranks,
+            };
+            active.loras.push(Use { opened, options: applied, in_prompt });
+        }
+        let in_prompt = places(hypernetworks.len(), called.hypernetworks.len());
+        for (options, in_prompt) in hypernetworks.iter().chain(&called.hypernetworks).zip(in_prompt) {
+            let opened = library.hypernetwork(&options.file, folders)?;
+            active.hypernetworks.push(Use { opened, options: options.strength, in_prompt });
+        }
+        let mut skipped = Vec::new();
+        let mut id = model.text_config().vocab_size as u32;
+        for named in library.embeddings(model, embeddings, folders, &mut skipped)? {
+            let count = named.opened.adapter.count();
+            for name in &named.names {
+                match active.names.insert(model.tokenizer(), name, id, count) {
+                    Ok(()) => {}
+                    // Of a name that the caller chose it is an error, of one in a folder it is not.
+                    Err(error) if embeddings.iter().any(|asked| asked.file == named.opened.path) => {
+                        return Err(error.into());
+                    }
+                    Err(error) => skipped.push(error.to_string()),
+                }
+            }
+            active.embeddings.push((named.opened, id, false));
+            id = id.saturating_add(count as u32);
+        }
+        for text in [&called.prompt, &request.negative_prompt] {
+            let ids = active.names.encode_raw(model.tokenizer(), text);
+            for (_, first, called) in &mut active.embeddings {
+                *called |= ids.contains(first);
+            }
+        }
+        warnings.extend(skipped.into_iter().map(Warning::SkippedEmbedding));
+        Ok((active, called.prompt))
+    }
+
+    /// What the UNet is read with.
+    pub(crate) fn unet_key(&self) -> Key {
+        let key = |used: &Use<_, Applied>| key(&used.opened.path, used.options.unet, used.options.ranks);
+        Key(self.loras.iter().map(key).collect())
+    }
+
+    /// What the text encoder is read with.
+    pub(crate) fn text_key(&self) -> Key {
+        let lora = |used: &Use<_, Applied>| key(&used.opened.path, used.options.text_encoder, used.options.ranks);
+        let embedding = |(opened, ..): &(Arc<Opened<_>>, _, _)| key(&opened.path, 1.0, None);
+        Key(self.loras.iter().map(lora).chain(self.embeddings.iter().map(embedding)).collect())
+    }
+
+    /// Reads the UNet. Hypernetworks are not in it: see [`Self::set_hypernetworks`].
+    pub(crate) fn load_unet<B: Backend>(&self, model: &Model, b: &B) -> Result<UNet<B::Param>> {
+        let applied = self.applied();
+        let mut stored = model.unet.stored()?;
+        Ok(model.unet.config.init(b, &mut Adapted::new(&mut stored, Target::UNet, &applied))?)
+    }
+
+    /// Reads the text encoder, its table with the vectors of the embeddings.
+    pub(crate) fn load_text_encoder<B: Backend>(&self, model: &Model, b: &B) -> Result<ClipTextEncoder<B::Param>> {
+        let applied = self.applied();
+        let mut stored = model.text_encoder.stored()?;
+        let mut adapted = Adapted::new(&mut stored, Target::TextEncoder, &applied);
+        let mut config = model.text_encoder.config.clone();
+        let embeddings = self.embeddings.iter().map(|(opened, ..)| &*opened.adapter);
+        config.vocab_size += embeddings.clone().map(Embedding::count).sum::<usize>();
+        Ok(config.init(b, &mut WithEmbeddings::new(&mut adapted, embeddings))?)
+    }
+
+    /// Lets the hypernetworks change the contexts of a UNet, which may have been read before.
+    pub(crate) fn set_hypernetworks<B: Backend>(&self, b: &B, unet: &mut UNet<B::Param>) -> Result<()> {
+        let loaded: Vec<_> = self
+            .hypernetworks
+            .iter()
+            .map(|used| used.opened.adapter.load(b, used.options))
+            .collect::<Result<_, _>>()?;
+        unet.set_hypernetworks(&loaded);
+        Ok(())
+    }
+
+    /// The embeddings that a text of the run names.
+    pub(super) fn called_embeddings(&self) -> impl Iterator<Item = &Opened<Embedding>> {
+        self.embeddings.iter().filter(|(_, _, called)| *called).map(|(opened, ..)| &**opened)
+    }
+
+    fn applied(&self) -> Vec<Applied> {
+        self.loras.iter().map(|used| used.options.clone()).collect()
+    }
+}
+
+fn key(path: &std::path::Path, strength: f32, ranks: Option<usize>) -> String {
+    format!("{} {:08x} {ranks:?}", path.display(), strength.to_bits())
+}

@@ -1,0 +1,204 @@
+//! Files of adapters that are open: each is opened and matched with the model once.
+
+use std::{
+    collections::HashMap,
+    fs::File,
+    io::{self, Read, Seek, SeekFrom},
+    path::{Path, PathBuf},
+    sync::{Arc, OnceLock},
+};
+
+use calotype_formats::{Checkpoint, TorchFile};
+use calotype_models::{
+    ModelConfig,
+    adapters::{Adapter, Embedding, Hypernetwork},
+};
+
+use super::{
+    AdapterFile, EmbeddingOptions,
+    folders::{AdapterFolders, stem},
+};
+use crate::{Error, Model, Result, error::show, hash};
+
+/// By whom a LoRA was called when it was trained, in its metadata.
+const TRAINED_NAME: &str = "ss_output_name";
+
+/// A file that is open.
+pub(crate) struct Opened<T> {
+    pub(crate) path: PathBuf,
+    pub(crate) adapter: Arc<T>,
+    hashes: OnceLock<Hashes>,
+}
+
+/// The hashes that pictures' files have of an adapter, hexadecimal.
+#[derive(Clone, Debug)]
+pub(crate) struct Hashes {
+    /// The SHA-256 of the file.
+    pub(crate) sha256: String,
+    /// The SHA-256 of a safetensors file without its header, as kohya's sd-scripts and A1111 hash networks, so that
+    /// changed metadata don't change it; that of the file for others.
+    pub(crate) of_data: String,
+}
+
+/// An embedding, and all that prompts may call it.
+pub(crate) struct Named {
+    pub(crate) opened: Arc<Opened<Embedding>>,
+    pub(crate) names: Vec<String>,
+}
+
+/// The adapters of a model that were asked for so far.
+#[derive(Default)]
+pub(crate) struct Library {
+    loras: HashMap<PathBuf, Arc<Opened<Adapter>>>,
+    hypernetworks: HashMap<PathBuf, Arc<Opened<Hypernetwork>>>,
+    embeddings: HashMap<PathBuf, Arc<Opened<Embedding>>>,
+}
+
+impl<T> Opened<T> {
+    /// Its name: that of the file without its ending.
+    pub(crate) fn name(&self) -> String {
+        stem(&self.path)
+    }
+
+    /// Its hashes, computed at the first call.
+    ///
+    /// # Errors
+    /// The file can't be read.
+    pub(crate) fn hashes(&self) -> Result<&Hashes> {
+        if let Some(hashes) = self.hashes.get() {
+            return Ok(hashes);
+        }
+        let hashes = hashes(&self.path).map_err(|e| Error::io(&self.path, "read the file", e))?;
+        Ok(self.hashes.get_or_init(|| hashes))
+    }
+}
+
+fn hashes(path: &Path) -> io::Result<Hashes> {
+    let mut file = File::open(path)?;
+    let sha256 = hash::of_stream(&mut file)?;
+    if !path.extension().is_some_and(|ending| ending.eq_ignore_ascii_case("safetensors")) {
+        return Ok(Hashes { of_data: sha256.clone(), sha256 });
+    }
+    let mut length = [0; 8];
+    file.seek(SeekFrom::Start(0))?;
+    file.read_exact(&mut length)?;
+    file.seek(SeekFrom::Start(u64::from_le_bytes(length).saturating_add(8)))?;
+    Ok(Hashes { of_data: hash::of_stream(file)?, sha256 })
+}
+
+impl Library {
+    pub(super) fn lora(
+        &mut self,
+        model: &Model,
+        file: &AdapterFile,
+        folders: &AdapterFolders,
+    ) -> Result<Arc<Opened<Adapter>>> {
+        let path = match file {
+            AdapterFile::Path(path) => path.clone(),
+            AdapterFile::Name(name) => {
+                let files = folders.lora_files();
+                let by_training = || files.iter().find(|path| trained_name(path).as_ref() == Some(name)).cloned();
+                by_stem(&files, name).or_else(by_training).ok_or_else(|| unknown("LoRA", "--lora-dir", name, &files))?
+            }
+        };
+        once(&mut self.loras, path, |path| {
+            let (unet, text_encoder) = (model.unet_config().specs()?, model.text_config().specs()?);
+            Ok(Adapter::new(Checkpoint::open(path, "")?, &unet, &text_encoder)?)
+        })
+    }
+
+    pub(super) fn hypernetwork(
+        &mut self,
+        file: &AdapterFile,
+        folders: &AdapterFolders,
+    ) -> Result<Arc<Opened<Hypernetwork>>> {
+        let path = match file {
+            AdapterFile::Path(path) => path.clone(),
+            AdapterFile::Name(name) => {
+                let files = folders.hypernetwork_files();
+                by_stem(&files, name).ok_or_else(|| unknown("hypernetwork", "--hypernetwork-dir", name, &files))?
+            }
+        };
+        once(&mut self.hypernetworks, path, |path| Ok(Hypernetwork::new(TorchFile::open(path)?)?))
+    }
+
+    /// The embeddings that were asked for, and those in the folders that fit the model. What is wrong with one of a folder
+    /// is told to `skipped`.
+    pub(super) fn embeddings(
+        &mut self,
+        model: &Model,
+        options: &[EmbeddingOptions],
+        folders: &AdapterFolders,
+        skipped: &mut Vec<String>,
+    ) -> Result<Vec<Named>> {
+        let mut named: Vec<Named> = Vec::new();
+        for path in folders.embedding_files() {
+            match self.embedding(path) {
+                // As A1111, which has folders for all families.
+                Ok(opened) if opened.adapter.width() != model.text_config().hidden_size => {}
+                Ok(opened) => named.push(Named { names: names(&opened, None), opened }),
+                Err(error) => skipped.push(error.to_string()),
+            }
+        }
+        for EmbeddingOptions { file, name } in options {
+            let opened = self.embedding(file.clone())?;
+            opened.adapter.check(model.text_config())?;
+            named.push(Named { names: names(&opened, name.as_deref()), opened });
+        }
+        Ok(named)
+    }
+
+    fn embedding(&mut self, path: PathBuf) -> Result<Arc<Opened<Embedding>>> {
+        once(&mut self.embeddings, path, |path| Ok(Embedding::read(&Checkpoint::open(path, "")?)?))
+    }
+}
+
+/// What prompts may call an embedding.
+fn names(opened: &Opened<Embedding>, given: Option<&str>) -> Vec<String> {
+    let own = [Some(opened.name()), opened.adapter.token.clone()].into_iter().flatten();
+    // The file's own names still serve beside the one that was given.
+    let mut names: Vec<String> = own.chain(given.map(str::to_owned)).collect();
+    names.dedup();
+    names
+}
+
+/// What was opened from `path`, or is now.
+fn once<T>(
+    opened: &mut HashMap<PathBuf, Arc<Opened<T>>>,
+    path: PathBuf,
+    open: impl FnOnce(&Path) -> Result<T>,
+) -> Result<Arc<Opened<T>>> {
+    if let Some(opened) = opened.get(&path) {
+        return Ok(Arc::clone(opened));
+    }
+    if !path.exists() {
+        return Err(Error::file(show(&path), "there is no such file"));
+    }
+    let adapter = Arc::new(open(&path)?);
+    let new = Arc::new(Opened { path: path.clone(), adapter, hashes: OnceLock::new() });
+    opened.insert(path, Arc::clone(&new));
+    Ok(new)
+}
+
+fn by_stem(files: &[PathBuf], name: &str) -> Option<PathBuf> {
+    files.iter().find(|path| stem(path) == name).cloned()
+}
+
+fn trained_name(path: &Path) -> Option<String> {
+    Checkpoint::open(path, "").ok()?.metadata().get(TRAINED_NAME).cloned()
+}
+
+fn unknown(kind: &str, option: &str, name: &str, files: &[PathBuf]) -> Error {
+    let name = crate::error::brief(name);
+    if files.is_empty() {
+        return Error::Request(format!(
+            "the {kind} {name:?} can't be looked up: give the folder that it is in by {option}"
+        ));
+    }
+    let similar = files.iter().map(|path| stem(path)).find(|stem| {
+        let (stem, name) = (stem.to_lowercase(), name.to_lowercase());
+        stem.contains(&name) || name.contains(&stem)
+    });
+    let hint = similar.map_or(String::new(), |similar| format!(" (there is {:?})", crate::error::brief(&similar)));
+    Error::Request(format!("there is no {kind} {name:?} among {} files{hint}", files.len()))
+}

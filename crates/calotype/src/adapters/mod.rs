@@ -1,0 +1,68 @@
+//! Adapters of a request: which, how strongly, and from where.
+
+mod active;
+mod folders;
+mod library;
+mod metadata;
+mod prompt;
+
+use std::path::PathBuf;
+
+pub(crate) use active::{Active, Key};
+pub use folders::AdapterFolders;
+pub(crate) use library::Library;
+pub use metadata::AdapterMetadata;
+pub(crate) use metadata::{embedding_hashes, lora_hashes, options, read_embedding_hashes, read_lora_hashes};
+
+/// The adapters that pictures are made with, beside those that the prompt calls for (`<lora:name:0.8>`, `<hypernet:name:1>`).
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct AdapterOptions {
+    /// LoRA and LyCORIS.
+    pub loras: Vec<LoraOptions>,
+    /// Hypernetworks.
+    pub hypernetworks: Vec<HypernetworkOptions>,
+    /// Embeddings (textual inversion).
+    pub embeddings: Vec<EmbeddingOptions>,
+    /// Where names are looked up, and the embeddings that a prompt may name.
+    pub folders: AdapterFolders,
+}
+
+/// A file, or the name of one in a folder.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum AdapterFile {
+    /// A file.
+    Path(PathBuf),
+    /// A file's name without its ending, in one of the [`AdapterFolders`]; of a LoRA also the name that it was trained under.
+    Name(String),
+}
+
+/// A file of LoRA or LyCORIS, and how strongly it is applied.
+#[derive(Clone, Debug, PartialEq)]
+pub struct LoraOptions {
+    /// Which.
+    pub file: AdapterFile,
+    /// What multiplies its changes of the text encoder.
+    pub text_encoder: f32,
+    /// What multiplies its changes of the UNet.
+    pub unet: f32,
+    /// How many ranks are used, if not all (DyLoRA).
+    pub ranks: Option<usize>,
+}
+
+/// A hypernetwork, and how strongly it is applied.
+#[derive(Clone, Debug, PartialEq)]
+pub struct HypernetworkOptions {
+    /// Which.
+    pub file: AdapterFile,
+    /// What multiplies its changes.
+    pub strength: f32,
+}
+
+/// An embedding, and what prompts call it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct EmbeddingOptions {
+    /// Its file.
+    pub file: PathBuf,
+    /// What prompts call it, beside the file's name without its ending and the token in the file.
+    pub name: Option<String>,
+}

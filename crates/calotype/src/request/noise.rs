@@ -1,0 +1,90 @@
+//! Where the noise of a request comes from.
+
+use calotype_diffusion::{Batch, BatchNoise, NoiseOptions, Rng, Sampler, SeedPer, Variation};
+
+use crate::{Error, Request, Result};
+
+/// Where noise comes from, besides the seed.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct NoiseRequest {
+    /// The generator.
+    pub rng: Rng,
+    /// Whether each picture has a seed of its own: picture `k` the seed `seed + k`, so each can be made again alone.
+    pub seed_per: SeedPer,
+    /// A second seed to mix in. Picture `k` then has its seed plus `k`, and all have the same main seed.
+    pub variation: Option<Variation>,
+    /// The starting noise is that of pictures of this width and height, put in the middle.
+    pub seed_resize: Option<[usize; 2]>,
+    /// If not 0, the noise of stochastic samplers' steps has this much added to its seed (A1111's ENSD).
+    pub eta_noise_seed_delta: i64,
+    /// Every batch starts from the noise of the first one.
+    pub fixed_code: bool,
+    /// How many batches of a run came before this one; [`Request::seed`] is that of the run's first picture.
+    pub batch_index: usize,
+    /// The picture is one of a larger batch, of which the others are not made.
+    pub one_of: Option<OneOf>,
+}
+
+/// A place in a batch.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct OneOf {
+    /// Pictures in the batch.
+    pub batch_size: usize,
+    /// Which one, from 0.
+    pub position: usize,
+}
+
+impl Request {
+    /// The options of the noise for latents `downscale` times smaller than pictures.
+    fn noise_options(&self, downscale: usize) -> NoiseOptions {
+        let NoiseRequest { rng, seed_per, variation, seed_resize, eta_noise_seed_delta, fixed_code, .. } = self.noise;
+        let seed_resize = seed_resize.map(|[width, height]| [height / downscale, width / downscale]);
+        NoiseOptions { rng, seed: self.seed, seed_per, variation, seed_resize, eta_noise_seed_delta, fixed_code }
+    }
+
+    /// Checks the noise against the size of pictures.
+    pub(crate) fn check_noise(&self, downscale: usize) -> Result<()> {
+        self.noise_options(downscale).check()?;
+        if let Some([width, height]) = self.noise.seed_resize {
+            let most = crate::request::MAX_SIDE;
+            if width > most || height > most {
+                let problem =
+                    format!("the seed is resized from {width} x {height} pixels: give at most {most} x {most}");
+                return Err(Error::Request(problem));
+            }
+        }
+        match self.noise.one_of {
+            Some(OneOf { batch_size, position }) if self.batch_size != 1 || position >= batch_size => {
+                let asked = format!("picture {position} of a batch of {batch_size} in a batch of {}", self.batch_size);
+                Err(Error::Request(format!("{asked}: make it alone, and count from 0")))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// The noise of a checked request, for latents `[C, h, w]`.
+    pub(crate) fn batch_noise(&self, sampler: &Sampler, shape: [usize; 3], downscale: usize) -> Result<BatchNoise> {
+        let index = self.noise.batch_index;
+        let draws = match self.noise.seed_per {
+            SeedPer::Batch if index > 0 => sampler.noise_draws(),
+            _ => 0,
+        };
+        let size = self.noise.one_of.map_or(self.batch_size, |one| one.batch_size);
+        let noise = BatchNoise::with_options(&self.noise_options(downscale), Batch { size, index, draws }, shape)?;
+        let [sigma_min, sigma_max] = sampler.sigma_range();
+        let noise = noise.brownian(sigma_min, sigma_max);
+        Ok(match self.noise.one_of {
+            Some(one) => noise.only(one.position),
+            None => noise,
+        })
+    }
+
+    /// The seed of picture `position` of the batch, and the variation seed.
+    pub(crate) fn seeds(&self, position: usize) -> (u64, Option<Variation>) {
+        let before = self.noise.batch_index.saturating_mul(self.batch_size).saturating_add(position) as u64;
+        match self.noise.variation {
+            Some(v) if v.strength != 0.0 => (self.seed, Some(Variation { seed: v.seed.wrapping_add(before), ..v })),
+            _ => (self.seed.wrapping_add(before), None),
+        }
+    }
+}

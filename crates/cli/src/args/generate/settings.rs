@@ -1,0 +1,62 @@
+//! Settings of some samplers and schedules.
+
+use calotype::{Request, SamplerSettings};
+use clap::Args;
+
+/// Settings of some samplers and schedules.
+#[derive(Args)]
+#[command(next_help_heading = "Settings of some samplers and schedules")]
+pub(crate) struct SettingsArgs {
+    /// Noise added before steps (Sigma churn; for euler, heun and dpm_2) [default: 0]
+    #[arg(long, value_name = "X")]
+    pub(crate) s_churn: Option<f64>,
+    /// The least sigma that is churned [default: 0]
+    #[arg(long, value_name = "X")]
+    pub(crate) s_tmin: Option<f64>,
+    /// The greatest sigma that is churned [default: no bound]
+    #[arg(long, value_name = "X")]
+    pub(crate) s_tmax: Option<f64>,
+    /// What fresh noise is multiplied by (Sigma noise) [default: 1]
+    #[arg(long, value_name = "X")]
+    pub(crate) s_noise: Option<f64>,
+    /// How the noise levels of karras and polyexponential bend [default: 7 and 1]
+    #[arg(long, value_name = "X")]
+    pub(crate) rho: Option<f64>,
+    /// The least sigma of the noise levels [default: the model's]
+    #[arg(long, value_name = "X")]
+    pub(crate) sigma_min: Option<f64>,
+    /// The greatest sigma of the noise levels [default: the model's]
+    #[arg(long, value_name = "X")]
+    pub(crate) sigma_max: Option<f64>,
+    /// Alpha of the schedule beta [default: 0.6]
+    #[arg(long, value_name = "X")]
+    pub(crate) beta_alpha: Option<f64>,
+    /// Beta of the schedule beta [default: 0.6]
+    #[arg(long, value_name = "X")]
+    pub(crate) beta_beta: Option<f64>,
+    /// Leave out the last noise level but one, as dpm_2, dpm_2_a and dpmpp_3m_sde always do
+    #[arg(long)]
+    pub(crate) discard_next_to_last_sigma: bool,
+    /// Start from noise of sqrt(sigma² + 1) instead of sigma
+    #[arg(long)]
+    pub(crate) sgm_noise_multiplier: bool,
+}
+
+impl SettingsArgs {
+    pub(super) fn apply(&self, request: &mut Request) {
+        let default = SamplerSettings::default();
+        request.sampler_settings = SamplerSettings {
+            s_churn: self.s_churn.unwrap_or(default.s_churn),
+            s_tmin: self.s_tmin.unwrap_or(default.s_tmin),
+            s_tmax: self.s_tmax,
+            s_noise: self.s_noise.unwrap_or(default.s_noise),
+            rho: self.rho,
+            sigma_min: self.sigma_min,
+            sigma_max: self.sigma_max,
+            beta_alpha: self.beta_alpha.unwrap_or(default.beta_alpha),
+            beta_beta: self.beta_beta.unwrap_or(default.beta_beta),
+            discard_next_to_last_sigma: self.discard_next_to_last_sigma,
+            sgm_noise_multiplier: self.sgm_noise_multiplier,
+        };
+    }
+}

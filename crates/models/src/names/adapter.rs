@@ -1,0 +1,240 @@
+//! The keys of adapter files: which module each is for, and what it is of it.
+//!
+//! A key is a module and a part. Modules are written in two ways, with underscores after a prefix (kohya's sd-scripts,
+//! LyCORIS) or with dots (diffusers, PEFT), and in the names of diffusers or of CompVis.
+
+use super::{UNetLevel, compvis_unet, folder};
+use crate::adapters::Target;
+
+/// What a tensor is of its module's change.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub(crate) enum Part {
+    /// LoRA (Hu et al. 2021): `(O, r)`.
+    LoraUp,
+    /// `(r, I)`, of a convolution `(r, I, KH, KW)`.
+    LoraDown,
+    /// LoCon's core `(r, r, KH, KW)`; the two others are then 1×1.
+    LoraMid,
+    /// The scale is this over the rank.
+    Alpha,
+    /// The scale itself.
+    Scale,
+    /// DoRA (Liu et al. 2024): the length of each row, or of each column.
+    DoraScale,
+    /// The length of each row, as PEFT has it.
+    Magnitude,
+    /// LoHa (Hyeon-Woo et al. 2021): two products, multiplied by element.
+    HadaW1A,
+    HadaW1B,
+    HadaW2A,
+    HadaW2B,
+    HadaT1,
+    HadaT2,
+    /// LoKr: a Kronecker product; each factor whole, or a product.
+    LokrW1,
+    LokrW1A,
+    LokrW1B,
+    LokrW2,
+    LokrW2A,
+    LokrW2B,
+    LokrT2,
+    /// The change itself, of weight and of bias.
+    Diff,
+    DiffB,
+    /// The change of a norm.
+    WNorm,
+    BNorm,
+    /// (IA)³ (Liu et al. 2022): a factor for each row or column, and which of them.
+    Ia3,
+    OnInput,
+}
+
+/// How keys end. An ending that ends another stands after it.
+const ENDINGS: [(&str, Part); 42] = [
+    (".lora_up.weight", Part::LoraUp),
+    (".lora_down.weight", Part::LoraDown),
+    (".lora_mid.weight", Part::LoraMid),
+    (".lora_B.weight", Part::LoraUp),
+    (".lora_A.weight", Part::LoraDown),
+    (".lora_B.default.weight", Part::LoraUp),
+    (".lora_A.default.weight", Part::LoraDown),
+    (".lora_B.default_0.weight", Part::LoraUp),
+    (".lora_A.default_0.weight", Part::LoraDown),
+    (".lora.up.weight", Part::LoraUp),
+    (".lora.down.weight", Part::LoraDown),
+    ("_lora.up.weight", Part::LoraUp),
+    ("_lora.down.weight", Part::LoraDown),
+    (".lora_linear_layer.up.weight", Part::LoraUp),
+    (".lora_linear_layer.down.weight", Part::LoraDown),
+    ("_lora.alpha", Part::Alpha),
+    (".lora.alpha", Part::Alpha),
+    (".lora_linear_layer.alpha", Part::Alpha),
+    (".alpha", Part::Alpha),
+    (".scale", Part::Scale),
+    (".dora_scale", Part::DoraScale),
+    (".lora_magnitude_vector", Part::Magnitude),
+    (".lora_magnitude_vector.weight", Part::Magnitude),
+    (".lora_magnitude_vector.default.weight", Part::Magnitude),
+    (".hada_w1_a", Part::HadaW1A),
+    (".hada_w1_b", Part::HadaW1B),
+    (".hada_w2_a", Part::HadaW2A),
+    (".hada_w2_b", Part::HadaW2B),
+    (".hada_t1", Part::HadaT1),
+    (".hada_t2", Part::HadaT2),
+    (".lokr_w1", Part::LokrW1),
+    (".lokr_w1_a", Part::LokrW1A),
+    (".lokr_w1_b", Part::LokrW1B),
+    (".lokr_w2", Part::LokrW2),
+    (".lokr_w2_a", Part::LokrW2A),
+    (".lokr_w2_b", Part::LokrW2B),
+    (".lokr_t2", Part::LokrT2),
+    (".diff", Part::Diff),
+    (".diff_b", Part::DiffB),
+    (".w_norm", Part::WNorm),
+    (".b_norm", Part::BNorm),
+    (".on_input", Part::OnInput),
+];
+
+/// Ends a factor of (IA)³; much else ends so, which is not a part.
+const IA3: &str = ".weight";
+
+/// A key's module and part. (IA)³'s factor is told from other weights by [`Part::OnInput`] beside it.
+pub(crate) fn split(key: &str) -> Option<(&str, Part)> {
+    let all = ENDINGS.iter().copied().chain([(IA3, Part::Ia3)]);
+    all.into_iter().find_map(|(ending, part)| Some((key.strip_suffix(ending)?, part)))
+}
+
+/// The levels of the UNet whose parameters are called so.
+pub(crate) fn levels<'a>(names: impl Iterator<Item = &'a str>) -> Vec<UNetLevel> {
+    let mut levels: Vec<UNetLevel> = Vec::new();
+    for name in names {
+        let mut parts = name.split('.');
+        let (Some("down_blocks"), Some(level), kind, Some(layer)) =
+            (parts.next(), parts.next(), parts.next(), parts.next())
+        else {
+            continue;
+        };
+        let (Ok(level), Ok(layer)) = (level.parse::<usize>(), layer.parse::<usize>()) else { continue };
+        levels.resize(levels.len().max(level + 1), UNetLevel { layers: 0, attends: false });
+        let here = &mut levels[level];
+        match kind {
+            Some("resnets") => here.layers = here.layers.max(layer + 1),
+            Some("attentions") => here.attends = true,
+            _ => {}
+        }
+    }
+    levels
+}
+
+/// Everything that files call the module at `path`, such as `mid_block.resnets.0.conv1`, of a text encoder or of a UNet with
+/// these levels.
+pub(crate) fn modules(target: Target, path: &str, levels: &[UNetLevel]) -> Vec<String> {
+    let flat = |prefix: &str, path: &str| format!("{prefix}_{}", path.replace('.', "_"));
+    // PEFT alone, trainers that save what it wraps, and diffusers' pipelines.
+    let dotted = |network: &str, path: &str| {
+        ["", "base_model.model."]
+            .map(|prefix| format!("{prefix}{path}"))
+            .into_iter()
+            .chain([format!("{network}.{path}")])
+    };
+    match target {
+        Target::UNet => {
+            let of_compvis = compvis_unet::names(&format!("{path}."), levels).into_iter().flat_map(|name| {
+                let name = name.trim_end_matches('.');
+                [flat("lora_unet", name), format!("diffusion_model.{name}"), flat("lycoris", name)]
+            });
+            dotted("unet", path).chain([flat("lora_unet", path), flat("lycoris", path)]).chain(of_compvis).collect()
+        }
+        Target::TextEncoder => folder::text_encoder(path)
+            .iter()
+            .flat_map(|path| {
+                let flat = ["lora_te", "lora_te1"].map(|prefix| flat(prefix, path));
+                dotted("text_encoder", path).chain(flat).collect::<Vec<_>>()
+            })
+            .collect(),
+    }
+}
+
+/// What a module of a file of diffusers before 0.20 is called since: attention processors held the layers then.
+pub(crate) fn modern(module: &str) -> String {
+    const OF_TEXT_ENCODER: [(&str, &str); 4] =
+        [("to_q", "q_proj"), ("to_k", "k_proj"), ("to_v", "v_proj"), ("to_out", "out_proj")];
+    let module = module.replace(".processor.", ".");
+    if let Some((path, last)) = module.rsplit_once('.') {
+        if path.ends_with("self_attn") {
+            let new = OF_TEXT_ENCODER.iter().find(|(old, _)| *old == last);
+            return new.map_or(module.clone(), |(_, new)| format!("{path}.{new}"));
+        }
+        if last == "to_out" {
+            return format!("{module}.0");
+        }
+    }
+    module
+}
+
+/// The text encoder's table of tokens.
+const TOKEN_TABLE: &str = "token_embedding.weight";
+
+/// Whether this is the text encoder's table of tokens.
+pub(crate) fn is_token_table(name: &str) -> bool {
+    name.ends_with(TOKEN_TABLE)
+}
+
+/// Whether a key is of the vectors of a textual inversion embedding: kohya's, A1111's, or CLIP's among those of two encoders.
+/// Otherwise the key is the token.
+pub(crate) fn is_embedding(key: &str) -> bool {
+    matches!(key, "emb_params" | "clip_l") || key.starts_with("string_to_param.")
+}
+
+/// Whether a key may stand beside them: the token's number, as the first scripts kept it.
+pub(crate) fn beside_an_embedding(key: &str) -> bool {
+    key.starts_with("string_to_token.")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn keys_are_modules_and_parts() {
+        for (key, expected) in [
+            (
+                "lora_unet_mid_block_resnets_0_conv1.lora_mid.weight",
+                ("lora_unet_mid_block_resnets_0_conv1", Part::LoraMid),
+            ),
+            ("unet.a.attn1.processor.to_q_lora.down.weight", ("unet.a.attn1.processor.to_q", Part::LoraDown)),
+            ("unet.a.attn1.to_q.lora_B.weight", ("unet.a.attn1.to_q", Part::LoraUp)),
+            ("unet.a.attn1.to_q.lora.up.weight", ("unet.a.attn1.to_q", Part::LoraUp)),
+            ("text_encoder.b.fc1.lora_linear_layer.up.weight", ("text_encoder.b.fc1", Part::LoraUp)),
+            ("lora_te_b.alpha", ("lora_te_b", Part::Alpha)),
+            ("lora_te_b.lokr_w2_a", ("lora_te_b", Part::LokrW2A)),
+            ("lora_te_b.lokr_w2", ("lora_te_b", Part::LokrW2)),
+            ("lora_te_b.weight", ("lora_te_b", Part::Ia3)),
+        ] {
+            assert_eq!(split(key), Some(expected), "{key}");
+        }
+        assert_eq!(split("model.conv.bias"), None);
+    }
+
+    #[test]
+    fn no_ending_hides_another() {
+        for (n, (ending, part)) in ENDINGS.iter().enumerate() {
+            assert_eq!(split(&format!("module{ending}")), Some(("module", *part)), "{n}");
+        }
+    }
+
+    #[test]
+    fn processors_are_what_they_held() {
+        for (old, new) in [
+            ("unet.a.attn1.processor.to_q", "unet.a.attn1.to_q"),
+            ("unet.a.attn1.processor.to_out", "unet.a.attn1.to_out.0"),
+            (
+                "text_encoder.text_model.encoder.layers.0.self_attn.to_out",
+                "text_encoder.text_model.encoder.layers.0.self_attn.out_proj",
+            ),
+            ("text_encoder.b.mlp.fc1", "text_encoder.b.mlp.fc1"),
+        ] {
+            assert_eq!(modern(old), new);
+        }
+    }
+}

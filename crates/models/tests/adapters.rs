@@ -1,0 +1,279 @@
+//! Adapters against diffusers, PEFT and LyCORIS (`reference/adapters.py`), taken off again, and refused.
+
+#![allow(clippy::unwrap_used, reason = "these are tests")]
+
+mod common;
+
+use std::{borrow::Cow, collections::BTreeMap, sync::Arc};
+
+use calotype_formats::{Checkpoint, DType, SafeTensors, encode_f32, to_bytes};
+use calotype_models::{
+    Error, ModelConfig, ParamSource, TextConfig, UNetConfig,
+    adapters::{Adapted, Adapter, Algorithm, Applied, Target},
+};
+use calotype_tensor::{
+    Backend, Precision,
+    cpu::{Cpu, CpuOptions},
+    reference::Reference,
+};
+use common::{Formula, assert_close, tensor, values};
+use serde::Deserialize;
+
+const TOLERANCE: f32 = 1e-4;
+
+/// What `reference/adapters.py` writes.
+#[derive(Deserialize)]
+struct Goldens {
+    size: f64,
+    unet: serde_json::Value,
+    text_encoder: serde_json::Value,
+    latents: Vec<usize>,
+    context: Vec<usize>,
+    timestep: f32,
+    ids: Vec<Vec<u32>>,
+    cases: Vec<Case>,
+}
+
+#[derive(Deserialize)]
+struct Case {
+    name: String,
+    network: String,
+    strength: f32,
+    metadata: BTreeMap<String, String>,
+    tensors: BTreeMap<String, Values>,
+    output: Vec<f32>,
+}
+
+/// The values of a tensor: of this shape by formula, or one number.
+#[derive(Clone, Deserialize)]
+#[serde(untagged)]
+enum Values {
+    Shape(Vec<usize>),
+    Number(f32),
+}
+
+type Tensors = BTreeMap<String, (Vec<usize>, Vec<f32>)>;
+
+impl Goldens {
+    fn read() -> Self {
+        let path = format!("{}/tests/goldens/adapters.json", env!("CARGO_MANIFEST_DIR"));
+        serde_json::from_str(&std::fs::read_to_string(path).unwrap()).unwrap()
+    }
+
+    fn case(&self, name: &str) -> &Case {
+        self.cases.iter().find(|case| case.name == name).unwrap()
+    }
+
+    fn unet(&self) -> UNetConfig {
+        UNetConfig::from_json(&self.unet.to_string()).unwrap()
+    }
+
+    fn text_encoder(&self) -> TextConfig {
+        TextConfig::from_json(&self.text_encoder.to_string()).unwrap()
+    }
+
+    fn tensors(&self, case: &Case) -> Tensors {
+        let made = case.tensors.iter().map(|(key, made)| {
+            let (shape, values) = match made {
+                Values::Number(number) => (Vec::new(), vec![*number]),
+                Values::Shape(shape) => {
+                    let values = values(key, shape.iter().product());
+                    (shape.clone(), values.into_iter().map(|v| (v * self.size) as f32).collect())
+                }
+            };
+            (key.clone(), (shape, values))
+        });
+        made.collect()
+    }
+
+    fn adapter(&self, tensors: &Tensors, metadata: &BTreeMap<String, String>) -> Result<Adapter, Error> {
+        Adapter::new(file(tensors, metadata), &self.unet().specs()?, &self.text_encoder().specs()?)
+    }
+
+    fn applied(&self, case: &Case) -> Applied {
+        let adapter = self.adapter(&self.tensors(case), &case.metadata).unwrap();
+        assert_eq!(adapter.matched().unused, Vec::<String>::new(), "{}", case.name);
+        let adapter = Arc::new(adapter);
+        Applied { adapter, unet: case.strength, text_encoder: case.strength, ranks: None }
+    }
+
+    /// The output of a network with adapters.
+    fn run<B: Backend>(&self, b: &B, network: &str, adapters: &[Applied]) -> Result<Vec<f32>, Error> {
+        let mut formula = Formula;
+        if network == "text_encoder" {
+            let mut source = Adapted::new(&mut formula, Target::TextEncoder, adapters);
+            let encoder = self.text_encoder().init(b, &mut source)?;
+            return Ok(b.to_f32(&encoder.forward(b, &self.ids.concat(), self.ids.len())?));
+        }
+        let mut source = Adapted::new(&mut formula, Target::UNet, adapters);
+        let unet = self.unet().init(b, &mut source)?;
+        let input = |name, shape| {
+            let (shape, data) = tensor(name, shape);
+            b.from_f32(shape, data)
+        };
+        let context = unet.prepare(b, &input("context", &self.context)?)?;
+        let time = unet.time_embedding(b, &[self.timestep])?;
+        Ok(b.to_f32(&unet.forward(b, &input("latents", &self.latents)?, &time, &context)?))
+    }
+}
+
+fn file(tensors: &Tensors, metadata: &BTreeMap<String, String>) -> Checkpoint {
+    let tensors = tensors.iter().map(|(key, (shape, values))| {
+        (key.as_str(), DType::F32, shape.clone(), Cow::from(encode_f32(values, DType::F32).unwrap()))
+    });
+    SafeTensors::from_bytes(to_bytes(tensors.collect::<Vec<_>>(), metadata).unwrap()).unwrap().into()
+}
+
+fn goldens_on<B: Backend>(b: &B) {
+    let goldens = Goldens::read();
+    assert!(goldens.cases.len() >= 17);
+    for case in &goldens.cases {
+        let output = goldens.run(b, &case.network, &[goldens.applied(case)]).unwrap();
+        assert_close(&case.name, &output, &case.output, TOLERANCE);
+    }
+}
+
+#[test]
+fn outputs_are_the_references() {
+    goldens_on(&Reference::<f32>::default());
+    goldens_on(&Cpu::new(2).unwrap());
+}
+
+#[test]
+fn what_is_taken_off_leaves_no_trace() {
+    let goldens = Goldens::read();
+    for precision in [Precision::F32, Precision::BF16, Precision::Int8] {
+        let b = Cpu::with_options(CpuOptions { threads: 2, precision, ..CpuOptions::default() }).unwrap();
+        let before = goldens.run(&b, "unet", &[]).unwrap();
+        let applied = goldens.applied(goldens.case("kohya"));
+        let with = goldens.run(&b, "unet", std::slice::from_ref(&applied)).unwrap();
+        assert_ne!(before, with);
+        // Changes are added before weights are rounded: the result is as near as those of the network alone.
+        let tolerance = if precision == Precision::F32 { TOLERANCE } else { 0.05 };
+        assert_close(&precision.to_string(), &with, &goldens.case("kohya").output, tolerance);
+        assert_eq!(before, goldens.run(&b, "unet", &[Applied { unet: 0.0, ..applied }]).unwrap());
+        assert_eq!(before, goldens.run(&b, "unet", &[]).unwrap());
+    }
+}
+
+#[test]
+fn the_order_of_adapters_does_not_matter() {
+    let goldens = Goldens::read();
+    let b = Reference::<f32>::default();
+    let [first, second] = ["kohya", "lokr second"].map(|name| goldens.applied(goldens.case(name)));
+    let one_way = goldens.run(&b, "unet", &[first.clone(), second.clone()]).unwrap();
+    let other_way = goldens.run(&b, "unet", &[second, first.clone()]).unwrap();
+    assert_close("order", &one_way, &other_way, 1e-5);
+    let half = Applied { unet: first.unet / 2.0, ..first.clone() };
+    let twice = goldens.run(&b, "unet", &[half.clone(), half]).unwrap();
+    assert_close("two halves", &twice, &goldens.case("kohya").output, TOLERANCE);
+}
+
+#[test]
+fn values_do_not_depend_on_pieces() {
+    let goldens = Goldens::read();
+    for case in goldens.cases.iter().filter(|case| case.network == "unet") {
+        let adapters = [goldens.applied(case)];
+        for spec in goldens.unet().specs().unwrap() {
+            let mut formula = Formula;
+            let mut source = Adapted::new(&mut formula, Target::UNet, &adapters);
+            let data = source.data(&spec).unwrap();
+            let whole = data.to_vec().unwrap();
+            let mut pieces = vec![f32::NAN; whole.len()];
+            for (n, piece) in pieces.chunks_mut(7).enumerate() {
+                data.read(7 * n, piece).unwrap();
+            }
+            assert!(whole == pieces, "{}: {}", case.name, spec.name);
+        }
+    }
+}
+
+#[test]
+fn an_adapter_says_what_it_is() {
+    let goldens = Goldens::read();
+    let applied = goldens.applied(goldens.case("kohya"));
+    let matched = applied.adapter.matched();
+    let layers = goldens.unet().specs().unwrap().iter().filter(|spec| spec.shape.len() > 1).count();
+    assert_eq!((matched.unet, matched.text_encoder), (layers, 0));
+    assert_eq!(matched.algorithms.iter().map(|a| a.name()).collect::<Vec<_>>(), [Algorithm::Lora.name()]);
+    assert_eq!(matched.ranks, BTreeMap::from([(3, layers)]));
+    let ranks = Applied { ranks: Some(2), ..applied };
+    let b = Reference::<f32>::default();
+    assert_ne!(goldens.run(&b, "unet", &[ranks]).unwrap(), goldens.case("kohya").output);
+}
+
+#[test]
+fn keys_for_nothing_are_counted() {
+    let goldens = Goldens::read();
+    let mut tensors = goldens.tensors(goldens.case("kohya"));
+    tensors.insert("lora_te2_text_model_x.alpha".into(), (vec![], vec![1.0]));
+    tensors.insert("emb_params".into(), (vec![1, 2], vec![1.0, 2.0]));
+    let adapter = goldens.adapter(&tensors, &BTreeMap::new()).unwrap();
+    assert_eq!(adapter.matched().unused, ["emb_params", "lora_te2_text_model_x.alpha"]);
+}
+
+#[test]
+fn what_does_not_fit_is_refused_in_one_line() {
+    let goldens = Goldens::read();
+    let module = "lora_unet_mid_block_resnets_0_conv1";
+    let tensors = |of: &[(&str, &[usize], f32)]| -> Tensors {
+        let named = of.iter().map(|&(part, shape, value)| {
+            (format!("{module}.{part}"), (shape.to_vec(), vec![value; shape.iter().product()]))
+        });
+        named.collect()
+    };
+    let (up, down) = (("lora_up.weight", &[16, 2, 1, 1][..], 1.0), ("lora_down.weight", &[2, 16, 3, 3][..], 1.0));
+    let refused = |made: Tensors| match goldens.adapter(&made, &BTreeMap::new()) {
+        Err(error) => error.to_string(),
+        Ok(adapter) => {
+            let adapters = [Applied { adapter: Arc::new(adapter), unet: 1.0, text_encoder: 1.0, ranks: None }];
+            goldens.run(&Reference::<f32>::default(), "unet", &adapters).unwrap_err().to_string()
+        }
+    };
+    assert!(goldens.adapter(&tensors(&[up, down]), &BTreeMap::new()).is_ok());
+    let nan = f32::NAN;
+    for (made, expected) in [
+        (tensors(&[]), "it has no tensors"),
+        (tensors(&[("hada", &[1], 1.0)]), "not one of its 1 tensors is for a layer of this model (the first is"),
+        (tensors(&[("alpha", &[], 1.0)]), "not one of its 1 tensors"),
+        (tensors(&[up]), "has no LoraDown"),
+        (tensors(&[up, ("lora_down.weight", &[2, 16, 1, 1], 1.0)]), "is [2, 16, 1, 1], expected 288 numbers"),
+        (tensors(&[("lora_up.weight", &[2, 16], 1.0), down]), "is [2, 16], expected 16 x 2"),
+        (tensors(&[up, ("lora_down.weight", &[0, 16, 3, 3], 1.0)]), "has rank 0"),
+        (tensors(&[up, ("lora_down.weight", &[5000, 1], 1.0)]), "has rank 5000, expected 1 to 4096"),
+        (tensors(&[up, down, ("alpha", &[2], 1.0)]), "expected 1 numbers"),
+        (tensors(&[up, down, ("alpha", &[], nan)]), "has the value NaN"),
+        (tensors(&[up, ("lora_down.weight", &[2, 16, 3, 3], nan)]), "has the value NaN"),
+        (tensors(&[up, down, ("dora_scale", &[3], 1.0)]), "is [3], expected 16 numbers"),
+        (tensors(&[("diff", &[16, 16, 3, 3], nan)]), "has the value NaN"),
+        (tensors(&[("diff", &[16, 16, 3, 2], nan)]), "expected 2304 numbers"),
+        (tensors(&[("lokr_w1", &[3, 4], 1.0)]), "a factor of 3 x 4, which does not divide a layer of 16 x 16"),
+        (tensors(&[("lokr_w1", &[4, 4, 2], 1.0)]), "is [4, 4, 2], expected 16 numbers"),
+        (tensors(&[("lokr_w1", &[4, 4], 1.0)]), "has no LokrW2A"),
+        (tensors(&[("hada_w1_a", &[16, 2], 1.0), ("hada_w1_b", &[2, 144], 1.0)]), "has no HadaW2"),
+    ] {
+        let message = refused(made);
+        assert!(message.contains(expected) && !message.contains('\n'), "{message}\nexpected {expected}");
+    }
+    let long = BTreeMap::from([(format!("{}\n", "x".repeat(10_000)), (vec![], vec![1.0]))]);
+    let message = refused(long);
+    assert!(message.len() < 400 && !message.contains('\n'), "{message}");
+    let metadata = BTreeMap::from([("lora_adapter_metadata".to_owned(), "[".to_owned())]);
+    let message = goldens.adapter(&tensors(&[up, down]), &metadata).err().unwrap().to_string();
+    assert!(message.contains("not a JSON object"), "{message}");
+}
+
+#[test]
+fn a_layer_under_two_names_is_refused() {
+    let goldens = Goldens::read();
+    let (up, down) = ((vec![8, 1], vec![1.0; 8]), (vec![1, 8], vec![1.0; 8]));
+    let path = "down_blocks.0.attentions.0.transformer_blocks.0.attn1.to_q";
+    let tensors = BTreeMap::from([
+        (format!("unet.{path}.lora_A.weight"), down.clone()),
+        (format!("unet.{path}.lora_B.weight"), up.clone()),
+        (format!("lora_unet_{}.lora_down.weight", path.replace('.', "_")), down),
+        (format!("lora_unet_{}.lora_up.weight", path.replace('.', "_")), up),
+    ]);
+    let message = goldens.adapter(&tensors, &BTreeMap::new()).err().unwrap().to_string();
+    assert!(message.contains("to_q.weight is changed under two names"), "{message}");
+}
