@@ -214,9 +214,9 @@ fn what_cannot_be_done_is_said() {
         assert!(error.is_request() && error.to_string().contains(message), "{error}");
         assert!(!error.to_string().contains('\n'));
     }
-    let (conditioning, warnings) = pipeline.conditioning(&a1111("a <lora:x:0.5> cat", "")).unwrap();
+    let (conditioning, warnings) = pipeline.conditioning(&a1111("a <magic:x:0.5> cat", "")).unwrap();
     assert_eq!(conditioning.networks()[0].args, ["x", "0.5"]);
-    assert_eq!(warnings, [Warning::Network { tag: "<lora:x:0.5>".into() }]);
+    assert_eq!(warnings, [Warning::Network { tag: "<magic:x:0.5>".into() }]);
 }
 
 #[test]
