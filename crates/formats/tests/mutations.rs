@@ -15,7 +15,7 @@ mod mutator;
 
 use std::{borrow::Cow, collections::BTreeMap, fs, path::Path};
 
-use calotype_formats::{Checkpoint, DType, Error, SafeTensors, TorchFile, Value, to_bytes};
+use calotype_formats::{Checkpoint, DType, Error, SafeTensors, TorchFile, Value, parse_yaml, to_bytes};
 use common::{pickle::Pickle, torch_legacy, torch_zip};
 
 /// Opcodes and names of pickles.
@@ -259,4 +259,36 @@ fn safetensors_that_are_wrong() {
         b"0",
     ];
     mutator::run("safetensors", &corpus, &words, use_safetensors);
+}
+
+#[test]
+fn yaml_that_is_wrong() {
+    let corpus = [
+        b"model:  # a comment\n  base_learning_rate: 1.0e-04\n  params:\n    use_ema: False\n    key: \"jpg\"\n    ch_mult:\n    - 1\n    - -2\n".to_vec(),
+        b"a: {warm_up_steps: [ 10000 ], f_start: [ 1.e-6 ], 'quoted': '7'}\nb:\n  - |\n    text\n  - >-\n    folded\n".to_vec(),
+        b"---\n? key\n: value\n...\n".to_vec(),
+    ];
+    let words: [&[u8]; 16] = [
+        b"- ",
+        b": ",
+        b"\n",
+        b"\n  ",
+        b"\t",
+        b"#",
+        b"[",
+        b"{",
+        b"}, ",
+        b"&a ",
+        b"*a",
+        b"!!binary ",
+        b"|2",
+        b"'",
+        b"\"\\x",
+        b"---",
+    ];
+    mutator::run("yaml", &corpus, &words, |bytes| {
+        let Err(error) = parse_yaml(&String::from_utf8_lossy(&bytes), "x") else { return true };
+        assert!(!error.to_string().contains('\n'), "{error}");
+        false
+    });
 }

@@ -54,37 +54,11 @@ fn what_is_no_plain_config_is_refused() {
     refused("a: &a [lol]\nb: &b [*a, *a, *a]\nc: [*b, *b]", "anchors");
 }
 
-/// Changes, cuts and repeats bytes of the config at places that a seed gives: an answer or an error of one line.
+/// The longest config of each sign alone: an answer or an error, and no endless walk.
 #[test]
-fn mutations_are_no_panic_and_take_no_time() {
-    let mut state = 0x2545_f491_4f6c_dd1d_u64;
-    let mut random = |below: usize| {
-        state ^= state << 13;
-        state ^= state >> 7;
-        state ^= state << 17;
-        (state % below as u64) as usize
-    };
+fn one_sign_again_and_again() {
     const SIGNS: &[u8] = b"[]{}:,-#&*!|>'\"%@`?~ \n\t\r0a\\\xff\x00";
     let start = std::time::Instant::now();
-    for _ in 0..3000 {
-        let mut bytes = CONFIG.as_bytes().to_vec();
-        for _ in 0..1 + random(8) {
-            let at = random(bytes.len());
-            match random(4) {
-                0 => bytes[at] = SIGNS[random(SIGNS.len())],
-                1 => bytes.insert(at, SIGNS[random(SIGNS.len())]),
-                2 => bytes.truncate(at.max(1)),
-                _ => {
-                    let end = bytes.len().min(at + 1 + random(40));
-                    let piece = bytes[at..end].to_vec();
-                    bytes.splice(at..at, piece);
-                }
-            }
-        }
-        if let Err(error) = parse_yaml(&String::from_utf8_lossy(&bytes), "x") {
-            assert!(!error.to_string().contains('\n'), "{error}");
-        }
-    }
     for sign in SIGNS {
         let text = String::from_utf8_lossy(&[*sign]).repeat(65_000);
         let _ = parse_yaml(&text, "x");
