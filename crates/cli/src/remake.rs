@@ -18,6 +18,7 @@ pub(crate) fn run(args: &Remake, process_start: Instant) -> Result<(), Failure> 
     let made = read(&args.file)?;
     let model = model::open(&args.model)?;
     let mut options = options(&args.compute, 1)?;
+    let here = matches!(made, Made::Here(_));
     let metadata = match made {
         Made::Here(metadata) => {
             check_model(&metadata, &model).map_err(refuse)?;
@@ -42,9 +43,11 @@ pub(crate) fn run(args: &Remake, process_start: Instant) -> Result<(), Failure> 
     if metadata.width == 0 || metadata.height == 0 {
         (request.width, request.height) = (None, None);
     }
+    request.adapters.folders = args.folders.folders(args.model.model.as_deref());
     let prompts = vec![request.prompt.clone()];
     let latents = metadata.latents.as_ref().map(latents).transpose()?;
-    Job { model: &model, request, prompts, latents, output: &args.output, options }.run(process_start)
+    let made_with = here.then_some(metadata.adapters.as_slice());
+    Job { model: &model, request, prompts, latents, output: &args.output, options, made_with }.run(process_start)
 }
 
 /// Who made a picture, and how.

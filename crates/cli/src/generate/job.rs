@@ -75,6 +75,8 @@ pub(crate) struct Job<'a> {
     pub(crate) latents: Option<LatentsFile>,
     pub(crate) output: &'a OutputArgs,
     pub(crate) options: PipelineOptions,
+    /// What the adapters have to be, if the picture was made before.
+    pub(crate) made_with: Option<&'a [AdapterMetadata]>,
 }
 
 impl Job<'_> {
@@ -135,6 +137,9 @@ impl Job<'_> {
             if warnings != warned {
                 warnings.iter().for_each(|warning| line("warning", warning));
                 warned.clone_from(&warnings);
+            }
+            if let Some(expected) = self.made_with {
+                check_adapters(expected, &run.adapters()?)?;
             }
             self.step(&mut run, batch, &mut timings, &stepped)?;
             let adapters = run.adapters()?;
@@ -249,6 +254,26 @@ impl Job<'_> {
         }
         Ok(())
     }
+}
+
+/// The adapters must be those that the picture was made with.
+fn check_adapters(expected: &[AdapterMetadata], found: &[AdapterMetadata]) -> Result<(), Failure> {
+    for made in expected {
+        let same = |adapter: &&AdapterMetadata| adapter.kind == made.kind && adapter.name == made.name;
+        let problem = match found.iter().find(same) {
+            Some(adapter) if adapter.sha256 == made.sha256 => continue,
+            Some(adapter) => {
+                let [made, given] = [made, adapter].map(|of| of.sha256.chars().take(10).collect::<String>());
+                format!("was another file ({made}), this one is {given}")
+            }
+            None => "is not there".to_owned(),
+        };
+        let (kind, name) = (&made.kind, &made.name);
+        return Err(Failure::Failed(format!(
+            "the {kind} {name:?} that the picture was made with {problem}: give its folder, as with --lora-dir"
+        )));
+    }
+    Ok(())
 }
 
 /// What `--json` prints of a picture: where it is, what is said of its batch, and everything its file says.

@@ -79,8 +79,8 @@ fn run(
     request.batch_size = batch_size(args, batches, latents.as_ref().map(|file| &file.latents))?;
     mode(&model, &mut request)?;
     let prompts = prompts.into_iter().flat_map(|prompt| vec![prompt; count]).collect();
-    Job { model: &model, request, prompts, latents, output: &args.output, options: options(&args.compute, batches)? }
-        .run(process_start)
+    let (output, options) = (&args.output, options(&args.compute, batches)?);
+    Job { model: &model, request, prompts, latents, output, options, made_with: None }.run(process_start)
 }
 
 /// Pictures made at once: as asked for, else as many as the starting noise has.

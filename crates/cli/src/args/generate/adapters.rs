@@ -13,37 +13,52 @@ pub(crate) struct AdapterArgs {
     /// comma); any number of them. In a prompt: <lora:name:0.8>
     #[arg(long, value_name = "FILE[:WEIGHT]", value_parser = lora)]
     pub(crate) lora: Vec<LoraOptions>,
-    /// Where the LoRAs are that are called by name [default: beside the model in A1111's or ComfyUI's tree]
-    #[arg(long, value_name = "DIR")]
-    pub(crate) lora_dir: Vec<PathBuf>,
     /// A textual inversion embedding, and what the prompt calls it beside its file's name and its own token
     #[arg(long, value_name = "FILE[:NAME]", value_parser = embedding)]
     pub(crate) embedding: Vec<EmbeddingOptions>,
-    /// Embeddings that prompts may call by their files' names [default: beside the model in A1111's or ComfyUI's tree]
-    #[arg(long, value_name = "DIR")]
-    pub(crate) embedding_dir: Vec<PathBuf>,
     /// A hypernetwork, a file or a name in --hypernetwork-dir, and its strength. In a prompt: <hypernet:name:0.8>
     #[arg(long, value_name = "FILE[:STRENGTH]", value_parser = hypernetwork)]
     pub(crate) hypernetwork: Vec<HypernetworkOptions>,
+    #[command(flatten)]
+    folders: AdapterFolderArgs,
+}
+
+/// Where adapters are that are called by name.
+#[derive(Args)]
+#[command(next_help_heading = "Adapters")]
+pub(crate) struct AdapterFolderArgs {
+    /// Where the LoRAs are that are called by name [default: beside the model in A1111's or ComfyUI's tree]
+    #[arg(long, value_name = "DIR")]
+    lora_dir: Vec<PathBuf>,
+    /// Embeddings that prompts may call by their files' names [default: beside the model in A1111's or ComfyUI's tree]
+    #[arg(long, value_name = "DIR")]
+    embedding_dir: Vec<PathBuf>,
     /// Where the hypernetworks are that are called by name [default: beside the model in A1111's or ComfyUI's tree]
     #[arg(long, value_name = "DIR")]
-    pub(crate) hypernetwork_dir: Vec<PathBuf>,
+    hypernetwork_dir: Vec<PathBuf>,
+}
+
+impl AdapterFolderArgs {
+    /// `model` is the model's file or folder.
+    pub(crate) fn folders(&self, model: Option<&Path>) -> AdapterFolders {
+        let beside = model.map(AdapterFolders::beside).unwrap_or_default();
+        let given_or = |given: &[PathBuf], beside| if given.is_empty() { beside } else { given.to_vec() };
+        AdapterFolders {
+            loras: given_or(&self.lora_dir, beside.loras),
+            hypernetworks: given_or(&self.hypernetwork_dir, beside.hypernetworks),
+            embeddings: given_or(&self.embedding_dir, beside.embeddings),
+        }
+    }
 }
 
 impl AdapterArgs {
     /// `model` is the model's file or folder.
     pub(super) fn apply(&self, request: &mut Request, model: Option<&Path>) {
-        let beside = model.map(AdapterFolders::beside).unwrap_or_default();
-        let given_or = |given: &[PathBuf], beside| if given.is_empty() { beside } else { given.to_vec() };
         let adapters = &mut request.adapters;
         adapters.loras.clone_from(&self.lora);
         adapters.embeddings.clone_from(&self.embedding);
         adapters.hypernetworks.clone_from(&self.hypernetwork);
-        adapters.folders = AdapterFolders {
-            loras: given_or(&self.lora_dir, beside.loras),
-            hypernetworks: given_or(&self.hypernetwork_dir, beside.hypernetworks),
-            embeddings: given_or(&self.embedding_dir, beside.embeddings),
-        };
+        adapters.folders = self.folders.folders(model);
     }
 }
 

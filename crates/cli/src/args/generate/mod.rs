@@ -17,7 +17,7 @@ use calotype::Request;
 use clap::Args;
 
 use super::{Compute, ModelArgs};
-use adapters::AdapterArgs;
+use adapters::{AdapterArgs, AdapterFolderArgs};
 use hires::HiresArgs;
 use init::{InitArgs, MaskArgs, OutpaintArgs};
 use noise::NoiseArgs;
@@ -93,6 +93,8 @@ pub(crate) struct Remake {
     pub(crate) file: PathBuf,
     #[command(flatten)]
     pub(crate) model: ModelArgs,
+    #[command(flatten)]
+    pub(crate) folders: AdapterFolderArgs,
     #[command(flatten)]
     pub(crate) output: OutputArgs,
     #[command(flatten)]

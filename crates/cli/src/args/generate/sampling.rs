@@ -10,14 +10,15 @@ pub(crate) struct SamplingArgs {
     /// Steps of the sampler: more are finer and slower (not used by dpm_adaptive)
     #[arg(long, value_name = "N", default_value_t = 50, alias = "ddim_steps")]
     pub(crate) steps: usize,
-    /// The sampler, by its id below or its name in A1111, ComfyUI or diffusers ("DPM++ 2M")
+    /// The sampler, by its id below or its name in A1111, ComfyUI or diffusers ("DPM++ 2M",
+    /// also "DPM++ 2M Karras")
     ///
     /// of CompVis:     ddim plms dpm_solver
     /// deterministic:  euler heun lms dpm_2 dpmpp_2m unipc ddim_cfgpp
     /// ancestral:      euler_a dpm_2_a dpmpp_2s_a dpm_fast dpm_adaptive
     /// stochastic:     dpmpp_sde dpmpp_2m_sde dpmpp_2m_sde_heun dpmpp_3m_sde restart lcm
-    #[arg(long, value_name = "NAME", default_value_t = SamplerKind::Ddim, verbatim_doc_comment)]
-    pub(crate) sampler: SamplerKind,
+    #[arg(long, value_name = "NAME", default_value = SamplerKind::Ddim.id(), value_parser = NamedSampler::parse, verbatim_doc_comment)]
+    pub(crate) sampler: NamedSampler,
     /// Noise levels, by their id below or their name in A1111 ("SGM Uniform")
     ///
     /// default:        as diffusers has them for the sampler; where it has not, automatic
@@ -26,8 +27,10 @@ pub(crate) struct SamplingArgs {
     /// of sigmas:      uniform karras exponential polyexponential sgm_uniform kl_optimal
     ///                 align_your_steps simple normal ddim beta
     ///                 (not for ddim, ddim_cfgpp, plms and dpm_solver)
-    #[arg(long, value_name = "NAME", default_value_t = ScheduleKind::Default, verbatim_doc_comment)]
-    pub(crate) schedule: ScheduleKind,
+    ///
+    /// [default: default]
+    #[arg(long, value_name = "NAME", verbatim_doc_comment)]
+    pub(crate) schedule: Option<ScheduleKind>,
     /// Fresh noise of the steps, 0 to 1 [default: the sampler's own, 0 for ddim and 1 for others]
     #[arg(long, value_name = "X", alias = "ddim_eta")]
     pub(crate) eta: Option<f64>,
@@ -42,15 +45,29 @@ pub(crate) struct SamplingArgs {
     pub(crate) dpm_solver: bool,
 }
 
+/// A sampler, and the schedule that its name ends with, as A1111 wrote them before its version 1.9: "DPM++ 2M Karras".
+#[derive(Clone, Copy)]
+pub(crate) struct NamedSampler {
+    kind: SamplerKind,
+    schedule: Option<ScheduleKind>,
+}
+
+impl NamedSampler {
+    fn parse(name: &str) -> Result<Self, String> {
+        let (kind, schedule) = SamplerKind::parse_with_schedule(name).map_err(|error| error.to_string())?;
+        Ok(Self { kind, schedule })
+    }
+}
+
 impl SamplingArgs {
     pub(super) fn apply(&self, request: &mut Request) {
         request.num_inference_steps = self.steps;
         request.sampler = match (self.plms, self.dpm_solver) {
             (true, _) => SamplerKind::Plms,
             (_, true) => SamplerKind::DpmSolver,
-            _ => self.sampler,
+            _ => self.sampler.kind,
         };
-        request.schedule = self.schedule;
+        request.schedule = self.schedule.or(self.sampler.schedule).unwrap_or(ScheduleKind::Default);
         request.eta = self.eta;
         request.guidance_scale = self.guidance_scale;
     }
