@@ -1,3 +1,4 @@
+use super::noise::of_sde;
 use super::{Model, Solver, current, sum};
 use crate::{Denoiser, NoiseLevel, NoiseSource};
 
@@ -53,8 +54,7 @@ impl<D: Denoiser, N: NoiseSource> Solver<D, N> for Dpmpp2mSde {
             let r = h_last / h;
             terms.extend([(weight / r, denoised.as_slice()), (-weight / r, old_denoised)]);
         }
-        let sigma = to.sigma * (-(-2.0 * self.eta * h).exp_m1()).sqrt();
-        let noise = if self.eta > 0.0 { model.noise_between(x, from.sigma, to.sigma)? } else { Vec::new() };
+        let (sigma, noise) = of_sde(model, x, [from.sigma, to.sigma], self.eta)?;
         terms.push((self.s_noise * sigma, &noise));
         let x_to = sum(&terms);
         self.last = Some((denoised, h));

@@ -1,5 +1,6 @@
 use std::collections::VecDeque;
 
+use super::noise::of_sde;
 use super::{Model, Solver, current, sum};
 use crate::{Denoiser, NoiseLevel, NoiseSource};
 
@@ -56,8 +57,7 @@ impl<D: Denoiser, N: NoiseSource> Solver<D, N> for Dpmpp3mSde {
                 terms.extend([(d1_0, denoised.as_slice()), (d1_1 - d1_0, denoised_1), (-d1_1, denoised_2)]);
             }
         }
-        let sigma = to.sigma * (-(-2.0 * self.eta * h).exp_m1()).sqrt();
-        let noise = if self.eta > 0.0 { model.noise_between(x, from.sigma, to.sigma)? } else { Vec::new() };
+        let (sigma, noise) = of_sde(model, x, [from.sigma, to.sigma], self.eta)?;
         terms.push((self.s_noise * sigma, &noise));
         let x_to = sum(&terms);
         self.last.push_front((denoised, h));

@@ -13,6 +13,19 @@ pub(super) fn ancestral(from: f64, to: f64, eta: f64) -> (f64, f64) {
     ((to.powi(2) - up.powi(2)).max(0.0).sqrt(), up)
 }
 
+/// What the SDE of DPM-Solver++ (Lu et al. 2022, section 5) adds on the way between two sigmas, `h` apart in λ = −ln σ: the
+/// standard deviation `σ_to √(1 − e^(−2 η h))`, and noise, none without η.
+pub(super) fn of_sde<D: Denoiser, N: NoiseSource>(
+    model: &mut Model<D, N>,
+    x: &[f32],
+    [from, to]: [f64; 2],
+    eta: f64,
+) -> Result<(f64, Vec<f32>), D::Error> {
+    let h = (from / to).ln();
+    let noise = if eta > 0.0 { model.noise_between(x, from, to)? } else { Vec::new() };
+    Ok((to * (-(-2.0 * eta * h).exp_m1()).sqrt(), noise))
+}
+
 /// Noise before a step (Karras et al. 2022, algorithm 2, lines 4 to 6).
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Churn {
