@@ -62,7 +62,7 @@ pub use calotype_models::WeightSet;
 pub use calotype_tensor::{Precision, cpu::Convolution};
 pub use calotype_text::{Emphasis, Network, PromptStyle};
 pub use conditioning::{Attended, Conditioning, Holding};
-pub use convert::{ConvertOptions, ConvertTo, Progress, convert};
+pub use convert::{ConvertOptions, ConvertTo, Progress, convert, model_index};
 pub use error::{Error, Result};
 pub use files::EmbeddedFile;
 pub use guided::{Guided, guides};

@@ -58,18 +58,7 @@ pub(crate) fn network_config<C: ModelConfig>(config: &C, part: Part) -> Result<V
 
 /// Writes `model_index.json`, the scheduler's config and the tokenizer of a Stable Diffusion v1 folder.
 pub(crate) fn write_model(folder: &Path) -> Result<()> {
-    let index = json!({
-        "_class_name": "StableDiffusionPipeline",
-        "_diffusers_version": "0.21.0",
-        "feature_extractor": [null, null],
-        "requires_safety_checker": false,
-        "safety_checker": [null, null],
-        "scheduler": ["diffusers", "DDIMScheduler"],
-        "text_encoder": ["transformers", "CLIPTextModel"],
-        "tokenizer": ["transformers", "CLIPTokenizer"],
-        "unet": ["diffusers", "UNet2DConditionModel"],
-        "vae": ["diffusers", "AutoencoderKL"],
-    });
+    let index = calotype::model_index("StableDiffusionPipeline");
     let scheduler = json!({
         "_class_name": "DDIMScheduler",
         "beta_end": BETA_END,

@@ -65,10 +65,10 @@ fn torch_dtype(dtype: Option<DType>) -> &'static str {
     }
 }
 
-/// Writes the tokenizer, the scheduler and the index.
-fn beside_the_networks(model: &Model, stage: &Stage) -> Result<()> {
-    let class = if model.is_inpainting() { "StableDiffusionInpaintPipeline" } else { "StableDiffusionPipeline" };
-    let index = json!({
+/// The `model_index.json` of a diffusers folder with the pipeline `class`.
+#[must_use]
+pub fn model_index(class: &str) -> Value {
+    json!({
         "_class_name": class,
         "_diffusers_version": VERSION,
         "feature_extractor": [null, null],
@@ -79,7 +79,13 @@ fn beside_the_networks(model: &Model, stage: &Stage) -> Result<()> {
         "tokenizer": ["transformers", "CLIPTokenizer"],
         "unet": ["diffusers", "UNet2DConditionModel"],
         "vae": ["diffusers", "AutoencoderKL"],
-    });
+    })
+}
+
+/// Writes the tokenizer, the scheduler and the index.
+fn beside_the_networks(model: &Model, stage: &Stage) -> Result<()> {
+    let class = if model.is_inpainting() { "StableDiffusionInpaintPipeline" } else { "StableDiffusionPipeline" };
+    let index = model_index(class);
     let scheduler = &model.scheduler;
     let scheduler = json!({
         "_class_name": "DDIMScheduler",

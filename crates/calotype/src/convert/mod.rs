@@ -10,6 +10,8 @@ use std::path::Path;
 use calotype_formats::{Checkpoint, DType};
 use calotype_models::{FileKind, Layout, ModelConfig, TextConfig, UNetConfig, VaeConfig, WeightSet};
 
+pub use diffusers::model_index;
+
 use crate::{
     Error, Model, ModelOptions, Result,
     error::show,
