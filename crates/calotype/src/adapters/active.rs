@@ -11,7 +11,7 @@ use calotype_text::EmbeddingNames;
 
 use super::{
     AdapterOptions,
-    library::{Library, Opened},
+    library::{Library, Named, Opened},
     prompt::Called,
 };
 use crate::{Model, Request, Result, Warning};
@@ -36,13 +36,24 @@ pub(super) struct Use<T, O> {
     pub(super) in_prompt: bool,
 }
 
+/// An embedding that texts may name.
+pub(super) struct Nameable {
+    pub(super) opened: Arc<Opened<Embedding>>,
+    /// What they may call it beside the file's own names.
+    pub(super) given: Option<String>,
+    /// Its first id.
+    first: u32,
+    /// Whether a text named it.
+    pub(super) is_named: bool,
+}
+
 /// The adapters of one run.
 #[derive(Default)]
 pub(crate) struct Active {
     pub(super) loras: Vec<Use<Adapter, Applied>>,
     pub(super) hypernetworks: Vec<Use<Hypernetwork, f32>>,
-    /// Those that texts may name, the first id of each, and whether a text did.
-    embeddings: Vec<(Arc<Opened<Embedding>>, u32, bool)>,
+    /// Those that texts may name.
+    pub(super) embeddings: Vec<Nameable>,
     /// The names of the embeddings, and the ids of their vectors.
     pub(crate) names: EmbeddingNames,
 }
@@ -60,6 +71,7 @@ impl Active {
     ) -> Result<(Self, String)> {
         let AdapterOptions { loras, hypernetworks, embeddings, folders } = &request.adapters;
         let called = Called::new(&request.prompt)?;
+        warnings.extend(called.unused.iter().map(|what| Warning::UnusedArgument { what: what.clone() }));
         let mut active = Self::default();
         let places = |given: usize, called: usize| [vec![false; given], vec![true; called]].concat();
         let in_prompt = places(loras.len(), called.loras.len());
@@ -98,13 +110,14 @@ impl Active {
                     Err(error) => skipped.push(error.to_string()),
                 }
             }
-            active.embeddings.push((named.opened, id, false));
+            let Named { opened, given, .. } = named;
+            active.embeddings.push(Nameable { opened, given, first: id, is_named: false });
             id = id.saturating_add(count as u32);
         }
         for text in [&called.prompt, &request.negative_prompt] {
             let ids = active.names.encode_raw(model.tokenizer(), text);
-            for (_, first, called) in &mut active.embeddings {
-                *called |= ids.contains(first);
+            for embedding in &mut active.embeddings {
+                embedding.is_named |= ids.contains(&embedding.first);
             }
         }
         warnings.extend(skipped.into_iter().map(Warning::SkippedEmbedding));
@@ -120,7 +133,7 @@ impl Active {
     /// What the text encoder is read with.
     pub(crate) fn text_key(&self) -> Key {
         let lora = |used: &Use<_, Applied>| key(&used.opened.path, used.options.text_encoder, used.options.ranks);
-        let embedding = |(opened, ..): &(Arc<Opened<_>>, _, _)| key(&opened.path, 1.0, None);
+        let embedding = |embedding: &Nameable| key(&embedding.opened.path, 1.0, None);
         Key(self.loras.iter().map(lora).chain(self.embeddings.iter().map(embedding)).collect())
     }
 
@@ -137,7 +150,7 @@ impl Active {
         let mut stored = model.text_encoder.stored()?;
         let mut adapted = Adapted::new(&mut stored, Target::TextEncoder, &applied);
         let mut config = model.text_encoder.config.clone();
-        let embeddings = self.embeddings.iter().map(|(opened, ..)| &*opened.adapter);
+        let embeddings = self.embeddings.iter().map(|embedding| &*embedding.opened.adapter);
         config.vocab_size += embeddings.clone().map(Embedding::count).sum::<usize>();
         Ok(config.init(b, &mut WithEmbeddings::new(&mut adapted, embeddings))?)
     }
@@ -151,11 +164,6 @@ impl Active {
             .collect::<Result<_, _>>()?;
         unet.set_hypernetworks(&loaded);
         Ok(())
-    }
-
-    /// The embeddings that a text of the run names.
-    pub(super) fn called_embeddings(&self) -> impl Iterator<Item = &Opened<Embedding>> {
-        self.embeddings.iter().filter(|(_, _, called)| *called).map(|(opened, ..)| &**opened)
     }
 
     fn applied(&self) -> Vec<Applied> {
