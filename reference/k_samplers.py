@@ -14,6 +14,7 @@ import sys
 import types
 from pathlib import Path
 
+import numpy as np
 import torch
 from samplers import OUT, bits
 
@@ -24,8 +25,9 @@ GUIDANCE = 7.5
 
 
 def schedule_of_sd1():
-    betas = torch.linspace(0.00085**0.5, 0.012**0.5, 1000, dtype=torch.float32) ** 2
-    return torch.cumprod(1 - betas, 0)
+    """As CompVis' `DDPM.register_schedule`, and so A1111: betas in f64. (Those of diffusers are f32.)"""
+    betas = torch.linspace(0.00085**0.5, 0.012**0.5, 1000, dtype=torch.float64).numpy() ** 2
+    return torch.tensor(np.cumprod(1 - betas), dtype=torch.float32)
 
 
 ALPHAS = schedule_of_sd1()

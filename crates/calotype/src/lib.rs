@@ -66,7 +66,10 @@ pub use convert::{ConvertOptions, ConvertTo, Progress, convert, model_index};
 pub use error::{Error, Result};
 pub use files::EmbeddedFile;
 pub use guided::{Guided, guides};
-pub use inspect::{Component, FileInspection, Inspection, ModelInspection, WeightSets, inspect};
+pub use inspect::{
+    AdapterFit, AdapterInspection, Alpha, Component, EmbeddingInspection, FileInspection, HypernetworkInspection,
+    Inspection, LoraInspection, ModelInspection, Training, WeightSets, inspect, inspect_for,
+};
 pub use latents::Latents;
 pub use list::{Listed, list, usual_places};
 pub use memory::peak_memory;

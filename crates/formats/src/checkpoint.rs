@@ -66,6 +66,25 @@ impl Checkpoint {
         Err(Error::file(&show_path(folder_or_file), problem))
     }
 
+    /// The tensors of several files, which messages call by the path `of` that they have in common.
+    ///
+    /// # Errors
+    /// Two of them have a tensor of the same name.
+    pub fn join(of: &Path, files: Vec<Self>) -> Result<Self> {
+        let format = files.first().map_or(FileFormat::SafeTensors, Self::format);
+        let (mut shards, mut extras) = (Vec::new(), Vec::new());
+        for file in files {
+            shards.extend(file.shards);
+            extras.extend(file.extras);
+        }
+        let joined = Self { extras, ..Self::new(show_path(of), format, shards) };
+        let names: Vec<&str> = joined.tensors().map(|tensor| tensor.name.as_str()).collect();
+        match names.windows(2).find(|pair| pair[0] == pair[1]) {
+            None => Ok(joined),
+            Some(pair) => Err(Error::tensor(&joined.label, pair[0], "in two of its files: give one of them")),
+        }
+    }
+
     /// Whatever format the content has: people rename files.
     fn open_single(path: &Path) -> Result<Self> {
         Self::from_source(Source::open(path)?)

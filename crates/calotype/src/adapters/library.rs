@@ -2,8 +2,6 @@
 
 use std::{
     collections::HashMap,
-    fs::File,
-    io::{self, Read, Seek, SeekFrom},
     path::{Path, PathBuf},
     sync::{Arc, OnceLock},
 };
@@ -11,14 +9,18 @@ use std::{
 use calotype_formats::{Checkpoint, TorchFile};
 use calotype_models::{
     ModelConfig,
-    adapters::{Adapter, Embedding, Hypernetwork},
+    adapters::{Adapter, AdapterWeights, Embedding, Hypernetwork},
 };
 
 use super::{
     AdapterFile, EmbeddingOptions,
     folders::{AdapterFolders, stem},
 };
-use crate::{Error, Model, Result, error::show, hash};
+use crate::{
+    Error, Model, Result,
+    error::show,
+    hash::{self, WeightFile, WeightSource},
+};
 
 /// By whom a LoRA was called when it was trained, in its metadata.
 const TRAINED_NAME: &str = "ss_output_name";
@@ -33,10 +35,9 @@ pub(crate) struct Opened<T> {
 /// The hashes that pictures' files have of an adapter, hexadecimal.
 #[derive(Clone, Debug)]
 pub(crate) struct Hashes {
-    /// The SHA-256 of the file.
+    /// The SHA-256 of the file; of a folder, as [`Model::hash`] has it.
     pub(crate) sha256: String,
-    /// The SHA-256 of a safetensors file without its header, as kohya's sd-scripts and A1111 hash networks, so that
-    /// changed metadata don't change it; that of the file for others.
+    /// A1111's hash of a network: see [`hash::of_data`].
     pub(crate) of_data: String,
 }
 
@@ -70,22 +71,21 @@ impl<T> Opened<T> {
         if let Some(hashes) = self.hashes.get() {
             return Ok(hashes);
         }
-        let hashes = hashes(&self.path).map_err(|e| Error::io(&self.path, "read the file", e))?;
+        let hashes = hashes(&self.path)?;
         Ok(self.hashes.get_or_init(|| hashes))
     }
 }
 
-fn hashes(path: &Path) -> io::Result<Hashes> {
-    let mut file = File::open(path)?;
-    let sha256 = hash::of_stream(&mut file)?;
-    if !path.extension().is_some_and(|ending| ending.eq_ignore_ascii_case("safetensors")) {
-        return Ok(Hashes { of_data: sha256.clone(), sha256 });
-    }
-    let mut length = [0; 8];
-    file.seek(SeekFrom::Start(0))?;
-    file.read_exact(&mut length)?;
-    file.seek(SeekFrom::Start(u64::from_le_bytes(length).saturating_add(8)))?;
-    Ok(Hashes { of_data: hash::of_stream(file)?, sha256 })
+fn hashes(path: &Path) -> Result<Hashes> {
+    let files = WeightFile::of_files(path, AdapterWeights::files(path));
+    let sha256 = hash::of_weights(&files)?;
+    let of_data = match files.as_slice() {
+        [WeightFile { source: WeightSource::Disk(file), .. }] => {
+            hash::of_data(file).map_err(|e| Error::io(file, "read the file", e))?
+        }
+        _ => sha256.clone(),
+    };
+    Ok(Hashes { sha256, of_data })
 }
 
 impl Library {
@@ -105,7 +105,7 @@ impl Library {
         };
         once(&mut self.loras, path, |path| {
             let (unet, text_encoder) = (model.unet_config().specs()?, model.text_config().specs()?);
-            Ok(Adapter::new(Checkpoint::open(path, "")?, &unet, &text_encoder)?)
+            Ok(Adapter::new(AdapterWeights::open(path)?, &unet, &text_encoder)?)
         })
     }
 
@@ -190,7 +190,7 @@ fn by_stem(files: &[PathBuf], name: &str) -> Option<PathBuf> {
 }
 
 fn trained_name(path: &Path) -> Option<String> {
-    Checkpoint::open(path, "").ok()?.metadata().get(TRAINED_NAME).cloned()
+    AdapterWeights::open(path).ok()?.file().metadata().get(TRAINED_NAME).cloned()
 }
 
 fn unknown(kind: &str, option: &str, name: &str, files: &[PathBuf]) -> Error {

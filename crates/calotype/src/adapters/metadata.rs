@@ -68,10 +68,9 @@ impl AdapterMetadata {
             let metadata = Self::new(HYPERNETWORK, opened, &hash, SHORT_OF_HYPERNETWORK, *in_prompt)?;
             all.push(Self { unet: Some(*strength), ..metadata });
         }
-        for embedding in active.embeddings.iter().filter(|embedding| embedding.is_named) {
-            let hash = embedding.opened.hashes()?.sha256.clone();
-            let metadata = Self::new(EMBEDDING, &embedding.opened, &hash, SHORT, false)?;
-            all.push(Self { called: embedding.given.clone(), ..metadata });
+        for (opened, given) in active.called_embeddings() {
+            let hash = opened.hashes()?.sha256.clone();
+            all.push(Self { called: given.cloned(), ..Self::new(EMBEDDING, opened, &hash, SHORT, false)? });
         }
         Ok(all)
     }
