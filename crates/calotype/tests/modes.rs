@@ -69,6 +69,11 @@ fn request(case: &Value, folder: &Path) -> Request {
     let (width, height) = (number("width"), number("height"));
     let init = || Init {
         strength: case["strength"].as_f64().unwrap(),
+        strength_rule: match case["rule"].as_str() {
+            Some("a1111") => StrengthRule::A1111,
+            Some("exact") => StrengthRule::Exact,
+            _ => StrengthRule::Part,
+        },
         ..Init::new(file(folder, "init.png", &picture(width, height)))
     };
     let masked = || {
