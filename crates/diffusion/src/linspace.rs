@@ -4,11 +4,7 @@
 pub(crate) fn linspace_f32(start: f32, end: f32, n: usize) -> impl DoubleEndedIterator<Item = f32> {
     let step = (end - start) / (n.max(2) - 1) as f32;
     (0..n).map(move |i| {
-        if n == 1 || i < n / 2 {
-            step.mul_add(i as f32, start)
-        } else {
-            (-step).mul_add((n - 1 - i) as f32, end)
-        }
+        if n == 1 || i < n / 2 { step.mul_add(i as f32, start) } else { (-step).mul_add((n - 1 - i) as f32, end) }
     })
 }
 
