@@ -35,6 +35,8 @@ CASES = [
     dict(mode="blend", sampler="euler", steps=6, strength=0.7, prompt="a bench", width=32, height=24, seed=8),
     dict(mode="hires", sampler="euler", steps=5, strength=0.7, prompt="large", width=32, height=16, seed=9,
          hires_width=48, hires_height=32, upscaler="latent"),
+    dict(mode="hires", sampler="euler", steps=3, strength=0.35, prompt="tall", width=16, height=24, seed=14,
+         hires_width=56, hires_height=40, upscaler="latent-bicubic"),
     dict(mode="hires", sampler="euler", steps=5, strength=0.5, prompt="large", width=32, height=16, seed=10,
          hires_width=48, hires_height=24, upscaler="latent-bicubic-antialiased"),
 ]
@@ -104,14 +106,23 @@ def enlarged(pipe, case, generator):
     """A1111's hires fix."""
     scale = 2 ** (len(pipe.vae.config.block_out_channels) - 1)
     size = lambda prefix: (1, 4, case[prefix + "height"] // scale, case[prefix + "width"] // scale)
+    # In proportion until all is covered, what is too much cut off.
+    (_, _, h, w), (_, _, high, wide) = size(""), size("hires_")
+    large = (wide * h // w, wide) if w * high < wide * h else (high, high * w // h)
+    top, left = large[0] - high, large[1] - wide
     pipe.scheduler.set_timesteps(case["steps"])
     sigmas, timesteps = pipe.scheduler.sigmas, pipe.scheduler.timesteps
     x = euler(pipe, case, sigmas[0] * torch.randn(size(""), generator=generator), sigmas, timesteps, 0)
     antialias = "antialiased" in case["upscaler"]
     method = "bicubic" if "bicubic" in case["upscaler"] else "bilinear"
-    x = torch.nn.functional.interpolate(x, size("hires_")[2:], mode=method, antialias=antialias)
+    x = torch.nn.functional.interpolate(x, large, mode=method, antialias=antialias)
+    x = x[:, :, top // 2:large[0] - (top + 1) // 2, left // 2:large[1] - (left + 1) // 2]
+    # All of the steps are taken, the last of more (`setup_img2img_steps`).
+    whole = int(case["steps"] / min(case["strength"], 0.999))
+    pipe.scheduler.set_timesteps(whole)
+    sigmas, timesteps = pipe.scheduler.sigmas, pipe.scheduler.timesteps
     noise = torch.randn(size("hires_"), generator=torch.Generator().manual_seed(case["seed"]))
-    start = case["steps"] - int(min(case["strength"], 0.999) * case["steps"]) - 1
+    start = whole - case["steps"]
     return euler(pipe, case, x + sigmas[start] * noise, sigmas, timesteps, start)
 
 

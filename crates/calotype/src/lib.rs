@@ -81,8 +81,8 @@ pub use options::ModelOptions;
 pub use pipeline::{Pictures, Pipeline, PipelineOptions, Run, fastest_precision};
 pub use profile::{BenchProfile, PartProfile, Peak, Peaks, ProfileRow};
 pub use request::{
-    FileRef, Fill, Hires, Init, Inpaint, NoiseRequest, OneOf, PictureFile, Plan, Request, ResizeMode, Sides, Tiling,
-    Upscaler,
+    FileRef, Fill, Hires, Init, Inpaint, NoiseRequest, OneOf, PictureFile, Plan, Request, ResizeMode, Sides,
+    StrengthRule, Tiling, Upscaler,
 };
 pub use resident::Keep;
 pub use verify::{Verification, verify};

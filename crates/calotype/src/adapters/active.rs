@@ -47,8 +47,8 @@ struct Words {
 
 /// Where an embedding is.
 enum Vectors {
-    /// In a file of its own.
-    File(Arc<Opened<Embedding>>),
+    /// In a file of its own, and what texts may call it beside the file's names.
+    File(Arc<Opened<Embedding>>, Option<String>),
     /// The `n`th of a LoRA's, which is in use.
     Bundled(Arc<Adapter>, usize),
 }
@@ -56,7 +56,7 @@ enum Vectors {
 impl Vectors {
     fn embedding(&self) -> Option<&Embedding> {
         match self {
-            Self::File(opened) => Some(&opened.adapter),
+            Self::File(opened, _) => Some(&opened.adapter),
             Self::Bundled(adapter, n) => adapter.embeddings().get(*n).map(|(_, embedding)| embedding),
         }
     }
@@ -86,6 +86,7 @@ impl Active {
     ) -> Result<(Self, String)> {
         let AdapterOptions { loras, hypernetworks, embeddings, folders } = &request.adapters;
         let called = Called::new(&request.prompt)?;
+        warnings.extend(called.unused.iter().map(|what| Warning::UnusedArgument { what: what.clone() }));
         let mut active = Self::default();
         let places = |given: usize, called: usize| [vec![false; given], vec![true; called]].concat();
         let in_prompt = places(loras.len(), called.loras.len());
@@ -126,7 +127,7 @@ impl Active {
                     Err(error) => skipped.push(error.to_string()),
                 }
             }
-            active.push(model, Vectors::File(named.opened));
+            active.push(model, Vectors::File(named.opened, named.given));
         }
         active.bundled(model, &taken, &mut skipped);
         for text in [&called.prompt, &request.negative_prompt] {
@@ -187,7 +188,7 @@ impl Active {
     pub(crate) fn text_key(&self) -> Key {
         let lora = |used: &Use<_, Applied>| key(&used.opened.path, used.options.text_encoder, used.options.ranks);
         let embedding = |words: &Words| match &words.vectors {
-            Vectors::File(opened) => key(&opened.path, 1.0, None),
+            Vectors::File(opened, _) => key(&opened.path, 1.0, None),
             Vectors::Bundled(adapter, n) => format!("{} embedding {n}", adapter.file().label()),
         };
         Key(self.loras.iter().map(lora).chain(self.embeddings.iter().map(embedding)).collect())
@@ -222,10 +223,10 @@ impl Active {
         Ok(())
     }
 
-    /// The embeddings that a text of the run names and that have a file of their own.
-    pub(super) fn called_embeddings(&self) -> impl Iterator<Item = &Opened<Embedding>> {
+    /// The embeddings that a text of the run names and that have a file of their own, and what texts were to call each.
+    pub(super) fn called_embeddings(&self) -> impl Iterator<Item = (&Opened<Embedding>, Option<&String>)> {
         self.embeddings.iter().filter_map(|words| match &words.vectors {
-            Vectors::File(opened) if words.called => Some(&**opened),
+            Vectors::File(opened, given) if words.called => Some((&**opened, given.as_ref())),
             _ => None,
         })
     }

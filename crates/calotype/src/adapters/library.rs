@@ -45,6 +45,8 @@ pub(crate) struct Hashes {
 pub(crate) struct Named {
     pub(crate) opened: Arc<Opened<Embedding>>,
     pub(crate) names: Vec<String>,
+    /// That of them which was given beside the file's own.
+    pub(crate) given: Option<String>,
 }
 
 /// The adapters of a model that were asked for so far.
@@ -132,18 +134,21 @@ impl Library {
         skipped: &mut Vec<String>,
     ) -> Result<Vec<Named>> {
         let mut named: Vec<Named> = Vec::new();
-        for path in folders.embedding_files() {
-            match self.embedding(path) {
+        let files = folders.embedding_files();
+        for path in &files {
+            match self.embedding(path.clone()) {
                 // As A1111, which has folders for all families.
                 Ok(opened) if opened.adapter.width() != model.text_config().hidden_size => {}
-                Ok(opened) => named.push(Named { names: names(&opened, None), opened }),
+                Ok(opened) => named.push(Named { names: names(&opened, None), opened, given: None }),
                 Err(error) => skipped.push(error.to_string()),
             }
         }
         for EmbeddingOptions { file, name } in options {
-            let opened = self.embedding(file.clone())?;
+            // A file that is elsewhere now, or a name.
+            let moved = if file.exists() { None } else { by_stem(&files, &stem(file)) };
+            let opened = self.embedding(moved.unwrap_or_else(|| file.clone()))?;
             opened.adapter.check(model.text_config())?;
-            named.push(Named { names: names(&opened, name.as_deref()), opened });
+            named.push(Named { names: names(&opened, name.as_deref()), opened, given: name.clone() });
         }
         Ok(named)
     }
@@ -195,9 +200,13 @@ fn unknown(kind: &str, option: &str, name: &str, files: &[PathBuf]) -> Error {
             "the {kind} {name:?} can't be looked up: give the folder that it is in by {option}"
         ));
     }
-    let similar = files.iter().map(|path| stem(path)).find(|stem| {
-        let (stem, name) = (stem.to_lowercase(), name.to_lowercase());
-        stem.contains(&name) || name.contains(&stem)
+    let name_in_lower = name.to_lowercase();
+    let stems = || files.iter().map(|path| stem(path));
+    let similar = stems().find(|stem| stem.to_lowercase() == name_in_lower).or_else(|| {
+        stems().find(|stem| {
+            let stem = stem.to_lowercase();
+            stem.contains(&name_in_lower) || name_in_lower.contains(&stem)
+        })
     });
     let hint = similar.map_or(String::new(), |similar| format!(" (there is {:?})", crate::error::brief(&similar)));
     Error::Request(format!("there is no {kind} {name:?} among {} files{hint}", files.len()))

@@ -24,7 +24,7 @@ const LORA_HASH: usize = 12;
 #[non_exhaustive]
 pub enum AdapterInspection {
     /// LoRA or LyCORIS.
-    Lora(LoraInspection),
+    Lora(Box<LoraInspection>),
     /// Textual inversion.
     Embedding(EmbeddingInspection),
     /// A1111's hypernetwork.
@@ -159,7 +159,7 @@ impl AdapterInspection {
     /// What the adapter at `path` is, a file or a folder; none if it is no adapter, or a damaged one.
     pub(super) fn of(path: &Path, file: &Checkpoint, data_hash: &str) -> Option<Self> {
         Some(match FileKind::of(file) {
-            FileKind::Adapter(_) => Self::Lora(lora(&AdapterWeights::open(path).ok()?, data_hash)),
+            FileKind::Adapter(_) => Self::Lora(Box::new(lora(&AdapterWeights::open(path).ok()?, data_hash))),
             FileKind::TextualInversion => Self::Embedding(embedding(file)?),
             FileKind::Hypernetwork => Self::Hypernetwork(hypernetwork(path, file)?),
             _ => return None,

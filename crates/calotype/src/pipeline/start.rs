@@ -19,6 +19,8 @@ pub(super) struct Start {
     pub(super) picture: Option<Vec<f32>>,
     /// Unit variance.
     pub(super) noise: Vec<f32>,
+    /// What it is multiplied by where it is laid over the picture.
+    pub(super) noise_multiplier: f64,
     /// What stays.
     pub(super) kept: Option<Kept>,
     /// What a model made for inpainting sees beside the latents, `(B, h, w, 1 + C)`.
@@ -34,6 +36,12 @@ pub(super) struct Posterior {
 }
 
 impl Posterior {
+    /// The middle of it.
+    fn middle(&self, size: [usize; 2]) -> Self {
+        let of = |values: &[f32]| middle(values, self.size, size);
+        Self { size, mean: of(&self.mean), deviation: of(&self.deviation) }
+    }
+
     /// A sample for each picture of the batch, scaled; `noise (B, h, w, C)` of unit variance.
     fn sample(&self, noise: &[f32], scaling_factor: f32) -> Vec<f32> {
         let one = self.mean.iter().zip(&self.deviation);
@@ -99,7 +107,8 @@ impl Pipeline<'_> {
             beside = Some(rows.flat_map(|(left, &mask)| [&[mask][..], left].concat()).collect());
         }
         let overlay = prepared.and_then(|(_, prepared)| prepared.overlay);
-        Ok((Start { picture, noise: start, kept, beside, overlay }, noise))
+        let noise_multiplier = request.noise.init_multiplier;
+        Ok((Start { picture, noise: start, noise_multiplier, kept, beside, overlay }, noise))
     }
 
     /// The latents of a picture to start from, for each picture of the batch.
@@ -162,36 +171,53 @@ impl Pipeline<'_> {
         latents: &[f32],
     ) -> Result<(Start, BatchNoise)> {
         let [_, channels, h, w] = hires.latents_shape;
+        let downscale = self.model.vae_config().downscale();
+        let [wide, high] = hires.enlarged;
+        let large = [high / downscale, wide / downscale];
         let wrap = request.tiling.wrap();
         let scaling_factor = self.model.vae_config().scaling_factor;
         // Noise of the larger size, as from the same seeds at the start.
         let mut noise = self.noise(request, &hires.sampler, hires.latents_shape)?;
         let start = noise.randn();
         let picture = match hires.upscaler.interpolation() {
-            Some(method) => resized(latents, plan.latents_shape, [h, w], method)?,
+            Some(method) => {
+                let all = resized(latents, plan.latents_shape, large, method)?;
+                let pictures = all.chunks_exact((large[0] * large[1] * channels).max(1));
+                pictures.flat_map(|picture| middle(picture, large, [h, w])).collect()
+            }
             None => {
                 let small = Latents::new(plan.latents_shape, nhwc_to_nchw(latents, plan.latents_shape)?)?;
                 let drawn = noise.draw();
                 let side = |n: usize| u32::try_from(n).unwrap_or(u32::MAX);
-                let mut large = Vec::with_capacity(drawn.len());
+                let mut pictures = Vec::with_capacity(drawn.len());
                 for (picture, drawn) in
                     self.decode_wrapped(&small, wrap)?.iter().zip(drawn.chunks_exact((channels * h * w).max(1)))
                 {
-                    let picture = hires.upscaler.enlarge(picture, side(hires.width), side(hires.height))?;
-                    large.extend(self.encode_rgb(&picture, wrap)?.sample(drawn, scaling_factor));
+                    let picture = hires.upscaler.enlarge(picture, side(wide), side(high))?;
+                    let posterior = self.encode_rgb(&picture, wrap)?.middle([h, w]);
+                    pictures.extend(posterior.sample(drawn, scaling_factor));
                 }
-                large
+                pictures
             }
         };
         let mut beside = None;
         if self.model.is_inpainting() {
-            let nothing = vec![0.0; hires.width * hires.height * 3];
-            let left = self.encode_picture(nothing, [hires.height, hires.width], wrap)?;
+            let [height, width] = [h, w].map(|side| side * downscale);
+            let left = self.encode_picture(vec![0.0; width * height * 3], [height, width], wrap)?;
             let left = left.sample(&noise.draw(), scaling_factor);
             beside = Some(left.chunks_exact(channels.max(1)).flat_map(|left| [&[1.0][..], left].concat()).collect());
         }
-        Ok((Start { picture: Some(picture), noise: start, kept: None, beside, overlay: None }, noise))
+        let picture = Some(picture);
+        Ok((Start { picture, noise: start, noise_multiplier: 1.0, kept: None, beside, overlay: None }, noise))
     }
+}
+
+/// The middle `(h, w, C)` of larger latents of one picture, of an odd rest the less before it (A1111's `truncate_x`).
+fn middle(latents: &[f32], [high, wide]: [usize; 2], [h, w]: [usize; 2]) -> Vec<f32> {
+    let channels = latents.len() / (high * wide).max(1);
+    let [top, left] = [(high - h) / 2, (wide - w) / 2];
+    let rows = latents.chunks_exact((wide * channels).max(1)).skip(top).take(h);
+    rows.flat_map(|row| &row[left * channels..(left + w) * channels]).copied().collect()
 }
 
 /// Latents `(B, h, w, C)`, whose `shape` is `[B, C, h, w]`, at another size.

@@ -11,6 +11,9 @@ use crate::{Result, names::adapter as names};
 /// What an embedding is called, and its tensors by what a file of its own would call them.
 type Bundles<'a> = BTreeMap<&'a str, Vec<(&'a str, &'a str)>>;
 
+/// Embeddings by name, and the keys of those that are for another family.
+type Read = (Vec<(String, Embedding)>, Vec<String>);
+
 fn bundles(file: &Checkpoint) -> Bundles<'_> {
     let mut bundles = Bundles::new();
     for tensor in file.tensors() {
@@ -31,11 +34,11 @@ pub(super) fn names(file: &Checkpoint) -> Vec<String> {
     bundles(file).into_keys().map(str::to_owned).collect()
 }
 
-/// The embeddings in a file, by name; and the keys of those that are for another family.
+/// The embeddings in a file.
 ///
 /// # Errors
 /// A tensor is of no embedding, can't be read, or has what is no finite number.
-pub(super) fn read(file: &Checkpoint) -> Result<(Vec<(String, Embedding)>, Vec<String>)> {
+pub(super) fn read(file: &Checkpoint) -> Result<Read> {
     let (mut found, mut other) = (Vec::new(), Vec::new());
     for (name, tensors) in bundles(file) {
         // As A1111: with `string_to_param` the rest counts nothing.

@@ -111,15 +111,14 @@ impl AdapterSummary {
         if self.layers.keys().any(|(network, _)| *network == AdaptedNetwork::TextEncoder2) {
             return Some("Stable Diffusion XL");
         }
-        modules.keys().find_map(|module| layer::other_family(module)).or_else(|| {
-            match (self.context_width, self.text_width) {
-                (Some(768), _) | (None, Some(768)) => Some("Stable Diffusion 1"),
-                (Some(1024), _) | (None, Some(1024)) => Some("Stable Diffusion 2"),
-                (Some(2048), _) => Some("Stable Diffusion XL"),
-                (Some(1280), _) => Some("the Stable Diffusion XL refiner"),
-                _ => None,
-            }
-        })
+        let by_width = match (self.context_width, self.text_width) {
+            (Some(768), _) | (None, Some(768)) => Some("Stable Diffusion 1"),
+            (Some(1024), _) | (None, Some(1024)) => Some("Stable Diffusion 2"),
+            (Some(2048), _) => Some("Stable Diffusion XL"),
+            (Some(1280), _) => Some("the Stable Diffusion XL refiner"),
+            _ => None,
+        };
+        modules.keys().find_map(|module| layer::other_family(module)).or(by_width)
     }
 }
 

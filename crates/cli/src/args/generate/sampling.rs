@@ -46,14 +46,14 @@ pub(crate) struct SamplingArgs {
 }
 
 /// A sampler, and the schedule that its name ends with, as A1111 wrote them before its version 1.9: "DPM++ 2M Karras".
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) struct NamedSampler {
-    kind: SamplerKind,
-    schedule: Option<ScheduleKind>,
+    pub(crate) kind: SamplerKind,
+    pub(crate) schedule: Option<ScheduleKind>,
 }
 
 impl NamedSampler {
-    fn parse(name: &str) -> Result<Self, String> {
+    pub(crate) fn parse(name: &str) -> Result<Self, String> {
         let (kind, schedule) = SamplerKind::parse_with_schedule(name).map_err(|error| error.to_string())?;
         Ok(Self { kind, schedule })
     }
