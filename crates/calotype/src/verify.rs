@@ -29,6 +29,8 @@ pub struct Verification {
     pub sha256: String,
     /// What the hash was held to, if to anything.
     pub checked_against: Option<String>,
+    /// Whether a file ends in 64 KiB of zeros, as one may whose download was cut off.
+    pub ends_in_zeros: bool,
 }
 
 /// Reads every tensor of the model or file at `path`, and checks that its numbers are finite, its shapes those of a model
@@ -86,7 +88,8 @@ pub fn verify(
         }
     }
     let checked_against = expected.map(|(_, from)| from);
-    Ok(Verification { path: show(path), whole_model, tensors, bytes: total, sha256, checked_against })
+    let ends_in_zeros = files.iter().any(|file| file.ends_in_zeros());
+    Ok(Verification { path: show(path), whole_model, tensors, bytes: total, sha256, checked_against, ends_in_zeros })
 }
 
 /// Whether a file is sound for what it is, though it is no whole model.

@@ -6,11 +6,14 @@ mod common;
 
 use std::{borrow::Cow, collections::BTreeMap, fs, path::Path, time::Instant};
 
-use calotype::{AdapterInspection, DType, FileInspection, Inspection, Model, ModelOptions, inspect, inspect_for};
+use calotype::{
+    AdapterInspection, DType, FileInspection, Inspection, Model, ModelInspection, ModelOptions, WeightSet, inspect,
+    inspect_for,
+};
 use calotype_formats::{encode_f32, write_safetensors};
 use common::{
     Sizes, Tensors,
-    family::{SD1, write},
+    family::{SD1, UNET, renamed, write},
     write_weights,
 };
 use tempfile::TempDir;
@@ -193,4 +196,102 @@ fn extra_keys_are_few_words() {
     assert_eq!(model.extra.iter().map(|component| component.tensors).sum::<usize>(), 10_000);
     assert_eq!(model.extra[39].name, "9961 more");
     assert!(serde_json::to_string(&model).unwrap().len() < 20_000);
+}
+
+fn model(path: &Path, options: &ModelOptions) -> ModelInspection {
+    match inspect(path, options).unwrap() {
+        Inspection::Model(model) => *model,
+        other => panic!("{other:?}"),
+    }
+}
+
+/// EMA, raw or neither told, and what is said of it.
+fn sets(path: &Path, options: &ModelOptions) -> (bool, bool, &'static str, String) {
+    let found = model(path, options);
+    (found.weights.ema, found.weights.raw, found.weights.used, found.warnings.join("; "))
+}
+
+#[test]
+fn raw_weights_are_warned_of_and_no_others() {
+    let place = TempDir::new().unwrap();
+    let none = ModelOptions::default();
+    let raw = ModelOptions { weights: WeightSet::Raw, ..none.clone() };
+    let plain = SD1.compvis();
+    let quiet = String::new();
+    let path = write(place.path(), "plain.safetensors", &plain);
+    assert_eq!(sets(&path, &none), (false, true, "single", quiet.clone()));
+    // What CompVis' script leaves when it puts the average in the place of the raw weights: they are the average.
+    let mut pruned = plain.clone();
+    pruned.insert("model_ema.decay".into(), (vec![], vec![0.9999]));
+    pruned.insert("model_ema.num_updates".into(), (vec![], vec![7.0]));
+    assert_eq!(sets(&write(place.path(), "pruned.safetensors", &pruned), &none), (false, true, "ema", quiet.clone()));
+    // Both.
+    let unet: Tensors =
+        plain.iter().filter(|(name, _)| name.starts_with(UNET)).map(|(n, t)| (n.clone(), t.clone())).collect();
+    let mut full = pruned.clone();
+    full.extend(renamed(&unet, |name| format!("model_ema.{}", name["model.".len()..].replace('.', ""))));
+    let path = write(place.path(), "full.safetensors", &full);
+    assert_eq!(sets(&path, &none), (true, true, "ema", quiet.clone()));
+    let (ema, has_raw, used, warning) = sets(&path, &raw);
+    assert_eq!((ema, has_raw, used), (true, true, "raw"));
+    assert!(warning.contains("leave out --weights raw"), "{warning}");
+    // With an optimiser, and no average.
+    let mut training = plain.clone();
+    training.insert("optimizer_states.0.exp_avg".into(), (vec![2], vec![0.0; 2]));
+    let (ema, _, used, warning) = sets(&write(place.path(), "training.safetensors", &training), &none);
+    assert_eq!((ema, used), (false, "raw"));
+    assert!(warning.contains("there are only raw weights here") && warning.contains("optimiser"), "{warning}");
+    // A config that says so, given or beside the file; the published ones for making pictures say the opposite.
+    for (use_ema, expected) in [(true, "its config has use_ema: true, but no average"), (false, "")] {
+        let config = place.path().join("config.yaml");
+        fs::write(&config, format!("model: {{params: {{use_ema: {use_ema}}}}}")).unwrap();
+        let options = ModelOptions { config: Some(config), ..none.clone() };
+        for (name, expected) in [("plain", expected), ("pruned", ""), ("full", "")] {
+            let warning = sets(&place.path().join(format!("{name}.safetensors")), &options).3;
+            assert!(warning.starts_with(expected) && (warning.is_empty() == expected.is_empty()), "{name}: {warning}");
+        }
+    }
+}
+
+#[test]
+fn sets_of_a_folder_are_told_by_variants() {
+    let place = TempDir::new().unwrap();
+    let none = ModelOptions::default();
+    let raw = ModelOptions { weights: WeightSet::Raw, ..none.clone() };
+    let folder = place.path();
+    SD1.sizes.write(folder);
+    assert_eq!(sets(folder, &none), (false, true, "single", String::new()));
+    let [plain, non_ema] =
+        ["", ".non_ema"].map(|variant| folder.join(format!("unet/diffusion_pytorch_model{variant}.safetensors")));
+    fs::copy(&plain, &non_ema).unwrap();
+    assert_eq!(sets(folder, &none), (true, true, "ema", String::new()));
+    let found = sets(folder, &raw);
+    assert!(found.2 == "raw" && found.3.contains("leave out --weights raw"), "{found:?}");
+    fs::remove_file(&plain).unwrap();
+    let found = sets(folder, &none);
+    assert!(!found.0 && found.2 == "raw" && found.3.contains("only raw weights here"), "{found:?}");
+    // As a script of diffusers keeps both: `unet` and `unet_ema`.
+    fs::rename(&non_ema, &plain).unwrap();
+    fs::create_dir(folder.join("unet_ema")).unwrap();
+    for name in ["config.json", "diffusion_pytorch_model.safetensors"] {
+        fs::copy(folder.join("unet").join(name), folder.join("unet_ema").join(name)).unwrap();
+    }
+    assert_eq!((sets(folder, &none).0, sets(folder, &none).2), (true, "ema"));
+    let found = sets(folder, &raw);
+    assert!(found.2 == "raw" && found.3.contains("leave out --weights raw"), "{found:?}");
+}
+
+/// A file that was made in its full size before the download was cut off.
+#[test]
+fn zeros_at_the_end_are_warned_of() {
+    let place = TempDir::new().unwrap();
+    let path = write(place.path(), "model.safetensors", &SD1.compvis());
+    assert!(model(&path, &ModelOptions::default()).warnings.is_empty());
+    let mut bytes = fs::read(&path).unwrap();
+    let length = bytes.len();
+    bytes[length - 100_000..].fill(0);
+    fs::write(&path, bytes).unwrap();
+    let warnings = model(&path, &ModelOptions::default()).warnings;
+    assert!(matches!(warnings.as_slice(), [one] if one.contains("64 KiB are zeros")), "{warnings:?}");
+    assert!(calotype::verify(&path, &ModelOptions::default(), None, &mut |_, _| true).unwrap().ends_in_zeros);
 }

@@ -1,6 +1,7 @@
 //! What a model, or a file of weights, is.
 
 mod adapter;
+mod weights;
 
 use std::{
     collections::{BTreeMap, HashSet},
@@ -11,7 +12,6 @@ use calotype_formats::{Checkpoint, FileFormat};
 use calotype_models::{
     FileKind, Layout, ModelConfig, Stored, TextConfig, UNetConfig, VaeConfig, WeightSet,
     adapters::{AdapterWeights, network_of},
-    has_ema, has_raw,
 };
 use serde::Serialize;
 use serde_json::Value;
@@ -19,6 +19,8 @@ use serde_json::Value;
 pub use adapter::{
     AdapterFit, AdapterInspection, Alpha, EmbeddingInspection, HypernetworkInspection, LoraInspection, Training,
 };
+
+pub use weights::WeightSets;
 
 use crate::{
     Error, Model, ModelOptions, Result,
@@ -34,8 +36,9 @@ use crate::{
 const SHORT_HASH: usize = 10;
 /// A file may have any number of groups of tensors.
 const MOST_COMPONENTS: usize = 40;
-/// The entry of a torch file in which Lightning keeps the state of optimisers.
-const OPTIMIZERS: &str = "optimizer_states";
+/// What is said of weights that end in zeros.
+const ZEROS: &str =
+    "its last 64 KiB are zeros, as of a download that was cut off: compare its SHA-256 with the publisher's";
 
 /// What there is at a path.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -91,17 +94,6 @@ pub struct ModelInspection {
     pub components: Vec<Component>,
     /// Tensors that no network asks for, by the first part of their names.
     pub extra: Vec<Component>,
-}
-
-/// The sets of a UNet's weights in a file.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
-pub struct WeightSets {
-    /// The exponential moving average.
-    pub ema: bool,
-    /// The weights as such.
-    pub raw: bool,
-    /// The set in use: `ema` or `raw`; `single` where there is but one.
-    pub used: &'static str,
 }
 
 /// What a file of tensors is.
@@ -234,16 +226,10 @@ impl Model {
         let hash = self.hash()?;
         let single = std::sync::Arc::ptr_eq(&self.unet.weights, &self.vae.weights);
         let file = &self.unet.weights;
-        let (ema, raw) = (has_ema(file), has_raw(file));
-        let weights = WeightSets {
-            ema,
-            raw,
-            used: match self.unet.layout.is_ema() {
-                _ if !(ema && raw) => "single",
-                true => "ema",
-                false => "raw",
-            },
-        };
+        let (weights, mut warnings) = weights::sets(self);
+        if [file, &self.text_encoder.weights, &self.vae.weights].iter().any(|file| file.ends_in_zeros()) {
+            warnings.push(ZEROS.to_owned());
+        }
         Ok(Inspection::Model(Box::new(ModelInspection {
             path: path.to_owned(),
             name: self.name().to_owned(),
@@ -261,7 +247,7 @@ impl Model {
             num_train_timesteps: self.noise_schedule().num_train_timesteps(),
             default_size: self.default_size(),
             size_multiple: self.size_multiple(),
-            warnings: warnings(file, weights),
+            warnings,
             weights,
             components: vec![
                 network("text_encoder", &self.text_encoder)?,
@@ -280,21 +266,6 @@ impl Model {
     }
 }
 
-/// What a user of the UNet in `file` should know.
-fn warnings(file: &Checkpoint, weights: WeightSets) -> Vec<String> {
-    let mut warnings = Vec::new();
-    if !weights.ema && file.extras().iter().any(|extra| extra.name == OPTIMIZERS && extra.bytes > 0) {
-        warnings.push(
-            "a training checkpoint without EMA weights: these are raw, and make worse pictures than their average"
-                .to_owned(),
-        );
-    }
-    if weights.used == "raw" {
-        warnings.push("raw weights are in use though there is their average: leave out --weights raw".to_owned());
-    }
-    warnings
-}
-
 fn network<C: ModelConfig>(name: &str, network: &Network<C>) -> Result<Component> {
     // By way of text, which has the shortest digits of an f32.
     let config = serde_json::from_str(&network.config.to_json()).ok();
@@ -308,7 +279,10 @@ fn network<C: ModelConfig>(name: &str, network: &Network<C>) -> Result<Component
 }
 
 fn of_file(path: &Path, Opened { weights: file, files }: &Opened, mut problems: Vec<String>) -> Result<FileInspection> {
-    if !problems.is_empty() {
+    if file.ends_in_zeros() {
+        problems.push(ZEROS.to_owned());
+    }
+    if matches!(FileKind::of(file), FileKind::Networks { .. }) && !problems.is_empty() {
         let more = [missing::<TextConfig>(file), missing::<UNetConfig>(file), missing::<VaeConfig>(file)];
         problems.extend(more.into_iter().flatten());
         problems.dedup();

@@ -39,9 +39,10 @@ fn of_model(model: &ModelInspection) -> Vec<String> {
     let ModelInspection { path, layout, format, family, model_hash, short_hash, size_multiple, .. } = model;
     let inpainting = if model.inpainting { ", for inpainting" } else { "" };
     let (width, height) = model.default_size;
-    let sets = match (model.weights.ema, model.weights.raw) {
-        (true, true) => format!("EMA and raw; {} in use", model.weights.used),
-        (true, false) => "EMA".to_owned(),
+    let sets = match (model.weights.ema, model.weights.raw, model.weights.used) {
+        (true, true, used) => format!("EMA and raw; {used} in use"),
+        (_, _, "ema") => "EMA".to_owned(),
+        (_, _, "raw") => "raw only".to_owned(),
         _ => "one set".to_owned(),
     };
     let mut lines = vec![
