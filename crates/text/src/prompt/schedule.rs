@@ -211,7 +211,11 @@ impl Constructs {
         let mut pieces = Vec::new();
         // What is still to be looked at, the innermost last.
         let mut todo = vec![(0, length)];
-        let add = |to: &mut Vec<_>, (start, end)| if start < end { to.push((start, end)) };
+        let add = |to: &mut Vec<_>, (start, end)| {
+            if start < end {
+                to.push((start, end))
+            }
+        };
         while let Some((start, end)) = todo.pop() {
             spend(&mut budget.pieces, 1)?;
             let next = self.list.partition_point(|construct| construct.start < start);
