@@ -10,6 +10,16 @@ pub enum Error {
     /// A schedule id that does not exist.
     #[error("unknown schedule {0:?}: use one of {list}", list = sampler::names::schedules())]
     UnknownSchedule(String),
+    /// A variant or a skip type of UniPC that does not exist.
+    #[error("unknown UniPC {what} {name:?}: use one of {list}")]
+    UnknownUniPc {
+        /// Which of the two.
+        what: &'static str,
+        /// What was given.
+        name: String,
+        /// Those that exist.
+        list: String,
+    },
     /// A generator id that does not exist.
     #[error("unknown generator {0:?}: use one of {list}", list = Rng::list())]
     UnknownRng(String),

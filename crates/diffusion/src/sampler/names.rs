@@ -96,7 +96,7 @@ pub(super) fn schedule(name: &str) -> Option<ScheduleKind> {
 }
 
 /// Ids and names differ in case and in signs: `DPM++ 2M SDE` is `dpmpp_2m_sde`.
-fn plain(name: &str) -> String {
+pub(super) fn plain(name: &str) -> String {
     let letters = name.chars().filter(|c| !matches!(c, ' ' | '_' | '-'));
     letters.map(|c| if c == '+' { 'p' } else { c.to_ascii_lowercase() }).collect()
 }
