@@ -513,11 +513,29 @@ fn names_of_others_are_understood() {
     }
     assert_eq!("SGMUniform".parse(), Ok(ScheduleKind::SgmUniform));
     assert_eq!("ddim_uniform".parse(), Ok(ScheduleKind::Ddim));
-    let fused = SamplerKind::parse_with_schedule("DPM++ 2M SDE Karras");
-    assert_eq!(fused, Ok((SamplerKind::Dpmpp2mSde, Some(ScheduleKind::Karras))));
+    // Each of A1111's with each of its schedules behind it, by label and by id.
+    for (kind, schedule) in SamplerKind::ALL.into_iter().flat_map(|kind| ScheduleKind::ALL.map(|s| (kind, s))) {
+        for (name, separator) in [([kind.label(), schedule.label()], " "), ([kind.id(), schedule.id()], "_")] {
+            let fused = SamplerKind::parse_with_schedule(&name.join(separator).to_uppercase());
+            assert_eq!(fused, Ok((kind, Some(schedule))), "{name:?}");
+        }
+    }
     assert_eq!(SamplerKind::parse_with_schedule("LMS"), Ok((SamplerKind::Lms, None)));
     let error = SamplerKind::parse_with_schedule("Oiler Karras").expect_err("unknown").to_string();
-    assert!(error.starts_with("unknown sampler \"Oiler Karras\": use one of ddim, ") && error.ends_with("dpm_solver"));
+    assert!(
+        error.starts_with("unknown sampler \"Oiler Karras\", the nearest is euler: use one of ddim, ")
+            && error.ends_with("dpm_solver")
+    );
+    for (wrong, nearest) in
+        [("dpm++ 2m sed", "dpmpp_2m_sde"), ("eulr a", "euler_a"), ("unipcc", "unipc"), ("restrat", "restart")]
+    {
+        let error = wrong.parse::<SamplerKind>().expect_err("unknown").to_string();
+        assert!(error.contains(&format!(", the nearest is {nearest}: ")), "{error}");
+    }
+    let error = "exponental".parse::<ScheduleKind>().expect_err("unknown").to_string();
+    assert!(error.contains(", the nearest is exponential: "), "{error}");
+    let error = "magic".parse::<SamplerKind>().expect_err("unknown").to_string();
+    assert!(error.starts_with("unknown sampler \"magic\": use one of ddim, "), "{error}");
     assert!("k".parse::<SamplerKind>().is_err() && "".parse::<ScheduleKind>().is_err());
 }
 
