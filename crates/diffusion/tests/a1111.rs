@@ -5,7 +5,7 @@ mod common;
 
 use calotype_diffusion::{
     BatchNoise, Denoiser, Error, ModelDenoiser, NoiseLevel, NoiseSchedule, PredictionType, Predictor, SampleOptions,
-    Sampler, SamplerKind, SamplerSettings, ScheduleKind, StrengthRule, nhwc_to_nchw,
+    Sampler, SamplerKind, SamplerSettings, ScheduleKind, StrengthRule, UniPcSkipType, UniPcVariant, nhwc_to_nchw,
 };
 use common::{Network, distance, parse_bits};
 use proptest::prelude::*;
@@ -44,6 +44,17 @@ impl Predictor for Guided {
 fn options(steps: usize, text: &str) -> SampleOptions {
     let mut options = SampleOptions::new(steps);
     for (key, value) in text.split(',').filter_map(|pair| pair.split_once('=')) {
+        let settings = &mut options.settings;
+        match key {
+            "uni_pc_variant" => settings.uni_pc_variant = value.parse().expect("a variant"),
+            "uni_pc_skip_type" => settings.uni_pc_skip_type = value.parse().expect("a skip type"),
+            "uni_pc_order" => settings.uni_pc_order = value.parse().expect("an order"),
+            "uni_pc_lower_order_final" => settings.uni_pc_lower_order_final = value == "True",
+            _ => {}
+        }
+        if key.starts_with("uni_pc_") {
+            continue;
+        }
         let value: f64 = value.parse().expect("a number");
         match key {
             "eta" => options.eta = Some(value),
@@ -87,7 +98,7 @@ fn samplers_equal_k_diffusion_and_a1111() {
         assert!(error < 1e-5, "{kind} {count} steps, {given}: {error:.1e} from the reference");
         cases += 1;
     }
-    assert!(cases > 140, "only {cases} cases in the golden file");
+    assert!(cases > 160, "only {cases} cases in the golden file");
 }
 
 /// Samplers with schedules that are not their own, drawn by lot.
@@ -167,6 +178,19 @@ fn sde_samplers_equal_k_diffusion_on_a_brownian_tree() {
     assert!(far <= 2, "{far} cases depend on the machine by more than 1e-4");
 }
 
+/// Parts of runs, down to the least.
+const STRENGTHS: [(f64, StrengthRule); 9] = [
+    (0.0, StrengthRule::A1111),
+    (1e-6, StrengthRule::Diffusers),
+    (1e-6, StrengthRule::A1111),
+    (0.05, StrengthRule::A1111),
+    (0.3, StrengthRule::Compvis),
+    (0.5, StrengthRule::Diffusers),
+    (0.75, StrengthRule::A1111),
+    (1.0, StrengthRule::Diffusers),
+    (1.0, StrengthRule::A1111),
+];
+
 /// Knows the truth at every level, and how many pictures it has.
 struct Oracle(Vec<f32>, usize);
 
@@ -227,6 +251,19 @@ fn every_sampler_runs_with_every_schedule_and_count_or_says_which_it_takes() {
             assert!(worst(&last.latents) < limit, "{kind} {schedule} {steps}: {}", worst(&last.latents));
             assert!(run.iter().enumerate().all(|(i, step)| step.index == i), "{kind} {schedule} {steps}");
             assert_eq!(run.last().map(|step| step.total), Some(run.len()), "{kind} {schedule} {steps}");
+            for (strength, rule) in if steps <= 20 { &STRENGTHS[..] } else { &[] } {
+                let part = match sampler.img2img(*strength, *rule) {
+                    Ok(part) => part,
+                    Err(error) => {
+                        assert!(matches!(error, Error::NoSteps { .. }), "{kind} {schedule} {steps}: {error}");
+                        continue;
+                    }
+                };
+                let last = part.run_from(Normal, &[0.5; 4], &[0.7; 4], BatchNoise::new(3, 1, [4, 1, 1]));
+                let last = last.expect("one length").last().expect("a step").expect("no error");
+                let worst = worst(&last.latents);
+                assert!(worst < 40.0, "{kind} {schedule} {steps} {strength} {rule:?}: {worst}");
+            }
             if !kind.is_adaptive() {
                 assert_eq!(run.len(), sampler.steps(), "{kind} {schedule} {steps}");
                 assert!(run.iter().all(|step| step.total == run.len()), "{kind} {schedule} {steps}");
@@ -425,6 +462,31 @@ fn img2img_is_cut_as_in_a1111() {
     assert!(matches!(too_weak, Err(Error::NoSteps { .. })), "{too_weak:?}");
 }
 
+/// Any of UniPC's settings in any count of steps, also down to sigma 0, where its λ has no end.
+#[test]
+fn unipc_takes_any_settings() {
+    let all = UniPcVariant::ALL.into_iter().flat_map(|variant| (1..=9).map(move |order| (variant, order)));
+    for (uni_pc_variant, uni_pc_order) in all {
+        for (uni_pc_lower_order_final, schedule) in [true, false]
+            .into_iter()
+            .flat_map(|lower| [ScheduleKind::Automatic, ScheduleKind::Karras].map(|s| (lower, s)))
+        {
+            for steps in [1, 2, 3, 7, 20, 200] {
+                let settings = SamplerSettings {
+                    uni_pc_variant,
+                    uni_pc_order,
+                    uni_pc_lower_order_final,
+                    ..SamplerSettings::default()
+                };
+                let options = SampleOptions::new(steps).settings(settings);
+                let sampler = Sampler::new(SamplerKind::UniPc, schedule, &sd1(), options).expect("valid");
+                let (latents, _) = final_latents(&sampler);
+                assert!(latents.iter().all(|x| x.is_finite()), "{settings:?} {steps} {schedule}");
+            }
+        }
+    }
+}
+
 #[test]
 fn names_of_others_are_understood() {
     for kind in SamplerKind::ALL {
@@ -451,11 +513,29 @@ fn names_of_others_are_understood() {
     }
     assert_eq!("SGMUniform".parse(), Ok(ScheduleKind::SgmUniform));
     assert_eq!("ddim_uniform".parse(), Ok(ScheduleKind::Ddim));
-    let fused = SamplerKind::parse_with_schedule("DPM++ 2M SDE Karras");
-    assert_eq!(fused, Ok((SamplerKind::Dpmpp2mSde, Some(ScheduleKind::Karras))));
+    // Each of A1111's with each of its schedules behind it, by label and by id.
+    for (kind, schedule) in SamplerKind::ALL.into_iter().flat_map(|kind| ScheduleKind::ALL.map(|s| (kind, s))) {
+        for (name, separator) in [([kind.label(), schedule.label()], " "), ([kind.id(), schedule.id()], "_")] {
+            let fused = SamplerKind::parse_with_schedule(&name.join(separator).to_uppercase());
+            assert_eq!(fused, Ok((kind, Some(schedule))), "{name:?}");
+        }
+    }
     assert_eq!(SamplerKind::parse_with_schedule("LMS"), Ok((SamplerKind::Lms, None)));
     let error = SamplerKind::parse_with_schedule("Oiler Karras").expect_err("unknown").to_string();
-    assert!(error.starts_with("unknown sampler \"Oiler Karras\": use one of ddim, ") && error.ends_with("dpm_solver"));
+    assert!(
+        error.starts_with("unknown sampler \"Oiler Karras\", the nearest is euler: use one of ddim, ")
+            && error.ends_with("dpm_solver")
+    );
+    for (wrong, nearest) in
+        [("dpm++ 2m sed", "dpmpp_2m_sde"), ("eulr a", "euler_a"), ("unipcc", "unipc"), ("restrat", "restart")]
+    {
+        let error = wrong.parse::<SamplerKind>().expect_err("unknown").to_string();
+        assert!(error.contains(&format!(", the nearest is {nearest}: ")), "{error}");
+    }
+    let error = "exponental".parse::<ScheduleKind>().expect_err("unknown").to_string();
+    assert!(error.contains(", the nearest is exponential: "), "{error}");
+    let error = "magic".parse::<SamplerKind>().expect_err("unknown").to_string();
+    assert!(error.starts_with("unknown sampler \"magic\": use one of ddim, "), "{error}");
     assert!("k".parse::<SamplerKind>().is_err() && "".parse::<ScheduleKind>().is_err());
 }
 
@@ -489,6 +569,18 @@ fn options_out_of_place_say_who_has_them() {
     );
     assert_eq!(messages[4], "sigma_min is 20: give less than sigma_max");
     assert_eq!(messages[8], "s_tmax is 2: give s_tmin or more");
+    let uni_pc = |uni_pc_order, uni_pc_skip_type| SamplerSettings { uni_pc_order, uni_pc_skip_type, ..new };
+    let messages = [
+        messages.as_slice(),
+        &[
+            error(Euler, Default, uni_pc(2, UniPcSkipType::TimeUniform)),
+            error(SamplerKind::UniPc, Default, uni_pc(10, UniPcSkipType::TimeUniform)),
+            error(SamplerKind::UniPc, Karras, uni_pc(3, UniPcSkipType::LogSnr)),
+            "bh3".parse::<UniPcVariant>().expect_err("no such variant").to_string(),
+            "evenly".parse::<UniPcSkipType>().expect_err("no such skip type").to_string(),
+        ],
+    ]
+    .concat();
     assert!(messages.iter().all(|message| !message.contains('\n') && message.len() < 200), "{messages:#?}");
 
     // The same options where they belong.
