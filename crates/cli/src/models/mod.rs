@@ -61,8 +61,9 @@ fn verify(args: &Verify) -> Result<(), Failure> {
     let what = if found.whole_model { "a whole model" } else { "a file of weights" };
     let (tensors, size) = (found.tensors, megabytes(found.bytes));
     let held_to = found.checked_against.map_or_else(String::new, |from| format!(", as {from} says"));
+    let summed = if found.summed_bytes > 0 { ", all as the file's checksums say" } else { "" };
     stdout::print(&format!(
-        "{}: {what}, {tensors} tensors of {size} read, all finite\nsha256      {}{held_to}",
+        "{}: {what}, {tensors} tensors of {size} read, all finite{summed}\nsha256      {}{held_to}",
         found.path, found.sha256
     ))
 }
