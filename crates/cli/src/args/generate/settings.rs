@@ -40,16 +40,16 @@ pub(crate) struct SettingsArgs {
     /// Start from noise of sqrt(sigma² + 1) instead of sigma
     #[arg(long)]
     pub(crate) sgm_noise_multiplier: bool,
-    /// Variant of unipc: bh1, bh2 or vary_coeff [default: bh1]
+    /// UniPC variant: bh1, bh2 or vary_coeff [default: bh1]
     #[arg(long, value_name = "NAME")]
     pub(crate) uni_pc_variant: Option<UniPcVariant>,
-    /// Spacing of unipc's own timesteps: time_uniform, time_quadratic or logSNR [default: time_uniform]
+    /// UniPC skip type, of its own timesteps: time_uniform, time_quadratic or logSNR [default: time_uniform]
     #[arg(long, value_name = "NAME")]
     pub(crate) uni_pc_skip_type: Option<UniPcSkipType>,
-    /// Order of unipc, 1 to 9 [default: 3]
+    /// UniPC order, 1 to 9 [default: 3]
     #[arg(long, value_name = "N")]
     pub(crate) uni_pc_order: Option<usize>,
-    /// Whether the last steps of unipc are of lower order [default: true]
+    /// UniPC lower order final: whether its last steps are of lower order [default: true]
     #[arg(long, value_name = "BOOL")]
     pub(crate) uni_pc_lower_order_final: Option<bool>,
 }
