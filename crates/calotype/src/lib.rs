@@ -54,7 +54,8 @@ pub use adapters::{
 pub use bench::{BenchOptions, BenchReport, BenchSource, bench, median};
 pub use bench_part::{BenchPart, PartWork, bench_part};
 pub use calotype_diffusion::{
-    PredictionType, Rng, SamplerKind, SamplerSettings, ScheduleKind, SeedPer, Step, Variation,
+    PredictionType, Rng, SamplerKind, SamplerSettings, ScheduleKind, SeedPer, Step, UniPcSkipType, UniPcVariant,
+    Variation,
 };
 pub use calotype_formats::DType;
 pub use calotype_image::RgbImage;
