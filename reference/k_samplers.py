@@ -1,6 +1,6 @@
 """Golden data of calotype-diffusion: what k-diffusion's samplers and A1111's own compute with a stand-in network.
 
-Writes crates/diffusion/tests/goldens/{a1111,schedules,brownian}.txt. Nothing of either is in this repository: give the folders
+Writes crates/diffusion/tests/goldens/{a1111,combinations,schedules,brownian}.txt. Nothing of either is in this repository: give the folders
 of a copy of each (k-diffusion at a commit of 2023 or later; A1111 1.10, of which five files of `modules/` are read).
 
     python reference/k_samplers.py --k-diffusion k-diffusion --a1111 stable-diffusion-webui
@@ -15,6 +15,7 @@ are from that is written beside them.
 import argparse
 import contextlib
 import importlib.util
+import random
 import sys
 import types
 import warnings
@@ -117,6 +118,7 @@ def load_references(k_diffusion, a1111):
     uni_pc.uni_pc = load("modules.models.diffusion.uni_pc.uni_pc", at / "models/diffusion/uni_pc/uni_pc.py")
     return types.SimpleNamespace(
         k=k,
+        shared=shared,
         schedulers=load("modules.sd_schedulers", at / "sd_schedulers.py"),
         timesteps=load("modules.sd_samplers_timesteps_impl", at / "sd_samplers_timesteps_impl.py"),
         extra=load("modules.sd_samplers_extra", at / "sd_samplers_extra.py"),
@@ -202,6 +204,18 @@ K_SAMPLERS = [
     ("dpmpp_3m_sde", "sample_dpmpp_3m_sde", "exponential", True, dict(eta=0.6, s_noise=1.05)),
     ("restart", None, "karras", False, {}),
 ]
+UNI_PC = [
+    dict(uni_pc_variant="bh2"),
+    dict(uni_pc_variant="bh2", uni_pc_order=2),
+    dict(uni_pc_variant="vary_coeff"),
+    dict(uni_pc_variant="vary_coeff", uni_pc_order=2),
+    dict(uni_pc_variant="vary_coeff", uni_pc_order=4, uni_pc_lower_order_final=False),
+    dict(uni_pc_order=1),
+    dict(uni_pc_order=2, uni_pc_lower_order_final=False),
+    dict(uni_pc_order=5),
+    dict(uni_pc_skip_type="time_quadratic"),
+    dict(uni_pc_skip_type="logSNR"),
+]
 SCHEDULES = ("uniform", "karras", "exponential", "polyexponential", "sgm_uniform", "kl_optimal", "align_your_steps",
              "simple", "normal", "ddim", "beta")
 
@@ -267,6 +281,13 @@ class Runs:
             arguments["solver_type"] = "heun"
         return getattr(self.k, function)(self.model, x, sigmas.double(), disable=True, **arguments)
 
+    def lcm_sampler(self, schedule, n):
+        """LCM with a schedule of sigmas, among its own fifty."""
+        model = self.of.lcm.LCMCompVisDenoiser(LatentDiffusion())
+        sigmas = self.sigmas(schedule, n, model)
+        x = self.start(sigmas[0].double())
+        return self.of.lcm.sample_lcm(model, x, sigmas.double(), disable=True, noise_sampler=self.noise.next)
+
     def brownian(self, name, schedule, discards, steps, arguments):
         """A1111's `KDiffusionSampler.sample`, in f32, with its `create_noise_sampler`."""
         model = lambda x, t: network(x.double(), t.double().reshape(-1, 1, 1, 1)).float()
@@ -295,19 +316,16 @@ class Runs:
         x = self.start(sigma_max)
         return self.k.sample_dpm_adaptive(self.model, x, sigma_min, sigma_max, disable=True, eta=eta, return_info=True)
 
-    def lcm(self, n):
-        model = self.of.lcm.LCMCompVisDenoiser(LatentDiffusion())
-        sigmas = model.get_sigmas(n)
-        x = self.start(sigmas[0].double())
-        return self.of.lcm.sample_lcm(model, x, sigmas.double(), disable=True, noise_sampler=self.noise.next)
-
     def timesteps(self, name, steps, **more):
         """A1111's `CompVisSampler.sample`."""
         timesteps = torch.clip(torch.asarray(list(range(0, 1000, 1000 // steps))) + 1, 0, 999)
         x = self.start(1.0)
         function = getattr(self.of.timesteps, name)
+        settings = {key: more.pop(key) for key in list(more) if key.startswith("uni_pc_")}
         if name == "unipc":
             more["callback"] = lambda _: None
+        options = self.of.shared.opts = Options()
+        options.__dict__.update(settings)
         torch.set_default_dtype(torch.float64)
         try:
             with torch.no_grad():
@@ -334,13 +352,42 @@ def lines(runs):
         x, info = runs.adaptive(eta)
         yield golden("dpm_adaptive", info["steps"], {} if eta == 1.0 else {"eta": eta}, x)
     for steps in (*STEPS, 100):
-        yield golden("lcm", steps, {}, runs.lcm(steps))
+        yield golden("lcm", steps, {}, runs.lcm_sampler("uniform", steps))
     for name in ("ddim", "ddim_cfgpp", "plms", "unipc"):
         # One step is none for the first three, and UniPC's order is more than two steps allow.
         for steps in (3, 7, 20, 30, 50, 1000) if name == "unipc" else (2, 3, 7, 20, 30, 50, 1000):
             yield golden(name, steps, {}, runs.timesteps(name, steps))
+    for settings in UNI_PC:
+        for steps in (10, 50):
+            yield golden("unipc", steps, settings, runs.timesteps("unipc", steps, **settings))
     for name in ("ddim", "ddim_cfgpp"):
         yield golden(name, 20, {"eta": 0.7}, runs.timesteps(name, 20, eta=0.7))
+
+
+def combinations(runs):
+    """Some of all samplers, schedules and counts."""
+    yield f"# k-diffusion and A1111 1.10, seed {SEED}, latents {SHAPE} in NCHW order, f64"
+    yield "# sampler schedule steps bits"
+    samplers = {sampler[0]: sampler for sampler in reversed(K_SAMPLERS)}
+    # These have diffusers' schedule of that name (samplers.py).
+    of_diffusers = ("euler", "euler_a", "lms", "heun", "dpmpp_2m")
+    every = [
+        (name, schedule, steps)
+        for name in [*samplers, "lcm"]
+        for schedule in SCHEDULES
+        for steps in (1, 2, 7, 20, 50)
+        if not (name in of_diffusers and schedule == "karras")
+        # k-diffusion's stop there with an error: they remember a step that was none.
+        and not (steps == 1 and name.startswith(("dpmpp_2m_sde", "dpmpp_3m_sde")))
+    ]
+    for name, schedule, steps in sorted(random.Random(SEED).sample(every, 80)):
+        if name == "lcm":
+            x = runs.lcm_sampler(schedule, steps)
+        else:
+            _, function, _, discards, _ = samplers[name]
+            x = runs.k_sampler(name, function, schedule, discards, {}, steps)
+        assert torch.isfinite(x).all(), (name, schedule, steps)
+        yield f"{name} {schedule} {steps} {bits(x.float())}"
 
 
 def golden(name, steps, arguments, x):
@@ -420,5 +467,6 @@ if __name__ == "__main__":
     args = parser.parse_args()
     runs = Runs(load_references(args.k_diffusion, args.a1111))
     (OUT / "a1111.txt").write_text("\n".join(lines(runs)) + "\n")
+    (OUT / "combinations.txt").write_text("\n".join(combinations(runs)) + "\n")
     (OUT / "brownian.txt").write_text("\n".join(brownian_lines(runs)) + "\n")
     (OUT / "schedules.txt").write_text("\n".join(schedule_lines(runs)) + "\n")

@@ -30,6 +30,10 @@ CASES = [
     dict(mode="img2img", sampler="dpmpp_2m", steps=8, strength=0.5, prompt="fog", negative="sun", width=32, height=32, seed=3),
     dict(mode="img2img", sampler="euler_a", steps=6, strength=0.7, prompt="two", width=32, height=16, seed=4, batch=2),
     dict(mode="img2img", sampler="ddim", steps=5, strength=0.75, prompt="odd", width=40, height=24, seed=5, deep=True),
+    dict(mode="img2img", sampler="euler", steps=6, strength=0.5, prompt="a pier", width=32, height=24, seed=15,
+         rule="a1111"),
+    dict(mode="img2img", sampler="euler", steps=4, strength=0.6, prompt="a pier", width=32, height=24, seed=16,
+         rule="exact"),
     dict(mode="inpaint", sampler="ddim", steps=6, strength=1.0, prompt="a bench", width=32, height=24, seed=6),
     dict(mode="inpaint", sampler="euler", steps=6, strength=0.6, prompt="a bench", width=32, height=32, seed=7),
     dict(mode="blend", sampler="euler", steps=6, strength=0.7, prompt="a bench", width=32, height=24, seed=8),
@@ -102,6 +106,20 @@ def blended(pipe, case, generator):
     return keep(euler(pipe, case, init + sigmas[start] * noise, sigmas, timesteps, start, keep))
 
 
+def from_picture(pipe, case, generator):
+    """A1111's img2img: the seed's first noise is that over the picture, and one step more is taken, or all of them."""
+    pixels = pipe.image_processor.preprocess(picture(case["width"], case["height"]))
+    # There the posterior is sampled without a seed; its mean is nearest to that.
+    init = pipe.vae.encode(pixels).latent_dist.mean * pipe.vae.config.scaling_factor
+    noise = torch.randn(init.shape, generator=generator)
+    strength, steps = min(case["strength"], 0.999), case["steps"]
+    whole, taken = (steps, int(strength * steps) + 1) if case["rule"] == "a1111" else (int(steps / strength), steps)
+    pipe.scheduler.set_timesteps(whole)
+    sigmas, timesteps = pipe.scheduler.sigmas, pipe.scheduler.timesteps
+    start = whole - taken
+    return euler(pipe, case, init + sigmas[start] * noise, sigmas, timesteps, start)
+
+
 def enlarged(pipe, case, generator):
     """A1111's hires fix."""
     scale = 2 ** (len(pipe.vae.config.block_out_channels) - 1)
@@ -140,7 +158,7 @@ def run(tokenizer, case):
         guidance_scale=7.5, eta=case.get("eta", 0.0), num_images_per_prompt=batch, generator=generators,
         output_type="latent")
     mode = case["mode"]
-    if mode == "img2img":
+    if mode == "img2img" and "rule" not in case:
         pipe = diffusers.StableDiffusionImg2ImgPipeline(**common)
         arguments |= dict(image=picture(**size), strength=case["strength"])
     elif mode == "inpaint":
@@ -150,7 +168,9 @@ def run(tokenizer, case):
         pipe = diffusers.StableDiffusionPipeline(**common)
         arguments |= size
     pipe.set_progress_bar_config(disable=True)
-    if mode == "blend":
+    if "rule" in case:
+        latents = from_picture(pipe, case, generators[0])
+    elif mode == "blend":
         latents = blended(pipe, case, generators[0])
     elif mode == "hires":
         latents = enlarged(pipe, case, generators[0])

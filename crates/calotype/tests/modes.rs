@@ -69,6 +69,11 @@ fn request(case: &Value, folder: &Path) -> Request {
     let (width, height) = (number("width"), number("height"));
     let init = || Init {
         strength: case["strength"].as_f64().unwrap(),
+        strength_rule: match case["rule"].as_str() {
+            Some("a1111") => StrengthRule::A1111,
+            Some("exact") => StrengthRule::Exact,
+            _ => StrengthRule::Part,
+        },
         ..Init::new(file(folder, "init.png", &picture(width, height)))
     };
     let masked = || {
@@ -147,6 +152,7 @@ fn modes(folder: &Path) -> Vec<Request> {
             ..with(Init { strength_rule: StrengthRule::A1111, ..init() })
         },
         with(inpaint(Inpaint { conditioning_mask_strength: 0.25, fill: Fill::Fill, ..Inpaint::new(mask()) })),
+        with(Init { strength: 1.0, strength_rule: StrengthRule::A1111, ..inpaint(Inpaint::new(mask())) }),
         with(inpaint(Inpaint { fill: Fill::LatentNoise, invert_mask: true, ..Inpaint::new(mask()) })),
         with(inpaint(Inpaint { only_masked_padding: Some(4), fill: Fill::LatentNothing, ..Inpaint::new(mask()) })),
         Request {

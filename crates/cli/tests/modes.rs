@@ -141,7 +141,7 @@ fn the_comment_of_a_webp_is_read() {
     // One dark pixel.
     let pixel = [0x2f, 0, 0, 0, 0, 7, 0xd0, 0x84, 0x26, 0x34, 0xa1, 0xff, 0x81, 0x88, 0xe8, 0x7f, 0];
     let chunk = |kind: &[u8], data: &[u8]| {
-        let padding = if data.len() % 2 == 0 { &[][..] } else { &[0] };
+        let padding = if data.len().is_multiple_of(2) { &[][..] } else { &[0] };
         [kind, &(data.len() as u32).to_le_bytes(), data, padding].concat()
     };
     let header = chunk(b"VP8X", &[8, 0, 0, 0, 0, 0, 0, 0, 0, 0]);

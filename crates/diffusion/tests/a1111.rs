@@ -5,13 +5,14 @@ mod common;
 
 use calotype_diffusion::{
     BatchNoise, Denoiser, Error, ModelDenoiser, NoiseLevel, NoiseSchedule, PredictionType, Predictor, SampleOptions,
-    Sampler, SamplerKind, SamplerSettings, ScheduleKind, StrengthRule, nhwc_to_nchw,
+    Sampler, SamplerKind, SamplerSettings, ScheduleKind, StrengthRule, UniPcSkipType, UniPcVariant, nhwc_to_nchw,
 };
 use common::{Network, distance, parse_bits};
 use proptest::prelude::*;
 
 const GOLDENS: &str = include_str!("goldens/a1111.txt");
 const BROWNIAN: &str = include_str!("goldens/brownian.txt");
+const COMBINATIONS: &str = include_str!("goldens/combinations.txt");
 const SCHEDULES: &str = include_str!("goldens/schedules.txt");
 const SEED: u64 = 20260;
 
@@ -43,6 +44,17 @@ impl Predictor for Guided {
 fn options(steps: usize, text: &str) -> SampleOptions {
     let mut options = SampleOptions::new(steps);
     for (key, value) in text.split(',').filter_map(|pair| pair.split_once('=')) {
+        let settings = &mut options.settings;
+        match key {
+            "uni_pc_variant" => settings.uni_pc_variant = value.parse().expect("a variant"),
+            "uni_pc_skip_type" => settings.uni_pc_skip_type = value.parse().expect("a skip type"),
+            "uni_pc_order" => settings.uni_pc_order = value.parse().expect("an order"),
+            "uni_pc_lower_order_final" => settings.uni_pc_lower_order_final = value == "True",
+            _ => {}
+        }
+        if key.starts_with("uni_pc_") {
+            continue;
+        }
         let value: f64 = value.parse().expect("a number");
         match key {
             "eta" => options.eta = Some(value),
@@ -59,6 +71,18 @@ fn options(steps: usize, text: &str) -> SampleOptions {
     options
 }
 
+/// The latents of a run of the stand-in network, NCHW, and how many steps it had.
+fn final_latents(sampler: &Sampler) -> (Vec<f32>, usize) {
+    let mut noise = BatchNoise::new(SEED, 1, [4, 2, 2]);
+    let start = noise.randn();
+    let denoiser = ModelDenoiser::new(Guided, PredictionType::Epsilon);
+    let steps: Result<Vec<_>, Error> = sampler.run(denoiser, &start, noise).collect();
+    let steps = steps.expect("no error");
+    let last = steps.last().expect("a step");
+    assert_eq!(last.index + 1, last.total, "{sampler:?}");
+    (nhwc_to_nchw(&last.latents, [1, 4, 2, 2]).expect("shape"), steps.len())
+}
+
 #[test]
 fn samplers_equal_k_diffusion_and_a1111() {
     let mut cases = 0;
@@ -67,21 +91,30 @@ fn samplers_equal_k_diffusion_and_a1111() {
         let kind: SamplerKind = kind.parse().expect("a sampler");
         let count: usize = steps.parse().expect("a count");
         let sampler = Sampler::new(kind, ScheduleKind::Automatic, &sd1(), options(count, given)).expect("valid");
-        let mut noise = BatchNoise::new(SEED, 1, [4, 2, 2]);
-        let start = noise.randn();
-        let denoiser = ModelDenoiser::new(Guided, PredictionType::Epsilon);
-        let steps: Result<Vec<_>, Error> = sampler.run(denoiser, &start, noise).collect();
-        let steps = steps.expect("no error");
-        let last = steps.last().expect("a step");
-        assert_eq!(last.index + 1, last.total, "{line}");
+        let (latents, steps) = final_latents(&sampler);
         let expected = if kind.is_adaptive() { count } else { sampler.steps() };
-        assert_eq!(steps.len(), expected, "{kind} {given}");
-        let latents = nhwc_to_nchw(&last.latents, [1, 4, 2, 2]).expect("shape");
+        assert_eq!(steps, expected, "{kind} {given}");
         let error = distance(&latents, &parse_bits(hex));
         assert!(error < 1e-5, "{kind} {count} steps, {given}: {error:.1e} from the reference");
         cases += 1;
     }
-    assert!(cases > 140, "only {cases} cases in the golden file");
+    assert!(cases > 160, "only {cases} cases in the golden file");
+}
+
+/// Samplers with schedules that are not their own, drawn by lot.
+#[test]
+fn combinations_equal_k_diffusion_and_a1111() {
+    let mut cases = 0;
+    for line in COMBINATIONS.lines().filter(|line| !line.starts_with('#')) {
+        let [kind, schedule, steps, hex] = line.split(' ').collect::<Vec<_>>()[..] else { panic!("bad line: {line}") };
+        let options = SampleOptions::new(steps.parse().expect("a count"));
+        let (kind, schedule) = (kind.parse().expect("a sampler"), schedule.parse().expect("a schedule"));
+        let sampler = Sampler::new(kind, schedule, &sd1(), options).expect("valid");
+        let error = distance(&final_latents(&sampler).0, &parse_bits(hex));
+        assert!(error < 1e-5, "{kind} {schedule} {steps} steps: {error:.1e} from the reference");
+        cases += 1;
+    }
+    assert_eq!(cases, 80);
 }
 
 #[test]
@@ -145,6 +178,19 @@ fn sde_samplers_equal_k_diffusion_on_a_brownian_tree() {
     assert!(far <= 2, "{far} cases depend on the machine by more than 1e-4");
 }
 
+/// Parts of runs, down to the least.
+const STRENGTHS: [(f64, StrengthRule); 9] = [
+    (0.0, StrengthRule::A1111),
+    (1e-6, StrengthRule::Diffusers),
+    (1e-6, StrengthRule::A1111),
+    (0.05, StrengthRule::A1111),
+    (0.3, StrengthRule::Compvis),
+    (0.5, StrengthRule::Diffusers),
+    (0.75, StrengthRule::A1111),
+    (1.0, StrengthRule::Diffusers),
+    (1.0, StrengthRule::A1111),
+];
+
 /// Knows the truth at every level, and how many pictures it has.
 struct Oracle(Vec<f32>, usize);
 
@@ -162,6 +208,16 @@ impl Denoiser for Oracle {
 
 #[test]
 fn every_sampler_runs_with_every_schedule_and_count_or_says_which_it_takes() {
+    /// The best denoiser of pictures whose numbers are normal, of deviation 1/2.
+    struct Normal;
+    impl Denoiser for Normal {
+        type Error = Error;
+
+        fn denoise(&mut self, x: &[f32], level: NoiseLevel) -> Result<Vec<f32>, Error> {
+            let share = 0.25 / (0.25 + level.sigma.powi(2));
+            Ok(x.iter().map(|&x| (f64::from(x) * share) as f32).collect())
+        }
+    }
     let noise_schedule = sd1();
     let mut refused = Vec::new();
     for (kind, schedule) in SamplerKind::ALL.into_iter().flat_map(|kind| ScheduleKind::ALL.map(|s| (kind, s))) {
@@ -171,19 +227,43 @@ fn every_sampler_runs_with_every_schedule_and_count_or_says_which_it_takes() {
                 Err(error) => {
                     let message = error.to_string();
                     assert!(!message.contains('\n'), "{message}");
+                    if kind.has_schedule(schedule) {
+                        // The counts it names do work.
+                        let (_, named) = message.rsplit_once("give ").expect("what to give");
+                        let counts = named.split(' ').filter_map(|word| word.parse::<usize>().ok());
+                        let taken =
+                            |steps| Sampler::new(kind, schedule, &noise_schedule, SampleOptions::new(steps)).is_ok();
+                        assert!(counts.clone().count() > 0 && counts.clone().all(taken), "{message}");
+                    }
                     refused.push((kind, schedule, steps, message));
                     continue;
                 }
             };
             let mut noise = BatchNoise::new(3, 1, [4, 2, 2]);
             let start = noise.randn();
-            let denoiser = ModelDenoiser::new(Network, PredictionType::Epsilon);
-            let run: Result<Vec<_>, Error> = sampler.run(denoiser, &start, noise).collect();
+            let run: Result<Vec<_>, Error> = sampler.run(Normal, &start, noise).collect();
             let run = run.expect("no error");
-            let finite = |latents: &[f32]| latents.iter().all(|x| x.is_finite());
-            assert!(run.iter().all(|step| finite(&step.latents)), "{kind} {schedule} {steps}");
+            let worst = |latents: &[f32]| latents.iter().fold(0.0f32, |worst, x| worst.max(x.abs()));
+            assert!(run.iter().all(|step| step.latents.iter().all(|x| x.is_finite())), "{kind} {schedule} {steps}");
+            // A few steps of second order overshoot, as they do in k-diffusion; more come to pictures.
+            let limit = if steps < 20 { 40.0 } else { 3.0 };
+            let last = run.last().expect("a step");
+            assert!(worst(&last.latents) < limit, "{kind} {schedule} {steps}: {}", worst(&last.latents));
             assert!(run.iter().enumerate().all(|(i, step)| step.index == i), "{kind} {schedule} {steps}");
             assert_eq!(run.last().map(|step| step.total), Some(run.len()), "{kind} {schedule} {steps}");
+            for (strength, rule) in if steps <= 20 { &STRENGTHS[..] } else { &[] } {
+                let part = match sampler.img2img(*strength, *rule) {
+                    Ok(part) => part,
+                    Err(error) => {
+                        assert!(matches!(error, Error::NoSteps { .. }), "{kind} {schedule} {steps}: {error}");
+                        continue;
+                    }
+                };
+                let last = part.run_from(Normal, &[0.5; 4], &[0.7; 4], BatchNoise::new(3, 1, [4, 1, 1]));
+                let last = last.expect("one length").last().expect("a step").expect("no error");
+                let worst = worst(&last.latents);
+                assert!(worst < 40.0, "{kind} {schedule} {steps} {strength} {rule:?}: {worst}");
+            }
             if !kind.is_adaptive() {
                 assert_eq!(run.len(), sampler.steps(), "{kind} {schedule} {steps}");
                 assert!(run.iter().all(|step| step.total == run.len()), "{kind} {schedule} {steps}");
@@ -201,6 +281,39 @@ fn every_sampler_runs_with_every_schedule_and_count_or_says_which_it_takes() {
     assert_eq!(counts, expected);
     let of_schedules = refused.len() - of_counts.len();
     assert_eq!(of_schedules, 3 * 11 * 6, "ddim, plms and ddim_cfgpp have no schedule of sigmas");
+}
+
+/// Any count from 1 to 1000 gives levels that make sense, or is refused with those that do.
+#[test]
+fn any_count_works_or_is_refused() {
+    let noise_schedule = sd1();
+    let all = SamplerKind::ALL.into_iter().flat_map(|kind| ScheduleKind::ALL.map(|schedule| (kind, schedule)));
+    // Schedules of sigmas are laid out in one way for nearly all.
+    let own = [ScheduleKind::Default, ScheduleKind::Automatic, ScheduleKind::Compvis];
+    let some = [SamplerKind::Dpm2, SamplerKind::Euler, SamplerKind::Lcm];
+    for (kind, schedule) in all.filter(|(kind, schedule)| some.contains(kind) || own.contains(schedule)) {
+        if !kind.has_schedule(schedule) {
+            continue;
+        }
+        for steps in (1..=40).chain((41..1000).step_by(23)).chain(995..=1000) {
+            let sampler = match Sampler::new(kind, schedule, &noise_schedule, SampleOptions::new(steps)) {
+                Ok(sampler) => sampler,
+                Err(error) => {
+                    let refused = schedule == ScheduleKind::Compvis || kind == SamplerKind::DpmSolver;
+                    let timesteps = [SamplerKind::Ddim, SamplerKind::DdimCfgpp, SamplerKind::Plms].contains(&kind);
+                    let ends = timesteps && [1, 1000].contains(&steps);
+                    assert!(refused || ends, "{kind} {schedule} {steps}: {error}");
+                    continue;
+                }
+            };
+            let levels = sampler.levels();
+            let sound = |level: &NoiseLevel| level.sigma >= 0.0 && (0.0..=999.0).contains(&level.timestep);
+            assert!(levels.len() > 1 && levels.iter().all(sound), "{kind} {schedule} {steps}");
+            let rises = levels.windows(2).filter(|pair| pair[1].sigma > pair[0].sigma).count();
+            assert!(rises == 0 || (kind == SamplerKind::Restart && rises <= 2), "{kind} {schedule} {steps}");
+            assert!(levels[0].sigma > 0.0 && levels[0].sigma < 14.7, "{kind} {schedule} {steps}");
+        }
+    }
 }
 
 #[test]
@@ -349,6 +462,31 @@ fn img2img_is_cut_as_in_a1111() {
     assert!(matches!(too_weak, Err(Error::NoSteps { .. })), "{too_weak:?}");
 }
 
+/// Any of UniPC's settings in any count of steps, also down to sigma 0, where its λ has no end.
+#[test]
+fn unipc_takes_any_settings() {
+    let all = UniPcVariant::ALL.into_iter().flat_map(|variant| (1..=9).map(move |order| (variant, order)));
+    for (uni_pc_variant, uni_pc_order) in all {
+        for (uni_pc_lower_order_final, schedule) in [true, false]
+            .into_iter()
+            .flat_map(|lower| [ScheduleKind::Automatic, ScheduleKind::Karras].map(|s| (lower, s)))
+        {
+            for steps in [1, 2, 3, 7, 20, 200] {
+                let settings = SamplerSettings {
+                    uni_pc_variant,
+                    uni_pc_order,
+                    uni_pc_lower_order_final,
+                    ..SamplerSettings::default()
+                };
+                let options = SampleOptions::new(steps).settings(settings);
+                let sampler = Sampler::new(SamplerKind::UniPc, schedule, &sd1(), options).expect("valid");
+                let (latents, _) = final_latents(&sampler);
+                assert!(latents.iter().all(|x| x.is_finite()), "{settings:?} {steps} {schedule}");
+            }
+        }
+    }
+}
+
 #[test]
 fn names_of_others_are_understood() {
     for kind in SamplerKind::ALL {
@@ -375,11 +513,29 @@ fn names_of_others_are_understood() {
     }
     assert_eq!("SGMUniform".parse(), Ok(ScheduleKind::SgmUniform));
     assert_eq!("ddim_uniform".parse(), Ok(ScheduleKind::Ddim));
-    let fused = SamplerKind::parse_with_schedule("DPM++ 2M SDE Karras");
-    assert_eq!(fused, Ok((SamplerKind::Dpmpp2mSde, Some(ScheduleKind::Karras))));
+    // Each of A1111's with each of its schedules behind it, by label and by id.
+    for (kind, schedule) in SamplerKind::ALL.into_iter().flat_map(|kind| ScheduleKind::ALL.map(|s| (kind, s))) {
+        for (name, separator) in [([kind.label(), schedule.label()], " "), ([kind.id(), schedule.id()], "_")] {
+            let fused = SamplerKind::parse_with_schedule(&name.join(separator).to_uppercase());
+            assert_eq!(fused, Ok((kind, Some(schedule))), "{name:?}");
+        }
+    }
     assert_eq!(SamplerKind::parse_with_schedule("LMS"), Ok((SamplerKind::Lms, None)));
     let error = SamplerKind::parse_with_schedule("Oiler Karras").expect_err("unknown").to_string();
-    assert!(error.starts_with("unknown sampler \"Oiler Karras\": use one of ddim, ") && error.ends_with("dpm_solver"));
+    assert!(
+        error.starts_with("unknown sampler \"Oiler Karras\", the nearest is euler: use one of ddim, ")
+            && error.ends_with("dpm_solver")
+    );
+    for (wrong, nearest) in
+        [("dpm++ 2m sed", "dpmpp_2m_sde"), ("eulr a", "euler_a"), ("unipcc", "unipc"), ("restrat", "restart")]
+    {
+        let error = wrong.parse::<SamplerKind>().expect_err("unknown").to_string();
+        assert!(error.contains(&format!(", the nearest is {nearest}: ")), "{error}");
+    }
+    let error = "exponental".parse::<ScheduleKind>().expect_err("unknown").to_string();
+    assert!(error.contains(", the nearest is exponential: "), "{error}");
+    let error = "magic".parse::<SamplerKind>().expect_err("unknown").to_string();
+    assert!(error.starts_with("unknown sampler \"magic\": use one of ddim, "), "{error}");
     assert!("k".parse::<SamplerKind>().is_err() && "".parse::<ScheduleKind>().is_err());
 }
 
@@ -413,6 +569,18 @@ fn options_out_of_place_say_who_has_them() {
     );
     assert_eq!(messages[4], "sigma_min is 20: give less than sigma_max");
     assert_eq!(messages[8], "s_tmax is 2: give s_tmin or more");
+    let uni_pc = |uni_pc_order, uni_pc_skip_type| SamplerSettings { uni_pc_order, uni_pc_skip_type, ..new };
+    let messages = [
+        messages.as_slice(),
+        &[
+            error(Euler, Default, uni_pc(2, UniPcSkipType::TimeUniform)),
+            error(SamplerKind::UniPc, Default, uni_pc(10, UniPcSkipType::TimeUniform)),
+            error(SamplerKind::UniPc, Karras, uni_pc(3, UniPcSkipType::LogSnr)),
+            "bh3".parse::<UniPcVariant>().expect_err("no such variant").to_string(),
+            "evenly".parse::<UniPcSkipType>().expect_err("no such skip type").to_string(),
+        ],
+    ]
+    .concat();
     assert!(messages.iter().all(|message| !message.contains('\n') && message.len() < 200), "{messages:#?}");
 
     // The same options where they belong.

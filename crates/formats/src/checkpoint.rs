@@ -236,6 +236,21 @@ impl Checkpoint {
         self.format == FileFormat::SafeTensors && self.shards.iter().any(|shard| of(shard, &mut end))
     }
 
+    /// Bytes of data of which the files have checksums: those of PyTorch's zip form do, unless they were written without.
+    pub fn summed_bytes(&self) -> u64 {
+        let sums = self.shards.iter().flat_map(|shard| &shard.checksums);
+        sums.map(|checksum| checksum.bytes.end - checksum.bytes.start).sum()
+    }
+
+    /// Reads all data of which there are checksums and compares it. `read` is told how many bytes were read each time, and
+    /// says whether to go on.
+    ///
+    /// # Errors
+    /// A tensor's data is not what was written; or the file can't be read; or `read` says to stop.
+    pub fn check_sums(&self, mut read: impl FnMut(u64) -> bool) -> Result<()> {
+        self.shards.iter().try_for_each(|shard| shard.check_sums(&mut read))
+    }
+
     fn home(&self, name: &str) -> Result<&Tensors> {
         let found = self.find(name).map(|(shard, _)| shard);
         found.ok_or_else(|| Error::Missing { file: self.label.clone(), tensor: quote(name) })

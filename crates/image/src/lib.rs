@@ -1,7 +1,7 @@
 //! Pictures: decoding with limits, PNG with text, grids and charts.
 //!
-//! Everything works on two plain types, [`RgbImage`] and [`RgbaImage`]: 8 bits per channel, rows from the top,
-//! channels last, `(H, W, 3)` and `(H, W, 4)`. Values are sRGB as stored in files; no function here changes the
+//! Everything works on one plain type, [`Raster`]: 8 bits per channel, rows from the top, channels last. It is [`GrayImage`],
+//! [`RgbImage`] and [`RgbaImage`], `(H, W)`, `(H, W, 3)` and `(H, W, 4)`. Values are sRGB as stored in files; no function here changes the
 //! gamma, as the tools around Stable Diffusion do not either.
 //!
 //! | to | use |
@@ -29,6 +29,7 @@ mod grid;
 mod interpolate;
 mod masking;
 mod png_text;
+mod raster;
 mod resize;
 mod rgb;
 mod rgba;
@@ -39,11 +40,9 @@ pub use decode::{Limits, decode, decode_rgba, open, read_limited};
 pub use error::{Error, Result};
 pub use exif::read_user_comment;
 pub use fit::{Fit, fit};
-pub use gray::GrayImage;
 pub use grid::grid;
 pub use interpolate::{Interpolation, interpolate};
 pub use masking::{blend, fill_masked};
 pub use png_text::{encode_png, read_png_text};
+pub use raster::{GrayImage, Raster, RgbImage, RgbaImage};
 pub use resize::{centre_crop_square, resize};
-pub use rgb::RgbImage;
-pub use rgba::RgbaImage;

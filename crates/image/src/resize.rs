@@ -2,7 +2,7 @@ use image::ImageBuffer;
 use image::imageops::FilterType;
 
 use crate::error::{Error, Result};
-use crate::rgb::RgbImage;
+use crate::raster::RgbImage;
 
 /// The picture in another size, with a Lanczos-3 filter whose support grows when shrinking, as PIL's `LANCZOS`
 /// (diffusers' default); the sides' ratio is not kept.

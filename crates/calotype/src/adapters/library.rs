@@ -146,6 +146,11 @@ impl Library {
         for EmbeddingOptions { file, name } in options {
             // A file that is elsewhere now, or a name.
             let moved = if file.exists() { None } else { by_stem(&files, &stem(file)) };
+            if moved.is_none() && !file.exists() {
+                let problem =
+                    "there is no such file, and none of its name in the folders of embeddings (--embedding-dir)";
+                return Err(Error::file(show(file), problem));
+            }
             let opened = self.embedding(moved.unwrap_or_else(|| file.clone()))?;
             opened.adapter.check(model.text_config())?;
             named.push(Named { names: names(&opened, name.as_deref()), opened, given: name.clone() });

@@ -5,15 +5,15 @@ use calotype_tensor::{
     Backend,
     cpu::{Cpu, Param},
 };
-use calotype_text::{Chunk, EmbeddingNames, Emphasis, Grammar, Prompt, PromptStyle, Schedule, Timeline, Tokenizer};
+use calotype_text::{
+    Chunk, EmbeddingNames, Emphasis, Grammar, MAX_CHUNKS, Prompt, PromptStyle, Schedule, Timeline, Tokenizer,
+};
 
 use super::{Conditioning, Context, weigh::weigh};
 use crate::{Error, Request, Result, Warning, resident::Resident};
 
 /// The most chunks of one text.
 const MAX_TEXT_CHUNKS: usize = 64;
-/// The most chunks of all texts of a request.
-const MAX_CHUNKS: usize = 1024;
 /// Chunks that go through the encoder at once.
 const BATCH: usize = 8;
 

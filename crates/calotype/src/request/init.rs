@@ -122,14 +122,20 @@ pub enum StrengthRule {
     /// The part of the steps that it says, counted as diffusers does; as CompVis does on the schedule `compvis`.
     #[default]
     Part,
-    /// The part of the steps that it says, counted as A1111 does: one more.
+    /// The part of the steps that it says, counted as A1111 does: one more. The noise over the picture is then the seed's first,
+    /// and that of its steps the next, as there.
     A1111,
-    /// All of the steps, which are the last of as many more as it says; A1111's "With img2img, do exactly the amount of
+    /// All of the steps, which are the last of as many more as it says, noise as with [`Self::A1111`]; A1111's "With img2img, do exactly the amount of
     /// steps the slider specifies".
     Exact,
 }
 
 impl StrengthRule {
+    /// Whether noise is drawn in A1111's order.
+    pub(crate) fn is_a1111(self) -> bool {
+        self != Self::Part
+    }
+
     /// How steps are counted; none where all are taken.
     pub(crate) fn rule(self, schedule: ScheduleKind) -> Option<calotype_diffusion::StrengthRule> {
         use calotype_diffusion::StrengthRule::{A1111, Compvis, Diffusers};

@@ -27,6 +27,9 @@ use crate::{
 /// Pixels between the pictures of a grid, as torchvision's `make_grid`.
 const GRID_PADDING: u32 = 2;
 
+/// So many batches are checked before the work begins, which takes seconds; the others when it is their turn.
+const MAX_CHECKED: usize = 10_000;
+
 /// Starting noise of all pictures.
 pub(crate) struct LatentsFile {
     file: PathBuf,
@@ -132,7 +135,7 @@ impl Job<'_> {
     fn check(&self, batches: &Batches) -> Result<(), Failure> {
         let one_size = self.output.grid || self.output.save_latents.is_some();
         let (mut first, mut checked) = (None, None);
-        for (number, batch) in batches.list.iter().enumerate() {
+        for (number, batch) in batches.list.iter().enumerate().take(MAX_CHECKED) {
             let of = (batch.line, batch.picture);
             let differs = self.lines.has_options(batch.line)
                 || !self.pictures.is_empty()

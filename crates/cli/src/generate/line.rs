@@ -94,7 +94,7 @@ impl Line {
             "cfg_scale" | "guidance_scale" => self.guidance_scale = number(&value)?,
             "width" => self.width = number(&value)?,
             "height" => self.height = number(&value)?,
-            "tiling" => self.tiling = Some(value == "true"),
+            "tiling" => self.tiling = Some(value.eq_ignore_ascii_case("true")),
             "batch_size" => self.batch_size = number(&value)?,
             "n_iter" | "batch_count" => self.batch_count = number(&value)?,
             _ => return Err("a line has no such option: give it for all of them".to_owned()),

@@ -67,8 +67,9 @@ fn verify(args: &Verify) -> Result<(), Failure> {
             "its last 64 KiB are zeros, as of a download that was cut off: give the publisher's hash by --sha256";
         line("warning", &format!("{}: {problem}", found.path));
     }
+    let summed = if found.summed_bytes > 0 { ", all as the file's checksums say" } else { "" };
     stdout::print(&format!(
-        "{}: {what}, {tensors} tensors of {size} read, all finite\nsha256      {}{held_to}",
+        "{}: {what}, {tensors} tensors of {size} read, all finite{summed}\nsha256      {}{held_to}",
         found.path, found.sha256
     ))
 }

@@ -110,7 +110,10 @@ impl Sampler {
         }
         let kept = falling.split_off(falling.len().saturating_sub(kept));
         let levels = match kept.first() {
-            Some(first) if unipc => timesteps::time_uniform_from(&self.noise_schedule, first.timestep, kept.len()),
+            Some(first) if unipc => {
+                let skip_type = self.options.settings.uni_pc_skip_type;
+                timesteps::unipc_from(&self.noise_schedule, first.timestep, kept.len(), skip_type)
+            }
             _ => kept,
         };
         let mut part = self.on(levels);

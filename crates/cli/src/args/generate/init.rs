@@ -14,7 +14,7 @@ pub(crate) struct InitArgs {
     pub(crate) init_img: PathBuf,
     #[command(flatten)]
     pub(crate) strength: StrengthArgs,
-    /// How it comes to another size
+    /// How it comes to another size (Resize mode)
     #[arg(long, value_name = "MODE", value_enum, default_value_t = Resize::Stretch)]
     pub(crate) resize_mode: Resize,
 }
@@ -34,9 +34,9 @@ pub(crate) struct StrengthArgs {
 pub(crate) enum Rule {
     /// So much of them, counted as diffusers does; as CompVis on --schedule compvis
     Part,
-    /// So much of them, counted as A1111 does: one more
+    /// So much of them, counted as A1111 does: one more; its noise is drawn in A1111's order
     A1111,
-    /// All, the last of as many more (With img2img, do exactly the amount of steps the slider specifies)
+    /// All, the last of as many more (With img2img, do exactly the amount of steps the slider specifies); noise as a1111
     Exact,
 }
 
@@ -64,14 +64,14 @@ impl InitArgs {
 
 #[derive(Clone, Copy, ValueEnum)]
 pub(crate) enum Resize {
-    /// Stretched
+    /// Stretched (Just resize)
     #[value(name = "just-resize")]
     Stretch,
-    /// Cut off evenly
+    /// Cut off evenly (Crop and resize)
     Crop,
-    /// Seen whole, its edges going on outwards
+    /// Seen whole, its edges going on outwards (Resize and fill)
     Fill,
-    /// Encoded at its own size; the latents are stretched
+    /// Encoded at its own size; the latents are stretched (Just resize, latent upscale)
     Latent,
 }
 
@@ -90,22 +90,22 @@ impl Resize {
 #[derive(Args)]
 #[command(next_help_heading = "Mask")]
 pub(crate) struct MaskArgs {
-    /// Picture that is white where something new comes
+    /// Picture that is white where something new comes; of one with transparent parts, where it is opaque
     #[arg(long, value_name = "FILE", required_unless_present = "mask_from_alpha")]
     pub(crate) mask: Option<PathBuf>,
     /// Something new comes where --init-img is transparent
     #[arg(long, conflicts_with = "mask")]
     pub(crate) mask_from_alpha: bool,
-    /// Something new comes where the mask is black
+    /// Something new comes where the mask is black (Inpaint not masked)
     #[arg(long)]
     pub(crate) invert_mask: bool,
-    /// Soft edge of the mask, in pixels
+    /// Soft edge of the mask, in pixels (Mask blur)
     #[arg(long, value_name = "X", default_value_t = 4.0)]
     pub(crate) mask_blur: f64,
-    /// What the sampler works on
+    /// What the sampler works on (Inpaint area)
     #[arg(long, value_name = "AREA", value_enum, default_value_t = Area::Whole)]
     pub(crate) inpaint_area: Area,
-    /// Pixels around the mask that --inpaint-area masked sees
+    /// Pixels around the mask that --inpaint-area masked sees (Only masked padding)
     #[arg(long, value_name = "PIXELS", default_value_t = 32)]
     pub(crate) padding: u32,
     /// What masked parts start from (Masked content)

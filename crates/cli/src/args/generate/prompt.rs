@@ -25,7 +25,7 @@ pub(crate) struct PromptArgs {
     /// How prompts are read: plain, 77 tokens of text, or a1111, with (weights:1.2), [from:to:0.5], [a|b], AND, BREAK
     #[arg(long, value_name = "NAME", default_value_t = PromptStyle::Plain)]
     pub(crate) prompt_style: PromptStyle,
-    /// What weights of a1111 do: original (the mean restored), no-norm, ignore, or none (brackets are text)
+    /// What weights of a1111 do (Emphasis mode): original (the mean restored), no-norm, ignore, or none (brackets are text)
     #[arg(long, value_name = "NAME", default_value_t = Emphasis::Original)]
     pub(crate) emphasis: Emphasis,
     /// Apply a style of --styles: its text comes after the prompt, or around it where it says {prompt}; any number of them
