@@ -77,7 +77,8 @@ pub use memory::peak_memory;
 pub use metadata::{
     BatchMetadata, JSON_KEYWORD, LatentsMetadata, Metadata, NoiseMetadata, PARAMETERS_KEYWORD, Parameters,
 };
-pub use model::Model;
+pub use model::{Model, ZERO_TERMINAL_SNR};
+pub use open::OpenNetwork;
 pub use options::ModelOptions;
 pub use pipeline::{Pictures, Pipeline, PipelineOptions, Run, fastest_precision};
 pub use profile::{BenchProfile, PartProfile, Peak, Peaks, ProfileRow};

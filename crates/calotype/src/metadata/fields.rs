@@ -4,7 +4,7 @@ use calotype_diffusion::{Rng, SamplerKind, SamplerSettings, ScheduleKind};
 use calotype_text::{Emphasis, PromptStyle};
 
 use super::{BatchMetadata, Metadata};
-use crate::{Fill, Hires, Tiling, Upscaler, adapters};
+use crate::{Fill, Hires, Tiling, Upscaler, ZERO_TERMINAL_SNR, adapters};
 
 /// How many digits of the model's hash A1111's text has.
 const SHORT_HASH: usize = 10;
@@ -155,6 +155,17 @@ pub(super) const FIELDS: &[Field] = &[
         read: |m, value| text(&mut m.model_hash, value),
     },
     Field { key: "Model", write: |m| Some(m.model.clone()), read: |m, value| text(&mut m.model, value) },
+    Field {
+        key: "Noise Schedule",
+        write: |m| m.is_zero_terminal_snr().then(|| ZERO_TERMINAL_SNR.to_owned()),
+        read: |m, value| {
+            let known = value == ZERO_TERMINAL_SNR;
+            if known {
+                value.clone_into(&mut m.noise_schedule);
+            }
+            known || value == "Default"
+        },
+    },
     Field {
         key: "Denoising strength",
         write: |m| {
