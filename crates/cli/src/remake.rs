@@ -8,7 +8,7 @@ use calotype_image::{Limits, read_limited, read_png_text};
 use crate::{
     args::{Precision, Remake},
     failure::{Failure, line},
-    generate::{Job, LatentsFile, options},
+    generate::{Job, LatentsFile, Turn, options},
     interrupt, model,
 };
 
@@ -44,10 +44,10 @@ pub(crate) fn run(args: &Remake, process_start: Instant) -> Result<(), Failure> 
         (request.width, request.height) = (None, None);
     }
     request.adapters.folders = args.folders.folders(args.model.model.as_deref());
-    let prompts = vec![request.prompt.clone()];
+    let turns = Turn::batches(vec![request.prompt.clone()], 1);
     let latents = metadata.latents.as_ref().map(latents).transpose()?;
     let made_with = here.then_some(metadata.adapters.as_slice());
-    Job { model: &model, request, prompts, latents, output: &args.output, options, made_with }.run(process_start)
+    Job { model: &model, request, turns, latents, output: &args.output, options, made_with }.run(process_start)
 }
 
 /// Who made a picture, and how.

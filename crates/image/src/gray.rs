@@ -1,8 +1,6 @@
-use image::imageops::FilterType;
-use image::{ImageBuffer, Luma};
-
 use crate::blur::gaussian_blur;
 use crate::error::{Error, Result};
+use crate::resample::{Filter, resample};
 use crate::rgb::{RgbImage, check_len};
 use crate::rgba::RgbaImage;
 
@@ -82,22 +80,17 @@ impl GrayImage {
         Self { data: values.iter().map(|x| x.round().clamp(0.0, 255.0) as u8).collect(), ..*self }
     }
 
-    /// In another size, bicubic with a support that grows when shrinking, as PIL's `resize`.
+    /// In another size, bit by bit as by Pillow's `BICUBIC`, whose support grows when shrinking.
     ///
     /// # Errors
     /// [`Error::Size`] when `width` or `height` is 0.
     pub fn resize(&self, width: u32, height: u32) -> Result<Self> {
-        let failed = || Error::Size {
-            what: "resize",
-            expected: "sides of at least 1".into(),
-            got: format!("{width} x {height}"),
-        };
         if width == 0 || height == 0 {
-            return Err(failed());
+            let (expected, got) = ("sides of at least 1".into(), format!("{width} x {height}"));
+            return Err(Error::Size { what: "resize", expected, got });
         }
-        let view =
-            ImageBuffer::<Luma<u8>, _>::from_raw(self.width, self.height, self.data.as_slice()).ok_or_else(failed)?;
-        let data = image::imageops::resize(&view, width, height, FilterType::CatmullRom).into_raw();
+        let from = [self.width as usize, self.height as usize];
+        let data = resample(&self.data, 1, from, [width as usize, height as usize], Filter::Bicubic);
         Self::new(width, height, data)
     }
 

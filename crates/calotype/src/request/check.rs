@@ -1,6 +1,6 @@
 //! The check of a request against a model.
 
-use calotype_diffusion::{SampleOptions, Sampler, ScheduleKind, StrengthRule};
+use calotype_diffusion::{SampleOptions, Sampler, StrengthRule};
 
 use crate::{
     Error, Hires, Init, Model, PipelineOptions, Request, Result, Tiling, Upscaler,
@@ -8,9 +8,12 @@ use crate::{
 };
 
 /// The most pictures made at once.
-const MAX_BATCH: usize = 1024;
+pub(super) const MAX_BATCH: usize = 1024;
 /// The widest blur of a mask, in pixels.
 const MAX_BLUR: f64 = 1000.0;
+
+/// What CompVis' `img2img.py` rounds the sides of a picture down to.
+const COMPVIS_MULTIPLE: usize = 32;
 
 /// A request that was checked against a model.
 #[derive(Clone, Debug)]
@@ -87,8 +90,7 @@ impl Model {
         let sampler = match &request.init {
             Some(init) => {
                 check_init(init)?;
-                let compvis = request.schedule == ScheduleKind::Compvis;
-                let rule = if compvis { StrengthRule::Compvis } else { StrengthRule::Diffusers };
+                let rule = if request.is_compvis() { StrengthRule::Compvis } else { StrengthRule::Diffusers };
                 sampler.img2img(init.strength, rule)?
             }
             None => sampler,
@@ -136,7 +138,9 @@ impl Model {
     fn size(&self, request: &Request) -> Result<(usize, usize)> {
         let downscale = self.vae_config().downscale();
         let up = |side: u64| usize::try_from(side).unwrap_or(usize::MAX).div_ceil(downscale).saturating_mul(downscale);
-        let whole = |side: u32| (side as usize / downscale).max(1) * downscale;
+        let as_compvis = request.is_compvis() && request.init.as_ref().is_some_and(|init| init.inpaint.is_none());
+        let multiple = if as_compvis { downscale.max(COMPVIS_MULTIPLE) } else { downscale };
+        let whole = |side: u32| (side as usize / multiple).max(1) * multiple;
         let default = match (&request.init, &request.latents) {
             (Some(init), _) => {
                 let (width, height) = (init.picture.picture.width(), init.picture.picture.height());

@@ -1,6 +1,7 @@
 //! All batches of one call.
 
 use std::{
+    iter,
     path::{Path, PathBuf},
     sync::mpsc::{self, Sender},
     thread,
@@ -8,8 +9,8 @@ use std::{
 };
 
 use calotype::{
-    AdapterMetadata, Keep, Latents, Metadata, Model, PARAMETERS_KEYWORD, Pipeline, PipelineOptions, Plan, Request,
-    RgbImage, Run,
+    AdapterMetadata, Keep, Latents, Metadata, Model, OneOf, PARAMETERS_KEYWORD, Pipeline, PipelineOptions, Plan,
+    Request, RgbImage, Run,
 };
 use calotype_image::{encode_png, grid};
 use serde_json::{Map, Value, json};
@@ -25,6 +26,35 @@ use crate::{
 
 /// Pixels between the pictures of a grid, as torchvision's `make_grid`.
 const GRID_PADDING: u32 = 2;
+
+/// What is made at once.
+pub(crate) struct Turn {
+    pub(crate) prompt: String,
+    /// Batches before the one it is, or is of.
+    pub(crate) batch_index: usize,
+    /// The only picture of a batch with this prompt.
+    pub(crate) one_of: Option<OneOf>,
+}
+
+impl Turn {
+    /// A batch of each prompt, so many times.
+    pub(crate) fn batches(prompts: Vec<String>, count: usize) -> Vec<Self> {
+        let prompts = prompts.into_iter().flat_map(|prompt| iter::repeat_n(prompt, count));
+        prompts.enumerate().map(|(batch_index, prompt)| Self { prompt, batch_index, one_of: None }).collect()
+    }
+
+    /// CompVis' `--from-file`: batches of `batch_size` prompts in a row, and all of them so many times. Where the last
+    /// batch is not full, and CompVis' scripts fail, the rest of it is not made.
+    pub(crate) fn shared_batches(prompts: &[String], batch_size: usize, count: usize) -> Vec<Self> {
+        let batches = prompts.len().div_ceil(batch_size.max(1));
+        let turn = |(at, prompt): (usize, &String), round: usize| Self {
+            prompt: prompt.clone(),
+            batch_index: round * batches + at / batch_size.max(1),
+            one_of: Some(OneOf { batch_size, position: at % batch_size.max(1) }),
+        };
+        (0..count).flat_map(|round| prompts.iter().enumerate().map(move |at| turn(at, round))).collect()
+    }
+}
 
 /// Starting noise of all pictures.
 pub(crate) struct LatentsFile {
@@ -68,10 +98,10 @@ struct Made<'a> {
 /// All batches of one call.
 pub(crate) struct Job<'a> {
     pub(crate) model: &'a Model,
-    /// That of the first batch, but for its prompt and noise.
+    /// That of the first batch, but for what its turn says.
     pub(crate) request: Request,
-    /// The prompt of each batch.
-    pub(crate) prompts: Vec<String>,
+    /// What is made one after the other.
+    pub(crate) turns: Vec<Turn>,
     pub(crate) latents: Option<LatentsFile>,
     pub(crate) output: &'a OutputArgs,
     pub(crate) options: PipelineOptions,
@@ -83,11 +113,11 @@ impl Job<'_> {
     /// Checks everything that can be wrong before the work begins, and does it.
     pub(crate) fn run(&self, process_start: Instant) -> Result<(), Failure> {
         let plan = self.model.check(&self.batch(0), self.options)?;
-        let pictures = self.request.batch_size.saturating_mul(self.prompts.len());
+        let pictures = self.request.batch_size.saturating_mul(self.turns.len());
         let folder = self.output.outdir.as_deref();
         let mut output = Output::new(self.output.output.as_deref().or(folder), pictures, folder.is_some())?;
-        if self.output.grid && pictures == 1 {
-            return Err(Failure::usage("--grid needs several pictures: raise --batch-size or --batch-count"));
+        if self.output.grid && matches!(output, Output::File(_)) {
+            return Err(Failure::usage("--grid lies beside its pictures: give a folder for --output"));
         }
         if let Some(file) = &self.output.save_latents {
             output::make_parent(file)?;
@@ -101,13 +131,16 @@ impl Job<'_> {
         })
     }
 
-    /// The request of one batch.
-    fn batch(&self, batch: usize) -> Request {
+    /// The request of one turn.
+    fn batch(&self, turn: usize) -> Request {
         let batch_size = self.request.batch_size;
-        let first = batch * batch_size;
+        let first = turn * batch_size;
         let mut request = self.request.clone();
-        request.prompt = self.prompts.get(batch).cloned().unwrap_or_default();
-        request.noise.batch_index += batch;
+        if let Some(turn) = self.turns.get(turn) {
+            request.prompt.clone_from(&turn.prompt);
+            request.noise.batch_index += turn.batch_index;
+            request.noise.one_of = turn.one_of.or(request.noise.one_of);
+        }
         request.latents = self.latents.as_ref().and_then(|file| file.latents.slice(first, batch_size));
         request
     }
@@ -124,7 +157,7 @@ impl Job<'_> {
         let pipeline = Pipeline::load(self.model, self.options)?;
         let (mut finished, mut all) = (Vec::new(), Vec::new());
         let (mut warned, mut of_first) = (Vec::new(), None);
-        for batch in 0..self.prompts.len() {
+        for batch in 0..self.turns.len() {
             let begin = Instant::now();
             let request = self.batch(batch);
             let mut timings = Timings::new(process_start);
@@ -179,8 +212,8 @@ impl Job<'_> {
         stepped: &Sender<()>,
     ) -> Result<(), Failure> {
         let bar = progress::steps(self.output.quiet, run.plan().steps());
-        if self.prompts.len() > 1 {
-            bar.set_message(format!("{} of {} ", batch + 1, self.prompts.len()));
+        if self.turns.len() > 1 {
+            bar.set_message(format!("{} of {} ", batch + 1, self.turns.len()));
         }
         let mut begin = Instant::now();
         for step in run {
@@ -234,7 +267,8 @@ impl Job<'_> {
         Ok(metadata)
     }
 
-    /// All pictures in one, as CompVis lays them, with A1111's text of the first.
+    /// All pictures in one, as CompVis lays them (torchvision's `make_grid`, which leaves a single one as it is), with A1111's
+    /// text of the first.
     fn write_grid(
         &self,
         plan: &Plan,
@@ -242,9 +276,13 @@ impl Job<'_> {
         adapters: &[AdapterMetadata],
         output: &mut Output,
     ) -> Result<(), Failure> {
-        let columns = self.output.n_rows.unwrap_or(self.request.batch_size);
-        let sheet = grid(pictures, columns, GRID_PADDING).map_err(calotype::Error::from)?;
-        let text = self.metadata(Made { request: &self.batch(0), plan, adapters }, 0, 0)?.parameters();
+        let first = self.batch(0);
+        let columns = self.output.n_rows.unwrap_or(first.noise.one_of.map_or(first.batch_size, |one| one.batch_size));
+        let sheet = match pictures {
+            [only] => only.clone(),
+            _ => grid(pictures, columns, GRID_PADDING).map_err(calotype::Error::from)?,
+        };
+        let text = self.metadata(Made { request: &first, plan, adapters }, 0, 0)?.parameters();
         let png = encode_png(&sheet, &[(PARAMETERS_KEYWORD, &text)]).map_err(calotype::Error::from)?;
         let path = output.write_grid(&png)?;
         if self.output.json {

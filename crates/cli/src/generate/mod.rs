@@ -9,14 +9,14 @@ use std::{
     time::Instant,
 };
 
-use calotype::{Latents, Model, Request};
+use calotype::{Latents, Model, Request, SeedPer};
 
 use crate::{
     args::{GenerateArgs, Img2img, InpaintCommand, Outpaint, Txt2img},
     failure::Failure,
     interrupt, model,
 };
-pub(crate) use job::{Job, LatentsFile, options};
+pub(crate) use job::{Job, LatentsFile, Turn, options};
 
 /// More pictures than anybody waits for; the sum of seeds stays far from overflow.
 const MAX_BATCHES: usize = 1_000_000;
@@ -67,8 +67,10 @@ fn run(
         return Err(Failure::usage(format!("--batch-count {count} is out of range: give 1 to {MAX_BATCHES}")));
     }
     let mut request = args.request();
+    // With one stream for all, what CompVis makes of a file is to the letter.
+    let shares_batches = request.noise.seed_per == SeedPer::Batch && args.prompt.from_file.is_some();
     let prompts = match &args.prompt.from_file {
-        Some(file) => read_prompts(file)?,
+        Some(file) => read_prompts(file, shares_batches)?,
         None => vec![request.prompt.clone()],
     };
     let batches = prompts.len().checked_mul(count).filter(|&batches| batches <= MAX_BATCHES).ok_or_else(|| {
@@ -76,17 +78,21 @@ fn run(
     })?;
     let model = model::open(&args.model)?;
     let latents = args.noise.latents.as_deref().map(LatentsFile::open).transpose()?;
-    request.batch_size = batch_size(args, batches, latents.as_ref().map(|file| &file.latents))?;
+    let asked = if shares_batches { Some(1) } else { args.picture.batch_size };
+    request.batch_size = batch_size(asked, batches, latents.as_ref().map(|file| &file.latents))?;
     mode(&model, &mut request)?;
-    let prompts = prompts.into_iter().flat_map(|prompt| vec![prompt; count]).collect();
+    let turns = match shares_batches {
+        true => Turn::shared_batches(&prompts, args.picture.batch_size.unwrap_or(1), count),
+        false => Turn::batches(prompts, count),
+    };
     let (output, options) = (&args.output, options(&args.compute, batches)?);
-    Job { model: &model, request, prompts, latents, output, options, made_with: None }.run(process_start)
+    Job { model: &model, request, turns, latents, output, options, made_with: None }.run(process_start)
 }
 
 /// Pictures made at once: as asked for, else as many as the starting noise has.
-fn batch_size(args: &GenerateArgs, batches: usize, start: Option<&Latents>) -> Result<usize, Failure> {
+fn batch_size(asked: Option<usize>, batches: usize, start: Option<&Latents>) -> Result<usize, Failure> {
     let given = start.map(|start| start.shape()[0]);
-    let batch_size = args.picture.batch_size.or(given.map(|all| all / batches)).unwrap_or(1);
+    let batch_size = asked.or(given.map(|all| all / batches)).unwrap_or(1);
     match given.filter(|&given| Some(given) != batch_size.checked_mul(batches)) {
         Some(given) => {
             let asked = format!("--batch-size times --batch-count asks for {batch_size} x {batches}");
@@ -96,8 +102,8 @@ fn batch_size(args: &GenerateArgs, batches: usize, start: Option<&Latents>) -> R
     }
 }
 
-/// The lines of a file, or of stdin where it is `-`; empty lines at the end are none.
-fn read_prompts(file: &Path) -> Result<Vec<String>, Failure> {
+/// The lines of a file, or of stdin where it is `-`. Empty lines at the end are none, unless they are to be kept.
+fn read_prompts(file: &Path, keeps_empty: bool) -> Result<Vec<String>, Failure> {
     let name = file.display();
     let failed = |problem: String| Failure::Failed(format!("{name}: {problem}"));
     let mut text = String::new();
@@ -110,7 +116,8 @@ fn read_prompts(file: &Path) -> Result<Vec<String>, Failure> {
     if text.len() as u64 > MAX_PROMPTS {
         return Err(failed(format!("more than {MAX_PROMPTS} bytes of prompts: give fewer")));
     }
-    let prompts: Vec<String> = text.trim_end_matches(['\n', '\r']).lines().map(str::to_owned).collect();
+    let text = if keeps_empty { text.as_str() } else { text.trim_end_matches(['\n', '\r']) };
+    let prompts: Vec<String> = text.lines().map(str::to_owned).collect();
     if prompts.is_empty() {
         return Err(Failure::usage(format!("{name}: there are no prompts: write one on each line")));
     }

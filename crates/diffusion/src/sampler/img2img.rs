@@ -11,7 +11,7 @@ pub enum StrengthRule {
     /// `int(strength · steps)` steps, all of them at strength 1: diffusers' `StableDiffusionImg2ImgPipeline`.
     #[default]
     Diffusers,
-    /// `int(strength · steps)` steps from the noise of the level before the first: CompVis' `img2img.py`, whose
+    /// `int(strength · steps)` steps, maybe none, from the noise of the level before the first: CompVis' `img2img.py`, whose
     /// `stochastic_encode` and `decode` count from 0 and from 1. At strength 1, where that crashes, from the first's own.
     Compvis,
     /// `int(min(strength, 0.999) · steps) + 1` steps, never fewer than one: A1111's `setup_img2img_steps`.
@@ -41,7 +41,7 @@ impl Sampler {
             StrengthRule::Compvis => steps - ((strength * asked as f64) as usize).min(steps),
             StrengthRule::A1111 => asked.saturating_sub((strength.min(0.999) * asked as f64) as usize + 1),
         };
-        if skipped >= steps {
+        if skipped >= steps && rule != StrengthRule::Compvis {
             return Err(Error::NoSteps { strength, steps, least: 1.0 / steps as f64 });
         }
         let mut part = self.on(all.iter().skip(skipped).copied().collect());

@@ -31,7 +31,7 @@ pub(crate) struct NoiseArgs {
     #[arg(long, value_name = "N", alias = "ensd", default_value_t = 0, allow_negative_numbers = true)]
     pub(crate) eta_noise_seed_delta: i64,
     /// Start every batch from the noise of the first
-    #[arg(long, alias = "fixed_code")]
+    #[arg(long, alias = "fixed_code", conflicts_with = "latents")]
     pub(crate) fixed_code: bool,
     /// Starting noise: a safetensors file with one tensor `latents`, f32 (B, 4, h, w)
     #[arg(long, value_name = "FILE")]

@@ -18,7 +18,8 @@ pub(crate) struct PromptArgs {
     /// What is not to be seen
     #[arg(long, value_name = "TEXT", default_value = "", hide_default_value = true)]
     pub(crate) negative_prompt: String,
-    /// Prompts, one on each line; - for stdin
+    /// Prompts, one on each line; - for stdin. With --seed-per batch the lines fill batches, one picture of each, as in CompVis'
+    /// scripts
     #[arg(long, value_name = "FILE", conflicts_with_all = ["prompt", "named_prompt"], alias = "from_file")]
     pub(crate) from_file: Option<PathBuf>,
     /// How prompts are read: plain, 77 tokens of text, or a1111, with (weights:1.2), [from:to:0.5], [a|b], AND, BREAK
