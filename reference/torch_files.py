@@ -72,6 +72,16 @@ def checkpoint():
     }
 
 
+def objects():
+    """What trainers put beside the weights: their arguments, their paths, torch's version."""
+    arguments = argparse.Namespace(name="x", sizes=[1, 2], out=pathlib.PosixPath("a/b"))
+    return {
+        "state_dict": {"w": torch.tensor([1.0, 2.0])},
+        "hyper_parameters": {"args": arguments, "path": pathlib.PureWindowsPath("c:/x")},
+        "torch_version": torch.torch_version.TorchVersion("2.11.0"),
+    }
+
+
 def embedding(old):
     """Textual inversion: as its authors' code saved it, and as others do."""
     vectors = torch.arange(8, dtype=torch.float32).reshape(2, 4) / 8
@@ -164,6 +174,9 @@ def main():
         save(args.folder, name + "-protocol4.ckpt", tensors(), pickle_protocol=4)
         save(args.folder, "embedding.pt", embedding(old=False))
         save(args.folder, "hypernetwork.pt", hypernetwork())
+        save(args.folder, name + "-objects.ckpt", objects())
+        save(args.folder, name + "-quantized.pt", {"w": torch.quantize_per_tensor(torch.ones(2), 0.5, 0, torch.qint8)})
+        save(args.folder, name + "-sparse.pt", {"w": torch.eye(2).to_sparse()})
         newer = {"u16": torch.tensor([1, 65535], dtype=torch.uint16), "f8": torch.tensor([1.0, 2.0]).to(torch.float8_e4m3fn)}
         torch.serialization.set_crc32_options(False)
         save(args.folder, name + "-newer.ckpt", newer)

@@ -1,16 +1,16 @@
 #![no_main]
-use calotype_formats::{Checkpoint, TorchFile};
+mod torch;
+#[path = "../../crates/formats/tests/common/zip.rs"]
+#[allow(dead_code)]
+mod zip;
 
-/// The pickles before the values, in torch's older form: a magic number, a version, a system.
-const HEAD: &[u8] = b"\x80\x02\x8a\x0al\xfc\x9cF\xf9 j\xa8P\x19.\x80\x02M\xe9\x03.\x80\x02}q\x00.";
-
+// A pickle, in an archive with the storages that it may name.
 libfuzzer_sys::fuzz_target!(|bytes: &[u8]| {
-    let Ok(file) = TorchFile::from_bytes([HEAD, bytes].concat()) else { return };
-    // What it prints walks through all of it.
-    let _ = format!("{:?}", file.root());
-    let Ok(weights) = Checkpoint::try_from(file) else { return };
-    for tensor in weights.tensors() {
-        assert_eq!(weights.read(&tensor.name).unwrap().len() as u64, tensor.byte_count());
-        let _ = weights.read_f32(&tensor.name);
+    let mut archive = zip::Zip::default();
+    archive.add("archive/data.pkl", bytes);
+    archive.add("archive/data/0", [1; 8]);
+    for key in 1..6 {
+        archive.add(&format!("archive/data/{key}"), [key; 64]);
     }
+    torch::read(archive.build().bytes);
 });

@@ -25,14 +25,19 @@ pub struct Verification {
     pub tensors: usize,
     /// Bytes of them.
     pub bytes: u64,
+    /// Bytes that were held to checksums in the files, which only PyTorch's zip form has.
+    pub summed_bytes: u64,
     /// The hash ([`Model::hash`], or that of the file).
     pub sha256: String,
     /// What the hash was held to, if to anything.
     pub checked_against: Option<String>,
+    /// Whether a file ends in 64 KiB of zeros, as one may whose download was cut off.
+    pub ends_in_zeros: bool,
 }
 
-/// Reads every tensor of the model or file at `path`, and checks that its numbers are finite, its shapes those of a model
-/// (if it is one), and its hash the one `expected` (64 hexadecimal digits), or that of the file `PATH.sha256` beside it.
+/// Reads every tensor of the model or file at `path`, and checks that its data matches the checksum that the file has of it
+/// (if it has one), that its numbers are finite, its shapes those of a model (if it is one), and its hash the one `expected`
+/// (64 hexadecimal digits), or that of the file `PATH.sha256` beside it.
 ///
 /// # Errors
 /// It is not so: the message names the first tensor, or both hashes.
@@ -73,9 +78,15 @@ pub fn verify(
         let problem = format!("its SHA-256 is {sha256}, expected {expected} ({from}): download it again");
         return Err(Error::file(show(path), problem));
     }
-    let total = files.iter().flat_map(|file| file.tensors()).map(|tensor| tensor.byte_count()).sum();
+    let bytes: u64 = files.iter().flat_map(|file| file.tensors()).map(|tensor| tensor.byte_count()).sum();
+    let summed_bytes: u64 = files.iter().map(|file| file.summed_bytes()).sum();
+    let total = bytes + summed_bytes;
     let (mut done, mut tensors) = (0, 0);
     for file in &files {
+        file.check_sums(|read| {
+            done += read;
+            progress(done, total)
+        })?;
         for tensor in file.tensors() {
             check(file, &tensor.name, tensor.dtype)?;
             tensors += 1;
@@ -86,7 +97,17 @@ pub fn verify(
         }
     }
     let checked_against = expected.map(|(_, from)| from);
-    Ok(Verification { path: show(path), whole_model, tensors, bytes: total, sha256, checked_against })
+    let ends_in_zeros = files.iter().any(|file| file.ends_in_zeros());
+    Ok(Verification {
+        path: show(path),
+        whole_model,
+        tensors,
+        bytes,
+        summed_bytes,
+        sha256,
+        checked_against,
+        ends_in_zeros,
+    })
 }
 
 /// Whether a file is sound for what it is, though it is no whole model.

@@ -32,7 +32,7 @@ impl SafeTensors {
 
     pub(crate) fn new(source: Source) -> Result<Self> {
         let Header { tensors, metadata } = Header::read(&source)?;
-        Ok(Self(Tensors { source, tensors, metadata }))
+        Ok(Self(Tensors { source, checksums: Vec::new(), tensors, metadata }))
     }
 
     pub(crate) fn into_tensors(self) -> Tensors {

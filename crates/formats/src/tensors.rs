@@ -39,9 +39,39 @@ impl TensorInfo {
     }
 }
 
+/// The CRC-32 that a zip archive has of a part of its file.
+pub(crate) struct Checksum {
+    pub(crate) bytes: Range<u64>,
+    pub(crate) crc: u32,
+}
+
+impl Checksum {
+    /// Whether the part is what it was. Tells `read` of each piece.
+    ///
+    /// # Errors
+    /// The file can't be read, or `read` says to stop.
+    pub(crate) fn holds(&self, source: &Source, mut read: impl FnMut(u64) -> bool) -> Result<bool> {
+        let mut hasher = crc32fast::Hasher::new();
+        let mut window = vec![0; CHUNK.min(usize::try_from(self.bytes.end - self.bytes.start).unwrap_or(CHUNK))];
+        let mut at = self.bytes.start;
+        while at < self.bytes.end {
+            let len = window.len().min(usize::try_from(self.bytes.end - at).unwrap_or(window.len()));
+            source.read_at(&mut window[..len], at)?;
+            hasher.update(&window[..len]);
+            at += len as u64;
+            if !read(len as u64) {
+                return Err(Error::file(&source.label, "stopped"));
+            }
+        }
+        Ok(hasher.finalize() == self.crc)
+    }
+}
+
 /// The checked tensors of one file, and the file.
 pub(crate) struct Tensors {
     pub(crate) source: Source,
+    /// Of the parts that tensors are in, where the file has them.
+    pub(crate) checksums: Vec<Checksum>,
     /// Sorted by name, each name once.
     pub(crate) tensors: Vec<TensorInfo>,
     pub(crate) metadata: BTreeMap<String, String>,
@@ -51,6 +81,23 @@ impl Tensors {
     pub(crate) fn get(&self, name: &str) -> Option<&TensorInfo> {
         let place = self.tensors.binary_search_by(|tensor| tensor.name.as_str().cmp(name)).ok()?;
         Some(&self.tensors[place])
+    }
+
+    /// Compares every part of the file of which there is a checksum with it.
+    pub(crate) fn check_sums(&self, read: &mut dyn FnMut(u64) -> bool) -> Result<()> {
+        for checksum in &self.checksums {
+            if checksum.holds(&self.source, &mut *read)? {
+                continue;
+            }
+            const PROBLEM: &str = "does not match its checksum: the file is damaged, download it again";
+            let label = &self.source.label;
+            let damaged = self.tensors.iter().find(|tensor| checksum.bytes.contains(&tensor.bytes.start));
+            return Err(match damaged {
+                Some(tensor) => Error::tensor(label, &tensor.name, format!("its data {PROBLEM}")),
+                None => Error::file(label, format!("data of none of the model's tensors {PROBLEM}")),
+            });
+        }
+        Ok(())
     }
 
     pub(crate) fn read(&self, name: &str) -> Result<Vec<u8>> {

@@ -196,6 +196,81 @@ fn a_checkpoint_of_lightning() {
     assert!(matches!(parameters.get("config"), Some(Value::Object("omegaconf.dictconfig.DictConfig"))));
 }
 
+/// What trainers put beside the weights stays closed.
+#[test]
+fn objects_beside_the_weights() {
+    let name = data("torch-2.11.0-objects.ckpt");
+    let checkpoint = Checkpoint::open(&name, "").unwrap();
+    assert_eq!(checkpoint.read_f32("w").unwrap(), [1.0, 2.0]);
+    assert_eq!(checkpoint.metadata()["torch_version"], "2.11.0");
+    let file = TorchFile::open(&name).unwrap();
+    let Value::Dict(root) = file.root() else { panic!() };
+    let parameters = format!("{:?}", root.get("hyper_parameters").unwrap());
+    assert_eq!(
+        parameters,
+        r#"{Str("args"): Object(argparse.Namespace), Str("path"): Object(pathlib.PureWindowsPath)}"#
+    );
+    // As Lightning since 1.5 and Python 3.13 write them.
+    let pickle =
+        Pickle::new(2).dict().str("hyper_parameters").global("lightning_fabric.utilities.data", "AttributeDict");
+    let pickle = pickle.raw(b")\x81(").str("path").global("pathlib._local", "PosixPath").str("a").raw(b"\x85Rus");
+    let pickle = pickle.str("callbacks").dict();
+    let pickle = pickle.global("pytorch_lightning.callbacks.early_stopping", "EarlyStopping").raw(b"}ss");
+    let file = TorchFile::from_bytes(torch_zip(pickle.stop(), &[])).unwrap();
+    assert_eq!(
+        format!("{:?}", file.root()),
+        r#"{Str("hyper_parameters"): {Str("path"): Object(pathlib.PosixPath)}, Str("callbacks"): {Global(pytorch_lightning.callbacks.early_stopping.EarlyStopping): {}}}"#
+    );
+}
+
+#[test]
+fn tensors_that_are_not_plain_are_refused_by_name() {
+    let error = |name| Checkpoint::open(&data(name), "").err().unwrap().to_string();
+    for (name, what) in [
+        ("torch-2.11.0-quantized.pt", "a quantized tensor (torch._utils._rebuild_qtensor)"),
+        ("torch-2.11.0-sparse.pt", "a sparse tensor (torch._utils._rebuild_sparse_tensor)"),
+    ] {
+        let expected = format!(
+            "{}: it holds {what}, which is not supported: load it with torch, make it a plain tensor and save it as safetensors",
+            data(name).display()
+        );
+        assert_eq!(error(name), expected);
+    }
+}
+
+/// Any bit of any tensor, and of none of the model's.
+#[test]
+fn a_changed_bit_is_told_by_the_tensors_name() {
+    let whole = fs::read(data("torch-2.11.0-zip.ckpt")).unwrap();
+    let checkpoint = |bytes: Vec<u8>| Checkpoint::try_from(TorchFile::from_bytes(bytes).unwrap()).unwrap();
+    let sound = checkpoint(whole.clone());
+    let mut read = 0;
+    sound
+        .check_sums(|bytes| {
+            read += bytes;
+            true
+        })
+        .unwrap();
+    assert!(read == sound.summed_bytes() && read > 500, "{read}");
+    assert!(sound.check_sums(|_| false).is_err());
+    let place = |numbers: &[f32]| {
+        let bytes: Vec<u8> = numbers.iter().flat_map(|n| n.to_le_bytes()).collect();
+        whole.windows(bytes.len()).position(|window| window == bytes).unwrap()
+    };
+    for (numbers, told) in [
+        (&[1.0, -2.5][..], "tensor \"f32\": its data does not match its checksum"),
+        (&[0.5, 0.75], "tensor \"parameter\": its data does not match its checksum"),
+    ] {
+        let mut changed = whole.clone();
+        changed[place(numbers)] ^= 1;
+        let error = checkpoint(changed).check_sums(|_| true).unwrap_err().to_string();
+        assert!(error.contains(told) && error.ends_with("download it again"), "{error}");
+    }
+    // Without checksums there is nothing to compare.
+    assert_eq!(Checkpoint::open(&data("torch-2.11.0-newer.ckpt"), "").unwrap().summed_bytes(), 0);
+    assert_eq!(Checkpoint::open(&data("torch-2.11.0-legacy.ckpt"), "").unwrap().summed_bytes(), 0);
+}
+
 /// The ending says nothing: the content does.
 #[test]
 fn a_file_of_another_ending_is_read_as_what_it_is() {

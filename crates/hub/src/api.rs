@@ -6,7 +6,7 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use crate::{
-    Error, License, ModelId, Result, Watch,
+    Error, License, ModelId, Result, Url, Watch,
     client::{Client, Subject},
     error::{json_problem, show},
     id::is_commit,
@@ -66,22 +66,40 @@ pub(crate) fn model(client: &Client, id: &ModelId, backoff: Duration, watch: &mu
     let name = id.to_string();
     let subject = Subject { model: &name, repository, path: None };
     let body = retrying(backoff, watch, || client.get(&url, None, subject)?.into_body().read_all(MOST_BYTES))?;
-    let what = || format!("what {} says of {id}", client.hub);
-    let body = body.ok_or_else(|| Error::answer(what(), format!("more than {} MiB of it", MOST_BYTES >> 20)))?;
-    let answer: Answer = serde_json::from_slice(&body).map_err(|error| {
-        let problem = format!("not what a hub says: {}; check HF_ENDPOINT", json_problem(&error));
-        Error::answer(what(), problem)
-    })?;
-    if !is_commit(&answer.sha) {
-        return Err(Error::answer(what(), format!("{} is no commit; check HF_ENDPOINT", show(&answer.sha))));
+    let Some(body) = body else {
+        let problem = format!("more than {} MiB of it", MOST_BYTES >> 20);
+        return Err(Error::answer(said_of(id, &client.hub), problem));
+    };
+    ModelInfo::from_json(&body, id, &client.hub)
+}
+
+/// What messages call an answer.
+fn said_of(id: &ModelId, hub: &Url) -> String {
+    format!("what {hub} says of {id}")
+}
+
+impl ModelInfo {
+    /// Reads what `hub` says of the model `id`.
+    ///
+    /// # Errors
+    /// It is not what a hub says, or more than one says.
+    pub fn from_json(body: &[u8], id: &ModelId, hub: &Url) -> Result<Self> {
+        let what = || said_of(id, hub);
+        let answer: Answer = serde_json::from_slice(body).map_err(|error| {
+            let problem = format!("not what a hub says: {}; check HF_ENDPOINT", json_problem(&error));
+            Error::answer(what(), problem)
+        })?;
+        if !is_commit(&answer.sha) {
+            return Err(Error::answer(what(), format!("{} is no commit; check HF_ENDPOINT", show(&answer.sha))));
+        }
+        if answer.siblings.len() > MOST_FILES {
+            let problem = format!("{} files, and no model has more than {MOST_FILES}", answer.siblings.len());
+            return Err(Error::answer(what(), problem));
+        }
+        let page = format!("{hub}/{}", id.repository());
+        let license = License::new(&answer.card, &answer.tags, &page, &answer.sha);
+        let files =
+            answer.siblings.into_iter().map(|sibling| RemoteFile { path: sibling.path, size: sibling.size }).collect();
+        Ok(Self { id: id.clone(), commit: answer.sha, files, license })
     }
-    if answer.siblings.len() > MOST_FILES {
-        let problem = format!("{} files, and no model has more than {MOST_FILES}", answer.siblings.len());
-        return Err(Error::answer(what(), problem));
-    }
-    let page = format!("{}/{repository}", client.hub);
-    let license = License::new(&answer.card, &answer.tags, &page, &answer.sha);
-    let files =
-        answer.siblings.into_iter().map(|sibling| RemoteFile { path: sibling.path, size: sibling.size }).collect();
-    Ok(ModelInfo { id: id.clone(), commit: answer.sha, files, license })
 }

@@ -10,7 +10,6 @@ use crate::{
     error::{show, show_path},
     license,
     retry::{Trouble, retrying},
-    select::select,
 };
 
 /// What a program may choose beside the environment.
@@ -119,7 +118,7 @@ impl Hub {
             model.files.iter().map(|file| (file.path.as_str(), file.size)).collect();
         let name = model.id.to_string();
         let mut files = Vec::new();
-        for path in select(model, selection)? {
+        for path in selection.paths(model)? {
             let size = sizes.get(path.as_str()).copied().flatten();
             // A link to a blob that is gone is no file.
             let file = match repository.pointer(&model.commit, &path).metadata() {

@@ -32,8 +32,17 @@ const LISTED: usize = 8;
 /// The file that makes a folder a pipeline.
 pub(crate) const INDEX: &str = "model_index.json";
 
-/// The paths to take, each of which may become a file here; a pipeline's index is the last.
-pub(crate) fn select(model: &ModelInfo, selection: &Selection) -> Result<Vec<String>> {
+impl Selection {
+    /// The paths of a model to take, each of which may become a file here; a pipeline's index is the last.
+    ///
+    /// # Errors
+    /// There is nothing to take, or too much to choose from, or a path is not one.
+    pub fn paths(&self, model: &ModelInfo) -> Result<Vec<String>> {
+        select(model, self)
+    }
+}
+
+fn select(model: &ModelInfo, selection: &Selection) -> Result<Vec<String>> {
     let paths: BTreeSet<&str> = model.files.iter().map(|file| file.path.as_str()).collect();
     let mut chosen = if !selection.include.is_empty() {
         included(model, &paths, &selection.include)?

@@ -1,6 +1,6 @@
 use crate::axis::Axis;
 use crate::font::{HEIGHT, draw_text, text_width};
-use crate::rgb::RgbImage;
+use crate::raster::RgbImage;
 
 /// One curve of a chart.
 #[derive(Clone, Debug, PartialEq)]

@@ -1,5 +1,5 @@
 use crate::error::{Error, Result};
-use crate::rgb::RgbImage;
+use crate::raster::RgbImage;
 
 /// Mean squared error over all values, in units of the 8-bit values squared (0 to 65025).
 ///

@@ -1,6 +1,6 @@
 use crate::error::Result;
+use crate::raster::RgbImage;
 use crate::resize::resize;
-use crate::rgb::RgbImage;
 
 /// How a picture comes to another shape (A1111's `resize_image`).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

@@ -1,4 +1,4 @@
-use crate::rgb::RgbImage;
+use crate::raster::RgbImage;
 
 /// Width of a character cell before scaling: 5 pixels and one between characters.
 pub(crate) const ADVANCE: u32 = 6;

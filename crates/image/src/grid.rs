@@ -1,5 +1,5 @@
 use crate::error::{Error, Result};
-use crate::rgb::RgbImage;
+use crate::raster::RgbImage;
 
 /// Pictures of one size in rows of `columns`, with `padding` black pixels around each.
 ///

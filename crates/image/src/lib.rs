@@ -1,7 +1,7 @@
 //! Pictures: decoding with limits, PNG with text, grids and charts.
 //!
-//! Everything works on two plain types, [`RgbImage`] and [`RgbaImage`]: 8 bits per channel, rows from the top,
-//! channels last, `(H, W, 3)` and `(H, W, 4)`. Values are sRGB as stored in files; no function here changes the
+//! Everything works on one plain type, [`Raster`]: 8 bits per channel, rows from the top, channels last. It is [`GrayImage`],
+//! [`RgbImage`] and [`RgbaImage`], `(H, W)`, `(H, W, 3)` and `(H, W, 4)`. Values are sRGB as stored in files; no function here changes the
 //! gamma, as the tools around Stable Diffusion do not either.
 //!
 //! | to | use |
@@ -11,6 +11,7 @@
 //! | change the size | [`resize`], [`RgbaImage::resize`], [`centre_crop_square`], [`fit`], [`interpolate`] |
 //! | change what a mask covers | [`GrayImage`], [`fill_masked`], [`blend`] |
 //! | write a PNG with text, and read the text | [`encode_png`], [`read_png_text`] |
+//! | read the comment of a JPEG or WebP | [`read_user_comment`] |
 //! | show many pictures or curves in one | [`grid`], [`line_chart`] |
 //! | compare | [`mse`], [`psnr`] |
 
@@ -20,6 +21,7 @@ mod chart;
 mod compare;
 mod decode;
 mod error;
+mod exif;
 mod fit;
 mod font;
 mod gray;
@@ -27,6 +29,7 @@ mod grid;
 mod interpolate;
 mod masking;
 mod png_text;
+mod raster;
 mod resample;
 mod resize;
 mod rgb;
@@ -36,12 +39,12 @@ pub use chart::{ChartOptions, Series, line_chart};
 pub use compare::{mse, psnr};
 pub use decode::{Limits, decode, decode_rgba, open, read_limited};
 pub use error::{Error, Result};
+pub use exif::read_user_comment;
 pub use fit::{Fit, fit};
-pub use gray::GrayImage;
 pub use grid::grid;
 pub use interpolate::{Interpolation, interpolate};
 pub use masking::{blend, fill_masked};
 pub use png_text::{encode_png, read_png_text};
+pub use raster::{GrayImage, Raster, RgbImage, RgbaImage};
 pub use resize::{centre_crop_square, resize};
-pub use rgb::{RgbImage, Rounding};
-pub use rgba::RgbaImage;
+pub use rgb::Rounding;

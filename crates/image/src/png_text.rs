@@ -2,7 +2,7 @@ use miniz_oxide::inflate::decompress_to_vec_zlib_with_limit;
 use png::text_metadata::{ITXtChunk, TEXtChunk};
 
 use crate::error::{Error, Result, one_line};
-use crate::rgb::RgbImage;
+use crate::raster::RgbImage;
 
 /// Longest text that is read, per chunk and after decompression, in bytes.
 const MAX_TEXT_BYTES: usize = 4 << 20;

@@ -1,6 +1,6 @@
 use crate::error::{Error, Result};
+use crate::raster::RgbImage;
 use crate::resample::{Filter, resample};
-use crate::rgb::RgbImage;
 
 /// The picture in another size, bit by bit as by Pillow's `LANCZOS` (CompVis' and A1111's, and diffusers' default), whose
 /// support grows when shrinking; the sides' ratio is not kept.

@@ -1,50 +1,15 @@
 use image::imageops::FilterType;
 use image::{ImageBuffer, Rgba};
 
-use crate::error::{Error, Result};
-use crate::rgb::{RgbImage, check_len};
-
-/// A picture of 8-bit sRGB values with straight (not premultiplied) alpha: `(H, W, 4)`, never empty.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct RgbaImage {
-    width: u32,
-    height: u32,
-    data: Vec<u8>,
-}
+use crate::error::Result;
+use crate::raster::{RgbImage, RgbaImage, check_sides};
 
 impl RgbaImage {
-    /// A picture from its values `(H, W, 4)`.
-    ///
-    /// # Errors
-    /// [`Error::Size`] when a side is 0 or `data` does not hold `width * height * 4` values.
-    pub fn new(width: u32, height: u32, data: Vec<u8>) -> Result<Self> {
-        check_len(width, height, 4, data.len())?;
-        Ok(Self { width, height, data })
-    }
-
-    /// Width in pixels, at least 1.
-    #[must_use]
-    pub fn width(&self) -> u32 {
-        self.width
-    }
-
-    /// Height in pixels, at least 1.
-    #[must_use]
-    pub fn height(&self) -> u32 {
-        self.height
-    }
-
-    /// The values, `(H, W, 4)`.
-    #[must_use]
-    pub fn data(&self) -> &[u8] {
-        &self.data
-    }
-
     /// The picture laid over one colour: `round(a * rgb + (1 - a) * background)` per value.
     #[must_use]
     pub fn over(&self, background: [u8; 3]) -> RgbImage {
-        let mut picture = RgbImage::filled(self.width, self.height, background);
-        for (to, from) in picture.data_mut().chunks_exact_mut(3).zip(self.data.chunks_exact(4)) {
+        let mut picture = RgbImage::filled(self.width(), self.height(), background);
+        for (to, from) in picture.data_mut().chunks_exact_mut(3).zip(self.pixels()) {
             let alpha = u32::from(from[3]);
             for (to, &from) in to.iter_mut().zip(from) {
                 *to = ((u32::from(from) * alpha + u32::from(*to) * (255 - alpha) + 127) / 255) as u8;
@@ -56,20 +21,10 @@ impl RgbaImage {
     /// The smallest part that holds every pixel with some alpha; the whole picture if there is none.
     #[must_use]
     pub fn crop_to_visible(&self) -> Self {
-        let visible = |x: u32, y: u32| self.data[(y as usize * self.width as usize + x as usize) * 4 + 3] > 0;
-        let columns: Vec<u32> = (0..self.width).filter(|&x| (0..self.height).any(|y| visible(x, y))).collect();
-        let rows: Vec<u32> = (0..self.height).filter(|&y| (0..self.width).any(|x| visible(x, y))).collect();
-        let (Some(&left), Some(&right), Some(&top), Some(&bottom)) =
-            (columns.first(), columns.last(), rows.first(), rows.last())
-        else {
-            return self.clone();
-        };
-        let mut data = Vec::new();
-        for y in top..=bottom {
-            let row = y as usize * self.width as usize;
-            data.extend_from_slice(&self.data[(row + left as usize) * 4..(row + right as usize + 1) * 4]);
+        match self.bounds_of(|&[.., alpha]| alpha > 0) {
+            Some([left, top, width, height]) => self.crop(left, top, width, height),
+            None => self.clone(),
         }
-        Self { width: right - left + 1, height: bottom - top + 1, data }
     }
 
     /// The picture in another size, with Lanczos-3 on premultiplied f32 values, so that the hidden colour of
@@ -78,15 +33,9 @@ impl RgbaImage {
     /// # Errors
     /// [`Error::Size`] when `width` or `height` is 0.
     pub fn resize(&self, width: u32, height: u32) -> Result<Self> {
-        if width == 0 || height == 0 {
-            return Err(Error::Size {
-                what: "resize",
-                expected: "sides of at least 1".into(),
-                got: format!("{width} x {height}"),
-            });
-        }
-        let mut premultiplied = ImageBuffer::<Rgba<f32>, _>::new(self.width, self.height);
-        for (to, from) in premultiplied.pixels_mut().zip(self.data.chunks_exact(4)) {
+        check_sides(width, height)?;
+        let mut premultiplied = ImageBuffer::<Rgba<f32>, _>::new(self.width(), self.height());
+        for (to, from) in premultiplied.pixels_mut().zip(self.pixels()) {
             let alpha = f32::from(from[3]) / 255.0;
             let value = |i: usize| f32::from(from[i]) / 255.0 * alpha;
             *to = Rgba([value(0), value(1), value(2), alpha]);
@@ -99,7 +48,7 @@ impl RgbaImage {
                 [straight(r), straight(g), straight(b), byte(alpha)]
             })
             .collect();
-        Ok(Self { width, height, data })
+        Self::new(width, height, data)
     }
 }
 

@@ -36,16 +36,34 @@ pub enum Error {
         /// The longest accepted.
         limit: usize,
     },
-    /// A prompt changes at so many steps that its texts are too long in all.
+    /// A prompt changes so often that its texts are too long or too many.
     #[error(
-        "the prompt of {bytes} bytes changes at {steps} steps, with so many it may be {limit} bytes long: shorten it, or ask for fewer steps"
+        "the prompt of {bytes} bytes changes at {steps} steps, and its texts would be longer than {limit} bytes in all, or put together from too many pieces: shorten it, or ask for fewer steps"
     )]
     LongSchedule {
         /// The prompt's length.
         bytes: usize,
-        /// How many texts it has.
+        /// How often it changes.
         steps: usize,
-        /// The longest accepted.
+        /// The most bytes of all its texts.
+        limit: usize,
+    },
+    /// A prompt is far too long for a text encoder, with all the texts that it changes between.
+    #[error(
+        "the prompt has {count} chunks of 75 tokens in all the texts that it changes between, at most {limit} are taken: shorten it"
+    )]
+    ManyChunks {
+        /// How many.
+        count: usize,
+        /// The most accepted.
+        limit: usize,
+    },
+    /// Brackets lie in each other deeper than anyone writes.
+    #[error(
+        "the prompt's brackets lie in each other deeper than {limit}: write \\( and \\) for brackets that are text"
+    )]
+    DeepBrackets {
+        /// The deepest accepted.
         limit: usize,
     },
     /// A weight in a prompt is none.

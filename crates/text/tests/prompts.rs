@@ -64,6 +64,7 @@ fn equals_a1111() {
             let text = case["prompt"].as_str().unwrap();
             let steps = number(&case["steps"]);
             let timeline = match case["hires"].as_u64() {
+                _ if case["old"] == true => Timeline::old(steps),
                 Some(second) => Timeline::second(steps, second as usize),
                 None => Timeline::new(steps),
             };
@@ -153,7 +154,16 @@ fn what_is_no_prompt_is_a_one_line_error() {
         prompt(&format!("(a:{})", "9".repeat(60)), 4),
         prompt(&format!("a :{}", "9".repeat(400)), 4),
         prompt(&"a".repeat(65537), 4),
-        prompt(&format!("[a|b]{}", "c".repeat(60000)), 1000),
+        prompt(&format!("[{}]{}", vec!["a|b"; 30].join("|c"), "c".repeat(60000)), 1000),
+        prompt(
+            &format!(
+                "[{}|{}]",
+                ["a"; 40].join(" BREAK "),
+                (0..100).map(|n| n.to_string()).collect::<Vec<_>>().join("|")
+            ),
+            1000,
+        ),
+        prompt(&"(".repeat(129), 4),
         error(names.insert(Tokenizer::clip(), "x", 50000, 76)),
         error(names.insert(Tokenizer::clip(), " ", 50000, 1)),
     ];
@@ -163,6 +173,8 @@ fn what_is_no_prompt_is_a_one_line_error() {
         "weight inf",
         "65537 bytes",
         "at 1000 steps",
+        "chunks of 75",
+        "deeper than 128",
         "\"x\" has 76",
         "no letter",
     ]) {

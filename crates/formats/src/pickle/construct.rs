@@ -13,7 +13,7 @@ pub(crate) fn construct(tree: &mut Tree, global: &'static Global, args: Slot) ->
     let bad = || Problem::broken(format!("the values it gives to {} are none that it takes", global.name()));
     let items = tree.tuple(args).ok_or_else(bad)?;
     match (global, items) {
-        (Global::OrderedDict | Global::Counter, []) => tree.add(Node::Dict(Vec::new())),
+        (Global::OrderedDict | Global::Counter | Global::Dict(_), []) => tree.add(Node::Dict(Vec::new())),
         (Global::DefaultDict, [] | [Slot::Global(_) | Slot::None]) => tree.add(Node::Dict(Vec::new())),
         (Global::OrderedDict, &[pairs]) => {
             let pairs = tree.sequence(pairs).ok_or_else(bad)?.iter();
@@ -48,7 +48,7 @@ pub(crate) fn construct(tree: &mut Tree, global: &'static Global, args: Slot) ->
             let sizes = tree.sequence(sizes).ok_or_else(bad)?.into();
             tree.add(Node::Tuple(sizes))
         }
-        (Global::Device, &[device]) if tree.str(device).is_some() => Ok(device),
+        (Global::Device | Global::Text(_), &[text]) if tree.str(text).is_some() => Ok(text),
         (Global::Device, &[kind, Slot::Int(number)]) => {
             let text = format!("{}:{number}", tree.str(kind).ok_or_else(bad)?);
             tree.add(Node::Str(text.into()))

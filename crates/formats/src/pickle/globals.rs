@@ -38,6 +38,10 @@ pub(crate) enum Global {
     Set,
     /// `bytearray` or `bytes`.
     ByteArray,
+    /// A class of dicts.
+    Dict(&'static str),
+    /// A class of texts.
+    Text(&'static str),
     /// A class whose instances are kept closed.
     Closed(&'static str),
     /// A name that is only ever named.
@@ -75,8 +79,29 @@ impl Global {
             Self::Encode => "_codecs.encode",
             Self::Set => "builtins.set",
             Self::ByteArray => "builtins.bytearray",
-            Self::Storage(name, _) | Self::TorchDType(name, _) | Self::Closed(name) | Self::Name(name) => name,
+            Self::Storage(name, _)
+            | Self::TorchDType(name, _)
+            | Self::Dict(name)
+            | Self::Text(name)
+            | Self::Closed(name)
+            | Self::Name(name) => name,
         }
+    }
+
+    /// What a name of torch would make that is a tensor, but none that is read here.
+    pub(crate) fn unsupported(module: &str, name: &str) -> Option<&'static str> {
+        Some(match (module, name) {
+            ("torch._utils", "_rebuild_qtensor")
+            | ("torch", "QInt8Storage" | "QUInt8Storage" | "QInt32Storage" | "QUInt4x2Storage" | "QUInt2x4Storage") => {
+                "a quantized tensor"
+            }
+            ("torch._utils", "_rebuild_sparse_tensor" | "_rebuild_sparse_csr_tensor") => "a sparse tensor",
+            ("torch._utils", "_rebuild_nested_tensor") => "a nested tensor",
+            ("torch._utils", "_rebuild_meta_tensor_no_storage") => "a tensor without data",
+            ("torch._utils", "_rebuild_device_tensor_from_numpy" | "_rebuild_xla_tensor") => "a tensor of a TPU",
+            ("torch", "ComplexDoubleStorage" | "complex128") => "a tensor of 128-bit complex numbers",
+            _ => return None,
+        })
     }
 }
 
@@ -106,6 +131,18 @@ const BUILTIN_NAMES: Names = &[
 /// NumPy moved these modules in 2.0.
 const MULTIARRAY: Names =
     &[("scalar", Global::NumpyScalar), ("_reconstruct", Global::Closed("numpy.core.multiarray._reconstruct"))];
+
+/// Lightning moved this class from release to release.
+const ATTRIBUTE_DICT: Names = &[("AttributeDict", Global::Dict("pytorch_lightning.utilities.parsing.AttributeDict"))];
+
+/// In Python 3.13 these are in a module of their own.
+const PATHS: Names = &[
+    ("Path", Global::Closed("pathlib.Path")),
+    ("PosixPath", Global::Closed("pathlib.PosixPath")),
+    ("WindowsPath", Global::Closed("pathlib.WindowsPath")),
+    ("PurePosixPath", Global::Closed("pathlib.PurePosixPath")),
+    ("PureWindowsPath", Global::Closed("pathlib.PureWindowsPath")),
+];
 
 const MODULES: &[(&str, Names)] = &[
     (
@@ -169,11 +206,24 @@ const MODULES: &[(&str, Names)] = &[
     ("numpy._core.multiarray", MULTIARRAY),
     ("numpy", &[("dtype", Global::NumpyDType), ("ndarray", Global::Name("numpy.ndarray"))]),
     ("_codecs", &[("encode", Global::Encode)]),
+    ("torch.torch_version", &[("TorchVersion", Global::Text("torch.torch_version.TorchVersion"))]),
     (
         // The key of its state in the `callbacks` of Lightning before 1.5, as in sd-v1-4-full-ema.ckpt.
         "pytorch_lightning.callbacks.model_checkpoint",
         &[("ModelCheckpoint", Global::Name("pytorch_lightning.callbacks.model_checkpoint.ModelCheckpoint"))],
     ),
+    (
+        "pytorch_lightning.callbacks.early_stopping",
+        &[("EarlyStopping", Global::Name("pytorch_lightning.callbacks.early_stopping.EarlyStopping"))],
+    ),
+    // Lightning's own `hyper_parameters`, and what programs put there: their arguments, their paths.
+    ("pytorch_lightning.utilities.parsing", ATTRIBUTE_DICT),
+    ("lightning.pytorch.utilities.parsing", ATTRIBUTE_DICT),
+    ("lightning_fabric.utilities.data", ATTRIBUTE_DICT),
+    ("lightning.fabric.utilities.data", ATTRIBUTE_DICT),
+    ("argparse", &[("Namespace", Global::Closed("argparse.Namespace"))]),
+    ("pathlib", PATHS),
+    ("pathlib._local", PATHS),
     // Lightning's `hyper_parameters`, where a model saved its OmegaConf configuration.
     ("omegaconf.dictconfig", &[("DictConfig", Global::Closed("omegaconf.dictconfig.DictConfig"))]),
     ("omegaconf.listconfig", &[("ListConfig", Global::Closed("omegaconf.listconfig.ListConfig"))]),

@@ -41,6 +41,11 @@ impl Problem {
     /// It asks for the name `name`, which is not on the list.
     pub(crate) fn global(module: &str, name: &str) -> Self {
         let full = show_name(&format!("{module}.{name}"));
+        if let Some(what) = globals::Global::unsupported(module, name) {
+            return Self::Refused(format!(
+                "it holds {what} ({full}), which is not supported: load it with torch, make it a plain tensor and save it as safetensors"
+            ));
+        }
         Self::Refused(format!(
             "refused: it asks for {full}, which is none of the names that weights are made of: do not load this file, here or elsewhere; look for a safetensors copy of the model"
         ))

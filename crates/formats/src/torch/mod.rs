@@ -18,7 +18,7 @@ use crate::{
     sniff::{Seems, sniff},
     source::Source,
     strided::is_in_order,
-    tensors::TensorInfo,
+    tensors::{Checksum, TensorInfo},
 };
 
 /// Where each storage's bytes are, by its key.
@@ -56,6 +56,7 @@ pub struct TorchFile {
     tree: Tree,
     root: Slot,
     storages: Storages,
+    checksums: Vec<Checksum>,
 }
 
 impl TorchFile {
@@ -92,16 +93,18 @@ impl TorchFile {
         if reader.left() != 0 {
             return Err(Error::file(&source.label, "the pickle goes on after its end: do not load this file"));
         }
-        let storages = archive.storages(&source, &tree)?;
-        Self::checked(source, FileFormat::TorchZip, tree, root, storages)
+        let (storages, checksums) = archive.storages(&source, &tree)?;
+        Self { source, format: FileFormat::TorchZip, tree, root, storages, checksums }.checked()
     }
 
     pub(crate) fn legacy(source: Source) -> Result<Self> {
         let (tree, root, storages) = legacy::read(&source)?;
-        Self::checked(source, FileFormat::TorchLegacy, tree, root, storages)
+        Self { source, format: FileFormat::TorchLegacy, tree, root, storages, checksums: Vec::new() }.checked()
     }
 
-    fn checked(source: Source, format: FileFormat, tree: Tree, root: Slot, storages: Storages) -> Result<Self> {
+    /// Refuses what unfolds to far more than there is.
+    fn checked(self) -> Result<Self> {
+        let Self { source, tree, .. } = &self;
         let limit = source.len.saturating_add(SLACK);
         if let Some(tensor) = tree.tensors().find(|tensor| tensor.byte_count() > limit) {
             let problem = format!(
@@ -117,7 +120,7 @@ impl TorchFile {
             );
             return Err(Error::file(&source.label, problem));
         }
-        Ok(Self { source, format, tree, root, storages })
+        Ok(self)
     }
 
     /// What the file holds.

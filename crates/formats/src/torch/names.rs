@@ -60,7 +60,7 @@ pub(crate) fn weights(file: TorchFile) -> Result<(Tensors, Vec<Extra>)> {
     if let Some(pair) = tensors.windows(2).find(|pair| pair[0].name == pair[1].name) {
         return Err(Error::tensor(file.label(), &pair[0].name, "named twice: do not use this file"));
     }
-    Ok((Tensors { source: file.source, tensors, metadata }, extras))
+    Ok((Tensors { source: file.source, checksums: file.checksums, tensors, metadata }, extras))
 }
 
 struct Found<'a> {

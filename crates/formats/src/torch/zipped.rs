@@ -6,6 +6,7 @@ use crate::{
     error::quote,
     pickle::Tree,
     source::Source,
+    tensors::Checksum,
     zip::{Entry, entries},
 };
 
@@ -18,8 +19,10 @@ const MAX_BYTE_ORDER: usize = 16;
 pub(super) struct Archive {
     /// Bytes of the pickle.
     pub(super) pickle: Range<u64>,
-    /// Bytes of each storage, by its key.
-    data: HashMap<Box<str>, Range<u64>>,
+    /// Bytes of each storage and their checksum, by its key.
+    data: HashMap<Box<str>, (Range<u64>, u32)>,
+    /// Whether there are checksums at all.
+    summed: bool,
 }
 
 impl Archive {
@@ -63,8 +66,9 @@ impl Archive {
             }
         }
         // `torch.serialization.set_crc32_options(False)` writes every checksum as zero.
-        let checked = entries.iter().any(|entry| entry.crc != 0);
-        if checked && checksum(source, pickle.bytes.clone())? != pickle.crc {
+        let summed = entries.iter().any(|entry| entry.crc != 0);
+        let checksum = Checksum { bytes: pickle.bytes.clone(), crc: pickle.crc };
+        if summed && !checksum.holds(source, |_| true)? {
             return fail(format!("entry {} does not match its checksum: download the file again", quote(&pickle.name)));
         }
         let mut data = HashMap::new();
@@ -73,7 +77,7 @@ impl Archive {
             let key = inside(entry)
                 .and_then(|name| name.strip_prefix("data/").or(name.strip_prefix("tensors/")).map(Box::from));
             if let Some(key) = key
-                && data.insert(key, entry.bytes.clone()).is_some()
+                && data.insert(key, (entry.bytes.clone(), entry.crc)).is_some()
             {
                 return fail(format!(
                     "refused: two entries hold the storage of {}: do not load this file",
@@ -81,21 +85,27 @@ impl Archive {
                 ));
             }
         }
-        Ok(Self { pickle: pickle.bytes.clone(), data })
+        Ok(Self { pickle: pickle.bytes.clone(), data, summed })
     }
 
-    /// Where each storage of the pickle is. Each is as long as the pickle says.
-    pub(super) fn storages(mut self, source: &Source, tree: &Tree) -> Result<Storages> {
-        let mut storages = Storages::new();
+    /// Where each storage of the pickle is, and the checksums of them. Each is as long as the pickle says.
+    pub(super) fn storages(mut self, source: &Source, tree: &Tree) -> Result<(Storages, Vec<Checksum>)> {
+        let (mut storages, mut checksums) = (Storages::new(), Vec::new());
         for storage in tree.storages() {
             let expected = storage_bytes(source, storage)?;
             let bytes = match storages.get(&storage.key) {
                 Some(bytes) => bytes.clone(),
-                None => self.data.remove(&*storage.key).ok_or_else(|| {
-                    let problem =
-                        format!("the data of storage {} is missing: download the file again", quote(&storage.key));
-                    Error::file(&source.label, problem)
-                })?,
+                None => {
+                    let (bytes, crc) = self.data.remove(&*storage.key).ok_or_else(|| {
+                        let problem =
+                            format!("the data of storage {} is missing: download the file again", quote(&storage.key));
+                        Error::file(&source.label, problem)
+                    })?;
+                    if self.summed {
+                        checksums.push(Checksum { bytes: bytes.clone(), crc });
+                    }
+                    bytes
+                }
             };
             let len = bytes.end - bytes.start;
             if len != expected {
@@ -109,20 +119,6 @@ impl Archive {
             }
             storages.insert(storage.key.clone(), bytes);
         }
-        Ok(storages)
+        Ok((storages, checksums))
     }
-}
-
-/// CRC-32 of a part of the file.
-fn checksum(source: &Source, part: Range<u64>) -> Result<u32> {
-    let mut hasher = crc32fast::Hasher::new();
-    let mut window = vec![0; 64 * 1024];
-    let mut at = part.start;
-    while at < part.end {
-        let len = window.len().min(usize::try_from(part.end - at).unwrap_or(window.len()));
-        source.read_at(&mut window[..len], at)?;
-        hasher.update(&window[..len]);
-        at += len as u64;
-    }
-    Ok(hasher.finalize())
 }

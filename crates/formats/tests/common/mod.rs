@@ -85,7 +85,11 @@ pub(crate) fn listed(heading: &str) -> Vec<String> {
 
 /// Seconds of processor time that this process has taken, all threads together; 0 where there is no telling.
 pub(crate) fn processor_seconds() -> f64 {
-    let stat = fs::read_to_string("/proc/self/stat").unwrap_or_default();
+    processor_seconds_of(&fs::read_to_string("/proc/self/stat").unwrap_or_default())
+}
+
+/// The same, from the text of `/proc/self/stat`.
+pub(crate) fn processor_seconds_of(stat: &str) -> f64 {
     // After the name in brackets: user and system time are fields 14 and 15, in hundredths.
     let fields = stat.rsplit(')').next().unwrap_or_default().split_whitespace().skip(11).take(2);
     fields.filter_map(|field| field.parse::<f64>().ok()).sum::<f64>() / 100.0

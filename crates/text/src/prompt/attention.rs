@@ -7,6 +7,9 @@ use crate::Error;
 const ROUND: f64 = 1.1;
 /// What `[a]` multiplies by.
 const SQUARE: f64 = 1.0 / 1.1;
+/// The most brackets that may be open at once: each multiplies the weight of all that is in it, and 1.1 to this power is
+/// far beyond any use.
+const MAX_DEPTH: usize = 128;
 /// Marks the end of a chunk; the reference has a text and a weight for it, so that brackets around it make it a word.
 const BREAK: (&str, f64) = ("BREAK", -1.0);
 
@@ -26,7 +29,7 @@ impl Piece {
 /// The pieces of a prompt without schedule.
 ///
 /// # Errors
-/// A weight is no number, such as `1.2.3`, or too large.
+/// A weight is no number, such as `1.2.3`, or too large; or brackets are deeper than [`MAX_DEPTH`].
 pub(crate) fn attention(text: &str) -> Result<Vec<Piece>, Error> {
     let mut pieces = Pieces::default();
     let (mut round, mut square) = (Vec::new(), Vec::new());
@@ -37,6 +40,9 @@ pub(crate) fn attention(text: &str) -> Result<Vec<Piece>, Error> {
         let weight = if first == ':' { weight(token) } else { None };
         match first {
             '\\' => pieces.push(&token[1..], 1.0),
+            '(' | '[' if round.len() + square.len() >= MAX_DEPTH => {
+                return Err(Error::DeepBrackets { limit: MAX_DEPTH });
+            }
             '(' => round.push(pieces.weights.len()),
             '[' => square.push(pieces.weights.len()),
             ':' if let Some(weight) = weight

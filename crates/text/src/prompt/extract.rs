@@ -53,7 +53,7 @@ pub fn networks_of(text: &str, takes: impl Fn(&str) -> bool) -> (String, Vec<Net
             close = open + at;
         }
         searched = open + 1;
-        if let Some(network) = network(&text[searched..close]).filter(|network| takes(&network.kind)) {
+        if let Some(network) = network(&text[searched..close], &takes) {
             out.push_str(&text[done..open]);
             found.push(network);
             (done, searched) = (close + 1, close + 1);
@@ -63,9 +63,9 @@ pub fn networks_of(text: &str, takes: impl Fn(&str) -> bool) -> (String, Vec<Net
     (out, found)
 }
 
-fn network(inside: &str) -> Option<Network> {
+fn network(inside: &str, takes: impl Fn(&str) -> bool) -> Option<Network> {
     let (kind, args) = inside.split_at(inside.find(|c| !is_word(c))?);
-    let args = args.strip_prefix(':').filter(|args| !kind.is_empty() && !args.is_empty())?;
+    let args = args.strip_prefix(':').filter(|args| !kind.is_empty() && !args.is_empty() && takes(kind))?;
     Some(Network { kind: kind.to_owned(), args: args.split(':').map(str::to_owned).collect() })
 }
 

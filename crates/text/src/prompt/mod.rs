@@ -17,9 +17,8 @@ mod pattern;
 mod schedule;
 mod style;
 
-use std::collections::HashMap;
-
 use crate::{Error, Tokenizer};
+use schedule::{Budget, Texts};
 
 pub(crate) use chunks::CHUNK_LENGTH;
 pub use chunks::Chunk;
@@ -30,6 +29,8 @@ pub use style::{Emphasis, PromptStyle};
 
 /// The longest prompt, in bytes.
 pub const MAX_PROMPT_BYTES: usize = 64 << 10;
+/// The most chunks of 75 tokens that the texts of a prompt may have in all.
+pub const MAX_CHUNKS: usize = 1024;
 
 /// A prompt, read.
 #[derive(Clone, Debug, PartialEq)]
@@ -91,12 +92,14 @@ impl Grammar<'_> {
     /// Reads a prompt.
     ///
     /// # Errors
-    /// It is longer than [`MAX_PROMPT_BYTES`], a weight is no number, or it is long and changes at very many steps.
+    /// It is longer than [`MAX_PROMPT_BYTES`], a weight is no number, its brackets are very deep, or it changes at so many
+    /// steps or is divided so often that its texts or their chunks are too many.
     pub fn prompt(&self, text: &str) -> Result<Prompt, Error> {
         check_length(text)?;
         let (text, networks) = extract::networks(&extract::strip_comments(text));
+        let mut budget = Budget::default();
         let parts = compose::parts(&text).map(|(text, weight)| match (weight as f32).is_finite() {
-            true => Ok(Part { weight, schedule: self.schedule(text)? }),
+            true => Ok(Part { weight, schedule: self.schedule(text, &mut budget)? }),
             false => Err(Error::Weight { text: weight.to_string() }),
         });
         Ok(Prompt { parts: parts.collect::<Result<_, _>>()?, networks })
@@ -108,25 +111,25 @@ impl Grammar<'_> {
     /// As [`Self::prompt`].
     pub fn negative_prompt(&self, text: &str) -> Result<Schedule, Error> {
         check_length(text)?;
-        self.schedule(&extract::strip_comments(text))
+        self.schedule(&extract::strip_comments(text), &mut Budget::default())
     }
 
-    fn schedule(&self, text: &str) -> Result<Schedule, Error> {
-        let mut schedule = Schedule { texts: Vec::new(), chunks: Vec::new(), entries: Entries::default() };
-        let mut places = HashMap::new();
-        for (end, text) in schedule::schedule(text, self.timeline)? {
-            let place = *places.entry(text).or_insert_with_key(|text| {
-                schedule.texts.push(text.clone());
-                schedule.texts.len() - 1
-            });
-            schedule.entries.0.push((end, place));
+    fn schedule(&self, text: &str, budget: &mut Budget) -> Result<Schedule, Error> {
+        let Texts { texts, entries } = schedule::schedule(text, self.timeline, budget)?;
+        let mut chunks = Vec::with_capacity(texts.len());
+        let mut longest = 0;
+        for text in &texts {
+            let of_text = chunks::chunks(text, self.tokenizer, self.embeddings, self.emphasis)?;
+            longest = longest.max(of_text.len());
+            chunks.push(of_text);
+            // Every text gets as many as the longest.
+            let count = longest * texts.len();
+            if count > MAX_CHUNKS {
+                return Err(Error::ManyChunks { count, limit: MAX_CHUNKS });
+            }
         }
-        let chunks =
-            schedule.texts.iter().map(|text| chunks::chunks(text, self.tokenizer, self.embeddings, self.emphasis));
-        schedule.chunks = chunks.collect::<Result<_, _>>()?;
-        let count = schedule.chunks.iter().map(Vec::len).max().unwrap_or(0);
-        schedule.chunks.iter_mut().for_each(|chunks| chunks.resize(count, Chunk::empty(self.tokenizer)));
-        Ok(schedule)
+        chunks.iter_mut().for_each(|chunks| chunks.resize(longest, Chunk::empty(self.tokenizer)));
+        Ok(Schedule { texts, chunks, entries: Entries(entries) })
     }
 }
 

@@ -7,13 +7,44 @@
 //! then nothing in it is scheduled. Where stray brackets leave the reference two readings it takes one by chance (by the
 //! hash seed of the process); here a construct always counts.
 
-use std::{collections::BTreeSet, ops::Range};
+use std::{
+    collections::{BTreeSet, HashMap},
+    ops::Range,
+};
 
 use super::pattern::is_space;
 use crate::Error;
 
-/// The most bytes of a prompt's texts at all of its steps.
-const MAX_BYTES: usize = 4 << 20;
+/// The most bytes of all different texts of a prompt.
+const MAX_BYTES: usize = 1 << 20;
+/// The most pieces that its texts are put together from, at all of its steps.
+const MAX_PIECES: usize = 1_000_000;
+
+/// What reading a prompt may still take, all its parts together.
+#[derive(Debug)]
+pub(crate) struct Budget {
+    bytes: usize,
+    pieces: usize,
+}
+
+impl Default for Budget {
+    fn default() -> Self {
+        Self { bytes: MAX_BYTES, pieces: MAX_PIECES }
+    }
+}
+
+fn spend(left: &mut usize, amount: usize) -> Option<()> {
+    *left = left.checked_sub(amount)?;
+    Some(())
+}
+
+/// The texts of a prompt, each once, in the order they come.
+#[derive(Debug, PartialEq)]
+pub(crate) struct Texts {
+    pub(crate) texts: Vec<String>,
+    /// The last step of each entry, ascending, and which text it is; the last entry's is that of the timeline.
+    pub(crate) entries: Vec<(usize, usize)>,
+}
 
 /// Which steps a schedule runs over, and what its numbers count.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -23,26 +54,36 @@ pub struct Timeline {
     whole_offset: f64,
     /// What `when` with a point counts from, in runs.
     fraction_offset: f64,
+    /// Whether `when` is a fraction if it is below 1, and not if it has a point.
+    is_old: bool,
 }
 
 impl Timeline {
     /// One run of `steps` evaluations of the model: a `when` with a point is a fraction of them, one without counts them.
     #[must_use]
     pub fn new(steps: usize) -> Self {
-        Self { steps, whole_offset: 0.0, fraction_offset: 0.0 }
+        Self { steps, whole_offset: 0.0, fraction_offset: 0.0, is_old: false }
     }
 
     /// The second run of two, as of the hires fix, after one of `first_steps`: fractions are those from 1 to 2, whole
     /// numbers go on counting from the first run's.
     #[must_use]
     pub fn second(first_steps: usize, steps: usize) -> Self {
-        Self { steps, whole_offset: first_steps as f64, fraction_offset: 1.0 }
+        Self { steps, whole_offset: first_steps as f64, fraction_offset: 1.0, is_old: false }
+    }
+
+    /// Any run after A1111's "Use old prompt editing timelines", its way before version 1.6: a `when` below 1 is a fraction
+    /// of the steps, with a point or without, any other counts them. In the second of two runs it is that of the first.
+    #[must_use]
+    pub fn old(steps: usize) -> Self {
+        Self { is_old: true, ..Self::new(steps) }
     }
 
     /// The last step with the first of two texts, from `when` as it is written.
     fn step(self, when: &str) -> usize {
         let value: f64 = when.parse().unwrap_or(0.0);
-        let step = match when.contains('.') {
+        let is_fraction = if self.is_old { value < 1.0 } else { when.contains('.') };
+        let step = match is_fraction {
             true => (value - self.fraction_offset) * self.steps as f64,
             false => value - self.whole_offset,
         };
@@ -79,24 +120,42 @@ struct Constructs {
     separators: Vec<usize>,
 }
 
-/// The texts of a prompt and the last step of each, ascending; the last entry's is that of the timeline.
+/// The texts of a prompt, and when each holds. A text is put together once, however often it holds.
 ///
 /// # Errors
-/// A long prompt changes at so many steps that its texts take more than [`MAX_BYTES`].
-pub(crate) fn schedule(text: &str, timeline: Timeline) -> Result<Vec<(usize, String)>, Error> {
-    let Some(constructs) = find(text, timeline) else { return Ok(vec![(timeline.steps, text.to_owned())]) };
+/// They take more than the budget has.
+pub(crate) fn schedule(text: &str, timeline: Timeline, budget: &mut Budget) -> Result<Texts, Error> {
+    let Some(constructs) = find(text, timeline) else {
+        return Ok(Texts { texts: vec![text.to_owned()], entries: vec![(timeline.steps, 0)] });
+    };
     let mut ends = BTreeSet::from([timeline.steps]);
-    for construct in &constructs.list {
-        match construct.until {
-            Some(step) if step >= 1 => drop(ends.insert(step)),
-            Some(_) => {}
-            None => ends.extend(1..=timeline.steps),
-        }
+    ends.extend(constructs.list.iter().filter_map(|construct| construct.until).filter(|&step| step >= 1));
+    if constructs.list.iter().any(|construct| construct.until.is_none()) {
+        ends.extend(1..=timeline.steps);
     }
-    if text.len().saturating_mul(ends.len()) > MAX_BYTES {
-        return Err(Error::LongSchedule { bytes: text.len(), steps: ends.len(), limit: MAX_BYTES / ends.len() });
+    let refused = || Error::LongSchedule { bytes: text.len(), steps: ends.len(), limit: MAX_BYTES };
+    let mut texts = Texts { texts: Vec::new(), entries: Vec::with_capacity(ends.len()) };
+    // Most steps choose as one before them did.
+    let (mut by_pieces, mut by_text) = (HashMap::new(), HashMap::new());
+    for &step in &ends {
+        let pieces = constructs.pieces(text.len(), step, budget).ok_or_else(refused)?;
+        let place = match by_pieces.get(&pieces) {
+            Some(&place) => place,
+            None => {
+                let length = pieces.iter().map(|&(start, end)| end - start).sum();
+                spend(&mut budget.bytes, length).ok_or_else(refused)?;
+                let put_together: String = pieces.iter().map(|&(start, end)| &text[start..end]).collect();
+                let place = *by_text.entry(put_together).or_insert_with_key(|text| {
+                    texts.texts.push(text.clone());
+                    texts.texts.len() - 1
+                });
+                by_pieces.insert(pieces, place);
+                place
+            }
+        };
+        texts.entries.push((step, place));
     }
-    Ok(ends.into_iter().map(|step| (step, constructs.render(text, step))).collect())
+    Ok(texts)
 }
 
 /// The constructs of a text; `None` if it is no prompt of this grammar.
@@ -157,22 +216,29 @@ impl Constructs {
         true
     }
 
-    /// The text at a step, from 1.
-    fn render(&self, text: &str, step: usize) -> String {
-        let mut out = String::with_capacity(text.len());
-        // What is still to be written, the innermost last.
-        let mut todo = vec![(0, text.len())];
+    /// The pieces of the text that hold at a step, from 1; `None` if they are more than the budget has.
+    fn pieces(&self, length: usize, step: usize, budget: &mut Budget) -> Option<Vec<(usize, usize)>> {
+        let mut pieces = Vec::new();
+        // What is still to be looked at, the innermost last.
+        let mut todo = vec![(0, length)];
+        let add = |to: &mut Vec<_>, (start, end)| {
+            if start < end {
+                to.push((start, end))
+            }
+        };
         while let Some((start, end)) = todo.pop() {
+            spend(&mut budget.pieces, 1)?;
             let next = self.list.partition_point(|construct| construct.start < start);
             match self.list.get(next).filter(|construct| construct.start < end) {
                 Some(construct) => {
-                    out.push_str(&text[start..construct.start]);
-                    todo.extend([(construct.end, end), self.chosen(construct, step)]);
+                    add(&mut pieces, (start, construct.start));
+                    add(&mut todo, (construct.end, end));
+                    add(&mut todo, self.chosen(construct, step));
                 }
-                None => out.push_str(&text[start..end]),
+                None => pieces.push((start, end)),
             }
         }
-        out
+        Some(pieces)
     }
 
     /// Where the part of a construct lies that holds at a step.
@@ -218,7 +284,19 @@ mod tests {
     use super::*;
 
     fn ten(text: &str) -> Vec<(usize, String)> {
-        schedule(text, Timeline::new(10)).unwrap()
+        read(text, Timeline::new(10))
+    }
+
+    fn read(text: &str, timeline: Timeline) -> Vec<(usize, String)> {
+        let Texts { texts, entries } = schedule(text, timeline, &mut Budget::default()).unwrap();
+        entries.into_iter().map(|(step, place)| (step, texts[place].clone())).collect()
+    }
+
+    /// Pieces and bytes that a prompt takes at 1000 steps; `None` if they are too many.
+    fn taken(text: &str) -> Option<(usize, usize, usize)> {
+        let mut budget = Budget::default();
+        let texts = schedule(text, Timeline::new(1000), &mut budget).ok()?.texts;
+        Some((texts.len(), MAX_PIECES - budget.pieces, MAX_BYTES - budget.bytes))
     }
 
     #[test]
@@ -233,7 +311,7 @@ mod tests {
 
     #[test]
     fn a_second_run_counts_on() {
-        let second = |text| schedule(text, Timeline::second(10, 10)).unwrap();
+        let second = |text| read(text, Timeline::second(10, 10));
         assert_eq!(second("a [b:.5] c"), [(10, "a b c".to_owned())]);
         assert_eq!(second("a [b:1.5] c"), [(5, "a  c".to_owned()), (10, "a b c".to_owned())]);
         assert_eq!(second("a [b:12] c"), [(2, "a  c".to_owned()), (10, "a b c".to_owned())]);
@@ -248,6 +326,25 @@ mod tests {
 
     #[test]
     fn empty_timelines_are_no_error() {
-        assert_eq!(schedule("[a|b][c:d:1]", Timeline::new(0)).unwrap().len(), 1);
+        assert_eq!(read("[a|b][c:d:1]", Timeline::new(0)).len(), 1);
+    }
+
+    #[test]
+    fn what_a_schedule_takes_grows_with_its_text_and_not_with_the_steps() {
+        let nested = |depth: usize, end: &str| format!("{}x{}", "[a:".repeat(depth), end.repeat(depth));
+        // Two choices: two texts, whatever they stand in.
+        assert_eq!(taken(&nested(1000, ":0.5]")), Some((2, 2 + 1001, 2)));
+        let long = format!("[a|b]{}", "c ".repeat(30_000));
+        assert_eq!(taken(&long), Some((2, 3000, 120_002)));
+        // As many texts as steps, of one letter each.
+        let letters = |count: usize| format!("[{}]", vec!["z"; count].join("|"));
+        assert_eq!(taken(&letters(10_000)), Some((1, 2000, 1000)));
+        // Different steps at every depth.
+        let steps: String = (1..=1000).rev().map(|step| format!(":{step}]")).collect();
+        let (texts, pieces, bytes) = taken(&format!("{}x{steps}", "[a:".repeat(1000))).unwrap();
+        assert!(texts <= 1000 && pieces <= MAX_PIECES && bytes <= MAX_BYTES, "{texts} {pieces} {bytes}");
+        // Too many changes, and too many long texts.
+        assert_eq!(taken(&"[a|b]".repeat(10_000)), None);
+        assert_eq!(taken(&format!("[a|b|c|d|e|f|g|h|i|j|k|l|m|n|o|p|q|r]{}", "c ".repeat(30_000))), None);
     }
 }

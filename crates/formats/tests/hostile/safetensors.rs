@@ -1,9 +1,5 @@
 //! The hostile files of `attacks/README.md`, built here: each must be refused with exactly the message given.
 
-#![allow(clippy::unwrap_used)]
-
-mod common;
-
 use std::{borrow::Cow, collections::BTreeMap, fs, path::Path};
 
 use calotype_formats::{Checkpoint, DType, SafeTensors, to_bytes};
@@ -264,6 +260,20 @@ fn in_memory(bytes: Vec<u8>) -> String {
     SafeTensors::from_bytes(bytes).err().expect("a hostile file was taken").to_string()
 }
 
+/// Each of them.
+pub(crate) fn files() -> Vec<(String, Vec<u8>)> {
+    attacks().into_iter().map(|(name, file, _)| (name.to_owned(), file)).collect()
+}
+
+/// Each index, in a folder `NAME/model` of its own in `folder` with shards beside it and one outside.
+pub(crate) fn write_indices(folder: &Path) {
+    for (name, index, _) in INDEX_ATTACKS {
+        let folder = folder.join(name);
+        write_shards(&folder);
+        fs::write(folder.join("model/weights.safetensors.index.json"), index).unwrap();
+    }
+}
+
 #[test]
 fn every_hostile_file_gets_its_message() {
     let mut wrong = Vec::new();
@@ -426,17 +436,22 @@ const INDEX_ATTACKS: &[(&str, &str, &str)] = &[
     ),
 ];
 
-#[test]
-fn every_hostile_index_gets_its_message() {
-    let folder = tempfile::tempdir().unwrap();
-    let inside = folder.path().join("model");
-    fs::create_dir(&inside).unwrap();
+/// What an index may name, in `folder/model`, and what it may not.
+fn write_shards(folder: &Path) {
+    fs::create_dir_all(folder.join("model")).unwrap();
     for (path, tensors) in [("model/1", "a"), ("model/2", "bc"), ("model/3", "c"), ("outside", "a")] {
         let entries: Vec<_> =
             tensors.char_indices().map(|(i, c)| u8s(&c.to_string(), 1, i as i64, i as i64 + 1)).collect();
         let bytes = file(format!("{{{}}}", entries.join(",")), tensors.len());
-        fs::write(folder.path().join(path).with_extension("safetensors"), bytes).unwrap();
+        fs::write(folder.join(path).with_extension("safetensors"), bytes).unwrap();
     }
+}
+
+#[test]
+fn every_hostile_index_gets_its_message() {
+    let folder = tempfile::tempdir().unwrap();
+    write_shards(folder.path());
+    let inside = folder.path().join("model");
     for (name, index, expected) in INDEX_ATTACKS {
         fs::write(inside.join("weights.safetensors.index.json"), index).unwrap();
         let message =
@@ -451,7 +466,7 @@ fn every_hostile_index_gets_its_message() {
 /// The README lists each attack of this file, and no other.
 #[test]
 fn the_readme_lists_every_attack() {
-    assert_eq!(common::listed("safetensors"), attacks().iter().map(|attack| attack.0).collect::<Vec<_>>());
+    assert_eq!(crate::common::listed("safetensors"), attacks().iter().map(|attack| attack.0).collect::<Vec<_>>());
     let index: Vec<&str> = INDEX_ATTACKS.iter().map(|attack| attack.0).collect();
-    assert_eq!(common::listed("Index of shards (`*.safetensors.index.json`)"), index);
+    assert_eq!(crate::common::listed("Index of shards (`*.safetensors.index.json`)"), index);
 }

@@ -1,18 +1,14 @@
 //! The hostile zip archives of `attacks/README.md`: each must be refused with exactly the message given.
 
-#![allow(clippy::unwrap_used)]
-
-mod common;
-
 use std::{fs::File, io::Write};
 
-use calotype_formats::{Checkpoint, TorchFile};
-use common::{
+use crate::common::{
     listed,
     pickle::Pickle,
     processor_seconds, torch_zip, verdict,
     zip::{Built, Zip},
 };
+use calotype_formats::{Checkpoint, TorchFile};
 
 /// A pickle of one tensor of two numbers, in storage 0.
 fn weights() -> Vec<u8> {
@@ -119,6 +115,12 @@ fn attacks() -> Vec<(&'static str, Vec<u8>, &'static str)> {
             "picklescan-7z",
             b"7z\xbc\xaf\x27\x1c\0\x04................................".to_vec(),
             "this is a 7z archive (unpack it first), not a PyTorch file",
+        ),
+        (
+            "CVE-2019-6446",
+            [b"\x93NUMPY\x01\0\x36\0{'descr': '|O', 'fortran_order': False, 'shape': (1,)}\n".as_slice(), &eval()]
+                .concat(),
+            "this is a NumPy array, not a PyTorch file",
         ),
         (
             "picklescan-no-folder",
@@ -382,6 +384,11 @@ fn attacks() -> Vec<(&'static str, Vec<u8>, &'static str)> {
     ]
 }
 
+/// Each of them.
+pub(crate) fn files() -> Vec<(String, Vec<u8>)> {
+    attacks().into_iter().map(|(name, file, _)| (name.to_owned(), file)).collect()
+}
+
 #[test]
 fn every_hostile_archive_gets_its_message() {
     let mut wrong = Vec::new();
@@ -429,7 +436,7 @@ fn a_large_file_that_is_cut_off_is_refused_at_once() {
     let folder = tempfile::tempdir().unwrap();
     for (name, head) in [
         ("zip.ckpt", sound().bytes[..300].to_vec()),
-        ("legacy.ckpt", common::torch_legacy(weights(), &[("0", 2, &[])])),
+        ("legacy.ckpt", crate::common::torch_legacy(weights(), &[("0", 2, &[])])),
         ("large.safetensors", {
             let header = br#"{"a":{"dtype":"U8","shape":[3000000000],"data_offsets":[0,3000000000]}}"#;
             [(header.len() as u64).to_le_bytes().as_slice(), header].concat()
