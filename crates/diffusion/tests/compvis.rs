@@ -33,7 +33,7 @@ fn equals_compvis() {
         let options = NoiseOptions { seed_per: SeedPer::Batch, ..NoiseOptions::new(SEED) };
         let (size, batches) = (number(size), number(batches));
         let draws = sampler.noise_draws();
-        let batch = |index| Batch { size, index, draws };
+        let batch = |index| Batch { size, index, draws, ..Batch::default() };
         let mut noise = BatchNoise::with_options(&options, batch(batches - 1), [4, 3, 5]).expect("valid");
         let start = noise.randn();
         let denoiser = ModelDenoiser::new(Network, PredictionType::Epsilon);

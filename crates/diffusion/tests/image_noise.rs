@@ -206,7 +206,7 @@ fn batches() {
     let delta = NoiseOptions { eta_noise_seed_delta: -4, seed_resize: Some([9, 9]), ..varied.clone() };
     for options in [&options, &varied, &delta] {
         let mut all = noise(options, Batch::only(6)).brownian(0.1, 5.0);
-        let mut second = noise(options, Batch { size: 3, index: 1, draws: 7 }).brownian(0.1, 5.0);
+        let mut second = noise(options, Batch { size: 3, index: 1, draws: 7, ..Batch::default() }).brownian(0.1, 5.0);
         for _ in 0..3 {
             assert_eq!(all.noise()[3 * 60..], second.noise());
         }
@@ -216,20 +216,32 @@ fn batches() {
     let one = NoiseOptions { seed_per: SeedPer::Batch, ..options.clone() };
     let mut first = noise(&one, Batch::only(2));
     let drawn: Vec<_> = (0..10).map(|_| first.noise()).collect();
-    let mut third = noise(&one, Batch { size: 2, index: 2, draws: 3 });
+    let mut third = noise(&one, Batch { size: 2, index: 2, draws: 3, ..Batch::default() });
     assert_eq!([third.noise(), third.noise()], [drawn[8].clone(), drawn[9].clone()]);
-    let fixed = NoiseOptions { fixed_code: true, ..one };
-    let mut third = noise(&fixed, Batch { size: 2, index: 2, draws: 3 });
+    let fixed = NoiseOptions { fixed_code: true, ..one.clone() };
+    let mut third = noise(&fixed, Batch { size: 2, index: 2, draws: 3, ..Batch::default() });
     assert_eq!([third.noise(), third.noise()], [drawn[0].clone(), drawn[7].clone()]);
 
     let fixed = NoiseOptions { fixed_code: true, ..options };
-    let (mut first, mut second) = (noise(&fixed, Batch::only(2)), noise(&fixed, Batch { size: 2, index: 1, draws: 0 }));
+    let (mut first, mut second) =
+        (noise(&fixed, Batch::only(2)), noise(&fixed, Batch { size: 2, index: 1, ..Batch::default() }));
     assert_eq!(first.noise(), second.noise(), "one start for all batches");
     assert_ne!(first.noise(), second.noise(), "steps have the noise of their pictures");
-    let mut without = noise(&fixed, Batch { size: 2, index: 1, draws: 0 }).without_start();
+    let mut without = noise(&fixed, Batch { size: 2, index: 1, start_given: true, ..Batch::default() });
     let mut plain = noise(&NoiseOptions::new(12), Batch::only(2));
-    let _ = plain.noise();
-    assert_eq!(without.noise(), plain.noise());
+    assert_eq!(without.noise(), plain.noise(), "what starts from elsewhere draws no start");
+
+    // One stream: of a run that starts from a picture the first draw is the picture's, for all batches.
+    let (mut third, draws) = (Batch { size: 2, index: 2, draws: 3, ..Batch::default() }, &drawn);
+    third.has_picture = true;
+    let mut of_picture = noise(&one, third);
+    assert_eq!([of_picture.for_picture(), of_picture.noise()], [draws[0].clone(), draws[9].clone()]);
+    third.start_given = true;
+    let mut given = noise(&one, third);
+    assert_eq!([given.for_picture(), given.noise()], [draws[0].clone(), draws[7].clone()]);
+    third.has_picture = false;
+    let mut given = noise(&one, third);
+    assert_eq!([given.noise(), given.for_picture()], [draws[6].clone(), draws[7].clone()]);
 }
 
 #[test]

@@ -64,6 +64,36 @@ fn a1111_counts_one_step_more() {
     }
 }
 
+/// CompVis' `stochastic_encode` to `ddim_alphas[t_enc]` and `decode` of `t_enc` steps, none of them too.
+#[test]
+fn compvis_mixes_noise_one_level_before_its_first_step() {
+    let (init, noise) = ([0.5f32, -1.0, 2.0, 0.0], [1.0f32, 0.25, -0.5, 2.0]);
+    let alphas = sd1().alphas_cumprod().to_vec();
+    for (steps, strength, t_enc, noised_at) in [
+        (10, 0.75, 7, 701),
+        (10, 0.999, 9, 901),
+        (10, 0.01, 0, 1),
+        (10, 0.0, 0, 1),
+        (30, 1.0, 30, 991),
+        (10, 1.0, 10, 901),
+    ] {
+        let kind = SamplerKind::Ddim;
+        let whole = Sampler::new(kind, ScheduleKind::Compvis, &sd1(), SampleOptions::new(steps)).expect("valid");
+        let part = whole.img2img(strength, StrengthRule::Compvis).expect("valid");
+        assert_eq!(
+            (part.steps(), part.noised_level().timestep),
+            (t_enc, f64::from(noised_at)),
+            "{steps} at {strength}"
+        );
+        let denoiser = ModelDenoiser::new(Network, PredictionType::Epsilon);
+        let run = part.run_from(denoiser, &init, &noise, BatchNoise::new(0, 1, [1, 2, 2])).expect("one length");
+        let alpha = f64::from(alphas[noised_at as usize]);
+        let mixed = |i: usize| (alpha.sqrt() * f64::from(init[i]) + (1.0 - alpha).sqrt() * f64::from(noise[i])) as f32;
+        assert!(distance(&run.latents(), &[0, 1, 2, 3].map(mixed)) < 1e-6, "{steps} at {strength}");
+        assert_eq!(run.count(), t_enc);
+    }
+}
+
 /// A1111's `setup_img2img_steps` of the hires fix: all of the steps are taken, the last of `int(steps / min(strength, 0.999))`.
 #[test]
 fn a_second_pass_takes_all_of_its_steps() {

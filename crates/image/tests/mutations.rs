@@ -38,7 +38,18 @@ fn pictures_that_are_wrong() {
     let corpus = pictures();
     assert_eq!(decode(&corpus[2], &LIMITS).unwrap().width(), 16, "the EXIF turns it");
     let words: [&[u8]; 12] = [
-        b"IHDR", b"IDAT", b"PLTE", b"tRNS", b"zTXt", b"iTXt", b"eXIf", b"acTL", b"\xff\xda", b"\xff\xc2", b"VP8X", b"ANMF",
+        b"IHDR",
+        b"IDAT",
+        b"PLTE",
+        b"tRNS",
+        b"zTXt",
+        b"iTXt",
+        b"eXIf",
+        b"acTL",
+        b"\xff\xda",
+        b"\xff\xc2",
+        b"VP8X",
+        b"ANMF",
     ];
     mutator::run("picture", &corpus, &words, |bytes| {
         let _ = read_png_text(&bytes);

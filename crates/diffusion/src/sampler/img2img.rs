@@ -11,7 +11,7 @@ pub enum StrengthRule {
     /// `int(strength · steps)` steps, all of them at strength 1: diffusers' `StableDiffusionImg2ImgPipeline`.
     #[default]
     Diffusers,
-    /// `int(strength · steps)` steps from the noise of the level before the first: CompVis' `img2img.py`, whose
+    /// `int(strength · steps)` steps, maybe none, from the noise of the level before the first: CompVis' `img2img.py`, whose
     /// `stochastic_encode` and `decode` count from 0 and from 1. At strength 1, where that crashes, from the first's own.
     Compvis,
     /// `int(min(strength, 0.999) · steps) + 1` steps, never fewer than one: A1111's `setup_img2img_steps`.
@@ -79,7 +79,7 @@ impl Sampler {
             StrengthRule::A1111 => return self.last_as_a1111(strength, (strength.min(MOST) * asked as f64) as usize),
         };
         let skipped = steps - taken.min(steps);
-        if skipped >= steps {
+        if skipped >= steps && rule != StrengthRule::Compvis {
             return Err(Error::NoSteps { strength, steps, least: least(1, steps) });
         }
         let mut part = self.on(all.iter().skip(skipped).copied().collect());

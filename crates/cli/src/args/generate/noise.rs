@@ -41,7 +41,7 @@ pub(crate) struct NoiseArgs {
     #[arg(long, value_name = "X", default_value_t = 0.0)]
     pub(crate) extra_noise: f64,
     /// Start every batch from the noise of the first
-    #[arg(long, alias = "fixed_code")]
+    #[arg(long, alias = "fixed_code", conflicts_with = "latents")]
     pub(crate) fixed_code: bool,
     /// Starting noise: a safetensors file with one tensor `latents`, f32 (B, 4, h, w)
     #[arg(long, value_name = "FILE")]
