@@ -54,6 +54,7 @@ fn metadata() -> Metadata {
         height: 64,
         model: "one, two: three".into(),
         model_hash: "0123456789abcdef".into(),
+        noise_schedule: "Zero Terminal SNR".into(),
         adapters: vec![AdapterMetadata {
             kind: "lora".into(),
             name: "ink, thin".into(),

@@ -7,7 +7,7 @@ use calotype_diffusion::{
     BatchNoise, Denoiser, Error, ModelDenoiser, NoiseLevel, NoiseSchedule, PredictionType, Predictor, SampleOptions,
     Sampler, SamplerKind, SamplerSettings, ScheduleKind, StrengthRule, UniPcVariant, nhwc_to_nchw,
 };
-use common::{Network, distance, parse_bits};
+use common::{Network, distance, parse_bits, sd1};
 use proptest::prelude::*;
 
 const GOLDENS: &str = include_str!("goldens/a1111.txt");
@@ -15,10 +15,6 @@ const BROWNIAN: &str = include_str!("goldens/brownian.txt");
 const COMBINATIONS: &str = include_str!("goldens/combinations.txt");
 const SCHEDULES: &str = include_str!("goldens/schedules.txt");
 const SEED: u64 = 20260;
-
-fn sd1() -> NoiseSchedule {
-    NoiseSchedule::scaled_linear(0.00085, 0.012, 1000).expect("valid")
-}
 
 /// The reference's network, and beside it the unconditional one that `ddim_cfgpp` is tested with; the guided prediction
 /// is of guidance scale 7.5.
@@ -260,8 +256,13 @@ fn every_sampler_runs_with_every_schedule_and_count_or_says_which_it_takes() {
                     }
                 };
                 let last = part.run_from(Normal, &[0.5; 4], &[0.7; 4], BatchNoise::new(3, 1, [4, 1, 1]));
-                let last = last.expect("one length").last().expect("a step").expect("no error");
-                let worst = worst(&last.latents);
+                let Some(last) = last.expect("one length").last() else {
+                    // CompVis' rule may leave none: the noised picture itself.
+                    let none = *rule == StrengthRule::Compvis && strength * (steps as f64) < 1.0;
+                    assert!(none, "{kind} {schedule} {steps} {strength} {rule:?}");
+                    continue;
+                };
+                let worst = worst(&last.expect("no error").latents);
                 assert!(worst < 40.0, "{kind} {schedule} {steps} {strength} {rule:?}: {worst}");
             }
             if !kind.is_adaptive() {

@@ -1,12 +1,11 @@
 //! What samplers, schedules and their settings are called, and what is said of those that are out of place.
 
+mod common;
+
 use calotype_diffusion::{
     SampleOptions, Sampler, SamplerKind, SamplerSettings, ScheduleKind, UniPcSkipType, UniPcVariant,
 };
-
-fn sd1() -> NoiseSchedule {
-    NoiseSchedule::scaled_linear(0.00085, 0.012, 1000).expect("valid")
-}
+use common::sd1;
 
 #[test]
 fn names_of_others_are_understood() {
