@@ -44,6 +44,9 @@ SCHEDULES = [  # (prompt, base steps, hires steps or None)
         "fantasy [mountain:lake:0.25] and [an oak:a christmas tree:0.75][ in foreground::0.6][: in background:0.25] "
         "[shoddy:masterful:0.5]"]
 ] + [(text, 10, 8) for text in ["a [b:.5] c", "a [b:1.5] c", "a [b:12] c", "[a|b] [c::1.25]", "[a:b:9]"]]
+# With "Use old prompt editing timelines".
+OLD_SCHEDULES = [(text, 10, hires) for hires in (None, 8) for text in [
+    "a [b:.5] c", "a [b:1.5] c", "[a:b:1.0]", "[a:b:0.99]", "[a:b:3]", "[a:b:-0.5]", "[a:b:12]", "[a|b] [c::1.25]"]]
 TEXTS = [
     "", " ", "normal text", "an (important) word", "(unbalanced", "\\(literal\\]", "(unnecessary)(parens)",
     "a (((house:1.3)) [on] a (hill:0.5), sun, (((sky))).", "a ((((b]]]] c", "(a:1.2", "a:1.2)", "(a: -0.5 )", "(a:+.5)",
@@ -73,6 +76,10 @@ CONTEXTS = [  # (prompt, steps, clip skip, emphasis)
     ("a [(cat:1.5):dog BREAK (bowl:0.8):0.4] [x|y]", 6, 2, "Original"),
     ("a [cat:dog:3] AND (fog:1.2) BREAK sea :0.5 AND [a:b::2", 6, 1, "Original"),
 ]
+
+
+# Every clip skip of Stable Diffusion's twelve layers.
+SKIPS = [("a (lighthouse:1.4) in the [fog]", 4, clip_skip, "Original") for clip_skip in range(1, 13)]
 
 
 class Stubs(importlib.abc.MetaPathFinder, importlib.abc.Loader):
@@ -164,7 +171,7 @@ def schedules(parser, cases):
     return out
 
 
-def case(modules, clip, opts, first_ids, text, steps, hires=None, emphasis="Original"):
+def case(modules, clip, opts, first_ids, text, steps, hires=None, emphasis="Original", old=False):
     """All that is made of one prompt."""
     parser = modules["prompt_parser"]
     opts.emphasis = emphasis
@@ -173,7 +180,7 @@ def case(modules, clip, opts, first_ids, text, steps, hires=None, emphasis="Orig
     indexes, flat, _ = parser.get_multicond_prompt_list([rest])
     parts = []
     for index, weight in indexes[0]:
-        schedule = parser.get_learned_conditioning_prompt_schedules([flat[index]], steps, hires)[0]
+        schedule = parser.get_learned_conditioning_prompt_schedules([flat[index]], steps, hires, old)[0]
         texts = list(dict.fromkeys(text for _, text in schedule))
         chunks = [laid_out(clip.tokenize_line(text)[0], first_ids) for text in texts]
         entries = [[end, texts.index(text)] for end, text in schedule]
@@ -184,6 +191,8 @@ def case(modules, clip, opts, first_ids, text, steps, hires=None, emphasis="Orig
         out["hires"] = hires
     if emphasis != "Original":
         out["emphasis"] = emphasis
+    if old:
+        out["old"] = True
     return out
 
 
@@ -250,14 +259,16 @@ def main():
                 pass
         return out
     texts = [(text, 4, None) for text in TEXTS]
-    groups = {"schedules": of(SCHEDULES), "texts": of(texts), "random": of(certain),
+    groups = {"schedules": of(SCHEDULES), "old": of(OLD_SCHEDULES, old=True), "texts": of(texts), "random": of(certain),
               "emphasis": of(texts[2:12], emphasis="None") + of(texts[18:22], emphasis="Ignore")}
     contexts = [context(model, parser, opts, *c) for c in CONTEXTS]
+    _, deep = embedder(modules, tokenizer, {}, layers=12)
+    skips = [context(deep, parser, opts, *c) for c in SKIPS]
     clip, _ = embedder(modules, tokenizer, NAMES, layers=1)
     groups["embedded"] = of([(text, 4, None) for text in EMBEDDED])
     groups["embeddings"] = [[name, first_ids[name], vectors] for name, vectors in NAMES.items()]
     write(CRATES / "text/tests/prompts.json", groups)
-    write(CRATES / "calotype/tests/goldens/contexts.json", {"cases": contexts})
+    write(CRATES / "calotype/tests/goldens/contexts.json", {"cases": contexts, "skips": skips})
 
 
 with torch.no_grad():

@@ -1,19 +1,27 @@
 """Golden data of calotype-diffusion: what k-diffusion's samplers and A1111's own compute with a stand-in network.
 
-Writes crates/diffusion/tests/goldens/{a1111,schedules}.txt. Nothing of either is in this repository: give the folders of a
-copy of each (k-diffusion at a commit of 2023 or later; A1111 1.10, of which five files of `modules/` are read).
+Writes crates/diffusion/tests/goldens/{a1111,combinations,schedules,brownian}.txt. Nothing of either is in this repository: give the folders
+of a copy of each (k-diffusion at a commit of 2023 or later; A1111 1.10, of which five files of `modules/` are read).
 
     python reference/k_samplers.py --k-diffusion k-diffusion --a1111 stable-diffusion-webui
 
-Both run in f64, so that the numbers are those of the formulas and not of their rounding; noise is torch's f32.
+The samplers run in f64, so that the numbers are those of the formulas and not of their rounding; noise is torch's f32. The
+schedules, and the SDE samplers on a Brownian tree, run in f32 as there, for the noise of a tree shows the last digit of a sigma.
+Torch's functions of f32 are one place off in that digit now and then, and not the same on every machine (MKL has others for
+other processors, CUDA its own): so goldens are made with functions that are correctly rounded, and how far this machine's own
+are from that is written beside them.
 """
 
 import argparse
+import contextlib
 import importlib.util
+import random
 import sys
 import types
+import warnings
 from pathlib import Path
 
+import numpy as np
 import torch
 from samplers import OUT, bits
 
@@ -24,8 +32,9 @@ GUIDANCE = 7.5
 
 
 def schedule_of_sd1():
-    betas = torch.linspace(0.00085**0.5, 0.012**0.5, 1000, dtype=torch.float32) ** 2
-    return torch.cumprod(1 - betas, 0)
+    """As CompVis' `DDPM.register_schedule`, and so A1111: betas in f64. (Those of diffusers are f32.)"""
+    betas = torch.linspace(0.00085**0.5, 0.012**0.5, 1000, dtype=torch.float64).numpy() ** 2
+    return torch.tensor(np.cumprod(1 - betas), dtype=torch.float32)
 
 
 ALPHAS = schedule_of_sd1()
@@ -198,6 +207,30 @@ SCHEDULES = ("uniform", "karras", "exponential", "polyexponential", "sgm_uniform
              "simple", "normal", "ddim", "beta")
 
 
+# Each with the schedules it is run on, and whether it leaves out a sigma.
+BROWNIAN = {
+    "dpmpp_sde": ("karras", False),
+    "dpmpp_2m_sde": ("exponential", False),
+    "dpmpp_2m_sde_heun": ("exponential", False),
+    "dpmpp_3m_sde": ("exponential", True),
+}
+
+
+@contextlib.contextmanager
+def correctly_rounded():
+    """Functions of f32 by way of f64."""
+    names = ("log", "exp", "sqrt", "expm1", "tan", "atan", "__pow__")
+    theirs = {(place, name): getattr(place, name) for name in names for place in (torch.Tensor,)}
+    theirs |= {(torch, name): getattr(torch, name) for name in ("exp", "tan", "arctan")}
+    for (place, name), function in theirs.items():
+        setattr(place, name, lambda x, *more, f=function: f(x.double(), *more).to(x.dtype))
+    try:
+        yield
+    finally:
+        for (place, name), function in theirs.items():
+            setattr(place, name, function)
+
+
 class Runs:
     def __init__(self, references):
         self.of = references
@@ -235,6 +268,28 @@ class Runs:
             arguments["solver_type"] = "heun"
         return getattr(self.k, function)(self.model, x, sigmas.double(), disable=True, **arguments)
 
+    def lcm_sampler(self, schedule, n):
+        """LCM with a schedule of sigmas, among its own fifty."""
+        model = self.of.lcm.LCMCompVisDenoiser(LatentDiffusion())
+        sigmas = self.sigmas(schedule, n, model)
+        x = self.start(sigmas[0].double())
+        return self.of.lcm.sample_lcm(model, x, sigmas.double(), disable=True, noise_sampler=self.noise.next)
+
+    def brownian(self, name, schedule, discards, steps, arguments):
+        """A1111's `KDiffusionSampler.sample`, in f32, with its `create_noise_sampler`."""
+        model = lambda x, t: network(x.double(), t.double().reshape(-1, 1, 1, 1)).float()
+        denoiser = self.of.k.external.DiscreteEpsDDPMDenoiser(model, ALPHAS, quantize=False)
+        sigmas = self.sigmas(schedule, steps + discards, denoiser)
+        if discards:
+            sigmas = torch.cat([sigmas[:-2], sigmas[-1:]])
+        x = torch.randn(SHAPE, generator=torch.Generator().manual_seed(SEED)) * sigmas[0]
+        self.k.torch = torch
+        tree = self.k.BrownianTreeNoiseSampler(x, sigmas[sigmas > 0].min(), sigmas.max(), seed=[SEED])
+        arguments = dict(arguments, noise_sampler=tree)
+        if name.endswith("heun"):
+            arguments["solver_type"] = "heun"
+        return getattr(self.k, "sample_" + name.removesuffix("_heun"))(denoiser, x, sigmas, disable=True, **arguments)
+
     def ends(self):
         return self.denoiser.sigmas[[0, -1]].double()
 
@@ -247,12 +302,6 @@ class Runs:
         sigma_min, sigma_max = self.ends()
         x = self.start(sigma_max)
         return self.k.sample_dpm_adaptive(self.model, x, sigma_min, sigma_max, disable=True, eta=eta, return_info=True)
-
-    def lcm(self, n):
-        model = self.of.lcm.LCMCompVisDenoiser(LatentDiffusion())
-        sigmas = model.get_sigmas(n)
-        x = self.start(sigmas[0].double())
-        return self.of.lcm.sample_lcm(model, x, sigmas.double(), disable=True, noise_sampler=self.noise.next)
 
     def timesteps(self, name, steps, **more):
         """A1111's `CompVisSampler.sample`."""
@@ -287,7 +336,7 @@ def lines(runs):
         x, info = runs.adaptive(eta)
         yield golden("dpm_adaptive", info["steps"], {} if eta == 1.0 else {"eta": eta}, x)
     for steps in (*STEPS, 100):
-        yield golden("lcm", steps, {}, runs.lcm(steps))
+        yield golden("lcm", steps, {}, runs.lcm_sampler("uniform", steps))
     for name in ("ddim", "ddim_cfgpp", "plms", "unipc"):
         # One step is none for the first three, and UniPC's order is more than two steps allow.
         for steps in (3, 7, 20, 30, 50, 1000) if name == "unipc" else (2, 3, 7, 20, 30, 50, 1000):
@@ -296,41 +345,109 @@ def lines(runs):
         yield golden(name, 20, {"eta": 0.7}, runs.timesteps(name, 20, eta=0.7))
 
 
+def combinations(runs):
+    """Some of all samplers, schedules and counts."""
+    yield f"# k-diffusion and A1111 1.10, seed {SEED}, latents {SHAPE} in NCHW order, f64"
+    yield "# sampler schedule steps bits"
+    samplers = {sampler[0]: sampler for sampler in reversed(K_SAMPLERS)}
+    # These have diffusers' schedule of that name (samplers.py).
+    of_diffusers = ("euler", "euler_a", "lms", "heun", "dpmpp_2m")
+    every = [
+        (name, schedule, steps)
+        for name in [*samplers, "lcm"]
+        for schedule in SCHEDULES
+        for steps in (1, 2, 7, 20, 50)
+        if not (name in of_diffusers and schedule == "karras")
+        # k-diffusion's stop there with an error: they remember a step that was none.
+        and not (steps == 1 and name.startswith(("dpmpp_2m_sde", "dpmpp_3m_sde")))
+    ]
+    for name, schedule, steps in sorted(random.Random(SEED).sample(every, 80)):
+        if name == "lcm":
+            x = runs.lcm_sampler(schedule, steps)
+        else:
+            _, function, _, discards, _ = samplers[name]
+            x = runs.k_sampler(name, function, schedule, discards, {}, steps)
+        assert torch.isfinite(x).all(), (name, schedule, steps)
+        yield f"{name} {schedule} {steps} {bits(x.float())}"
+
+
 def golden(name, steps, arguments, x):
     assert torch.isfinite(x).all(), (name, steps, arguments)
     options = ",".join(f"{key}={value}" for key, value in arguments.items()) or "-"
     return f"{name} {steps} {options} {bits(x.float())}"
 
 
+def distance(a, b):
+    """The largest difference, relative to the largest value."""
+    return ((a - b).abs().max() / b.abs().max()).item()
+
+
+def brownian_lines(runs):
+    yield f"# k-diffusion's SDE samplers as A1111 1.10 calls them, f32, seed {SEED}, latents {SHAPE} in NCHW order"
+    yield f"# How far the same of this machine is, whose functions are those of torch {torch.__version__}, follows the steps."
+    yield "# sampler schedule steps distance options bits"
+    cases = []
+    for name, (own, _) in BROWNIAN.items():
+        cases += [(name, own, steps, {}) for steps in (2, 7, 20, 36, 50, 200)]
+        others = [schedule for schedule in SCHEDULES if schedule != own]
+        cases += [(name, schedule, steps, {}) for schedule in others for steps in (7, 20)]
+        cases += [(name, own, 12, dict(eta=0.5, s_noise=1.1))]
+    for name, schedule, steps, arguments in cases:
+        case = (name, schedule, BROWNIAN[name][1], steps, arguments)
+        of_torch = runs.brownian(*case)
+        with correctly_rounded():
+            x = runs.brownian(*case)
+        assert torch.isfinite(x).all(), case
+        options = ",".join(f"{key}={value}" for key, value in arguments.items()) or "-"
+        yield f"{name} {schedule} {steps} {distance(of_torch, x):.0e} {options} {bits(x)}"
+
+
 def schedule_lines(runs):
+    """With functions that are correctly rounded; torch's own may be a few places off in the last digit."""
+    rounded = Runs(runs.of)
+    with correctly_rounded():
+        rounded.denoiser = runs.of.k.external.DiscreteEpsDDPMDenoiser(LatentDiffusion(), ALPHAS, quantize=False)
+        lcm = runs.of.lcm.LCMCompVisDenoiser(LatentDiffusion())
+
+    def sigmas(schedule, n, model=None, **more):
+        with correctly_rounded():
+            x = rounded.sigmas(schedule, n, model, **more)
+        if model is None or model is rounded.denoiser:
+            torch.testing.assert_close(x, runs.sigmas(schedule, n, **more), rtol=3e-6, atol=0)
+        return x
+
     yield "# A1111 1.10's sigmas for Stable Diffusion 1: the count, then each if they are few, else every thirteenth"
     yield "# model schedule steps options count bits"
-    lcm = runs.of.lcm.LCMCompVisDenoiser(LatentDiffusion())
-    for label, model in (("sd1", runs.denoiser), ("lcm", lcm)):
+    for label, model in (("sd1", rounded.denoiser), ("lcm", lcm)):
         for schedule in SCHEDULES:
             for steps in (1, 2, 7, 11, 20, 30, 50, 1000) if label == "sd1" else (1, 4, 20):
-                sigmas = runs.sigmas(schedule, steps, model)
-                some = sigmas if len(sigmas) <= 21 else sigmas[:: max(13, len(sigmas) // 20)]
-                yield f"{label} {schedule} {steps} - {len(sigmas)} {bits(some)}"
+                x = sigmas(schedule, steps, model)
+                some = x if len(x) <= 21 else x[:: max(13, len(x) // 20)]
+                yield f"{label} {schedule} {steps} - {len(x)} {bits(some)}"
     more = [
         ("karras", dict(rho=3.0)),
         ("polyexponential", dict(rho=2.5)),
         ("karras", dict(sigma_min=0.1, sigma_max=10.0)),
         ("sgm_uniform", dict(sigma_min=0.5, sigma_max=5.0)),
+        ("normal", dict(sigma_min=0.07, sigma_max=12.0)),
+        ("kl_optimal", dict(sigma_min=0.07, sigma_max=12.0)),
         ("beta", dict(sigma_min=0.1)),
     ]
     for schedule, arguments in more:
-        sigmas = runs.sigmas(schedule, 7, **arguments)
+        x = sigmas(schedule, 7, **arguments)
         options = ",".join(f"{key}={value}" for key, value in arguments.items())
-        yield f"sd1 {schedule} 7 {options} {len(sigmas)} {bits(sigmas)}"
+        yield f"sd1 {schedule} 7 {options} {len(x)} {bits(x)}"
 
 
 if __name__ == "__main__":
     torch.set_num_threads(1)
+    warnings.simplefilter("ignore")  # trees hold times to their ends, and say so each time
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--k-diffusion", type=Path, required=True, help="folder with k_diffusion/sampling.py")
     parser.add_argument("--a1111", type=Path, required=True, help="folder with modules/sd_schedulers.py")
     args = parser.parse_args()
     runs = Runs(load_references(args.k_diffusion, args.a1111))
     (OUT / "a1111.txt").write_text("\n".join(lines(runs)) + "\n")
+    (OUT / "combinations.txt").write_text("\n".join(combinations(runs)) + "\n")
+    (OUT / "brownian.txt").write_text("\n".join(brownian_lines(runs)) + "\n")
     (OUT / "schedules.txt").write_text("\n".join(schedule_lines(runs)) + "\n")

@@ -30,11 +30,17 @@ CASES = [
     dict(mode="img2img", sampler="dpmpp_2m", steps=8, strength=0.5, prompt="fog", negative="sun", width=32, height=32, seed=3),
     dict(mode="img2img", sampler="euler_a", steps=6, strength=0.7, prompt="two", width=32, height=16, seed=4, batch=2),
     dict(mode="img2img", sampler="ddim", steps=5, strength=0.75, prompt="odd", width=40, height=24, seed=5, deep=True),
+    dict(mode="img2img", sampler="euler", steps=6, strength=0.5, prompt="a pier", width=32, height=24, seed=15,
+         rule="a1111"),
+    dict(mode="img2img", sampler="euler", steps=4, strength=0.6, prompt="a pier", width=32, height=24, seed=16,
+         rule="exact"),
     dict(mode="inpaint", sampler="ddim", steps=6, strength=1.0, prompt="a bench", width=32, height=24, seed=6),
     dict(mode="inpaint", sampler="euler", steps=6, strength=0.6, prompt="a bench", width=32, height=32, seed=7),
     dict(mode="blend", sampler="euler", steps=6, strength=0.7, prompt="a bench", width=32, height=24, seed=8),
     dict(mode="hires", sampler="euler", steps=5, strength=0.7, prompt="large", width=32, height=16, seed=9,
          hires_width=48, hires_height=32, upscaler="latent"),
+    dict(mode="hires", sampler="euler", steps=3, strength=0.35, prompt="tall", width=16, height=24, seed=14,
+         hires_width=56, hires_height=40, upscaler="latent-bicubic"),
     dict(mode="hires", sampler="euler", steps=5, strength=0.5, prompt="large", width=32, height=16, seed=10,
          hires_width=48, hires_height=24, upscaler="latent-bicubic-antialiased"),
 ]
@@ -100,18 +106,41 @@ def blended(pipe, case, generator):
     return keep(euler(pipe, case, init + sigmas[start] * noise, sigmas, timesteps, start, keep))
 
 
+def from_picture(pipe, case, generator):
+    """A1111's img2img: the seed's first noise is that over the picture, and one step more is taken, or all of them."""
+    pixels = pipe.image_processor.preprocess(picture(case["width"], case["height"]))
+    # There the posterior is sampled without a seed; its mean is nearest to that.
+    init = pipe.vae.encode(pixels).latent_dist.mean * pipe.vae.config.scaling_factor
+    noise = torch.randn(init.shape, generator=generator)
+    strength, steps = min(case["strength"], 0.999), case["steps"]
+    whole, taken = (steps, int(strength * steps) + 1) if case["rule"] == "a1111" else (int(steps / strength), steps)
+    pipe.scheduler.set_timesteps(whole)
+    sigmas, timesteps = pipe.scheduler.sigmas, pipe.scheduler.timesteps
+    start = whole - taken
+    return euler(pipe, case, init + sigmas[start] * noise, sigmas, timesteps, start)
+
+
 def enlarged(pipe, case, generator):
     """A1111's hires fix."""
     scale = 2 ** (len(pipe.vae.config.block_out_channels) - 1)
     size = lambda prefix: (1, 4, case[prefix + "height"] // scale, case[prefix + "width"] // scale)
+    # In proportion until all is covered, what is too much cut off.
+    (_, _, h, w), (_, _, high, wide) = size(""), size("hires_")
+    large = (wide * h // w, wide) if w * high < wide * h else (high, high * w // h)
+    top, left = large[0] - high, large[1] - wide
     pipe.scheduler.set_timesteps(case["steps"])
     sigmas, timesteps = pipe.scheduler.sigmas, pipe.scheduler.timesteps
     x = euler(pipe, case, sigmas[0] * torch.randn(size(""), generator=generator), sigmas, timesteps, 0)
     antialias = "antialiased" in case["upscaler"]
     method = "bicubic" if "bicubic" in case["upscaler"] else "bilinear"
-    x = torch.nn.functional.interpolate(x, size("hires_")[2:], mode=method, antialias=antialias)
+    x = torch.nn.functional.interpolate(x, large, mode=method, antialias=antialias)
+    x = x[:, :, top // 2:large[0] - (top + 1) // 2, left // 2:large[1] - (left + 1) // 2]
+    # All of the steps are taken, the last of more (`setup_img2img_steps`).
+    whole = int(case["steps"] / min(case["strength"], 0.999))
+    pipe.scheduler.set_timesteps(whole)
+    sigmas, timesteps = pipe.scheduler.sigmas, pipe.scheduler.timesteps
     noise = torch.randn(size("hires_"), generator=torch.Generator().manual_seed(case["seed"]))
-    start = case["steps"] - int(min(case["strength"], 0.999) * case["steps"]) - 1
+    start = whole - case["steps"]
     return euler(pipe, case, x + sigmas[start] * noise, sigmas, timesteps, start)
 
 
@@ -129,7 +158,7 @@ def run(tokenizer, case):
         guidance_scale=7.5, eta=case.get("eta", 0.0), num_images_per_prompt=batch, generator=generators,
         output_type="latent")
     mode = case["mode"]
-    if mode == "img2img":
+    if mode == "img2img" and "rule" not in case:
         pipe = diffusers.StableDiffusionImg2ImgPipeline(**common)
         arguments |= dict(image=picture(**size), strength=case["strength"])
     elif mode == "inpaint":
@@ -139,7 +168,9 @@ def run(tokenizer, case):
         pipe = diffusers.StableDiffusionPipeline(**common)
         arguments |= size
     pipe.set_progress_bar_config(disable=True)
-    if mode == "blend":
+    if "rule" in case:
+        latents = from_picture(pipe, case, generators[0])
+    elif mode == "blend":
         latents = blended(pipe, case, generators[0])
     elif mode == "hires":
         latents = enlarged(pipe, case, generators[0])

@@ -14,7 +14,7 @@ use serde::Serialize;
 
 use crate::{
     BenchProfile, Convolution, Guided, Model, PartProfile, PipelineOptions, Precision, Result,
-    memory::{self, peak_memory},
+    memory::{self, PassSize, peak_memory},
     model::Network,
     profile::{Peaks, part},
     request::check_size,
@@ -296,7 +296,9 @@ impl Networks {
                 (m.name().to_owned(), m.text_config().clone(), m.unet_config().clone(), m.vae_config().clone())
             }
         };
-        check_size(&unet, &vae, 1, [options.width, options.height], options.pipeline(options.precision), false)?;
+        let (width, height) = (options.width, options.height);
+        let pass = PassSize { batch: 1, width, height, context_length: MAX_LENGTH, encoded: None };
+        check_size(&unet, &vae, &pass, options.pipeline(options.precision))?;
         let downscale = vae.downscale();
         let latents = [vae.latent_channels, options.height / downscale, options.width / downscale];
         Ok(Self { name, text, unet, vae, latents })

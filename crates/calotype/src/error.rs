@@ -65,12 +65,20 @@ impl Error {
                 error,
                 Sampling::UnknownSampler(_)
                     | Sampling::UnknownSchedule(_)
+                    | Sampling::UnknownRng(_)
+                    | Sampling::UnknownSeedPer(_)
+                    | Sampling::NoiseOptions(_)
                     | Sampling::Schedule { .. }
                     | Sampling::Eta { .. }
                     | Sampling::EtaRange(_)
+                    | Sampling::OptionRange { .. }
+                    | Sampling::SamplerOption { .. }
+                    | Sampling::ScheduleOption { .. }
                     | Sampling::Steps { .. }
+                    | Sampling::CompvisSteps { .. }
                     | Sampling::Strength(_)
                     | Sampling::NoSteps { .. }
+                    | Sampling::LaidOut { .. }
             ),
             _ => false,
         }

@@ -37,9 +37,11 @@ pub(crate) const TEXT_ENCODER: Place = Place { folder: "text_encoder", basename:
 pub(crate) const UNET: Place =
     Place { folder: "unet", basename: "diffusion_pytorch_model", bin: "diffusion_pytorch_model" };
 pub(crate) const VAE: Place = Place { folder: "vae", ..UNET };
+/// Where diffusers' training scripts keep the UNet's moving average beside the UNet.
+pub(crate) const UNET_EMA: Place = Place { folder: "unet_ema", ..UNET };
 
 /// The variant of the weights as the last training step left them, beside their moving average.
-const NON_EMA: &str = "non_ema";
+pub(crate) const NON_EMA: &str = "non_ema";
 /// The variant in half precision.
 const FP16: &str = "fp16";
 
@@ -122,7 +124,9 @@ impl Files {
 /// those of PyTorch and, if any set will do, `non_ema`; each whole or in shards.
 pub(crate) fn open_weights(folder: &Path, place: Place, set: WeightSet) -> Result<Weights> {
     let is_unet = place.folder == UNET.folder;
+    let average_beside = is_unet && folder.with_file_name(UNET_EMA.folder).is_dir();
     let variants: &[&str] = match set {
+        WeightSet::Raw if average_beside => &[NON_EMA, "", FP16],
         WeightSet::Raw if is_unet => &[NON_EMA],
         WeightSet::Auto => &["", FP16, NON_EMA],
         _ => &["", FP16],

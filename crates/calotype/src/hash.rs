@@ -1,6 +1,12 @@
 //! Hashes that say which weights made a picture.
 
-use std::{fmt::Write, fs::File, io::Read, path::PathBuf, thread};
+use std::{
+    fmt::Write,
+    fs::File,
+    io::{self, Read, Seek, SeekFrom},
+    path::{Path, PathBuf},
+    thread,
+};
 
 use sha2::{Digest, Sha256};
 
@@ -11,6 +17,17 @@ pub(crate) struct WeightFile {
     /// What the list of hashes calls it: its path from the model's folder, with `/`.
     pub(crate) name: String,
     pub(crate) source: WeightSource,
+}
+
+impl WeightFile {
+    /// Files of the folder `folder`, or one file that is given itself.
+    pub(crate) fn of_files(folder: &Path, files: Vec<PathBuf>) -> Vec<Self> {
+        let name = |file: &Path| {
+            let within = file.strip_prefix(folder).ok().filter(|within| *within != Path::new(""));
+            within.map(Path::as_os_str).or(file.file_name()).unwrap_or_default().to_string_lossy().replace('\\', "/")
+        };
+        files.into_iter().map(|file| Self { name: name(&file), source: WeightSource::Disk(file) }).collect()
+    }
 }
 
 pub(crate) enum WeightSource {
@@ -47,8 +64,20 @@ fn of_file(file: &WeightFile) -> Result<String> {
     }
 }
 
+/// The SHA-256 of a safetensors file without its header, as kohya's sd-scripts and A1111 hash networks, so that changed
+/// metadata don't change it; that of the file for others.
+pub(crate) fn of_data(path: &Path) -> io::Result<String> {
+    let mut file = File::open(path)?;
+    if path.extension().is_some_and(|ending| ending.eq_ignore_ascii_case("safetensors")) {
+        let mut length = [0; 8];
+        file.read_exact(&mut length)?;
+        file.seek(SeekFrom::Start(u64::from_le_bytes(length).saturating_add(8)))?;
+    }
+    of_stream(file)
+}
+
 /// The SHA-256 of what a reader gives.
-pub(crate) fn of_stream(mut stream: impl Read) -> std::io::Result<String> {
+pub(crate) fn of_stream(mut stream: impl Read) -> io::Result<String> {
     let mut hasher = Sha256::new();
     let mut buffer = vec![0; 1 << 18];
     loop {

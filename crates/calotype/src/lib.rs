@@ -66,7 +66,10 @@ pub use convert::{ConvertOptions, ConvertTo, Progress, convert, model_index};
 pub use error::{Error, Result};
 pub use files::EmbeddedFile;
 pub use guided::{Guided, guides};
-pub use inspect::{Component, FileInspection, Inspection, ModelInspection, WeightSets, inspect};
+pub use inspect::{
+    AdapterFit, AdapterInspection, Alpha, Component, EmbeddingInspection, FileInspection, HypernetworkInspection,
+    Inspection, LoraInspection, ModelInspection, Training, WeightSets, inspect, inspect_for,
+};
 pub use latents::Latents;
 pub use list::{Listed, list, usual_places};
 pub use memory::peak_memory;
@@ -78,8 +81,8 @@ pub use options::ModelOptions;
 pub use pipeline::{Pictures, Pipeline, PipelineOptions, Run, fastest_precision};
 pub use profile::{BenchProfile, PartProfile, Peak, Peaks, ProfileRow};
 pub use request::{
-    FileRef, Fill, Hires, Init, Inpaint, NoiseRequest, OneOf, PictureFile, Plan, Request, ResizeMode, Sides, Tiling,
-    Upscaler,
+    FileRef, Fill, Hires, Init, Inpaint, NoiseRequest, OneOf, PictureFile, Plan, Request, ResizeMode, Sides,
+    StrengthRule, Tiling, Upscaler,
 };
 pub use resident::Keep;
 pub use verify::{Verification, verify};

@@ -26,12 +26,12 @@ impl Need {
         Self { weights: sizes.parameters(), arena: sizes.arena() }
     }
 
-    /// Of a UNet with guidance on `cpu`, for latents of `[B, h, w]`.
-    fn unet(cpu: &Cpu, config: &UNetConfig, shape: [usize; 3]) -> Result<Self> {
+    /// Of a UNet with guidance on `cpu`, for latents of `[B, h, w]` and contexts of so many rows.
+    fn unet(cpu: &Cpu, config: &UNetConfig, shape: [usize; 3], context_length: usize) -> Result<Self> {
         let sizes = Sizes::new(cpu);
         let network = config.init(&sizes, &mut Random { seed: 0 })?;
         let [batch, h, w] = shape;
-        let context = sizes.tensor([2 * batch, MAX_LENGTH, config.cross_attention_dim.get(0)].into());
+        let context = sizes.tensor([2 * batch, context_length, config.cross_attention_dim.get(0)].into());
         let context = network.prepare(&sizes, &context)?;
         let time = network.time_embedding(&sizes, &vec![0.0; 2 * batch])?;
         network.forward(&sizes, &sizes.tensor([2 * batch, h, w, config.in_channels].into()), &time, &context)?;
@@ -68,48 +68,63 @@ impl Need {
     }
 }
 
-/// Refuses a size (with the encoder if a run `encodes`) for which the networks that are in memory at a time don't fit into what is free.
-pub(crate) fn check(
-    unet: &UNetConfig,
-    vae: &VaeConfig,
-    batch: usize,
-    [width, height]: [usize; 2],
-    options: PipelineOptions,
-    encodes: bool,
-) -> Result<()> {
-    let Some(free) = available() else { return Ok(()) };
-    let [h, w] = [height, width].map(|side| side / vae.downscale());
-    let cpu = options.backend()?;
-    let denoiser = Need::unet(&cpu, unet, [batch, h, w])?;
-    let beside = options.backend_beside_the_unet()?;
+/// One pass of a run, as far as memory goes.
+pub(crate) struct PassSize {
+    pub(crate) batch: usize,
+    pub(crate) width: usize,
+    pub(crate) height: usize,
+    /// Rows of its longest context.
+    pub(crate) context_length: usize,
+    /// Width and height of the picture that the VAE's encoder sees, if it is needed.
+    pub(crate) encoded: Option<[usize; 2]>,
+}
+
+/// The arena that the UNet takes for a pass.
+///
+/// # Errors
+/// The networks that are in memory at a time don't fit into what is free.
+pub(crate) fn check(unet: &UNetConfig, vae: &VaeConfig, pass: &PassSize, options: PipelineOptions) -> Result<usize> {
+    let &PassSize { batch, width, height, context_length, encoded } = pass;
+    let latents = |[width, height]: [usize; 2]| [height, width].map(|side| side / vae.downscale());
+    let [h, w] = latents([width, height]);
+    // Nothing is computed here.
+    let planning = PipelineOptions { threads: 1, ..options };
+    let cpu = planning.backend()?;
+    let denoiser = Need::unet(&cpu, unet, [batch, h, w], context_length)?;
+    let Some(free) = available() else { return Ok(denoiser.arena) };
+    let beside = planning.backend_beside_the_unet()?;
     let decoder = if options.vae_tiling {
         Need::banded_decoder(&beside, vae, [h, w])
     } else {
         Need::decoder(&beside, vae, [h, w])
     }?;
     let total = |need: Need| (need.weights as u64).saturating_add(need.arena as u64);
-    let coder = match encodes {
-        true => total(decoder).max(total(Need::encoder(&beside, vae, [h, w])?)),
-        false => total(decoder),
+    let coder = match encoded {
+        Some(size) => total(decoder).max(total(Need::encoder(&beside, vae, latents(size))?)),
+        None => total(decoder),
     };
     let most = match options.keep {
         Keep::Nothing => total(denoiser).max(coder),
         Keep::UNet | Keep::All => total(denoiser).saturating_add(coder),
     };
-    let needed = most.saturating_add(BESIDE * cpu.threads() as u64);
+    let needed = most.saturating_add(BESIDE.saturating_mul(options.thread_count() as u64));
     if needed <= free {
-        return Ok(());
+        return Ok(denoiser.arena);
     }
+    let (texts, hint) = match context_length {
+        ..=MAX_LENGTH => (String::new(), ""),
+        longer => (format!(" and a prompt of {} chunks", longer / MAX_LENGTH), ", the prompt shorter"),
+    };
     Err(Error::Request(format!(
-        "{batch} x {width} x {height} pixels need about {} GiB of memory, {} GiB are free: make the picture or the batch smaller",
+        "{batch} x {width} x {height} pixels{texts} need about {} GiB of memory, {} GiB are free: make the picture or the batch smaller{hint}",
         needed.div_ceil(GIB),
         free / GIB
     )))
 }
 
-/// Takes an arena for the predictions of a UNet on `cpu`, for latents of `[B, h, w]`.
+/// Takes an arena for the predictions of a UNet on `cpu`, for latents of `[B, h, w]` and texts of one chunk.
 pub(crate) fn reserve_unet(cpu: &Cpu, config: &UNetConfig, shape: [usize; 3]) -> Result<()> {
-    cpu.reserve(Need::unet(cpu, config, shape)?.arena);
+    cpu.reserve(Need::unet(cpu, config, shape, MAX_LENGTH)?.arena);
     Ok(())
 }
 
@@ -156,12 +171,15 @@ mod tests {
     fn the_need_of_stable_diffusion_is_found_without_it() {
         use calotype_tensor::{Precision, cpu::CpuOptions};
         let cpu = Cpu::with_options(CpuOptions { precision: Precision::BF16, ..CpuOptions::default() }).unwrap();
-        let need = Need::unet(&cpu, &UNetConfig::sd15(), [1, 64, 64]).unwrap();
+        let need = Need::unet(&cpu, &UNetConfig::sd15(), [1, 64, 64], MAX_LENGTH).unwrap();
         assert!((1_719_000_000..1_850_000_000).contains(&need.weights), "{} bytes of weights", need.weights);
         let skips = 3 * 2 * 64 * 64 * 320 * 2;
         assert!((4 * skips..20 * skips).contains(&need.arena), "an arena of {} bytes", need.arena);
-        let wide = Need::unet(&cpu, &UNetConfig::sd15(), [1, 64, 128]).unwrap();
+        let wide = Need::unet(&cpu, &UNetConfig::sd15(), [1, 64, 128], MAX_LENGTH).unwrap();
         assert!(wide.arena > need.arena * 9 / 5 && wide.weights == need.weights);
+        // Keys and values of nine more chunks, for two texts, in all 16 layers.
+        let long = Need::unet(&cpu, &UNetConfig::sd15(), [1, 64, 64], 10 * MAX_LENGTH).unwrap();
+        assert!(long.arena >= need.arena + 9 * MAX_LENGTH * 2 * 2 * 12_480 * 2, "{} bytes", long.arena);
         let whole = Need::decoder(&cpu, &VaeConfig::sd15(), [64, 64]).unwrap();
         let banded = Need::banded_decoder(&cpu, &VaeConfig::sd15(), [128, 128]).unwrap();
         assert!(banded.arena < 4 * whole.arena, "{} and {} bytes", banded.arena, whole.arena);

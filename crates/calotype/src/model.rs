@@ -36,6 +36,8 @@ pub struct Model {
     pub(crate) tokenizer: ModelTokenizer,
     /// What the hash is of.
     pub(crate) weight_files: Vec<WeightFile>,
+    /// Whether its config says that the training kept a moving average.
+    pub(crate) use_ema: bool,
     hash: OnceLock<String>,
     /// Held while the hash is computed, so that it is computed once.
     hashing: Mutex<()>,
@@ -61,6 +63,8 @@ pub(crate) struct Parts {
     pub(crate) prediction_source: &'static str,
     pub(crate) tokenizer: ModelTokenizer,
     pub(crate) weight_files: Vec<WeightFile>,
+    /// Whether a config says that the training kept a moving average of the UNet.
+    pub(crate) use_ema: bool,
 }
 
 impl Model {
@@ -104,6 +108,7 @@ impl Model {
             prediction_source,
             tokenizer,
             weight_files,
+            use_ema,
         } = parts;
         let model = Self {
             name,
@@ -116,6 +121,7 @@ impl Model {
             prediction_source,
             tokenizer,
             weight_files,
+            use_ema,
             hash: OnceLock::new(),
             hashing: Mutex::new(()),
         };

@@ -16,7 +16,7 @@ use calotype_text::Tokenizer;
 use crate::{
     Error, ModelOptions, Result,
     error::{brief, show},
-    files::{self, Files, Place, TEXT_ENCODER, UNET, VAE, Weights},
+    files::{self, Files, Place, TEXT_ENCODER, UNET, UNET_EMA, VAE, Weights},
     hash::{WeightFile, WeightSource},
     model::{ModelTokenizer, Network, Parts},
     scheduler::{Prediction, SchedulerConfig},
@@ -63,16 +63,19 @@ pub(crate) fn folder(name: String, files: &Files, options: &ModelOptions) -> Res
         Some(own) if options.text_encoder.is_none() => ModelTokenizer::Own(Box::new(own)),
         _ => built_in_tokenizer(&text_encoder),
     };
+    let average = files.exists(&format!("{}/config.json", UNET_EMA.folder)) && options.weights != WeightSet::Raw;
+    let unet_place = if average { UNET_EMA } else { UNET };
     Ok(Parts {
         name,
         text_encoder,
-        unet: network(files, UNET, &options.unet, options, &mut weight_files)?,
+        unet: network(files, unet_place, &options.unet, options, &mut weight_files)?,
         vae: network(files, VAE, &options.vae, options, &mut weight_files)?,
         scheduler,
         scheduler_label,
         prediction_source,
         tokenizer,
         weight_files,
+        use_ema: false,
     })
 }
 
@@ -113,6 +116,7 @@ fn single_file(path: &Path, options: &ModelOptions) -> Result<Parts> {
         scheduler_label: label,
         prediction_source: source,
         weight_files,
+        use_ema: compvis.use_ema,
     })
 }
 

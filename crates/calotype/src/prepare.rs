@@ -2,7 +2,7 @@
 
 use calotype_image::{Fit, GrayImage, Interpolation, RgbImage, blend, fill_masked, fit, interpolate};
 
-use crate::{Fill, Init, Plan, Result, Sides};
+use crate::{Fill, Init, Inpaint, Plan, Result, Sides};
 
 /// What becomes of an [`Init`] at the size of the pictures.
 pub(crate) struct Prepared {
@@ -11,6 +11,8 @@ pub(crate) struct Prepared {
     /// Where it is made anew, at the size of the pictures: 255 there.
     pub(crate) mask: Option<GrayImage>,
     pub(crate) fill: Fill,
+    /// How much of the mask a model made for inpainting sees in the picture.
+    mask_strength: f32,
     pub(crate) overlay: Option<Overlay>,
 }
 
@@ -30,15 +32,16 @@ impl Prepared {
         let picture = init.picture.rgb();
         let how = init.resize_mode.fit();
         if let Some(sides) = init.outpaint {
-            let (blur, fill) = init.inpaint.as_ref().map_or((0.0, Fill::Fill), |i| (i.mask_blur, i.fill));
-            return outpainted(&picture, sides, [width, height], blur, fill);
+            let inpaint =
+                init.inpaint.clone().unwrap_or(Inpaint { mask_blur: 0.0, fill: Fill::Fill, ..Inpaint::new(None) });
+            return outpainted(&picture, sides, [width, height], &inpaint);
         }
         let Some(inpaint) = &init.inpaint else {
             let picture = match init.resize_mode {
                 crate::ResizeMode::Latent => picture,
                 _ => fit(&picture, width, height, how)?,
             };
-            return Ok(Self { picture, mask: None, fill: Fill::Original, overlay: None });
+            return Ok(Self { picture, mask: None, fill: Fill::Original, mask_strength: 1.0, overlay: None });
         };
         let mask = inpaint.mask(&init.picture)?.blurred(inpaint.mask_blur);
         let place = inpaint.only_masked_padding.and_then(|padding| Some((padding, mask.bounds()?)));
@@ -48,18 +51,19 @@ impl Prepared {
             let overlay = Overlay { original: picture.clone(), mask: mask.clone(), place: Some(place) };
             let part = fit(&picture.crop(x, y, w, h), width, height, Fit::Fill)?;
             let mask = fit(&mask.to_rgb().crop(x, y, w, h), width, height, Fit::Fill)?;
-            return Self::masked(part, GrayImage::from_rgb(&mask), inpaint.fill, overlay);
+            return Self::masked(part, GrayImage::from_rgb(&mask), inpaint, overlay);
         }
         let picture = fit(&picture, width, height, how)?;
         let mask = GrayImage::from_rgb(&fit(&mask.to_rgb(), width, height, how)?);
         let overlay = Overlay { original: picture.clone(), mask: mask.map(|x| x.saturating_mul(2)), place: None };
-        Self::masked(picture, mask, inpaint.fill, overlay)
+        Self::masked(picture, mask, inpaint, overlay)
     }
 
-    fn masked(picture: RgbImage, mask: GrayImage, fill: Fill, overlay: Overlay) -> Result<Self> {
+    fn masked(picture: RgbImage, mask: GrayImage, inpaint: &Inpaint, overlay: Overlay) -> Result<Self> {
+        let (fill, mask_strength) = (inpaint.fill, inpaint.conditioning_mask_strength as f32);
         // What latents replace is filled too, so that nothing of it is in the latents beside it.
         let picture = if fill == Fill::Original { picture } else { fill_masked(&picture, &mask)? };
-        Ok(Self { picture, mask: Some(mask), fill, overlay: Some(overlay) })
+        Ok(Self { picture, mask: Some(mask), fill, mask_strength, overlay: Some(overlay) })
     }
 
     /// The mask at the size of the latents, `(h, w)`: 1 where they are made anew.
@@ -73,14 +77,18 @@ impl Prepared {
 
     /// What a model made for inpainting sees beside the latents: the mask at their size `(h, w)`, 1 where they are made
     /// anew, and the picture that is left, in `-1..1` `(H, W, 3)`, 0 where it is masked (diffusers'
-    /// `prepare_mask_latents`). None without a mask.
+    /// `prepare_mask_latents`; less of it with A1111's "Inpainting conditioning mask strength"). None without a mask.
     pub(crate) fn conditioning(&self, [height, width]: [usize; 2]) -> Option<(Vec<f32>, Vec<f32>)> {
         let mask = self.mask.as_ref()?;
         // diffusers' mask processor makes it 0 or 1 at 0.5.
         let mask_at = |x: u8| if f32::from(x) / 255.0 >= 0.5 { 1.0 } else { 0.0f32 };
         let full: Vec<f32> = mask.data().iter().map(|&x| mask_at(x)).collect();
         let left = self.picture.to_unit_f32();
-        let left = left.chunks_exact(3).zip(&full).flat_map(|(rgb, &mask)| [0, 1, 2].map(|i| rgb[i] * (1.0 - mask)));
+        let strength = self.mask_strength;
+        let left = left
+            .chunks_exact(3)
+            .zip(&full)
+            .flat_map(|(rgb, &mask)| [0, 1, 2].map(|i| rgb[i] * (1.0 - mask * strength)));
         let sizes = [[mask.height() as usize, mask.width() as usize], [height, width]];
         let small = interpolate(&full, sizes[0], sizes[1], Interpolation::Nearest);
         Some((small, left.collect()))
@@ -128,7 +136,7 @@ fn grown([x, y, w, h]: [u32; 4], padding: u32, [width, height]: [u32; 2], extent
 }
 
 /// A picture in a larger one whose sides are masked.
-fn outpainted(picture: &RgbImage, sides: Sides, [width, height]: [u32; 2], blur: f64, fill: Fill) -> Result<Prepared> {
+fn outpainted(picture: &RgbImage, sides: Sides, [width, height]: [u32; 2], inpaint: &Inpaint) -> Result<Prepared> {
     let (w, h) = (picture.width(), picture.height());
     let inside = |at: u32, before: u32, extent: u32| at.checked_sub(before).filter(|&at| at < extent);
     let nearest = |at: u32, before: u32, extent: u32| at.saturating_sub(before).min(extent.saturating_sub(1));
@@ -144,9 +152,9 @@ fn outpainted(picture: &RgbImage, sides: Sides, [width, height]: [u32; 2], blur:
         }
     }
     let hard = GrayImage::new(width, height, mask)?;
-    let soft = hard.blurred(blur);
+    let soft = hard.blurred(inpaint.mask_blur);
     let overlay = Overlay { original: canvas.clone(), mask: soft.map(|x| x.saturating_mul(2)), place: None };
-    Prepared::masked(canvas, soft.map(|x| x.saturating_mul(2)), fill, overlay)
+    Prepared::masked(canvas, soft.map(|x| x.saturating_mul(2)), inpaint, overlay)
 }
 
 #[cfg(test)]

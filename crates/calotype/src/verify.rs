@@ -31,10 +31,13 @@ pub struct Verification {
     pub sha256: String,
     /// What the hash was held to, if to anything.
     pub checked_against: Option<String>,
+    /// Whether a file ends in 64 KiB of zeros, as one may whose download was cut off.
+    pub ends_in_zeros: bool,
 }
 
 /// Reads every tensor of the model or file at `path`, and checks that its data matches the checksum that the file has of it
-/// (if it has one), that its numbers are finite, its shapes those of a model (if it is one), and its hash the one `expected` (64 hexadecimal digits), or that of the file `PATH.sha256` beside it.
+/// (if it has one), that its numbers are finite, its shapes those of a model (if it is one), and its hash the one `expected`
+/// (64 hexadecimal digits), or that of the file `PATH.sha256` beside it.
 ///
 /// # Errors
 /// It is not so: the message names the first tensor, or both hashes.
@@ -94,7 +97,17 @@ pub fn verify(
         }
     }
     let checked_against = expected.map(|(_, from)| from);
-    Ok(Verification { path: show(path), whole_model, tensors, bytes, summed_bytes, sha256, checked_against })
+    let ends_in_zeros = files.iter().any(|file| file.ends_in_zeros());
+    Ok(Verification {
+        path: show(path),
+        whole_model,
+        tensors,
+        bytes,
+        summed_bytes,
+        sha256,
+        checked_against,
+        ends_in_zeros,
+    })
 }
 
 /// Whether a file is sound for what it is, though it is no whole model.

@@ -26,6 +26,11 @@ pub enum Warning {
         /// The first of them.
         first: String,
     },
+    /// Something that a prompt says of a network is not made use of.
+    UnusedArgument {
+        /// What, and of which.
+        what: String,
+    },
     /// An embedding in a folder can't be used, for this reason.
     SkippedEmbedding(String),
     /// A prompt calls for a network that was not applied.
@@ -48,6 +53,7 @@ impl fmt::Display for Warning {
                 brief(file),
                 brief(first)
             ),
+            Self::UnusedArgument { what } => write!(f, "the prompt says {}, which is not applied", brief(what)),
             Self::SkippedEmbedding(reason) => write!(f, "an embedding is left out: {reason}"),
             Self::Network { tag } => write!(f, "the prompt calls for {:?}, which is not applied", brief(tag)),
         }

@@ -292,3 +292,79 @@ fn a_name_may_be_the_one_that_it_was_trained_under() {
     let by = |name: &str| latents(&pipeline, &fixture.request(&format!("x<lora:{name}:1>"), adapters.clone()));
     assert_eq!(by("inkstyle"), by("kohya"));
 }
+
+/// The kohya LoRA with the fixture's embeddings in it.
+fn write_bundle(fixture: &Fixture, path: &Path) {
+    let mut bundle = tensors(&fixture.golden.loras["kohya"].0, fixture.golden.size);
+    for (token, &vectors) in &fixture.golden.embeddings {
+        let numbers = values(token, 8 * vectors).into_iter().map(|v| v as f32).collect();
+        bundle.insert(format!("bundle_emb.{token}.string_to_param.*"), (vec![vectors, 8], numbers));
+    }
+    write_weights(path, &bundle);
+}
+
+/// A1111's rule: they are there while their LoRA is, unless a file has their name.
+#[test]
+fn embeddings_in_a_loras_file_are_open_to_prompts() {
+    let fixture = Fixture::new();
+    write_bundle(&fixture, &fixture.path("bundle.safetensors"));
+    let pipeline = load(&fixture.model, Keep::All, Precision::F32);
+    let lora = |name: &str| LoraOptions {
+        file: AdapterFile::Path(fixture.path(name)),
+        text_encoder: 0.0,
+        unet: 0.0,
+        ranks: None,
+    };
+    let request = |loras, embeddings| {
+        let adapters = AdapterOptions { loras, embeddings, ..AdapterOptions::default() };
+        fixture.request(&fixture.golden.prompt, adapters)
+    };
+    // Alone they make what they make in files of their own; the LoRA has no strength.
+    let bundled = request(vec![lora("bundle.safetensors")], Vec::new());
+    let run = pipeline.run(&bundled).unwrap();
+    assert_eq!(run.warnings(), []);
+    assert_eq!(run.adapters().unwrap().len(), 1, "the LoRA brings them along");
+    assert!(distance(run.finish_latents().unwrap().data(), &fixture.golden.with_embeddings) <= 1e-4);
+    assert!(distance(&latents(&pipeline, &request(Vec::new(), Vec::new())), &fixture.golden.plain) <= 1e-4);
+    // Files go before them.
+    let other = BTreeMap::from([("emb_params".to_owned(), (vec![1, 8], vec![0.25; 8]))]);
+    let own = fixture.path("inkwash.safetensors");
+    write_weights(&own, &other);
+    let own = vec![EmbeddingOptions { file: own, name: None }];
+    let toy = vec![fixture.embeddings().remove(0)];
+    let both = latents(&pipeline, &request(vec![lora("bundle.safetensors")], own.clone()));
+    assert_eq!(both, latents(&pipeline, &request(Vec::new(), [own, toy].concat())));
+    // One for another family is passed over with a word.
+    let mut wide = tensors(&fixture.golden.loras["kohya"].0, fixture.golden.size);
+    wide.insert("bundle_emb.wide.emb_params".into(), (vec![1, 9], vec![0.0; 9]));
+    write_weights(&fixture.path("wide.safetensors"), &wide);
+    let run = pipeline.run(&request(vec![lora("wide.safetensors")], Vec::new())).unwrap();
+    let warnings: Vec<String> = run.warnings().iter().map(ToString::to_string).collect();
+    assert!(matches!(warnings.as_slice(), [one] if one.contains("vectors of 9 numbers")), "{warnings:?}");
+}
+
+/// A folder of PEFT is called by its name, and hashed by its file.
+#[test]
+fn a_folder_is_an_adapter_too() {
+    let fixture = Fixture::new();
+    let folder = fixture.path("loras/v1.5 style");
+    fs::create_dir(&folder).unwrap();
+    let peft = |key: &str| key.strip_prefix("unet.").map(|key| format!("base_model.model.{key}"));
+    let all = tensors(&fixture.golden.loras["peft"].0, fixture.golden.size);
+    let unet: Tensors = all.into_iter().filter_map(|(key, tensor)| Some((peft(&key)?, tensor))).collect();
+    assert!(!unet.is_empty());
+    write_weights(&folder.join("adapter_model.safetensors"), &unet);
+    let adapters = AdapterOptions { folders: fixture.folders(), ..AdapterOptions::default() };
+    let by = |alpha: f64, strength: f64| {
+        let rank = unet.iter().find(|(key, _)| key.ends_with("lora_A.weight")).unwrap().1.0[0];
+        let config = format!("{{\"peft_type\": \"LORA\", \"r\": {rank}, \"lora_alpha\": {}}}", alpha * rank as f64);
+        fs::write(folder.join("adapter_config.json"), config).unwrap();
+        let request = fixture.request(&format!("x<lora:v1.5 style:{strength}>"), adapters.clone());
+        let pipeline = load(&fixture.model, Keep::Nothing, Precision::F32);
+        let hash = pipeline.run(&request).unwrap().adapters().unwrap().remove(0).short_hash;
+        assert_eq!(hash, hash_of_data(&folder.join("adapter_model.safetensors")));
+        latents(&pipeline, &request)
+    };
+    assert!(distance(&by(2.0, 0.25), &by(1.0, 0.5)) <= 1e-5);
+    assert!(distance(&by(2.0, 0.5), &by(1.0, 0.5)) > 1e-3);
+}

@@ -15,6 +15,7 @@ fn metadata() -> Metadata {
         negative_prompt: "blurry, red\nblue".into(),
         prompt_style: "a1111".into(),
         emphasis: "no-norm".into(),
+        old_prompt_editing: true,
         clip_skip: 2,
         num_inference_steps: 21,
         sampler: "dpmpp_2m".into(),
@@ -41,6 +42,8 @@ fn metadata() -> Metadata {
             variation_strength: 0.25,
             seed_resize: Some([512, 768]),
             eta_noise_seed_delta: -31337,
+            init_noise_multiplier: 1.25,
+            extra_noise: 0.125,
             batch: Some(BatchMetadata { seed_per: "batch".into(), fixed_code: true, size: 3, index: 1, position: 2 }),
         },
         width: 320,
@@ -50,6 +53,7 @@ fn metadata() -> Metadata {
         adapters: vec![AdapterMetadata {
             kind: "lora".into(),
             name: "ink, thin".into(),
+            called: None,
             file: "loras/ink, thin.safetensors".into(),
             sha256: "ab".into(),
             short_hash: "cdef01234567".into(),
@@ -137,6 +141,38 @@ fn a1111s_schedules_are_read() {
     let magic = Metadata::from_parameters("a\nSteps: 20, Sampler: Magic, Seed: 1, Schedule type: Black, Eta DDIM: 0.3");
     let unread: Vec<&str> = magic.unread.iter().map(|(key, _)| key.as_str()).collect();
     assert_eq!((unread, magic.metadata.eta), (vec!["Sampler", "Schedule type"], Some(0.3)));
+}
+
+/// What another program's text leaves out is as by default there, and what depends on its version as it was then.
+#[test]
+fn a1111s_text_is_read_by_its_version() {
+    let read = |prompt: &str, more: &str| {
+        Metadata::from_parameters(&format!("{prompt}\nSteps: 20, Sampler: Euler, Seed: 1, Size: 64x32{more}"))
+    };
+    for (more, style, is_old) in [
+        ("", "a1111", false),
+        (", Version: v1.5.2", "a1111", true),
+        (", Version: v1.6.0-2-g4afaaf8a", "a1111", false),
+        (", Version: 1.10.1", "a1111", false),
+        (", Version: f2.0.1v1.10.1-previous-304", "a1111", false),
+        (", Old prompt editing timelines: True", "a1111", true),
+        (", Version: calotype 0.1.0", "plain", false),
+        (", Prompt style: a1111, Version: calotype 0.1.0", "a1111", false),
+    ] {
+        let m = read("a [b:c:.5]", more).metadata;
+        assert_eq!((m.prompt_style.as_str(), m.old_prompt_editing), (style, is_old), "{more}");
+    }
+    assert!(!read("a cat", ", Version: v1.5.2").metadata.old_prompt_editing, "nothing in it changes on the way");
+    assert_eq!(Metadata::from_parameters("a (cat:1.2)").metadata.prompt_style, "a1111");
+
+    let hires = read("a", ", Denoising strength: 0.3, Hires upscale: 1.5, Hires upscaler: R-ESRGAN 4x+");
+    let unread: Vec<&str> = hires.unread.iter().map(|(key, _)| key.as_str()).collect();
+    assert_eq!(unread, ["Hires upscaler"]);
+    let expected = Hires { width: 96, height: 48, strength: 0.3, upscaler: Upscaler::Lanczos, ..Hires::default() };
+    assert_eq!(hires.metadata.hires, Some(expected));
+
+    let old = read("a cat", ", Hypernet: ink, Hypernet strength: 0.5");
+    assert_eq!((old.metadata.prompt.as_str(), old.unread.len()), ("a cat<hypernet:ink:0.5>", 0));
 }
 
 #[test]

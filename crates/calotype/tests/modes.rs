@@ -7,9 +7,10 @@ mod common;
 use std::path::Path;
 
 use calotype::{
-    Fill, Hires, Init, Inpaint, Keep, Metadata, Model, PictureFile, Pipeline, PipelineOptions, Precision, Request,
-    ResizeMode, RgbImage, Sides, Tiling, Upscaler,
+    Fill, Hires, Init, Inpaint, Keep, Latents, Metadata, Model, NoiseRequest, PictureFile, Pipeline, PipelineOptions,
+    Precision, PromptStyle, Request, ResizeMode, RgbImage, Sides, StrengthRule, Tiling, Upscaler,
 };
+use calotype_diffusion::{SampleOptions, Sampler};
 use calotype_image::encode_png;
 use calotype_models::{DownBlockType as Down, UNetConfig, UpBlockType as Up};
 use common::{Sizes, distance, values};
@@ -68,6 +69,11 @@ fn request(case: &Value, folder: &Path) -> Request {
     let (width, height) = (number("width"), number("height"));
     let init = || Init {
         strength: case["strength"].as_f64().unwrap(),
+        strength_rule: match case["rule"].as_str() {
+            Some("a1111") => StrengthRule::A1111,
+            Some("exact") => StrengthRule::Exact,
+            _ => StrengthRule::Part,
+        },
         ..Init::new(file(folder, "init.png", &picture(width, height)))
     };
     let masked = || {
@@ -140,7 +146,12 @@ fn modes(folder: &Path) -> Vec<Request> {
         with(Init { resize_mode: ResizeMode::Crop, strength: 0.4, ..init() }),
         with(Init { resize_mode: ResizeMode::Fill, ..init() }),
         with(Init { resize_mode: ResizeMode::Latent, ..init() }),
-        with(inpaint(Inpaint { fill: Fill::Fill, ..Inpaint::new(mask()) })),
+        with(Init { strength: 0.2, strength_rule: StrengthRule::Exact, ..init() }),
+        Request {
+            noise: NoiseRequest { init_multiplier: 1.25, extra: 0.125, ..NoiseRequest::default() },
+            ..with(Init { strength_rule: StrengthRule::A1111, ..init() })
+        },
+        with(inpaint(Inpaint { conditioning_mask_strength: 0.25, fill: Fill::Fill, ..Inpaint::new(mask()) })),
         with(inpaint(Inpaint { fill: Fill::LatentNoise, invert_mask: true, ..Inpaint::new(mask()) })),
         with(inpaint(Inpaint { only_masked_padding: Some(4), fill: Fill::LatentNothing, ..Inpaint::new(mask()) })),
         Request {
@@ -233,6 +244,102 @@ fn requests_that_cannot_be_met_are_refused() {
     refused(hires.clone(), plain, "width 50 is not a multiple of 4, which this model needs: give 48 or 52");
     let both = "a second, larger pass goes with pictures from text only: leave it or the picture out";
     refused(Request { init: Some(init()), ..hires }, plain, both);
+}
+
+/// A1111's "Noise multiplier for img2img" and "Extra noise": the noise over the picture is `(sigma · m + extra · m)` times
+/// that of the seed.
+#[test]
+fn noise_over_a_picture_is_multiplied() {
+    let files = TempDir::new().unwrap();
+    let (_folder, model) = model(&Sizes::default());
+    let pipeline = load(&model);
+    let base = Request {
+        prompt: "a tree".into(),
+        num_inference_steps: 4,
+        sampler: "euler".parse().unwrap(),
+        init: Some(Init::new(file(files.path(), "init.png", &picture(32, 24)))),
+        ..Default::default()
+    };
+    let latents = |request: &Request| pipeline.run(request).unwrap().finish_latents().unwrap();
+    let sampler = Sampler::new(base.sampler, base.schedule, model.noise_schedule(), SampleOptions::new(4)).unwrap();
+    let sigma = sampler.img2img(0.75, calotype_diffusion::StrengthRule::Diffusers).unwrap().noised_level().sigma;
+    let noise = values("noise", 4 * 6 * 8);
+    let times = |factor: f64| {
+        Latents::new([1, 4, 6, 8], noise.iter().map(|&x| (f64::from(x as f32) * factor) as f32).collect()).unwrap()
+    };
+    let with = |factor: f64, init_multiplier, extra| {
+        let noise = NoiseRequest { init_multiplier, extra, ..NoiseRequest::default() };
+        latents(&Request { latents: Some(times(factor)), noise, ..base.clone() })
+    };
+    let expected = with(0.9 * (1.0 + 0.25 / sigma), 1.0, 0.0);
+    let error = distance(with(1.0, 0.9, 0.25).data(), expected.data());
+    assert!(error < 1e-6, "{error:.1e}");
+    assert!(distance(with(1.0, 1.0, 0.0).data(), expected.data()) > 1e-3);
+    for (init_multiplier, extra) in [(1.6, 0.0), (-0.1, 0.0), (1.0, 1.1), (f64::NAN, 0.0)] {
+        let noise = NoiseRequest { init_multiplier, extra, ..NoiseRequest::default() };
+        let error = model.check(&Request { noise, ..base.clone() }, PipelineOptions::default()).unwrap_err();
+        assert!(error.is_request() && error.to_string().contains("is out of range: give 0 to 1"), "{error}");
+    }
+}
+
+#[test]
+fn strength_rules_leave_different_steps() {
+    let files = TempDir::new().unwrap();
+    let (_folder, model) = model(&Sizes::default());
+    let init = Init::new(file(files.path(), "init.png", &picture(32, 24)));
+    for (rule, steps) in [(StrengthRule::Part, 12), (StrengthRule::A1111, 13), (StrengthRule::Exact, 20)] {
+        let init = Some(Init { strength: 0.6, strength_rule: rule, ..init.clone() });
+        let request =
+            Request { num_inference_steps: 20, sampler: "euler".parse().unwrap(), init, ..Default::default() };
+        assert_eq!(model.check(&request, PipelineOptions::default()).unwrap().steps(), steps, "{rule:?}");
+    }
+    // All steps of a second pass are taken, whatever its strength.
+    let hires = Some(Hires { width: 0, height: 48, num_inference_steps: Some(7), strength: 0.3, ..Hires::default() });
+    let request = Request {
+        width: Some(32),
+        height: Some(16),
+        num_inference_steps: 5,
+        sampler: "euler".parse().unwrap(),
+        hires,
+        ..Default::default()
+    };
+    let plan = model.check(&request, PipelineOptions::default()).unwrap();
+    assert_eq!((plan.steps(), plan.final_shape()), (12, [1, 4, 12, 24]));
+}
+
+/// A1111's masks: of a picture with transparent parts what is opaque counts, whatever its colour.
+#[test]
+fn a_mask_may_be_what_is_opaque() {
+    let files = TempDir::new().unwrap();
+    let (_folder, model) = model(&Sizes::default());
+    let pipeline = load(&model);
+    let init = Init::new(file(files.path(), "init.png", &picture(32, 24)));
+    let white = file(files.path(), "mask.png", &mask(32, 24));
+    let opaque = white.picture.data().chunks_exact(4).flat_map(|p| [0, 0, 0, if p[0] > 0 { 255 } else { 100 }]);
+    let opaque = PictureFile {
+        picture: calotype_image::RgbaImage::new(32, 24, opaque.collect()).unwrap(),
+        reference: white.reference.clone(),
+    };
+    let of = |mask: PictureFile| {
+        let init = Some(Init { inpaint: Some(Inpaint::new(Some(mask))), ..init.clone() });
+        let request = Request { num_inference_steps: 2, init, ..Default::default() };
+        pipeline.run(&request).unwrap().finish_latents().unwrap()
+    };
+    assert_eq!(of(opaque), of(white));
+}
+
+/// What a prompt needs of memory is known before weights are read, and a prompt that can't be read refused.
+#[test]
+fn prompts_are_checked_before_the_work() {
+    let (_folder, model) = model(&Sizes::default());
+    let request =
+        |prompt: &str| Request { prompt: prompt.into(), prompt_style: PromptStyle::A1111, ..Default::default() };
+    let arena = |prompt: &str| model.check(&request(prompt), PipelineOptions::default()).unwrap().arena_bytes();
+    assert!(arena(&"word ".repeat(750)) > arena("word"));
+    for prompt in ["(a:1.2.3)", &"word ".repeat(75 * 65)] {
+        let error = model.check(&request(prompt), PipelineOptions::default()).unwrap_err();
+        assert!(error.is_request() && !error.to_string().contains('\n'), "{error}");
+    }
 }
 
 #[test]

@@ -17,9 +17,13 @@ use serde_json::Value;
 use tempfile::TempDir;
 
 fn model() -> (TempDir, Model) {
+    model_of_layers(3)
+}
+
+fn model_of_layers(num_hidden_layers: usize) -> (TempDir, Model) {
     let folder = TempDir::new().unwrap();
     let mut sizes = Sizes::default();
-    sizes.text = TextConfig { num_hidden_layers: 3, ..sizes.text };
+    sizes.text = TextConfig { num_hidden_layers, ..sizes.text };
     sizes.write(folder.path());
     let model = Model::open(folder.path()).unwrap();
     (folder, model)
@@ -53,11 +57,16 @@ fn parts(conditioning: &Conditioning, evaluation: usize) -> Vec<(f32, Vec<f32>)>
 /// Against `reference/a1111_prompts.py`.
 #[test]
 fn contexts_equal_a1111s() {
-    let (_folder, model) = model();
-    let pipeline = load(&model);
     let goldens: Value = serde_json::from_str(include_str!("goldens/contexts.json")).unwrap();
-    let cases = goldens["cases"].as_array().unwrap();
-    assert_eq!(cases.len(), 9);
+    for (group, layers, count) in [("cases", 3, 9), ("skips", 12, 12)] {
+        let (_folder, model) = model_of_layers(layers);
+        let cases = goldens[group].as_array().unwrap();
+        assert_eq!(cases.len(), count);
+        check_contexts(&load(&model), cases);
+    }
+}
+
+fn check_contexts(pipeline: &Pipeline<'_>, cases: &[Value]) {
     for case in cases {
         let emphasis = Emphasis::ALL.into_iter().find(|emphasis| emphasis.label() == case["emphasis"]).unwrap();
         let request = Request {

@@ -3,12 +3,12 @@
 use std::{path::Path, time::Instant};
 
 use calotype::{JSON_KEYWORD, LatentsMetadata, Metadata, Model, PARAMETERS_KEYWORD, PipelineOptions};
-use calotype_image::{Limits, read_limited, read_png_text};
+use calotype_image::{Limits, read_limited, read_png_text, read_user_comment};
 
 use crate::{
     args::{Precision, Remake},
     failure::{Failure, line},
-    generate::{Job, LatentsFile, options},
+    generate::{Job, LatentsFile, Lines, options},
     interrupt, model,
 };
 
@@ -29,7 +29,13 @@ pub(crate) fn run(args: &Remake, process_start: Instant) -> Result<(), Failure> 
         }
         Made::Elsewhere(metadata, unread) => {
             for (key, value) in unread {
-                line("warning", &format!("not honoured: {key}: {value}"));
+                let why = match key.as_str() {
+                    "Denoising strength" => {
+                        " (of the picture that it was made from, which is not in its file: see img2img)"
+                    }
+                    _ => "",
+                };
+                line("warning", &format!("not honoured: {key}: {value}{why}"));
             }
             let known = model.hash()?.starts_with(&metadata.model_hash);
             if !metadata.model_hash.is_empty() && !known {
@@ -39,15 +45,18 @@ pub(crate) fn run(args: &Remake, process_start: Instant) -> Result<(), Failure> 
             metadata
         }
     };
-    let mut request = metadata.request()?;
+    let mut request = metadata.request_with(&args.picture).map_err(|error| match metadata.init {
+        Some(_) if !error.is_request() => Failure::Failed(format!("{error}; if it was moved, give it by --picture")),
+        _ => error.into(),
+    })?;
     if metadata.width == 0 || metadata.height == 0 {
         (request.width, request.height) = (None, None);
     }
     request.adapters.folders = args.folders.folders(args.model.model.as_deref());
-    let prompts = vec![request.prompt.clone()];
     let latents = metadata.latents.as_ref().map(latents).transpose()?;
-    let made_with = here.then_some(metadata.adapters.as_slice());
-    Job { model: &model, request, prompts, latents, output: &args.output, options, made_with }.run(process_start)
+    let (lines, made) = (Lines::one(&request.prompt), here.then_some(&metadata));
+    let (output, pictures) = (&args.output, &[]);
+    Job { model: &model, request, lines, count: 1, pictures, latents, output, options, made }.run(process_start)
 }
 
 /// Who made a picture, and how.
@@ -61,16 +70,20 @@ enum Made {
 fn read(file: &Path) -> Result<Made, Failure> {
     let failed = |problem: String| Failure::Failed(format!("{}: {problem}", file.display()));
     let bytes = read_limited(file, &Limits::default()).map_err(|error| Failure::Failed(error.to_string()))?;
-    let texts = read_png_text(&bytes)
-        .map_err(|_| failed("not a PNG file: only those are read for how they were made".to_owned()))?;
+    // Of a JPEG or WebP file there are none.
+    let texts = read_png_text(&bytes).unwrap_or_default();
     let find = |keyword: &str| texts.iter().find(|(key, _)| key == keyword).map(|(_, text)| text.as_str());
     if let Some(json) = find(JSON_KEYWORD) {
         return Metadata::from_json(json).map(Made::Here).map_err(|error| failed(error.to_string()));
     }
-    let Some(text) = find(PARAMETERS_KEYWORD) else {
+    let text = match find(PARAMETERS_KEYWORD) {
+        Some(text) => Some(text.to_owned()),
+        None => read_user_comment(&bytes).map_err(|error| failed(error.to_string()))?,
+    };
+    let Some(text) = text.filter(|text| !text.trim().is_empty()) else {
         return Err(failed("the file does not say how the picture was made: give one of calotype or A1111".to_owned()));
     };
-    let read = Metadata::from_parameters(text);
+    let read = Metadata::from_parameters(&text);
     Ok(Made::Elsewhere(read.metadata, read.unread))
 }
 

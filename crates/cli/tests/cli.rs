@@ -174,7 +174,7 @@ fn latents_go_out_and_in() {
     assert_eq!((third["file"].as_str(), third["index"].as_u64()), (Some("l/four.safetensors"), Some(3)));
     assert_eq!(third["sha256"], four.slice(3, 1).unwrap().hash());
     let output = txt2img(folder.path(), &["--latents", "l/four.safetensors", "--batch-size", "3"]);
-    let message = "--latents has 4 pictures, but --batch-size times --batch-count asks for 3 x 1: make them equal";
+    let message = "--latents has 4 pictures, but --batch-size times --batch-count asks for 3: make them equal";
     refused(&output, 2, message);
 }
 

@@ -102,8 +102,55 @@ fn what_is_not_the_same_is_not_remade() {
     let nothing = "init.png: the file does not say how the picture was made: give one of calotype or A1111";
     refused(&remake("init.png --model model"), 1, nothing);
     fs::write(folder.join("x.png"), "no picture").unwrap();
-    refused(&remake("x.png"), 1, "x.png: not a PNG file: only those are read for how they were made");
+    refused(&remake("x.png"), 1, "x.png: not a PNG, JPEG or WebP picture; convert it to one of these");
     assert!(!folder.join("again.png").exists());
+}
+
+/// The same bytes, wherever the pictures that it began with and the model are now.
+#[test]
+fn what_was_moved_is_remade() {
+    let folder = workplace();
+    let folder = folder.path();
+    let args = "--init-img init.png --mask mask.png --model model --steps 2 --output made.png";
+    done(folder, &format!("inpaint tree {args}"));
+    for (old, new) in [("init.png", "first.png"), ("mask.png", "where.png"), ("model", "renamed")] {
+        fs::rename(folder.join(old), folder.join(new)).unwrap();
+    }
+    let lost = command(folder, "remake made.png --model renamed").output().unwrap();
+    let message =
+        "init.png: cannot be read: No such file or directory (os error 2); if it was moved, give it by --picture";
+    refused(&lost, 1, message);
+    done(folder, "remake made.png --model renamed --picture where.png --picture first.png --output again.png");
+    assert!(fs::read(folder.join("made.png")).unwrap() == fs::read(folder.join("again.png")).unwrap());
+}
+
+/// A1111 writes its text into the comment of other files than PNG.
+#[test]
+fn the_comment_of_a_webp_is_read() {
+    let folder = workplace();
+    let folder = folder.path();
+    let text = "a (tree:1.2)\nSteps: 2, Sampler: Euler a, CFG scale: 7, Seed: 5, Size: 24x32, Version: v1.9.0";
+    let comment: Vec<u8> = text.encode_utf16().flat_map(u16::to_be_bytes).collect();
+    let entry = |tag: u16, kind: u16, count: usize, value: u32| {
+        [&tag.to_be_bytes()[..], &kind.to_be_bytes(), &(count as u32).to_be_bytes(), &value.to_be_bytes()].concat()
+    };
+    let directory = |entry: Vec<u8>| [&[0, 1], &entry[..], &[0; 4]].concat();
+    let (first, second) = (entry(0x8769, 4, 1, 26), entry(0x9286, 7, 8 + comment.len(), 44));
+    let exif =
+        [b"MM\0*\0\0\0\x08".to_vec(), directory(first), directory(second), b"UNICODE\0".to_vec(), comment].concat();
+    // One dark pixel.
+    let pixel = [0x2f, 0, 0, 0, 0, 7, 0xd0, 0x84, 0x26, 0x34, 0xa1, 0xff, 0x81, 0x88, 0xe8, 0x7f, 0];
+    let chunk = |kind: &[u8], data: &[u8]| {
+        let padding = if data.len().is_multiple_of(2) { &[][..] } else { &[0] };
+        [kind, &(data.len() as u32).to_le_bytes(), data, padding].concat()
+    };
+    let header = chunk(b"VP8X", &[8, 0, 0, 0, 0, 0, 0, 0, 0, 0]);
+    let chunks = [b"WEBP".to_vec(), header, chunk(b"VP8L", &pixel), chunk(b"EXIF", &exif)].concat();
+    fs::write(folder.join("theirs.webp"), chunk(b"RIFF", &chunks)).unwrap();
+    done(folder, "remake theirs.webp --model model --output ours.png");
+    let ours = read_png_text(&fs::read(folder.join("ours.png")).unwrap()).unwrap();
+    assert!(ours[0].1.starts_with("a (tree:1.2)\nSteps: 2, Sampler: Euler a"), "{}", ours[0].1);
+    assert!(ours[0].1.contains("Seed: 5, Size: 24x32") && ours[0].1.contains("Prompt style: a1111"));
 }
 
 #[test]
@@ -147,6 +194,96 @@ fn prompts_come_from_a_file() {
     fs::write(folder.join("none.txt"), "\n\n").unwrap();
     let none = command(folder, "txt2img --from-file none.txt --model model").output().unwrap();
     refused(&none, 2, "none.txt: there are no prompts: write one on each line");
+}
+
+/// As A1111's script "Prompts from file or textbox", and its styles.
+#[test]
+fn lines_have_options_of_their_own() {
+    let folder = workplace();
+    let folder = folder.path();
+    let lines = "\u{feff}a tree\r\n\r\n# a comment\r\n--prompt a red house --negative_prompt \"ugly, grey\" --seed 90 --n_iter 2\r\n\
+        --prompt two --batch_size 2 --width 24 --steps 2 --cfg_scale 3.5 --sampler_name \"Euler a\"\r\nlast";
+    fs::write(folder.join("lines.txt"), lines).unwrap();
+    fs::write(folder.join("styles.csv"), "name,prompt,negative_prompt\nink,\"ink, {prompt}\",photo\n").unwrap();
+    let args = "txt2img --from-file lines.txt --prompt-style a1111 --model model --steps 1 --seed 7";
+    done(folder, &format!("{args} --style ink --output lines"));
+    let text = |folder: &Path, name: &str| read_png_text(&fs::read(folder.join(name)).unwrap()).unwrap()[0].1.clone();
+    for (n, prompt, negative, settings) in [
+        (0, "ink, a tree", "photo", "Steps: 1, Sampler: DDIM, CFG scale: 7.5, Seed: 7, Size: 32x32"),
+        (1, "ink, a red house", "ugly, grey, photo", "Steps: 1, Sampler: DDIM, CFG scale: 7.5, Seed: 90, Size: 32x32"),
+        (2, "ink, a red house", "ugly, grey, photo", "Steps: 1, Sampler: DDIM, CFG scale: 7.5, Seed: 91, Size: 32x32"),
+        (3, "ink, two", "photo", "Steps: 2, Sampler: Euler a, CFG scale: 3.5, Seed: 10, Size: 24x32"),
+        (4, "ink, two", "photo", "Steps: 2, Sampler: Euler a, CFG scale: 3.5, Seed: 11, Size: 24x32"),
+        (5, "ink, last", "photo", "Steps: 1, Sampler: DDIM, CFG scale: 7.5, Seed: 12, Size: 32x32"),
+    ] {
+        let expected = format!("{prompt}\nNegative prompt: {negative}\n{settings},");
+        let text = text(folder, &format!("lines/{n:05}.png"));
+        assert!(text.starts_with(&expected), "{n}: {text}");
+    }
+    assert!(!folder.join("lines/00006.png").exists());
+    // Each is the picture that it is alone.
+    done(folder, "remake lines/00004.png --model model --output again.png");
+    assert!(fs::read(folder.join("lines/00004.png")).unwrap() == fs::read(folder.join("again.png")).unwrap());
+
+    let wrong = |args: &str, message: &str| refused(&command(folder, args).output().unwrap(), 2, message);
+    wrong(&format!("{args} --grid"), "--grid needs pictures of one size: give --width and --height");
+    let stream = "prompt 2 has a seed or a batch size of its own, which goes neither with --seed-per batch nor with --fixed-code";
+    wrong(&format!("{args} --seed-per batch"), stream);
+    wrong(&format!("{args} --style oil"), "there is no style \"oil\" among the 1 of styles.csv");
+    fs::write(folder.join("bad.txt"), "a\n--prompt b --restore_faces true\n").unwrap();
+    let option = "bad.txt: line 2: --restore_faces: a line has no such option: give it for all of them";
+    wrong("txt2img --from-file bad.txt --model model", option);
+    fs::write(folder.join("late.txt"), "a\nb\n--prompt c --width 33").unwrap();
+    wrong(
+        "txt2img --from-file late.txt --model model --steps 1 --output late",
+        "width 33 is not a multiple of 4, which this model needs: give 32 or 36",
+    );
+    assert!(!folder.join("late").exists(), "nothing is made before all is checked");
+}
+
+#[test]
+fn a_folder_of_pictures_is_worked_through() {
+    let folder = workplace();
+    let folder = folder.path();
+    fs::create_dir(folder.join("many")).unwrap();
+    fs::copy(folder.join("init.png"), folder.join("many/b.png")).unwrap();
+    write(&folder.join("many/a.PNG"), &RgbImage::filled(24, 20, [90; 3]));
+    fs::write(folder.join("many/notes.txt"), "no picture").unwrap();
+    let made = done(folder, "img2img tree --init-img many --model model --steps 2 --batch-count 2 --output out");
+    assert_eq!(made.lines().count(), 4);
+    let size = |n: usize| {
+        let picture = picture(folder, &format!("out/{n:05}.png"));
+        (picture.width(), picture.height())
+    };
+    assert_eq!([0, 1, 2, 3].map(size), [(24, 20), (24, 20), (32, 24), (32, 24)]);
+    done(folder, "img2img tree --init-img init.png --model model --steps 2 --seed 44 --output one.png");
+    assert!(picture(folder, "one.png") == picture(folder, "out/00002.png"));
+    fs::write(folder.join("many/c.jpg"), "no picture").unwrap();
+    let broken = command(folder, "img2img tree --init-img many --model model --output more").output().unwrap();
+    refused(&broken, 1, "many/c.jpg: not a PNG, JPEG or WebP picture; convert it to one of these");
+    assert!(!folder.join("more").exists());
+    fs::create_dir(folder.join("none")).unwrap();
+    let none = command(folder, "img2img tree --init-img none --model model").output().unwrap();
+    refused(&none, 2, "none: there are no pictures in it (PNG, JPEG, WebP)");
+}
+
+#[test]
+fn any_seed_is_another_one_each_time() {
+    let folder = workplace();
+    let folder = folder.path();
+    let seed = || {
+        let said = done(folder, "txt2img tree --model model --steps 1 --seed -1 --json --output one.png");
+        serde_json::from_str::<serde_json::Value>(&said).unwrap()["seed"].as_u64().unwrap()
+    };
+    let seeds = [seed(), seed(), seed()];
+    assert!(seeds[0] != seeds[1] || seeds[1] != seeds[2], "{seeds:?}");
+    assert!(seeds.iter().all(|&seed| seed < 1 << 32));
+    for (args, message) in [
+        ("--seed -2", "invalid value '-2' for '--seed <N>': expected a whole number, or -1 for any"),
+        ("--width -8", "invalid value '-8' for '--width <PIXELS>': invalid digit found in string"),
+    ] {
+        refused(&command(folder, &format!("txt2img tree {args}")).output().unwrap(), 2, message);
+    }
 }
 
 #[test]

@@ -108,6 +108,24 @@ pub enum Error {
         /// The least strength that leaves a step.
         least: f64,
     },
+    /// Steps that are the end of more than the sampler can lay out.
+    #[error(
+        "{steps} steps at strength {strength} are the last of {laid_out}, of which {sampler} lays out {min} to {max}: give fewer steps or a greater strength"
+    )]
+    LaidOut {
+        /// The sampler asked for.
+        sampler: SamplerKind,
+        /// The count given.
+        steps: usize,
+        /// The strength given.
+        strength: f64,
+        /// The steps of the whole run.
+        laid_out: usize,
+        /// The fewest it can lay out.
+        min: usize,
+        /// The most it can lay out.
+        max: usize,
+    },
     /// The numbers of a scheduler config make no noise schedule.
     #[error("bad noise schedule: {field} is {value}, expected {expected}; check scheduler_config.json")]
     NoiseSchedule {

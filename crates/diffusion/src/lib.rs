@@ -21,6 +21,7 @@ mod denoiser;
 mod error;
 mod generator;
 mod guidance;
+mod linspace;
 mod noise;
 mod normal;
 mod philox;

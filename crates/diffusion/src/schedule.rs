@@ -1,5 +1,6 @@
 use std::str::FromStr;
 
+use crate::linspace::{linspace, linspace_f32};
 use crate::{Error, NoiseLevel};
 
 /// What the network predicts.
@@ -31,6 +32,9 @@ impl FromStr for PredictionType {
 pub struct NoiseSchedule {
     alphas_cumprod: Vec<f32>,
     sigmas: Vec<f32>,
+    log_sigmas: Vec<f32>,
+    /// ᾱ of the same betas in f64 ([`NoiseSchedule::of_compvis`]).
+    exact: Vec<f32>,
 }
 
 /// More timesteps than any model has; a config that asks for more is damaged or hostile.
@@ -43,8 +47,10 @@ impl NoiseSchedule {
     /// [`Error::NoiseSchedule`] unless `0 < beta_start ≤ beta_end < 1` and there are 2 to 100000 timesteps.
     pub fn scaled_linear(beta_start: f64, beta_end: f64, num_train_timesteps: usize) -> Result<Self, Error> {
         check_betas(beta_start, beta_end, num_train_timesteps)?;
-        let roots = linspace(beta_start.sqrt(), beta_end.sqrt(), num_train_timesteps);
-        Self::from_betas(roots.map(|root| root * root), beta_end)
+        let (start, end) = (beta_start.sqrt(), beta_end.sqrt());
+        let roots = linspace_f32(start as f32, end as f32, num_train_timesteps);
+        let exact = linspace(start, end, num_train_timesteps);
+        Self::from_betas(roots.map(|root| root * root), exact.map(|root| root * root), beta_end)
     }
 
     /// `beta_schedule: "linear"`: evenly spaced betas (Ho et al. 2020, section 4).
@@ -53,23 +59,40 @@ impl NoiseSchedule {
     /// As [`NoiseSchedule::scaled_linear`].
     pub fn linear(beta_start: f64, beta_end: f64, num_train_timesteps: usize) -> Result<Self, Error> {
         check_betas(beta_start, beta_end, num_train_timesteps)?;
-        Self::from_betas(linspace(beta_start, beta_end, num_train_timesteps), beta_end)
+        let betas = linspace_f32(beta_start as f32, beta_end as f32, num_train_timesteps);
+        Self::from_betas(betas, linspace(beta_start, beta_end, num_train_timesteps), beta_end)
     }
 
-    /// Torch multiplies up in f64 and stores f32; sigma is computed from the stored value.
-    fn from_betas(betas: impl Iterator<Item = f32>, beta_end: f64) -> Result<Self, Error> {
-        let alphas_cumprod: Vec<f32> = betas
-            .scan(1.0f64, |product, beta| {
-                *product *= f64::from(1.0 - beta);
-                Some(*product as f32)
-            })
-            .collect();
-        let sigmas: Vec<f32> = alphas_cumprod.iter().map(|&alpha| ((1.0 - alpha) / alpha).sqrt()).collect();
-        if !sigmas.iter().all(|sigma| sigma.is_finite()) {
+    /// Torch multiplies up in f64 and stores f32, also where betas are f32; sigma is computed from the stored value.
+    fn from_betas(
+        betas: impl Iterator<Item = f32>,
+        exact: impl Iterator<Item = f64>,
+        beta_end: f64,
+    ) -> Result<Self, Error> {
+        let multiplied = |product: &mut f64, alpha: f64| {
+            *product *= alpha;
+            Some(*product as f32)
+        };
+        let alphas_cumprod: Vec<f32> = betas.map(|beta| f64::from(1.0 - beta)).scan(1.0, multiplied).collect();
+        let exact: Vec<f32> = exact.map(|beta| 1.0 - beta).scan(1.0, multiplied).collect();
+        let [schedule, exact] = [alphas_cumprod, exact.clone()].map(|alphas| Self::from_alphas(alphas, exact.clone()));
+        if !schedule.sigmas.iter().chain(&exact.sigmas).all(|sigma| sigma.is_finite() && *sigma > 0.0) {
             let expected = "smaller: the betas leave no signal at the last timestep";
             return Err(Error::NoiseSchedule { field: "beta_end", value: beta_end, expected });
         }
-        Ok(Self { alphas_cumprod, sigmas })
+        Ok(schedule)
+    }
+
+    fn from_alphas(alphas_cumprod: Vec<f32>, exact: Vec<f32>) -> Self {
+        let sigmas: Vec<f32> = alphas_cumprod.iter().map(|&alpha| ((1.0 - alpha) / alpha).sqrt()).collect();
+        let log_sigmas = sigmas.iter().map(|&sigma| ln(sigma)).collect();
+        Self { alphas_cumprod, sigmas, log_sigmas, exact }
+    }
+
+    /// The same with ᾱ of betas in f64, as CompVis' code and so A1111 make it: its sigmas differ from diffusers', whose
+    /// betas are f32, by a few `1e-6` of them, which the noise of a Brownian tree shows.
+    pub(crate) fn of_compvis(&self) -> Self {
+        Self::from_alphas(self.exact.clone(), self.exact.clone())
     }
 
     /// ᾱ of every timestep, falling from nearly 1.
@@ -91,28 +114,35 @@ impl NoiseSchedule {
     }
 
     /// The timestep of a sigma, interpolated in log sigma and held inside the schedule
-    /// (k-diffusion `DiscreteSchedule.sigma_to_t`).
+    /// (k-diffusion `DiscreteSchedule.sigma_to_t`, in its f32).
     #[must_use]
     pub fn sigma_to_t(&self, sigma: f64) -> f64 {
-        // Logarithms are rounded to f32, as the references store them.
-        let log_of = |i: usize| self.sigmas.get(i).map_or(f64::NAN, |&s| f64::from(f64::from(s).ln() as f32));
-        let log_sigma = sigma.max(1e-10).ln();
-        let above = self.sigmas.partition_point(|&s| f64::from(f64::from(s).ln() as f32) <= log_sigma);
+        let log_of = |i: usize| self.log_sigmas.get(i).copied().unwrap_or(f32::NAN);
+        let log_sigma = ln(sigma as f32);
+        let above = self.log_sigmas.partition_point(|&log| log <= log_sigma);
         let low = above.saturating_sub(1).min(self.sigmas.len().saturating_sub(2));
-        let w = (log_of(low) - log_sigma) / (log_of(low) - log_of(low + 1));
-        low as f64 + w.clamp(0.0, 1.0)
+        let w = ((log_of(low) - log_sigma) / (log_of(low) - log_of(low + 1))).clamp(0.0, 1.0);
+        f64::from((1.0 - w) * low as f32 + w * (low + 1) as f32)
     }
 
     /// The sigma of a timestep, interpolated in log sigma and held inside the schedule
-    /// (k-diffusion `DiscreteSchedule.t_to_sigma`).
+    /// (k-diffusion `DiscreteSchedule.t_to_sigma`, in its f32).
     #[must_use]
     pub fn t_to_sigma(&self, timestep: f64) -> f64 {
-        self.interpolate(timestep, f64::ln).exp()
+        let last = self.sigmas.len().saturating_sub(1);
+        let t = (timestep as f32).clamp(0.0, last as f32);
+        let log_of = |i: f32| self.log_sigmas.get((i as usize).min(last)).copied().unwrap_or(f32::NAN);
+        let w = t.fract();
+        f64::from(exp((1.0 - w) * log_of(t.floor()) + w * log_of(t.ceil())))
     }
 
     /// The sigma of a timestep, interpolated in sigma itself: how diffusers spaces its default schedules.
     pub(crate) fn sigma_at(&self, timestep: f64) -> f64 {
-        self.interpolate(timestep, |sigma| sigma)
+        let last = self.sigmas.len().saturating_sub(1);
+        let t = timestep.clamp(0.0, last as f64);
+        let low = t.floor() as usize;
+        let sigma = |i: usize| self.sigmas.get(i.min(last)).map_or(f64::NAN, |&sigma| f64::from(sigma));
+        sigma(low) + (sigma(low + 1) - sigma(low)) * (t - low as f64)
     }
 
     /// The level of a sigma; both numbers are held in f32, as k-diffusion holds them.
@@ -121,7 +151,7 @@ impl NoiseSchedule {
         if sigma <= 0.0 {
             return NoiseLevel::CLEAN;
         }
-        NoiseLevel { sigma: f64::from(sigma as f32), timestep: f64::from(self.sigma_to_t(sigma) as f32) }
+        NoiseLevel { sigma: f64::from(sigma as f32), timestep: self.sigma_to_t(sigma) }
     }
 
     /// Every `stride`th timestep up to the last, `count` of them at most: the timesteps, and a schedule of only these.
@@ -130,16 +160,8 @@ impl NoiseSchedule {
         let (last, stride) = (self.alphas_cumprod.len() - 1, self.alphas_cumprod.len() / count);
         let timesteps: Vec<usize> = (0..count).rev().map(|i| last - i * stride).collect();
         let of = |all: &[f32]| timesteps.iter().filter_map(|&t| all.get(t)).copied().collect();
-        let thinned = Self { alphas_cumprod: of(&self.alphas_cumprod), sigmas: of(&self.sigmas) };
+        let thinned = Self::from_alphas(of(&self.alphas_cumprod), of(&self.exact));
         (timesteps, thinned)
-    }
-
-    fn interpolate(&self, timestep: f64, map: impl Fn(f64) -> f64) -> f64 {
-        let last = self.sigmas.len().saturating_sub(1);
-        let t = timestep.clamp(0.0, last as f64);
-        let low = t.floor() as usize;
-        let value = |i: usize| self.sigmas.get(i.min(last)).map_or(f64::NAN, |&s| map(f64::from(s)));
-        value(low) + (value(low + 1) - value(low)) * (t - low as f64)
     }
 
     /// `(sqrt(ᾱ_t), sqrt(1 − ᾱ_t))`: the share of signal and of noise at a timestep.
@@ -195,13 +217,13 @@ fn check_betas(beta_start: f64, beta_end: f64, num_train_timesteps: usize) -> Re
     Ok(())
 }
 
-/// `torch.linspace(start, end, n)` in f32: from both ends to the middle, each value rounded once.
-fn linspace(start: f64, end: f64, n: usize) -> impl Iterator<Item = f32> {
-    let (start, end) = (start as f32, end as f32);
-    let step = (end - start) / (n - 1) as f32;
-    (0..n).map(
-        move |i| {
-            if i < n / 2 { step.mul_add(i as f32, start) } else { (-step).mul_add((n - 1 - i) as f32, end) }
-        },
-    )
+/// The natural logarithm of an f32, correctly rounded. (Torch's own, and its [`exp`], is one place off in the last digit now
+/// and then, and not the same on every machine.)
+pub(crate) fn ln(x: f32) -> f32 {
+    f64::from(x).ln() as f32
+}
+
+/// The exponential of an f32, correctly rounded.
+pub(crate) fn exp(x: f32) -> f32 {
+    f64::from(x).exp() as f32
 }

@@ -64,6 +64,32 @@ fn a1111_counts_one_step_more() {
     }
 }
 
+/// A1111's `setup_img2img_steps` of the hires fix: all of the steps are taken, the last of `int(steps / min(strength, 0.999))`.
+#[test]
+fn a_second_pass_takes_all_of_its_steps() {
+    let exact = |kind, schedule, steps, strength| {
+        Sampler::exact_img2img(kind, schedule, &sd1(), SampleOptions::new(steps), strength)
+    };
+    for (steps, strength, laid_out) in [(20, 0.7, 28), (15, 0.5, 30), (1, 0.3, 3), (20, 1.0, 20), (7, 0.999, 7)] {
+        let part = exact(SamplerKind::Euler, ScheduleKind::Karras, steps, strength).expect("valid");
+        let whole = Sampler::new(SamplerKind::Euler, ScheduleKind::Karras, &sd1(), SampleOptions::new(laid_out));
+        let whole = whole.expect("valid");
+        assert_eq!(part.steps(), steps, "strength {strength}");
+        assert_eq!(part.levels(), &whole.levels()[laid_out - steps..]);
+    }
+    // timesteps[:19] of 28, with the noise of timesteps[19].
+    let ddim = exact(SamplerKind::Ddim, ScheduleKind::Automatic, 20, 0.7).expect("valid");
+    assert_eq!((ddim.steps(), ddim.noised_level().timestep, ddim.levels()[0].timestep), (18, 666.0, 631.0));
+    for strength in [-1.0, 1.01, f64::NAN] {
+        let error = exact(SamplerKind::Euler, ScheduleKind::Karras, 20, strength).expect_err("out of range");
+        assert!(matches!(error, Error::Strength(_)), "{error}");
+    }
+    assert!(matches!(exact(SamplerKind::Euler, ScheduleKind::Karras, 20, 0.0), Err(Error::NoSteps { .. })));
+    let error = exact(SamplerKind::Euler, ScheduleKind::Karras, 600, 0.5).expect_err("too many").to_string();
+    assert!(error.contains("600 steps at strength 0.5 are the last of 1200") && !error.contains('\n'), "{error}");
+    assert!(matches!(exact(SamplerKind::Euler, ScheduleKind::Karras, 0, 0.5), Err(Error::Steps { steps: 0, .. })));
+}
+
 #[test]
 fn bad_strengths_are_refused_with_one_line() {
     let whole = sampler(SamplerKind::Ddim, 20);

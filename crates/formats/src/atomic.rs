@@ -18,7 +18,19 @@ use crate::{Error, Result, error::show_path};
 /// # Errors
 /// The folder does not exist or can't be written, the disk is full, or `write` returned an error.
 pub fn write_atomic<T>(path: &Path, write: impl FnOnce(&mut dyn Write) -> io::Result<T>) -> Result<T> {
+    // A device or a pipe is written to: a file in its place would be none.
+    if fs::metadata(path).is_ok_and(|found| !found.is_file() && !found.is_dir()) {
+        return write_to_device(path, write);
+    }
     write_through(&Disk, path, write)
+}
+
+fn write_to_device<T>(path: &Path, write: impl FnOnce(&mut dyn Write) -> io::Result<T>) -> Result<T> {
+    let fail = |action| move |source| Error::Write { file: show_path(path), action, source };
+    let mut writer = BufWriter::new(OpenOptions::new().write(true).open(path).map_err(fail("open it"))?);
+    let written = write(&mut writer).map_err(fail("write"))?;
+    writer.flush().map_err(fail("write"))?;
+    Ok(written)
 }
 
 /// What is asked of the file system, so that tests can make each request fail.
@@ -105,6 +117,14 @@ mod tests {
     use std::cell::Cell;
 
     use super::*;
+
+    #[cfg(unix)]
+    #[test]
+    fn a_device_stays_a_device() {
+        let null = Path::new("/dev/null");
+        assert_eq!(write_atomic(null, |writer| writer.write_all(b"lost").map(|()| 7)).unwrap(), 7);
+        assert!(!fs::metadata(null).unwrap().is_file());
+    }
 
     /// A disk on which request number `fails_at` (and every later one) fails.
     struct FailingDisk {

@@ -20,6 +20,8 @@ use crate::{
 const SUFFIX: &str = ".safetensors";
 /// Ends the name of the file that says which shard holds which tensor.
 const INDEX_SUFFIX: &str = ".safetensors.index.json";
+/// Bytes at the end of a file that are looked at.
+const TAIL: usize = 64 << 10;
 /// Ends the name of PyTorch's.
 const BIN_SUFFIX: &str = ".bin";
 
@@ -66,9 +68,36 @@ impl Checkpoint {
         Err(Error::file(&show_path(folder_or_file), problem))
     }
 
+    /// The tensors of several files, which messages call by the path `of` that they have in common.
+    ///
+    /// # Errors
+    /// Two of them have a tensor of the same name.
+    pub fn join(of: &Path, files: Vec<Self>) -> Result<Self> {
+        let format = files.first().map_or(FileFormat::SafeTensors, Self::format);
+        let (mut shards, mut extras) = (Vec::new(), Vec::new());
+        for file in files {
+            shards.extend(file.shards);
+            extras.extend(file.extras);
+        }
+        let joined = Self { extras, ..Self::new(show_path(of), format, shards) };
+        let names: Vec<&str> = joined.tensors().map(|tensor| tensor.name.as_str()).collect();
+        match names.windows(2).find(|pair| pair[0] == pair[1]) {
+            None => Ok(joined),
+            Some(pair) => Err(Error::tensor(&joined.label, pair[0], "in two of its files: give one of them")),
+        }
+    }
+
     /// Whatever format the content has: people rename files.
     fn open_single(path: &Path) -> Result<Self> {
-        Self::from_source(Source::open(path)?)
+        let source = Source::open(path)?;
+        // aria2 makes the whole file first, and removes its notes when it is done.
+        let mut notes = path.as_os_str().to_owned();
+        notes.push(".aria2");
+        if Path::new(&notes).exists() {
+            let problem = "aria2 has not finished this download (its notes, .aria2, are beside it): let it go on";
+            return Err(Error::file(&source.label, problem));
+        }
+        Self::from_source(source)
     }
 
     fn from_source(source: Source) -> Result<Self> {
@@ -193,6 +222,18 @@ impl Checkpoint {
     /// As there.
     pub fn read_i64(&self, name: &str) -> Result<Vec<i64>> {
         self.home(name)?.read_i64(name)
+    }
+
+    /// Whether a safetensors file among these ends in 64 KiB of zeros, as a download may that was cut off after its room was
+    /// made. Weights hardly ever do.
+    pub fn ends_in_zeros(&self) -> bool {
+        let mut end = vec![0; TAIL];
+        let of = |shard: &Tensors, end: &mut [u8]| {
+            let data: u64 = shard.tensors.iter().map(TensorInfo::byte_count).sum();
+            let start = shard.source.len.checked_sub(TAIL as u64).filter(|_| data > 2 * TAIL as u64);
+            start.is_some_and(|start| shard.source.read_at(end, start).is_ok() && end.iter().all(|&byte| byte == 0))
+        };
+        self.format == FileFormat::SafeTensors && self.shards.iter().any(|shard| of(shard, &mut end))
     }
 
     /// Bytes of data of which the files have checksums: those of PyTorch's zip form do, unless they were written without.

@@ -63,12 +63,7 @@ pub fn decode(bytes: &[u8], limits: &Limits) -> Result<RgbImage> {
 /// [`Error::UnknownFormat`], [`Error::TooLarge`] or [`Error::Corrupt`].
 pub fn decode_rgba(bytes: &[u8], limits: &Limits) -> Result<RgbaImage> {
     check(bytes.len() as u64, limits.max_bytes, "bytes")?;
-    let (format, name) = match image::guess_format(bytes) {
-        Ok(ImageFormat::Png) => (ImageFormat::Png, "PNG"),
-        Ok(ImageFormat::Jpeg) => (ImageFormat::Jpeg, "JPEG"),
-        Ok(ImageFormat::WebP) => (ImageFormat::WebP, "WebP"),
-        _ => return Err(Error::UnknownFormat),
-    };
+    let (format, name) = known_format(bytes)?;
     let failed = |error: ImageError| match error {
         ImageError::Limits(_) => Error::TooLarge { found: 0, limit: limits.max_bytes, unit: "bytes" },
         other => Error::Corrupt { format: name, reason: one_line(other) },
@@ -85,6 +80,16 @@ pub fn decode_rgba(bytes: &[u8], limits: &Limits) -> Result<RgbaImage> {
     let mut picture = DynamicImage::from_decoder(decoder).map_err(failed)?;
     picture.apply_orientation(orientation);
     RgbaImage::new(picture.width(), picture.height(), picture.into_rgba8().into_raw())
+}
+
+/// The format of a file that is read, by its content, and its name.
+pub(crate) fn known_format(bytes: &[u8]) -> Result<(ImageFormat, &'static str)> {
+    match image::guess_format(bytes) {
+        Ok(ImageFormat::Png) => Ok((ImageFormat::Png, "PNG")),
+        Ok(ImageFormat::Jpeg) => Ok((ImageFormat::Jpeg, "JPEG")),
+        Ok(ImageFormat::WebP) => Ok((ImageFormat::WebP, "WebP")),
+        _ => Err(Error::UnknownFormat),
+    }
 }
 
 fn check(found: u64, limit: u64, unit: &'static str) -> Result<()> {

@@ -11,6 +11,7 @@
 //! | change the size | [`resize`], [`RgbaImage::resize`], [`centre_crop_square`], [`fit`], [`interpolate`] |
 //! | change what a mask covers | [`GrayImage`], [`fill_masked`], [`blend`] |
 //! | write a PNG with text, and read the text | [`encode_png`], [`read_png_text`] |
+//! | read the comment of a JPEG or WebP | [`read_user_comment`] |
 //! | show many pictures or curves in one | [`grid`], [`line_chart`] |
 //! | compare | [`mse`], [`psnr`] |
 
@@ -20,6 +21,7 @@ mod chart;
 mod compare;
 mod decode;
 mod error;
+mod exif;
 mod fit;
 mod font;
 mod gray;
@@ -36,6 +38,7 @@ pub use chart::{ChartOptions, Series, line_chart};
 pub use compare::{mse, psnr};
 pub use decode::{Limits, decode, decode_rgba, open, read_limited};
 pub use error::{Error, Result};
+pub use exif::read_user_comment;
 pub use fit::{Fit, fit};
 pub use grid::grid;
 pub use interpolate::{Interpolation, interpolate};

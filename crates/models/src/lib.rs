@@ -31,7 +31,10 @@ pub use config::{
 };
 pub use edges::Wrap;
 pub use error::{Error, Result};
-pub use names::{AdapterForm, FileKind, Layout, Names, Place, UNetLevel, WeightSet, has_ema, has_raw};
+pub use names::{
+    AdaptedNetwork, AdapterForm, FileKind, LayerKind, Layout, Names, Place, UNetLevel, WeightSet, has_ema,
+    has_optimizer, has_raw, is_pruned_to_ema,
+};
 pub use params::{InMemory, Init, ParamSource, ParamSpec, Random, Scope, Stored};
 pub use timestep::timestep_embedding;
 pub use unet::{Context, TimeEmbedding, UNet};

@@ -8,8 +8,8 @@ use std::{borrow::Cow, collections::BTreeMap, sync::Arc};
 
 use calotype_formats::{Checkpoint, DType, SafeTensors, encode_f32, to_bytes};
 use calotype_models::{
-    Error, ModelConfig, ParamSource, TextConfig, UNetConfig,
-    adapters::{Adapted, Adapter, Algorithm, Applied, Target},
+    AdaptedNetwork, Error, LayerKind, ModelConfig, ParamSource, TextConfig, UNetConfig,
+    adapters::{Adapted, Adapter, AdapterSummary, AdapterWeights, Algorithm, Applied, Target},
 };
 use calotype_tensor::{
     Backend, Precision,
@@ -40,6 +40,8 @@ struct Case {
     network: String,
     strength: f32,
     metadata: BTreeMap<String, String>,
+    /// PEFT's `adapter_config.json` beside it.
+    config: Option<String>,
     tensors: BTreeMap<String, Values>,
     output: Vec<f32>,
 }
@@ -56,8 +58,16 @@ type Tensors = BTreeMap<String, (Vec<usize>, Vec<f32>)>;
 
 impl Goldens {
     fn read() -> Self {
-        let path = format!("{}/tests/goldens/adapters.json", env!("CARGO_MANIFEST_DIR"));
-        serde_json::from_str(&std::fs::read_to_string(path).unwrap()).unwrap()
+        #[derive(Deserialize)]
+        struct More {
+            cases: Vec<Case>,
+        }
+        let read = |name: &str| {
+            std::fs::read_to_string(format!("{}/tests/goldens/{name}.json", env!("CARGO_MANIFEST_DIR"))).unwrap()
+        };
+        let mut goldens: Self = serde_json::from_str(&read("adapters")).unwrap();
+        goldens.cases.extend(serde_json::from_str::<More>(&read("peft")).unwrap().cases);
+        goldens
     }
 
     fn case(&self, name: &str) -> &Case {
@@ -91,7 +101,16 @@ impl Goldens {
     }
 
     fn applied(&self, case: &Case) -> Applied {
-        let adapter = self.adapter(&self.tensors(case), &case.metadata).unwrap();
+        let adapter = match &case.config {
+            None => self.adapter(&self.tensors(case), &case.metadata).unwrap(),
+            Some(config) => {
+                let folder = tempfile::tempdir().unwrap();
+                write_peft(folder.path(), config, &self.tensors(case));
+                // Data are read later, from the open file.
+                let weights = AdapterWeights::open(folder.path()).unwrap();
+                Adapter::new(weights, &self.unet().specs().unwrap(), &self.text_encoder().specs().unwrap()).unwrap()
+            }
+        };
         assert_eq!(adapter.matched().unused, Vec::<String>::new(), "{}", case.name);
         let adapter = Arc::new(adapter);
         Applied { adapter, unet: case.strength, text_encoder: case.strength, ranks: None }
@@ -117,16 +136,27 @@ impl Goldens {
     }
 }
 
-fn file(tensors: &Tensors, metadata: &BTreeMap<String, String>) -> Checkpoint {
+/// A folder as PEFT writes it.
+fn write_peft(folder: &std::path::Path, config: &str, tensors: &Tensors) {
+    std::fs::create_dir_all(folder).unwrap();
+    std::fs::write(folder.join("adapter_config.json"), config).unwrap();
+    std::fs::write(folder.join("adapter_model.safetensors"), bytes(tensors, &BTreeMap::new())).unwrap();
+}
+
+fn bytes(tensors: &Tensors, metadata: &BTreeMap<String, String>) -> Vec<u8> {
     let tensors = tensors.iter().map(|(key, (shape, values))| {
         (key.as_str(), DType::F32, shape.clone(), Cow::from(encode_f32(values, DType::F32).unwrap()))
     });
-    SafeTensors::from_bytes(to_bytes(tensors.collect::<Vec<_>>(), metadata).unwrap()).unwrap().into()
+    to_bytes(tensors.collect::<Vec<_>>(), metadata).unwrap()
+}
+
+fn file(tensors: &Tensors, metadata: &BTreeMap<String, String>) -> Checkpoint {
+    SafeTensors::from_bytes(bytes(tensors, metadata)).unwrap().into()
 }
 
 fn goldens_on<B: Backend>(b: &B) {
     let goldens = Goldens::read();
-    assert!(goldens.cases.len() >= 17);
+    assert!(goldens.cases.len() >= 24);
     for case in &goldens.cases {
         let output = goldens.run(b, &case.network, &[goldens.applied(case)]).unwrap();
         assert_close(&case.name, &output, &case.output, TOLERANCE);
@@ -200,6 +230,110 @@ fn an_adapter_says_what_it_is() {
     let ranks = Applied { ranks: Some(2), ..applied };
     let b = Reference::<f32>::default();
     assert_ne!(goldens.run(&b, "unet", &[ranks]).unwrap(), goldens.case("kohya").output);
+}
+
+/// Two folders as PEFT's own scripts save them: each network's config is its own.
+#[test]
+fn folders_for_both_networks_are_one_adapter() {
+    let goldens = Goldens::read();
+    let folder = tempfile::tempdir().unwrap();
+    for (network, name) in [("unet", "folder rslora"), ("text_encoder", "folder text")] {
+        let case = goldens.case(name);
+        write_peft(&folder.path().join(network), case.config.as_ref().unwrap(), &goldens.tensors(case));
+    }
+    let weights = AdapterWeights::open(folder.path()).unwrap();
+    let adapter = Adapter::new(weights, &goldens.unet().specs().unwrap(), &goldens.text_encoder().specs().unwrap());
+    let applied = [Applied { adapter: Arc::new(adapter.unwrap()), unet: 1.0, text_encoder: 1.0, ranks: None }];
+    for name in ["folder rslora", "folder text"] {
+        let case = goldens.case(name);
+        let output = goldens.run(&Reference::<f32>::default(), &case.network, &applied).unwrap();
+        assert_close(name, &output, &case.output, TOLERANCE);
+    }
+}
+
+#[test]
+fn configs_of_other_adapters_are_refused_in_one_line() {
+    let goldens = Goldens::read();
+    let folder = tempfile::tempdir().unwrap();
+    let case = goldens.case("folder text");
+    for (config, expected) in [
+        ("", "no JSON object with a peft_type"),
+        ("[1]", "no JSON object with a peft_type"),
+        ("{\"r\": 1}", "no JSON object with a peft_type"),
+        ("{\"peft_type\": \"PROMPT_TUNING\"}", "peft_type is \"PROMPT_TUNING\", which is not supported: expected LORA"),
+        ("{\"peft_type\": \"LORA\", \"fan_in_fan_out\": true}", "fan_in_fan_out of this LORA is true"),
+        ("{\"peft_type\": \"LORA\", \"alpha_pattern\": {\"(a\": 1}}", "alpha_pattern has \"(a\", which is no regular"),
+    ] {
+        write_peft(folder.path(), config, &goldens.tensors(case));
+        let error = AdapterWeights::open(folder.path()).err().unwrap().to_string();
+        assert!(error.contains(expected) && error.contains("adapter_config.json") && !error.contains('\n'), "{error}");
+    }
+    let empty = tempfile::tempdir().unwrap();
+    let error = AdapterWeights::open(empty.path()).err().unwrap().to_string();
+    assert!(error.contains("no adapter_model.safetensors in this folder"), "{error}");
+}
+
+#[test]
+fn a_summary_needs_no_model() {
+    let goldens = Goldens::read();
+    let summary = |name: &str| {
+        let case = goldens.case(name);
+        AdapterSummary::of(&file(&goldens.tensors(case), &case.metadata).into())
+    };
+    let found = summary("kohya");
+    let specs = goldens.unet().specs().unwrap();
+    let layers: Vec<_> = specs.iter().filter(|spec| spec.shape.len() > 1).collect();
+    assert_eq!(found.ranks, BTreeMap::from([(3, layers.len())]));
+    assert_eq!(found.alphas, [(2.0, layers.len())]);
+    assert_eq!(found.algorithms, BTreeMap::from([(Algorithm::Lora, layers.len())]));
+    let count = |word: &str| layers.iter().filter(|spec| spec.name.contains(word)).count();
+    let of = |kind| found.layers[&(AdaptedNetwork::UNet, kind)];
+    assert_eq!(of(LayerKind::CrossAttention), count(".attn2."));
+    assert_eq!(of(LayerKind::SelfAttention), count(".attn1."));
+    assert_eq!(of(LayerKind::FeedForward), count(".ff."));
+    assert_eq!(of(LayerKind::TimeEmbedding), count("time_emb"));
+    assert_eq!((found.context_width, found.family, found.unknown), (Some(12), None, 0));
+    // CompVis' names say the same.
+    assert_eq!(summary("compvis").layers, found.layers);
+    assert_eq!(summary("kohya text").text_width, Some(16));
+    for (name, algorithm) in
+        [("loha", Algorithm::LoHa), ("lokr both", Algorithm::LoKr), ("locon core", Algorithm::Lora)]
+    {
+        let found = summary(name);
+        assert!(found.algorithms.contains_key(&algorithm) && !found.ranks.is_empty(), "{name}: {found:?}");
+        assert_eq!(found.unknown, 0, "{name}");
+    }
+    assert!(summary("peft dora").dora && summary("peft dora").alphas[0].0 == 4.0);
+    let [sd1, sd2, xl] = [768, 1024, 2048].map(|width| {
+        let module = "lora_unet_down_blocks_1_attentions_0_transformer_blocks_0_attn2_to_k";
+        let tensors = [("lora_down.weight", vec![4, width]), ("lora_up.weight", vec![320, 4])]
+            .map(|(part, shape)| (format!("{module}.{part}"), (shape.clone(), vec![0.0; shape.iter().product()])));
+        AdapterSummary::of(&file(&Tensors::from(tensors), &BTreeMap::new()).into()).family
+    });
+    assert_eq!([sd1, sd2, xl], ["Stable Diffusion 1", "Stable Diffusion 2", "Stable Diffusion XL"].map(Some));
+}
+
+/// A1111's `bundle_emb`: embeddings in the file of a LoRA.
+#[test]
+fn embeddings_are_found_in_the_file_of_a_lora() {
+    let goldens = Goldens::read();
+    let mut tensors = goldens.tensors(goldens.case("kohya"));
+    let vectors = |rows: usize, width: usize| (vec![rows, width], vec![0.5; rows * width]);
+    tensors.insert("bundle_emb.one.string_to_param.*".into(), vectors(2, 16));
+    tensors.insert("bundle_emb.one.string_to_token.*".into(), (vec![], vec![265.0]));
+    tensors.insert("bundle_emb.two.emb_params".into(), vectors(1, 16));
+    // For Stable Diffusion XL.
+    tensors.insert("bundle_emb.xl.clip_l".into(), vectors(1, 768));
+    tensors.insert("bundle_emb.xl.clip_g".into(), vectors(1, 1280));
+    let adapter = goldens.adapter(&tensors, &BTreeMap::new()).unwrap();
+    let found: Vec<_> = adapter.embeddings().iter().map(|(name, e)| (name.as_str(), e.count(), e.width())).collect();
+    assert_eq!(found, [("one", 2, 16), ("two", 1, 16)]);
+    assert_eq!(adapter.matched().unused, ["bundle_emb.xl.clip_g", "bundle_emb.xl.clip_l"]);
+    let summary = AdapterSummary::of(&file(&tensors, &BTreeMap::new()).into());
+    assert_eq!((summary.embeddings, summary.unknown), (vec!["one".to_owned(), "two".into(), "xl".into()], 0));
+    let wrong = Tensors::from([("bundle_emb.bad.string_to_param.*".into(), (vec![2, 2, 2], vec![0.0; 8]))]);
+    let error = goldens.adapter(&wrong, &BTreeMap::new()).err().unwrap().to_string();
+    assert!(error.contains("is 3-dimensional, expected 1 to 1024 vectors"), "{error}");
 }
 
 #[test]

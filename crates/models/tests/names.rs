@@ -120,6 +120,10 @@ fn files_are_told_by_their_keys() {
     is(&["lora_unet_x.hada_w1_a", "lora_unet_y.lora_down.weight"], FileKind::Adapter(AdapterForm::LoHa));
     is(&["lora_unet_x.lokr_w1"], FileKind::Adapter(AdapterForm::LoKr));
     is(&["lora_unet_x.diff"], FileKind::Adapter(AdapterForm::Full));
+    is(&["lora_unet_x.oft_blocks"], FileKind::Adapter(AdapterForm::Oft));
+    is(&["lora_unet_x.weight", "lora_unet_x.on_input"], FileKind::Adapter(AdapterForm::Ia3));
+    is(&["lora_te_x.w_norm", "lora_unet_x.lora_down.weight"], FileKind::Adapter(AdapterForm::KohyaLora));
+    is(&["base_model.model.x.lora_A.weight"], FileKind::Adapter(AdapterForm::Peft));
     is(&["string_to_param.*"], FileKind::TextualInversion);
     is(&["768.0.linear.0.weight"], FileKind::Hypernetwork);
     is(&["conditioner.embedders.1.model.ln_final.weight"], FileKind::Other("Stable Diffusion XL"));
@@ -128,5 +132,7 @@ fn files_are_told_by_their_keys() {
         FileKind::Networks { text_encoder: false, unet: false, vae: true },
     );
     is(&["x"], FileKind::Unknown);
+    assert_eq!(FileKind::of(&file(&[("a-word".into(), vec![1024])])), FileKind::TextualInversion);
+    assert_eq!(FileKind::of(&file(&[("weight".into(), vec![1000, 768])])), FileKind::Unknown);
     assert_eq!(FileKind::of(&file(&[("<cat>".into(), vec![2, 768])])), FileKind::TextualInversion);
 }

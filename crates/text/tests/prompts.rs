@@ -64,6 +64,7 @@ fn equals_a1111() {
             let text = case["prompt"].as_str().unwrap();
             let steps = number(&case["steps"]);
             let timeline = match case["hires"].as_u64() {
+                _ if case["old"] == true => Timeline::old(steps),
                 Some(second) => Timeline::second(steps, second as usize),
                 None => Timeline::new(steps),
             };

@@ -1,6 +1,6 @@
 //! The adapters of one run, open.
 
-use std::sync::Arc;
+use std::{collections::HashSet, sync::Arc};
 
 use calotype_models::{
     ClipTextEncoder, ModelConfig, UNet,
@@ -36,13 +36,39 @@ pub(super) struct Use<T, O> {
     pub(super) in_prompt: bool,
 }
 
+/// An embedding that texts may name.
+struct Words {
+    vectors: Vectors,
+    /// The id of its first vector.
+    first: u32,
+    /// Whether a text named it.
+    called: bool,
+}
+
+/// Where an embedding is.
+enum Vectors {
+    /// In a file of its own, and what texts may call it beside the file's names.
+    File(Arc<Opened<Embedding>>, Option<String>),
+    /// The `n`th of a LoRA's, which is in use.
+    Bundled(Arc<Adapter>, usize),
+}
+
+impl Vectors {
+    fn embedding(&self) -> Option<&Embedding> {
+        match self {
+            Self::File(opened, _) => Some(&opened.adapter),
+            Self::Bundled(adapter, n) => adapter.embeddings().get(*n).map(|(_, embedding)| embedding),
+        }
+    }
+}
+
 /// The adapters of one run.
 #[derive(Default)]
 pub(crate) struct Active {
     pub(super) loras: Vec<Use<Adapter, Applied>>,
     pub(super) hypernetworks: Vec<Use<Hypernetwork, f32>>,
-    /// Those that texts may name, the first id of each, and whether a text did.
-    embeddings: Vec<(Arc<Opened<Embedding>>, u32, bool)>,
+    /// Those that texts may name.
+    embeddings: Vec<Words>,
     /// The names of the embeddings, and the ids of their vectors.
     pub(crate) names: EmbeddingNames,
 }
@@ -60,6 +86,7 @@ impl Active {
     ) -> Result<(Self, String)> {
         let AdapterOptions { loras, hypernetworks, embeddings, folders } = &request.adapters;
         let called = Called::new(&request.prompt)?;
+        warnings.extend(called.unused.iter().map(|what| Warning::UnusedArgument { what: what.clone() }));
         let mut active = Self::default();
         let places = |given: usize, called: usize| [vec![false; given], vec![true; called]].concat();
         let in_prompt = places(loras.len(), called.loras.len());
@@ -85,12 +112,14 @@ impl Active {
             active.hypernetworks.push(Use { opened, options: options.strength, in_prompt });
         }
         let mut skipped = Vec::new();
-        let mut id = model.text_config().vocab_size as u32;
+        let mut taken = HashSet::new();
         for named in library.embeddings(model, embeddings, folders, &mut skipped)? {
-            let count = named.opened.adapter.count();
             for name in &named.names {
-                match active.names.insert(model.tokenizer(), name, id, count) {
-                    Ok(()) => {}
+                match active.names.insert(model.tokenizer(), name, active.next_id(model), named.opened.adapter.count())
+                {
+                    Ok(()) => {
+                        taken.insert(name.clone());
+                    }
                     // Of a name that the caller chose it is an error, of one in a folder it is not.
                     Err(error) if embeddings.iter().any(|asked| asked.file == named.opened.path) => {
                         return Err(error.into());
@@ -98,17 +127,55 @@ impl Active {
                     Err(error) => skipped.push(error.to_string()),
                 }
             }
-            active.embeddings.push((named.opened, id, false));
-            id = id.saturating_add(count as u32);
+            active.push(model, Vectors::File(named.opened, named.given));
         }
+        active.bundled(model, &taken, &mut skipped);
         for text in [&called.prompt, &request.negative_prompt] {
             let ids = active.names.encode_raw(model.tokenizer(), text);
-            for (_, first, called) in &mut active.embeddings {
-                *called |= ids.contains(first);
+            for words in &mut active.embeddings {
+                words.called |= ids.contains(&words.first);
             }
         }
         warnings.extend(skipped.into_iter().map(Warning::SkippedEmbedding));
         Ok((active, called.prompt))
+    }
+
+    /// The id that the next embedding's first vector has.
+    fn next_id(&self, model: &Model) -> u32 {
+        let last = self.embeddings.last();
+        last.map_or(model.text_config().vocab_size as u32, |words| {
+            words.first.saturating_add(words.vectors.embedding().map_or(0, Embedding::count) as u32)
+        })
+    }
+
+    fn push(&mut self, model: &Model, vectors: Vectors) {
+        self.embeddings.push(Words { first: self.next_id(model), vectors, called: false });
+    }
+
+    /// The embeddings in the LoRAs. As in A1111, one whose name a file has, or an earlier LoRA, is passed over.
+    fn bundled(&mut self, model: &Model, taken: &HashSet<String>, skipped: &mut Vec<String>) {
+        let mut taken = taken.clone();
+        let adapters: Vec<Arc<Adapter>> = self.loras.iter().map(|used| Arc::clone(&used.opened.adapter)).collect();
+        for adapter in adapters {
+            for (n, (name, embedding)) in adapter.embeddings().iter().enumerate() {
+                if taken.contains(name) {
+                    continue;
+                }
+                let id = self.next_id(model);
+                let fits = embedding.check(model.text_config()).map_err(|error| error.to_string());
+                let named = fits.and_then(|()| {
+                    let inserted = self.names.insert(model.tokenizer(), name, id, embedding.count());
+                    inserted.map_err(|error| error.to_string())
+                });
+                match named {
+                    Ok(()) => {
+                        taken.insert(name.clone());
+                        self.push(model, Vectors::Bundled(Arc::clone(&adapter), n));
+                    }
+                    Err(problem) => skipped.push(problem),
+                }
+            }
+        }
     }
 
     /// What the UNet is read with.
@@ -120,7 +187,10 @@ impl Active {
     /// What the text encoder is read with.
     pub(crate) fn text_key(&self) -> Key {
         let lora = |used: &Use<_, Applied>| key(&used.opened.path, used.options.text_encoder, used.options.ranks);
-        let embedding = |(opened, ..): &(Arc<Opened<_>>, _, _)| key(&opened.path, 1.0, None);
+        let embedding = |words: &Words| match &words.vectors {
+            Vectors::File(opened, _) => key(&opened.path, 1.0, None),
+            Vectors::Bundled(adapter, n) => format!("{} embedding {n}", adapter.file().label()),
+        };
         Key(self.loras.iter().map(lora).chain(self.embeddings.iter().map(embedding)).collect())
     }
 
@@ -137,7 +207,7 @@ impl Active {
         let mut stored = model.text_encoder.stored()?;
         let mut adapted = Adapted::new(&mut stored, Target::TextEncoder, &applied);
         let mut config = model.text_encoder.config.clone();
-        let embeddings = self.embeddings.iter().map(|(opened, ..)| &*opened.adapter);
+        let embeddings = self.embeddings.iter().filter_map(|words| words.vectors.embedding());
         config.vocab_size += embeddings.clone().map(Embedding::count).sum::<usize>();
         Ok(config.init(b, &mut WithEmbeddings::new(&mut adapted, embeddings))?)
     }
@@ -153,9 +223,12 @@ impl Active {
         Ok(())
     }
 
-    /// The embeddings that a text of the run names.
-    pub(super) fn called_embeddings(&self) -> impl Iterator<Item = &Opened<Embedding>> {
-        self.embeddings.iter().filter(|(_, _, called)| *called).map(|(opened, ..)| &**opened)
+    /// The embeddings that a text of the run names and that have a file of their own, and what texts were to call each.
+    pub(super) fn called_embeddings(&self) -> impl Iterator<Item = (&Opened<Embedding>, Option<&String>)> {
+        self.embeddings.iter().filter_map(|words| match &words.vectors {
+            Vectors::File(opened, given) if words.called => Some((&**opened, given.as_ref())),
+            _ => None,
+        })
     }
 
     fn applied(&self) -> Vec<Applied> {

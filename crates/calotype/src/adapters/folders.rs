@@ -5,6 +5,8 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use calotype_models::adapters::AdapterWeights;
+
 /// Folders below one of these are searched so deep.
 const MAX_DEPTH: usize = 8;
 /// More files than any collection has.
@@ -53,36 +55,39 @@ impl AdapterFolders {
         Self::default()
     }
 
+    /// A folder of PEFT or diffusers counts as the file of its name.
     pub(super) fn lora_files(&self) -> Vec<PathBuf> {
-        files(&self.loras, LORA_ENDINGS)
+        files(&self.loras, LORA_ENDINGS, |folder| !AdapterWeights::files(folder).is_empty())
     }
 
     pub(super) fn hypernetwork_files(&self) -> Vec<PathBuf> {
-        files(&self.hypernetworks, HYPERNETWORK_ENDINGS)
+        files(&self.hypernetworks, HYPERNETWORK_ENDINGS, |_| false)
     }
 
     pub(super) fn embedding_files(&self) -> Vec<PathBuf> {
-        files(&self.embeddings, EMBEDDING_ENDINGS)
+        files(&self.embeddings, EMBEDDING_ENDINGS, |_| false)
     }
 }
 
-/// A file's name without its ending.
+/// A file's name without its ending, or a folder's name.
 pub(super) fn stem(path: &Path) -> String {
-    path.file_stem().unwrap_or_default().to_string_lossy().into_owned()
+    let name = if path.is_dir() { path.file_name() } else { path.file_stem() };
+    name.unwrap_or_default().to_string_lossy().into_owned()
 }
 
-/// The files with these endings in folders and those below them, each folder's sorted.
-fn files(folders: &[PathBuf], endings: &[&str]) -> Vec<PathBuf> {
+/// The files with these endings in folders and those below them, each folder's sorted; folders for which `is_one` holds
+/// count as a file.
+fn files(folders: &[PathBuf], endings: &[&str], is_one: fn(&Path) -> bool) -> Vec<PathBuf> {
     let mut found = Vec::new();
     for folder in folders {
         let first = found.len();
-        collect(folder, endings, MAX_DEPTH, &mut found);
+        collect(folder, endings, is_one, MAX_DEPTH, &mut found);
         found[first..].sort_unstable();
     }
     found
 }
 
-fn collect(folder: &Path, endings: &[&str], depth: usize, found: &mut Vec<PathBuf>) {
+fn collect(folder: &Path, endings: &[&str], is_one: fn(&Path) -> bool, depth: usize, found: &mut Vec<PathBuf>) {
     for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
         if found.len() >= MAX_FILES {
             return;
@@ -91,8 +96,10 @@ fn collect(folder: &Path, endings: &[&str], depth: usize, found: &mut Vec<PathBu
         let ending = path.extension().unwrap_or_default();
         // Links count as what they lead to; a ring of them ends at the depth.
         if path.is_dir() {
-            if depth > 0 {
-                collect(&path, endings, depth - 1, found);
+            if is_one(&path) {
+                found.push(path);
+            } else if depth > 0 {
+                collect(&path, endings, is_one, depth - 1, found);
             }
         } else if endings.iter().any(|known| ending.eq_ignore_ascii_case(known)) {
             found.push(path);

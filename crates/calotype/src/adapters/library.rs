@@ -2,8 +2,6 @@
 
 use std::{
     collections::HashMap,
-    fs::File,
-    io::{self, Read, Seek, SeekFrom},
     path::{Path, PathBuf},
     sync::{Arc, OnceLock},
 };
@@ -11,14 +9,18 @@ use std::{
 use calotype_formats::{Checkpoint, TorchFile};
 use calotype_models::{
     ModelConfig,
-    adapters::{Adapter, Embedding, Hypernetwork},
+    adapters::{Adapter, AdapterWeights, Embedding, Hypernetwork},
 };
 
 use super::{
     AdapterFile, EmbeddingOptions,
     folders::{AdapterFolders, stem},
 };
-use crate::{Error, Model, Result, error::show, hash};
+use crate::{
+    Error, Model, Result,
+    error::show,
+    hash::{self, WeightFile, WeightSource},
+};
 
 /// By whom a LoRA was called when it was trained, in its metadata.
 const TRAINED_NAME: &str = "ss_output_name";
@@ -33,10 +35,9 @@ pub(crate) struct Opened<T> {
 /// The hashes that pictures' files have of an adapter, hexadecimal.
 #[derive(Clone, Debug)]
 pub(crate) struct Hashes {
-    /// The SHA-256 of the file.
+    /// The SHA-256 of the file; of a folder, as [`Model::hash`] has it.
     pub(crate) sha256: String,
-    /// The SHA-256 of a safetensors file without its header, as kohya's sd-scripts and A1111 hash networks, so that
-    /// changed metadata don't change it; that of the file for others.
+    /// A1111's hash of a network: see [`hash::of_data`].
     pub(crate) of_data: String,
 }
 
@@ -44,6 +45,8 @@ pub(crate) struct Hashes {
 pub(crate) struct Named {
     pub(crate) opened: Arc<Opened<Embedding>>,
     pub(crate) names: Vec<String>,
+    /// That of them which was given beside the file's own.
+    pub(crate) given: Option<String>,
 }
 
 /// The adapters of a model that were asked for so far.
@@ -68,22 +71,21 @@ impl<T> Opened<T> {
         if let Some(hashes) = self.hashes.get() {
             return Ok(hashes);
         }
-        let hashes = hashes(&self.path).map_err(|e| Error::io(&self.path, "read the file", e))?;
+        let hashes = hashes(&self.path)?;
         Ok(self.hashes.get_or_init(|| hashes))
     }
 }
 
-fn hashes(path: &Path) -> io::Result<Hashes> {
-    let mut file = File::open(path)?;
-    let sha256 = hash::of_stream(&mut file)?;
-    if !path.extension().is_some_and(|ending| ending.eq_ignore_ascii_case("safetensors")) {
-        return Ok(Hashes { of_data: sha256.clone(), sha256 });
-    }
-    let mut length = [0; 8];
-    file.seek(SeekFrom::Start(0))?;
-    file.read_exact(&mut length)?;
-    file.seek(SeekFrom::Start(u64::from_le_bytes(length).saturating_add(8)))?;
-    Ok(Hashes { of_data: hash::of_stream(file)?, sha256 })
+fn hashes(path: &Path) -> Result<Hashes> {
+    let files = WeightFile::of_files(path, AdapterWeights::files(path));
+    let sha256 = hash::of_weights(&files)?;
+    let of_data = match files.as_slice() {
+        [WeightFile { source: WeightSource::Disk(file), .. }] => {
+            hash::of_data(file).map_err(|e| Error::io(file, "read the file", e))?
+        }
+        _ => sha256.clone(),
+    };
+    Ok(Hashes { sha256, of_data })
 }
 
 impl Library {
@@ -103,7 +105,7 @@ impl Library {
         };
         once(&mut self.loras, path, |path| {
             let (unet, text_encoder) = (model.unet_config().specs()?, model.text_config().specs()?);
-            Ok(Adapter::new(Checkpoint::open(path, "")?, &unet, &text_encoder)?)
+            Ok(Adapter::new(AdapterWeights::open(path)?, &unet, &text_encoder)?)
         })
     }
 
@@ -132,18 +134,26 @@ impl Library {
         skipped: &mut Vec<String>,
     ) -> Result<Vec<Named>> {
         let mut named: Vec<Named> = Vec::new();
-        for path in folders.embedding_files() {
-            match self.embedding(path) {
+        let files = folders.embedding_files();
+        for path in &files {
+            match self.embedding(path.clone()) {
                 // As A1111, which has folders for all families.
                 Ok(opened) if opened.adapter.width() != model.text_config().hidden_size => {}
-                Ok(opened) => named.push(Named { names: names(&opened, None), opened }),
+                Ok(opened) => named.push(Named { names: names(&opened, None), opened, given: None }),
                 Err(error) => skipped.push(error.to_string()),
             }
         }
         for EmbeddingOptions { file, name } in options {
-            let opened = self.embedding(file.clone())?;
+            // A file that is elsewhere now, or a name.
+            let moved = if file.exists() { None } else { by_stem(&files, &stem(file)) };
+            if moved.is_none() && !file.exists() {
+                let problem =
+                    "there is no such file, and none of its name in the folders of embeddings (--embedding-dir)";
+                return Err(Error::file(show(file), problem));
+            }
+            let opened = self.embedding(moved.unwrap_or_else(|| file.clone()))?;
             opened.adapter.check(model.text_config())?;
-            named.push(Named { names: names(&opened, name.as_deref()), opened });
+            named.push(Named { names: names(&opened, name.as_deref()), opened, given: name.clone() });
         }
         Ok(named)
     }
@@ -185,7 +195,7 @@ fn by_stem(files: &[PathBuf], name: &str) -> Option<PathBuf> {
 }
 
 fn trained_name(path: &Path) -> Option<String> {
-    Checkpoint::open(path, "").ok()?.metadata().get(TRAINED_NAME).cloned()
+    AdapterWeights::open(path).ok()?.file().metadata().get(TRAINED_NAME).cloned()
 }
 
 fn unknown(kind: &str, option: &str, name: &str, files: &[PathBuf]) -> Error {
@@ -195,9 +205,13 @@ fn unknown(kind: &str, option: &str, name: &str, files: &[PathBuf]) -> Error {
             "the {kind} {name:?} can't be looked up: give the folder that it is in by {option}"
         ));
     }
-    let similar = files.iter().map(|path| stem(path)).find(|stem| {
-        let (stem, name) = (stem.to_lowercase(), name.to_lowercase());
-        stem.contains(&name) || name.contains(&stem)
+    let name_in_lower = name.to_lowercase();
+    let stems = || files.iter().map(|path| stem(path));
+    let similar = stems().find(|stem| stem.to_lowercase() == name_in_lower).or_else(|| {
+        stems().find(|stem| {
+            let stem = stem.to_lowercase();
+            stem.contains(&name_in_lower) || name_in_lower.contains(&stem)
+        })
     });
     let hint = similar.map_or(String::new(), |similar| format!(" (there is {:?})", crate::error::brief(&similar)));
     Error::Request(format!("there is no {kind} {name:?} among {} files{hint}", files.len()))

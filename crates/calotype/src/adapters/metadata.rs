@@ -26,6 +26,9 @@ pub struct AdapterMetadata {
     pub kind: String,
     /// The file's name without its ending.
     pub name: String,
+    /// What prompts were to call an embedding, beside the file's own names.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub called: Option<String>,
     /// The file, if it was not the prompt that called for it.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub file: String,
@@ -65,9 +68,9 @@ impl AdapterMetadata {
             let metadata = Self::new(HYPERNETWORK, opened, &hash, SHORT_OF_HYPERNETWORK, *in_prompt)?;
             all.push(Self { unet: Some(*strength), ..metadata });
         }
-        for opened in active.called_embeddings() {
+        for (opened, given) in active.called_embeddings() {
             let hash = opened.hashes()?.sha256.clone();
-            all.push(Self::new(EMBEDDING, opened, &hash, SHORT, false)?);
+            all.push(Self { called: given.cloned(), ..Self::new(EMBEDDING, opened, &hash, SHORT, false)? });
         }
         Ok(all)
     }
@@ -151,8 +154,10 @@ pub(crate) fn options(all: &[AdapterMetadata]) -> AdapterOptions {
                 options.loras.push(LoraOptions { file, text_encoder, unet, ranks: adapter.ranks });
             }
             (HYPERNETWORK, _, Some(strength)) => options.hypernetworks.push(HypernetworkOptions { file, strength }),
-            // By its name it is found in a folder.
-            (EMBEDDING, ..) if there => options.embeddings.push(EmbeddingOptions { file: path, name: None }),
+            // By its own name it is found in a folder.
+            (EMBEDDING, ..) if there || adapter.called.is_some() => {
+                options.embeddings.push(EmbeddingOptions { file: path, name: adapter.called.clone() });
+            }
             _ => {}
         }
     }

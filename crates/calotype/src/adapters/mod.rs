@@ -27,10 +27,10 @@ pub struct AdapterOptions {
     pub folders: AdapterFolders,
 }
 
-/// A file, or the name of one in a folder.
+/// A file (of a LoRA also a folder of PEFT or diffusers), or the name of one in a folder.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum AdapterFile {
-    /// A file.
+    /// A file, or such a folder.
     Path(PathBuf),
     /// A file's name without its ending, in one of the [`AdapterFolders`]; of a LoRA also the name that it was trained under.
     Name(String),

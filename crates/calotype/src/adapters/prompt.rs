@@ -12,6 +12,8 @@ pub(super) struct Called {
     pub(super) prompt: String,
     pub(super) loras: Vec<LoraOptions>,
     pub(super) hypernetworks: Vec<HypernetworkOptions>,
+    /// What is said of them that nothing here makes use of, such as `lbw=…` of an extension.
+    pub(super) unused: Vec<String>,
 }
 
 impl Called {
@@ -36,6 +38,10 @@ impl Called {
                     _ => refuse(&network, &format!("{:?} is no number", brief(text))),
                 },
             };
+            let known = |key: &str| matches!(key, "te" | "unet" | "dyn");
+            let unused =
+                network.args.iter().filter(|arg| arg.split_once('=').is_some_and(|(key, _)| !known(key.trim())));
+            called.unused.extend(unused.map(|arg| format!("{arg} of <{}:{name}>", network.kind)));
             if network.kind == "hypernet" {
                 let strength = number(network.args.get(1).map(String::as_str), 1.0)?;
                 called.hypernetworks.push(HypernetworkOptions { file, strength });
@@ -73,6 +79,7 @@ mod tests {
         };
         assert_eq!(called.loras, [lora("x", 0.5, 0.5, None), lora("y", 0.2, 0.7, Some(8))]);
         assert_eq!(called.hypernetworks, [HypernetworkOptions { file: AdapterFile::Name("z".into()), strength: 0.3 }]);
+        assert_eq!(Called::new("<lora:x:0.5:lbw=IN02>").unwrap().unused, ["lbw=IN02 of <lora:x>"]);
         assert_eq!(Called::new("<lora:x>").unwrap().loras, [lora("x", 1.0, 1.0, None)]);
         assert_eq!(Called::new("<lora:x:2:1:4>").unwrap().loras, [lora("x", 2.0, 1.0, Some(4))]);
         for wrong in ["<lora:x:a>", "<lora: >", "<lora:te=1>", "<hypernet:x:inf>", "<lora:x:1:1:-1>"] {

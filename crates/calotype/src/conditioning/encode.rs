@@ -5,10 +5,12 @@ use calotype_tensor::{
     Backend,
     cpu::{Cpu, Param},
 };
-use calotype_text::{Chunk, EmbeddingNames, Emphasis, Grammar, MAX_CHUNKS, PromptStyle, Schedule, Timeline, Tokenizer};
+use calotype_text::{
+    Chunk, EmbeddingNames, Emphasis, Grammar, MAX_CHUNKS, Prompt, PromptStyle, Schedule, Timeline, Tokenizer,
+};
 
 use super::{Conditioning, Context, weigh::weigh};
-use crate::{Error, Result, Warning, resident::Resident};
+use crate::{Error, Request, Result, Warning, resident::Resident};
 
 /// The most chunks of one text.
 const MAX_TEXT_CHUNKS: usize = 64;
@@ -27,6 +29,78 @@ pub(crate) struct Reading {
     pub(crate) clip_skip: usize,
     /// What schedules run over.
     pub(crate) timeline: Timeline,
+}
+
+impl Reading {
+    /// That of a request, its schedules over `timeline`.
+    pub(crate) fn new(request: &Request, timeline: Timeline) -> Self {
+        Self {
+            prompt: request.prompt.clone(),
+            negative_prompt: request.negative_prompt.clone(),
+            is_guided: request.guides(),
+            style: request.prompt_style,
+            emphasis: request.emphasis,
+            clip_skip: request.clip_skip,
+            timeline,
+        }
+    }
+
+    /// The longest context that will come of it, found without a text encoder and for embeddings of one token.
+    ///
+    /// # Errors
+    /// A prompt can't be read or is far too long.
+    pub(crate) fn length(&self, tokenizer: &Tokenizer) -> Result<usize> {
+        let chunks = match self.style {
+            PromptStyle::Plain => 1,
+            PromptStyle::A1111 => self.read(tokenizer, &EmbeddingNames::default())?.longest(),
+        };
+        Ok(chunks * calotype_text::MAX_LENGTH)
+    }
+
+    /// Reads A1111's grammar.
+    fn read(&self, tokenizer: &Tokenizer, embeddings: &EmbeddingNames) -> Result<Texts> {
+        let &Self { emphasis, timeline, .. } = self;
+        let grammar = Grammar { tokenizer, embeddings, timeline, emphasis };
+        let prompt = grammar.prompt(&self.prompt)?;
+        // A part with a weight of its own pulls away from the negative prompt even where the scale is 1.
+        let is_composed = !matches!(prompt.parts.as_slice(), [part] if part.weight == 1.0);
+        let negative = match self.is_guided || is_composed {
+            true => Some(grammar.negative_prompt(&self.negative_prompt)?),
+            false => None,
+        };
+        let texts = Texts { prompt, negative };
+        texts.check()?;
+        Ok(texts)
+    }
+}
+
+/// A prompt and a negative one, read.
+struct Texts {
+    prompt: Prompt,
+    negative: Option<Schedule>,
+}
+
+impl Texts {
+    /// The chunks of each schedule's texts, and how many texts it has.
+    fn sizes(&self) -> impl Iterator<Item = (usize, usize)> {
+        let schedules = self.prompt.parts.iter().map(|part| &part.schedule).chain(&self.negative);
+        schedules.map(|schedule| (schedule.chunks.first().map_or(0, Vec::len), schedule.chunks.len()))
+    }
+
+    fn longest(&self) -> usize {
+        self.sizes().map(|(chunks, _)| chunks).max().unwrap_or(1)
+    }
+
+    /// Refuses what would fill the memory with keys and values.
+    fn check(&self) -> Result<()> {
+        let (longest, all) = (self.longest(), self.sizes().map(|(chunks, texts)| chunks * texts).sum::<usize>());
+        if longest > MAX_TEXT_CHUNKS || all > MAX_CHUNKS {
+            return Err(Error::Request(format!(
+                "the prompts have {all} chunks of 75 tokens in all their texts, {longest} in one: at most {MAX_CHUNKS} and {MAX_TEXT_CHUNKS} are taken"
+            )));
+        }
+        Ok(())
+    }
 }
 
 /// A text encoder and what it reads with.
@@ -76,17 +150,7 @@ impl Encoder<'_> {
     }
 
     fn a1111(&self, reading: &Reading) -> Result<(Conditioning, Vec<Warning>)> {
-        let &Reading { emphasis, timeline, .. } = reading;
-        let grammar = Grammar { tokenizer: self.tokenizer, embeddings: self.embeddings, timeline, emphasis };
-        let prompt = grammar.prompt(&reading.prompt)?;
-        // A part with a weight of its own pulls away from the negative prompt even where the scale is 1.
-        let is_composed = !matches!(prompt.parts.as_slice(), [part] if part.weight == 1.0);
-        let negative = match reading.is_guided || is_composed {
-            true => Some(grammar.negative_prompt(&reading.negative_prompt)?),
-            false => None,
-        };
-        check_chunks(prompt.parts.iter().map(|part| &part.schedule).chain(&negative))?;
-
+        let Texts { prompt, negative } = reading.read(self.tokenizer, self.embeddings)?;
         let mut conditioning = Conditioning { width: self.width, networks: prompt.networks, ..Conditioning::default() };
         if let Some(negative) = negative {
             conditioning.uncond = Some(self.add(&mut conditioning, negative, reading)?);
@@ -134,19 +198,4 @@ impl Encoder<'_> {
         let of_text = rows.chunks_exact((per_text * per_chunk).max(1));
         Ok(of_text.map(|rows| Context { length, rows: rows.to_vec() }).collect())
     }
-}
-
-/// Refuses prompts whose keys and values would fill the memory.
-fn check_chunks<'a>(schedules: impl Iterator<Item = &'a Schedule>) -> Result<()> {
-    let mut all = 0;
-    for schedule in schedules {
-        let longest = schedule.chunks.first().map_or(0, Vec::len);
-        all += longest * schedule.chunks.len();
-        if longest > MAX_TEXT_CHUNKS || all > MAX_CHUNKS {
-            return Err(Error::Request(format!(
-                "the prompts have {all} chunks of 75 tokens in all their texts, {longest} in one: at most {MAX_CHUNKS} and {MAX_TEXT_CHUNKS} are taken"
-            )));
-        }
-    }
-    Ok(())
 }

@@ -2,6 +2,7 @@
 //! negative prompt.
 
 mod encode;
+mod timeline;
 mod weigh;
 
 use calotype_text::{Entries, Network};

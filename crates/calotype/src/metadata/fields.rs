@@ -9,7 +9,7 @@ use crate::{Fill, Hires, Tiling, Upscaler, adapters};
 /// How many digits of the model's hash A1111's text has.
 const SHORT_HASH: usize = 10;
 /// What the version of this program begins with.
-const OWN: &str = "calotype";
+pub(super) const OWN: &str = "calotype";
 
 /// A setting.
 pub(super) struct Field {
@@ -160,6 +160,16 @@ pub(super) const FIELDS: &[Field] = &[
         read: |_, _| false,
     },
     Field {
+        key: "Mask mode",
+        write: |m| m.inpaint().filter(|inpaint| inpaint.invert_mask).map(|_| "Inpaint not masked".to_owned()),
+        read: |_, _| false,
+    },
+    Field {
+        key: "Conditional mask weight",
+        write: |m| m.inpaint().and_then(|inpaint| unless(inpaint.conditioning_mask_strength, 1.0)),
+        read: |_, _| false,
+    },
+    Field {
         key: "Masked content",
         write: |m| {
             Some(match m.inpaint()?.fill {
@@ -210,9 +220,11 @@ pub(super) const FIELDS: &[Field] = &[
             Upscaler::LABELS.iter().find(|(known, _)| *known == upscaler).map(|(_, label)| (*label).to_owned())
         },
         read: |m, value| {
-            let Some((upscaler, _)) = Upscaler::LABELS.iter().find(|(_, label)| *label == value) else { return false };
-            m.hires.get_or_insert_with(Hires::default).upscaler = *upscaler;
-            true
+            let known = Upscaler::LABELS.iter().find(|(_, label)| *label == value);
+            // A network's result is nearest to that of a filter on pixels.
+            let upscaler = known.map_or(Upscaler::Lanczos, |(upscaler, _)| *upscaler);
+            m.hires.get_or_insert_with(Hires::default).upscaler = upscaler;
+            known.is_some()
         },
     },
     Field {
@@ -264,6 +276,16 @@ pub(super) const FIELDS: &[Field] = &[
         read: |m, value| number(&mut m.noise.eta_noise_seed_delta, value),
     },
     Field {
+        key: "Noise multiplier",
+        write: |m| unless(m.noise.init_noise_multiplier, 1.0),
+        read: |m, value| number(&mut m.noise.init_noise_multiplier, value),
+    },
+    Field {
+        key: "Extra noise",
+        write: |m| unless(m.noise.extra_noise, 0.0),
+        read: |m, value| number(&mut m.noise.extra_noise, value),
+    },
+    Field {
         key: "RNG",
         write: |m| Some(rng_label(&m.noise.rng).to_owned()),
         read: |m, value| {
@@ -302,6 +324,11 @@ pub(super) const FIELDS: &[Field] = &[
         },
     },
     Field {
+        key: "Old prompt editing timelines",
+        write: |m| m.old_prompt_editing.then(|| "True".to_owned()),
+        read: |m, value| flag(&mut m.old_prompt_editing, value),
+    },
+    Field {
         key: "Prompt style",
         write: |m| Some(m.prompt_style.clone()).filter(|style| *style != PromptStyle::Plain.id()),
         read: |m, value| value.parse::<PromptStyle>().map(|style| m.prompt_style = style.id().to_owned()).is_ok(),
@@ -309,13 +336,7 @@ pub(super) const FIELDS: &[Field] = &[
     Field {
         key: "Version",
         write: |m| Some(format!("{OWN} {}", m.version)),
-        read: |m, value| {
-            // Texts of other programs are A1111's, and so are their prompts.
-            if !value.starts_with(OWN) {
-                m.prompt_style = PromptStyle::A1111.id().to_owned();
-            }
-            text(&mut m.version, value)
-        },
+        read: |m, value| text(&mut m.version, value),
     },
 ];
 

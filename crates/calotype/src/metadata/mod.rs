@@ -7,7 +7,7 @@ mod fields;
 mod noise;
 mod parameters;
 
-use std::convert::Infallible;
+use std::{convert::Infallible, path::PathBuf};
 
 use calotype_diffusion::SamplerSettings;
 use calotype_image::{RgbImage, encode_png};
@@ -43,6 +43,9 @@ pub struct Metadata {
     pub prompt_style: String,
     /// The id of what weights in them do.
     pub emphasis: String,
+    /// Whether schedules of prompts count as A1111 did before its version 1.6.
+    #[serde(skip_serializing_if = "is_default")]
+    pub old_prompt_editing: bool,
     /// From which layer of the text encoder its output is taken, counted from the last, which is 1.
     pub clip_skip: usize,
     /// Steps.
@@ -84,12 +87,8 @@ pub struct Metadata {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub hires: Option<Hires>,
     /// Along which axes it goes on at its other edge.
-    #[serde(skip_serializing_if = "is_untiled")]
+    #[serde(skip_serializing_if = "is_default")]
     pub tiling: Tiling,
-}
-
-fn is_untiled(tiling: &Tiling) -> bool {
-    *tiling == Tiling::None
 }
 
 /// Starting noise that came from a file.
@@ -103,8 +102,8 @@ pub struct LatentsMetadata {
     pub index: usize,
 }
 
-fn is_default(settings: &SamplerSettings) -> bool {
-    *settings == SamplerSettings::default()
+fn is_default<T: Default + PartialEq>(value: &T) -> bool {
+    *value == T::default()
 }
 
 impl Default for Metadata {
@@ -149,6 +148,7 @@ impl Metadata {
             adapters: Vec::new(),
             prompt_style: request.prompt_style.id().to_owned(),
             emphasis: request.emphasis.id().to_owned(),
+            old_prompt_editing: request.old_prompt_editing,
             clip_skip: request.clip_skip,
             num_inference_steps: request.num_inference_steps,
             sampler: request.sampler.id().to_owned(),
@@ -176,6 +176,22 @@ impl Metadata {
     /// # Errors
     /// It names a sampler, a schedule or another choice that is unknown, or a file that can't be read or is no longer the same.
     pub fn request(&self) -> Result<Request> {
+        self.request_with(&[])
+    }
+
+    /// [`Self::request`], its pictures among these files if they are, wherever they were when it was made.
+    ///
+    /// # Errors
+    /// As [`Self::request`], or one of the files can't be read.
+    pub fn request_with(&self, pictures: &[PathBuf]) -> Result<Request> {
+        let pictures: Vec<PictureFile> = pictures.iter().map(PictureFile::open).collect::<Result<_>>()?;
+        let reopen = |reference: &FileRef| {
+            let found = pictures.iter().find(|file| file.reference.sha256 == reference.sha256);
+            match found {
+                Some(file) => Ok(PictureFile { reference: reference.clone(), picture: file.picture.clone() }),
+                None => PictureFile::reopen(reference),
+            }
+        };
         let side = |side: usize| Some(side).filter(|&side| side > 0);
         Ok(Request {
             prompt: self.prompt.clone(),
@@ -183,6 +199,7 @@ impl Metadata {
             adapters: adapters::options(&self.adapters),
             prompt_style: self.prompt_style.parse()?,
             emphasis: self.emphasis.parse()?,
+            old_prompt_editing: self.old_prompt_editing,
             clip_skip: self.clip_skip,
             num_inference_steps: self.num_inference_steps,
             sampler: self.sampler.parse()?,
@@ -196,7 +213,7 @@ impl Metadata {
             noise: self.noise.request()?,
             batch_size: 1,
             latents: None,
-            init: self.init.as_ref().map(|init| init.try_map(PictureFile::reopen)).transpose()?,
+            init: self.init.as_ref().map(|init| init.try_map(reopen)).transpose()?,
             hires: self.hires.clone(),
             tiling: self.tiling,
         })

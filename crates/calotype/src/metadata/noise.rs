@@ -3,7 +3,7 @@
 use calotype_diffusion::{Rng, SeedPer, Variation};
 use serde::{Deserialize, Serialize};
 
-use crate::{NoiseRequest, OneOf, Request, Result};
+use crate::{NoiseRequest, OneOf, Request, Result, request::is_one};
 
 /// Where the noise came from, besides the seed.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -23,6 +23,12 @@ pub struct NoiseMetadata {
     /// What was added to the seed for the noise of steps.
     #[serde(skip_serializing_if = "is_default")]
     pub eta_noise_seed_delta: i64,
+    /// What the noise over the picture to start from was multiplied by.
+    #[serde(skip_serializing_if = "is_one")]
+    pub init_noise_multiplier: f64,
+    /// Noise beyond that of the first noise level.
+    #[serde(skip_serializing_if = "is_default")]
+    pub extra_noise: f64,
     /// The batch, where the noise depends on it; the seed is then that of the run's first picture.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub batch: Option<BatchMetadata>,
@@ -70,6 +76,8 @@ impl Default for NoiseMetadata {
             variation_strength: 0.0,
             seed_resize: None,
             eta_noise_seed_delta: 0,
+            init_noise_multiplier: 1.0,
+            extra_noise: 0.0,
             batch: None,
         }
     }
@@ -86,6 +94,8 @@ impl NoiseMetadata {
             variation_strength: variation.map_or(0.0, |v| v.strength),
             seed_resize: noise.seed_resize,
             eta_noise_seed_delta: noise.eta_noise_seed_delta,
+            init_noise_multiplier: noise.init_multiplier,
+            extra_noise: noise.extra,
             batch: None,
         };
         let own_start = !(noise.fixed_code && noise.batch_index > 0);
@@ -114,6 +124,8 @@ impl NoiseMetadata {
             variation: self.variation_seed.map(|seed| Variation { seed, strength: self.variation_strength }),
             seed_resize: self.seed_resize,
             eta_noise_seed_delta: self.eta_noise_seed_delta,
+            init_multiplier: self.init_noise_multiplier,
+            extra: self.extra_noise,
             fixed_code: batch.is_some_and(|batch| batch.fixed_code),
             batch_index: batch.map_or(0, |batch| batch.index),
             one_of: batch.map(|batch| OneOf { batch_size: batch.size, position: batch.position }),

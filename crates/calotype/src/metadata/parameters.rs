@@ -2,12 +2,17 @@
 //! (its `create_infotext` and `parse_generation_parameters`).
 
 use calotype_diffusion::{Rng, SamplerKind, ScheduleKind};
+use calotype_text::PromptStyle;
 
-use super::{Metadata, fields::FIELDS};
+use super::{
+    Metadata,
+    fields::{FIELDS, OWN},
+};
 use crate::AdapterMetadata;
 
 /// Of the second pass, if there is one.
 const STRENGTH: &str = "Denoising strength";
+const VERSION: &str = "Version";
 const NEGATIVE: &str = "Negative prompt:";
 /// A last line with fewer settings belongs to the prompt.
 const MIN_SETTINGS: usize = 3;
@@ -58,6 +63,11 @@ impl Metadata {
         let mut unread = Vec::new();
         let (mut lines, last) = split_last_line(text.trim());
         let settings = settings(last);
+        let is_own = settings.iter().any(|(key, value)| key == VERSION && value.starts_with(OWN));
+        if !is_own {
+            // Texts of other programs are A1111's, and so are their prompts.
+            PromptStyle::A1111.id().clone_into(&mut metadata.prompt_style);
+        }
         if settings.len() < MIN_SETTINGS {
             lines = text.trim();
         } else {
@@ -69,8 +79,9 @@ impl Metadata {
                     unread.push((key, value));
                 }
             }
-            if !metadata.version.starts_with("calotype") {
+            if !is_own {
                 metadata.take_schedule_from_a1111();
+                metadata.old_prompt_editing |= lines.contains('[') && is_before_1_6(&metadata.version);
             }
         }
         if let Some(hires) = &mut metadata.hires {
@@ -84,8 +95,21 @@ impl Metadata {
         let negative_prompt: Vec<&str> = lines.lines().skip(negative).collect();
         metadata.prompt = prompt.join("\n");
         metadata.negative_prompt = negative_prompt.join("\n").trim_start_matches(NEGATIVE).trim().to_owned();
+        let mut take = |key: &str| unread.iter().position(|(of, _)| of == key).map(|at| unread.remove(at).1);
+        // Before its prompts could call for one.
+        if let Some(name) = take("Hypernet") {
+            let strength = take("Hypernet strength").unwrap_or_else(|| "1.0".to_owned());
+            metadata.prompt.push_str(&format!("<hypernet:{name}:{strength}>"));
+        }
         Parameters { metadata, unread }
     }
+}
+
+/// Whether a version of A1111 is one whose prompts changed by its old rule (its `infotext_versions.py`); one that is not
+/// said is a new one.
+fn is_before_1_6(version: &str) -> bool {
+    let mut numbers = version.trim_start_matches('v').split(|c: char| !c.is_ascii_digit()).map(str::parse::<u32>);
+    matches!((numbers.next(), numbers.next()), (Some(Ok(major)), Some(Ok(minor))) if (major, minor) < (1, 6))
 }
 
 fn split_last_line(text: &str) -> (&str, &str) {

@@ -16,13 +16,12 @@ pub use options::{PipelineOptions, fastest_precision};
 use run::Steps;
 pub use run::{Pictures, Run};
 use start::Start;
-use text::{EncodedTexts, first_timeline};
+use text::EncodedTexts;
 
 use crate::{
     Conditioning, Guided, Keep, Model, Request, Result,
     adapters::{Active, Key, Library},
     masked::Masked,
-    memory::reserve_unet,
     resident::{Resident, Slot},
 };
 
@@ -109,13 +108,13 @@ impl<'a> Pipeline<'a> {
         let plan = self.model.check(request, self.options)?;
         let mut warnings = Vec::new();
         let (adapters, request) = self.adapters(request, &mut warnings)?;
-        let (conditioning, of_text) = self.adapted_conditioning(&request, &adapters, first_timeline(&request))?;
+        let (conditioning, of_text) = self.adapted_conditioning(&request, &adapters, request.first_timeline())?;
         warnings.extend(of_text);
         let (mut start, noise) = self.start(&request, &plan)?;
         let (overlay, kept) = (start.overlay.take(), start.kept.clone());
         let latents = start.noise.clone();
         let pass = Pass { request: &request, adapters: &adapters, conditioning };
-        let steps = Some(self.pass(pass, plan.latents_shape, &plan.sampler, start, noise)?);
+        let steps = Some(self.pass(pass, (&plan.sampler, plan.latents_shape, plan.arena), start, noise)?);
         Ok(Run {
             pipeline: self,
             request,
@@ -130,18 +129,17 @@ impl<'a> Pipeline<'a> {
         })
     }
 
-    /// One pass of the sampler.
+    /// One pass of a sampler on latents of a shape, the UNet's arena so large.
     fn pass(
         &self,
         Pass { request, adapters, conditioning }: Pass<'_>,
-        [batch, c, h, w]: [usize; 4],
-        sampler: &Sampler,
+        (sampler, [batch, c, h, w], arena): (&Sampler, [usize; 4], usize),
         start: Start,
         noise: BatchNoise,
     ) -> Result<Steps<'_>> {
         let Resident { backend, mut network } = self.unet(adapters)?;
         network.set_wrap(request.tiling.wrap());
-        reserve_unet(&backend, self.model.unet_config(), [batch, h, w])?;
+        backend.reserve(arena);
         let (scale, shape) = (request.sampler.guidance_scale(request.guidance_scale), [batch, h, w, c]);
         let mut predictor = Guided::with_conditioning(backend, network, conditioning, scale, shape)?;
         if let Some(beside) = start.beside {
@@ -150,7 +148,13 @@ impl<'a> Pipeline<'a> {
         let inner = ModelDenoiser::new(predictor, self.model.prediction_type());
         let denoiser = Masked { inner, kept: start.kept };
         Ok(match &start.picture {
-            Some(picture) => sampler.run_from(denoiser, picture, &start.noise, noise)?,
+            Some(picture) => {
+                // A1111's "Extra noise": `extra · noise` beside `sigma · noise`.
+                let sigma = sampler.noised_level().sigma;
+                let factor = start.noise_multiplier * (1.0 + request.noise.extra / sigma);
+                let scaled: Vec<f32> = start.noise.iter().map(|&x| (f64::from(x) * factor) as f32).collect();
+                sampler.run_from(denoiser, picture, &scaled, noise)?
+            }
             None => sampler.run(denoiser, &start.noise, noise),
         })
     }

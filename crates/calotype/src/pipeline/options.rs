@@ -30,6 +30,14 @@ impl PipelineOptions {
         Ok(Cpu::with_options(CpuOptions { threads, precision, convolution, ..CpuOptions::default() })?)
     }
 
+    /// How many threads compute.
+    pub(crate) fn thread_count(self) -> usize {
+        match self.threads {
+            0 => std::thread::available_parallelism().map_or(1, usize::from),
+            threads => threads,
+        }
+    }
+
     /// What the other networks compute on.
     pub(crate) fn backend_beside_the_unet(self) -> Result<Cpu> {
         Self { precision: self.precision.beside_the_unet(), ..self }.backend()

@@ -4,7 +4,7 @@ use calotype_diffusion::{self as diffusion, BatchNoise, ModelDenoiser, nhwc_to_n
 use calotype_image::RgbImage;
 use calotype_tensor::cpu::Cpu;
 
-use super::{Pass, text::second_timeline};
+use super::Pass;
 use crate::{
     AdapterMetadata, Error, Guided, Latents, Pipeline, Plan, Request, Result, Step, Warning,
     adapters::Active,
@@ -124,11 +124,11 @@ impl Run<'_> {
         self.steps = None;
         let Some(hires) = &self.plan.hires else { return Ok(()) };
         let (start, noise) = self.pipeline.enlarged(&self.request, &self.plan, hires, &self.latents)?;
-        let (shape, sampler) = (hires.latents_shape, &hires.sampler);
-        let timeline = second_timeline(&self.request);
+        let of_pass = (&hires.sampler, hires.latents_shape, hires.arena);
+        let timeline = self.request.second_timeline();
         let (conditioning, _) = self.pipeline.adapted_conditioning(&self.request, &self.adapters, timeline)?;
         let pass = Pass { request: &self.request, adapters: &self.adapters, conditioning };
-        self.steps = Some(self.pipeline.pass(pass, shape, sampler, start, noise)?);
+        self.steps = Some(self.pipeline.pass(pass, of_pass, start, noise)?);
         self.in_second_pass = true;
         Ok(())
     }

@@ -19,6 +19,8 @@ pub(super) struct Start {
     pub(super) picture: Option<Vec<f32>>,
     /// Unit variance.
     pub(super) noise: Vec<f32>,
+    /// What it is multiplied by where it is laid over the picture.
+    pub(super) noise_multiplier: f64,
     /// What stays.
     pub(super) kept: Option<Kept>,
     /// What a model made for inpainting sees beside the latents, `(B, h, w, 1 + C)`.
@@ -34,6 +36,17 @@ pub(super) struct Posterior {
 }
 
 impl Posterior {
+    /// The mean for each of so many pictures, scaled.
+    fn mean(&self, pictures: usize, scaling_factor: f32) -> Vec<f32> {
+        self.mean.iter().map(|mean| scaling_factor * mean).collect::<Vec<_>>().repeat(pictures)
+    }
+
+    /// The middle of it.
+    fn middle(&self, size: [usize; 2]) -> Self {
+        let of = |values: &[f32]| middle(values, self.size, size);
+        Self { size, mean: of(&self.mean), deviation: of(&self.deviation) }
+    }
+
     /// A sample for each picture of the batch, scaled; `noise (B, h, w, C)` of unit variance.
     fn sample(&self, noise: &[f32], scaling_factor: f32) -> Vec<f32> {
         let one = self.mean.iter().zip(&self.deviation);
@@ -44,7 +57,8 @@ impl Posterior {
 
 impl Pipeline<'_> {
     /// The start of a request's first pass. Noise is drawn in diffusers' order: for the latents of the picture, for the
-    /// start itself, for the latents of what is left of a masked picture.
+    /// start itself, for the latents of what is left of a masked picture. A1111 draws that of the start and of the steps
+    /// only: what it takes for the latents has no seed, and their mean is nearest to that.
     /// Gives the noise of the steps too.
     pub(super) fn start(&self, request: &Request, plan: &Plan) -> Result<(Start, BatchNoise)> {
         let wrap = request.tiling.wrap();
@@ -54,10 +68,11 @@ impl Pipeline<'_> {
         let prepared =
             request.init.as_ref().map(|init| Prepared::new(init, plan).map(|prepared| (init, prepared))).transpose()?;
         let for_inpainting = self.model.is_inpainting();
+        let is_a1111 = request.init.as_ref().is_some_and(|init| init.strength_rule.is_a1111());
         let mut picture = None;
         if let Some((init, prepared)) = &prepared {
             // diffusers starts a model made for inpainting from noise alone at strength 1.
-            let noise_alone = for_inpainting && prepared.mask.is_some() && init.strength >= 1.0;
+            let noise_alone = for_inpainting && prepared.mask.is_some() && init.strength >= 1.0 && !is_a1111;
             if !noise_alone {
                 picture = Some(self.encode_init(init, prepared, plan, &mut noise, wrap)?);
             }
@@ -94,12 +109,16 @@ impl Pipeline<'_> {
                 .and_then(|(_, prepared)| prepared.conditioning([h, w]))
                 .unwrap_or_else(|| (vec![1.0; h * w], vec![0.0; plan.width * plan.height * 3]));
             let left = self.encode_picture(left, [plan.height, plan.width], wrap)?;
-            let left = left.sample(&noise.draw(), scaling_factor);
+            let left = match is_a1111 {
+                true => left.mean(batch, scaling_factor),
+                false => left.sample(&noise.draw(), scaling_factor),
+            };
             let rows = left.chunks_exact(channels.max(1)).zip(mask.iter().cycle());
             beside = Some(rows.flat_map(|(left, &mask)| [&[mask][..], left].concat()).collect());
         }
         let overlay = prepared.and_then(|(_, prepared)| prepared.overlay);
-        Ok((Start { picture, noise: start, kept, beside, overlay }, noise))
+        let noise_multiplier = request.noise.init_multiplier;
+        Ok((Start { picture, noise: start, noise_multiplier, kept, beside, overlay }, noise))
     }
 
     /// The latents of a picture to start from, for each picture of the batch.
@@ -114,7 +133,11 @@ impl Pipeline<'_> {
         let scaling_factor = self.model.vae_config().scaling_factor;
         let [batch, channels, h, w] = plan.latents_shape;
         if init.resize_mode != ResizeMode::Latent || prepared.mask.is_some() {
-            return Ok(self.encode_rgb(&prepared.picture, wrap)?.sample(&noise.draw(), scaling_factor));
+            let posterior = self.encode_rgb(&prepared.picture, wrap)?;
+            return Ok(match init.strength_rule.is_a1111() {
+                true => posterior.mean(batch, scaling_factor),
+                false => posterior.sample(&noise.draw(), scaling_factor),
+            });
         }
         let whole = |side: u32| {
             (side / self.model.vae_config().downscale() as u32).max(1) * self.model.vae_config().downscale() as u32
@@ -122,7 +145,7 @@ impl Pipeline<'_> {
         let picture = prepared.picture.crop(0, 0, whole(prepared.picture.width()), whole(prepared.picture.height()));
         // Noise has the size of the result: of other latents the mean is taken.
         let posterior = self.encode_rgb(&picture, wrap)?;
-        let mean = posterior.sample(&vec![0.0; posterior.mean.len()], scaling_factor);
+        let mean = posterior.mean(1, scaling_factor);
         let latents = resized(
             &mean,
             [1, channels, posterior.size[0], posterior.size[1]],
@@ -153,7 +176,8 @@ impl Pipeline<'_> {
         request.batch_noise(sampler, [c, h, w], self.model.vae_config().downscale())
     }
 
-    /// The start of the second pass, the first one's latents `(B, h, w, C)` enlarged, and the noise of its steps.
+    /// The start of the second pass, the first one's latents `(B, h, w, C)` enlarged, and the noise of its steps. As in A1111
+    /// the seeds' first noise is that of the start, and the next the steps'.
     pub(super) fn enlarged(
         &self,
         request: &Request,
@@ -161,37 +185,50 @@ impl Pipeline<'_> {
         hires: &SecondPass,
         latents: &[f32],
     ) -> Result<(Start, BatchNoise)> {
-        let [_, channels, h, w] = hires.latents_shape;
+        let [batch, channels, h, w] = hires.latents_shape;
+        let downscale = self.model.vae_config().downscale();
+        let [wide, high] = hires.enlarged;
+        let large = [high / downscale, wide / downscale];
         let wrap = request.tiling.wrap();
         let scaling_factor = self.model.vae_config().scaling_factor;
         // Noise of the larger size, as from the same seeds at the start.
         let mut noise = self.noise(request, &hires.sampler, hires.latents_shape)?;
         let start = noise.randn();
         let picture = match hires.upscaler.interpolation() {
-            Some(method) => resized(latents, plan.latents_shape, [h, w], method)?,
+            Some(method) => {
+                let all = resized(latents, plan.latents_shape, large, method)?;
+                let pictures = all.chunks_exact((large[0] * large[1] * channels).max(1));
+                pictures.flat_map(|picture| middle(picture, large, [h, w])).collect()
+            }
             None => {
                 let small = Latents::new(plan.latents_shape, nhwc_to_nchw(latents, plan.latents_shape)?)?;
-                let drawn = noise.draw();
                 let side = |n: usize| u32::try_from(n).unwrap_or(u32::MAX);
-                let mut large = Vec::with_capacity(drawn.len());
-                for (picture, drawn) in
-                    self.decode_wrapped(&small, wrap)?.iter().zip(drawn.chunks_exact((channels * h * w).max(1)))
-                {
-                    let picture = hires.upscaler.enlarge(picture, side(hires.width), side(hires.height))?;
-                    large.extend(self.encode_rgb(&picture, wrap)?.sample(drawn, scaling_factor));
+                let mut pictures = Vec::new();
+                for picture in self.decode_wrapped(&small, wrap)? {
+                    let picture = hires.upscaler.enlarge(&picture, side(wide), side(high))?;
+                    pictures.extend(self.encode_rgb(&picture, wrap)?.middle([h, w]).mean(1, scaling_factor));
                 }
-                large
+                pictures
             }
         };
         let mut beside = None;
         if self.model.is_inpainting() {
-            let nothing = vec![0.0; hires.width * hires.height * 3];
-            let left = self.encode_picture(nothing, [hires.height, hires.width], wrap)?;
-            let left = left.sample(&noise.draw(), scaling_factor);
+            let [height, width] = [h, w].map(|side| side * downscale);
+            let left = self.encode_picture(vec![0.0; width * height * 3], [height, width], wrap)?;
+            let left = left.mean(batch, scaling_factor);
             beside = Some(left.chunks_exact(channels.max(1)).flat_map(|left| [&[1.0][..], left].concat()).collect());
         }
-        Ok((Start { picture: Some(picture), noise: start, kept: None, beside, overlay: None }, noise))
+        let picture = Some(picture);
+        Ok((Start { picture, noise: start, noise_multiplier: 1.0, kept: None, beside, overlay: None }, noise))
     }
+}
+
+/// The middle `(h, w, C)` of larger latents of one picture, of an odd rest the less before it (A1111's `truncate_x`).
+fn middle(latents: &[f32], [high, wide]: [usize; 2], [h, w]: [usize; 2]) -> Vec<f32> {
+    let channels = latents.len() / (high * wide).max(1);
+    let [top, left] = [(high - h) / 2, (wide - w) / 2];
+    let rows = latents.chunks_exact((wide * channels).max(1)).skip(top).take(h);
+    rows.flat_map(|row| &row[left * channels..(left + w) * channels]).copied().collect()
 }
 
 /// Latents `(B, h, w, C)`, whose `shape` is `[B, C, h, w]`, at another size.

@@ -2,7 +2,6 @@
 
 use std::sync::{Arc, PoisonError};
 
-use calotype_diffusion::SamplerKind;
 use calotype_text::Timeline;
 
 use crate::{
@@ -47,7 +46,7 @@ impl Pipeline<'_> {
     pub fn conditioning(&self, request: &Request) -> Result<(Arc<Conditioning>, Vec<Warning>)> {
         let mut warnings = Vec::new();
         let (adapters, request) = self.adapters(request, &mut warnings)?;
-        let timeline = first_timeline(&request);
+        let timeline = request.first_timeline();
         let (conditioning, of_text) = self.adapted_conditioning(&request, &adapters, timeline)?;
         warnings.extend(of_text);
         Ok((conditioning, warnings))
@@ -60,15 +59,7 @@ impl Pipeline<'_> {
         adapters: &Active,
         timeline: Timeline,
     ) -> Result<(Arc<Conditioning>, Vec<Warning>)> {
-        let reading = Reading {
-            prompt: request.prompt.clone(),
-            negative_prompt: request.negative_prompt.clone(),
-            is_guided: request.guides(),
-            style: request.prompt_style,
-            emphasis: request.emphasis,
-            clip_skip: request.clip_skip,
-            timeline,
-        };
+        let reading = Reading::new(request, timeline);
         let key = adapters.text_key();
         let mut encoded = self.encoded.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(last) = encoded.as_ref().filter(|last| last.reading == reading && last.key == key) {
@@ -84,28 +75,5 @@ impl Pipeline<'_> {
         let width = self.model.text_config().hidden_size;
         let (tokenizer, embeddings) = (self.model.tokenizer(), &adapters.names);
         Ok(Encoder { tokenizer, embeddings, network: self.text_encoder(adapters)?, width })
-    }
-}
-
-/// What the schedules of prompts run over in the first pass.
-pub(super) fn first_timeline(request: &Request) -> Timeline {
-    Timeline::new(evaluations(request.sampler, request.num_inference_steps))
-}
-
-/// The same in the second, larger pass.
-pub(super) fn second_timeline(request: &Request) -> Timeline {
-    let steps = request.hires.as_ref().and_then(|hires| hires.num_inference_steps);
-    let [first, second] = [request.num_inference_steps, steps.unwrap_or(request.num_inference_steps)]
-        .map(|steps| evaluations(request.sampler, steps));
-    Timeline::second(first, second)
-}
-
-/// How many evaluations of the UNet A1111 counts for a sampler's steps, over which schedules run: two for each step of
-/// those it calls of second order (`sd_samplers_kdiffusion.py`).
-fn evaluations(sampler: SamplerKind, steps: usize) -> usize {
-    use SamplerKind::{Dpm2, Dpm2A, Dpmpp2sA, DpmppSde, Heun, Restart};
-    match sampler {
-        Dpm2 | Dpm2A | Dpmpp2sA | DpmppSde | Heun | Restart => 2 * steps,
-        _ => steps,
     }
 }

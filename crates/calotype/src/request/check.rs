@@ -1,10 +1,13 @@
 //! The check of a request against a model.
 
-use calotype_diffusion::{SampleOptions, Sampler, ScheduleKind, StrengthRule};
+use calotype_diffusion::{SampleOptions, Sampler};
+use calotype_text::Timeline;
 
 use crate::{
-    Error, Hires, Init, Model, PipelineOptions, Request, Result, Tiling, Upscaler,
-    request::{check_side, check_size, seamless_multiple},
+    Error, Hires, Init, Model, PipelineOptions, Request, ResizeMode, Result, Tiling, Upscaler,
+    conditioning::Reading,
+    memory::PassSize,
+    request::{MAX_SIDE, check_side, check_size, seamless_multiple},
 };
 
 /// The most pictures made at once.
@@ -22,6 +25,8 @@ pub struct Plan {
     pub height: usize,
     /// Latents of the batch, `[B, C, h, w]`, before a second pass.
     pub latents_shape: [usize; 4],
+    /// What the UNet takes of memory for its tensors, in bytes.
+    pub(crate) arena: usize,
     pub(crate) hires: Option<SecondPass>,
 }
 
@@ -29,9 +34,10 @@ pub struct Plan {
 #[derive(Clone, Debug)]
 pub(crate) struct SecondPass {
     pub(crate) sampler: Sampler,
-    pub(crate) width: usize,
-    pub(crate) height: usize,
+    /// Width and height in pixels of the first pass's result enlarged, of which as much is cut off as is too much.
+    pub(crate) enlarged: [usize; 2],
     pub(crate) latents_shape: [usize; 4],
+    pub(crate) arena: usize,
     pub(crate) upscaler: Upscaler,
 }
 
@@ -40,6 +46,12 @@ impl Plan {
     #[must_use]
     pub fn steps(&self) -> usize {
         self.sampler.steps() + self.hires.as_ref().map_or(0, |hires| hires.sampler.steps())
+    }
+
+    /// What the UNet takes of memory for its tensors in the larger of the passes, in bytes.
+    #[must_use]
+    pub fn arena_bytes(&self) -> usize {
+        self.hires.as_ref().map_or(0, |hires| hires.arena).max(self.arena)
     }
 
     /// The latents that pictures are decoded from, `[B, C, h, w]`.
@@ -53,7 +65,8 @@ impl Model {
     /// Checks that a pipeline can meet a request, before weights are read and anything is computed.
     ///
     /// # Errors
-    /// A value is out of range, the sampler can't do it, or the size is not one this model can make.
+    /// A value is out of range, the sampler can't do it, the size is not one this model can make or this machine has memory
+    /// for, or a prompt can't be read.
     pub fn check(&self, request: &Request, pipeline: PipelineOptions) -> Result<Plan> {
         let sampler = self.sampler(request, request.num_inference_steps)?;
         let scale = request.guidance_scale;
@@ -77,7 +90,12 @@ impl Model {
             );
         }
         let (width, height) = self.size(request)?;
-        let latents_shape = self.check_pass(request, pipeline, [width, height])?;
+        let size = [width, height];
+        let encoded = match &request.init {
+            Some(init) => Some(Self::encoded(init, size)),
+            None => Some(size).filter(|_| self.is_inpainting()),
+        };
+        let (latents_shape, arena) = self.check_pass(request, pipeline, size, encoded, request.first_timeline())?;
         if let Some(latents) = request.latents.as_ref().filter(|latents| latents.shape() != latents_shape) {
             let (got, expected) = (latents.shape(), latents_shape);
             return refuse(format!(
@@ -87,27 +105,44 @@ impl Model {
         let sampler = match &request.init {
             Some(init) => {
                 check_init(init)?;
-                let compvis = request.schedule == ScheduleKind::Compvis;
-                let rule = if compvis { StrengthRule::Compvis } else { StrengthRule::Diffusers };
-                sampler.img2img(init.strength, rule)?
+                self.part(request, sampler, init)?
             }
             None => sampler,
         };
-        let hires = request.hires.as_ref().map(|hires| self.second_pass(request, hires, pipeline)).transpose()?;
-        Ok(Plan { sampler, width, height, latents_shape, hires })
+        let hires = request.hires.as_ref();
+        let hires = hires.map(|hires| self.second_pass(request, hires, pipeline, [width, height])).transpose()?;
+        Ok(Plan { sampler, width, height, latents_shape, arena, hires })
     }
 
     fn sampler(&self, request: &Request, steps: usize) -> Result<Sampler> {
-        let options = SampleOptions { steps, eta: request.eta, settings: request.sampler_settings };
-        Ok(Sampler::new(request.sampler, request.schedule, self.noise_schedule(), options)?)
+        Ok(Sampler::new(request.sampler, request.schedule, self.noise_schedule(), options(request, steps))?)
     }
 
-    /// Checks the size of a pass, and gives the shape of its latents.
-    fn check_pass(&self, request: &Request, pipeline: PipelineOptions, size: [usize; 2]) -> Result<[usize; 4]> {
+    /// The part of a sampler's run that begins with a picture.
+    fn part(&self, request: &Request, whole: Sampler, init: &Init) -> Result<Sampler> {
+        let (kind, schedule) = (request.sampler, request.schedule);
+        Ok(match init.strength_rule.rule(schedule) {
+            Some(rule) => whole.img2img(init.strength, rule)?,
+            None => {
+                let options = options(request, request.num_inference_steps);
+                Sampler::exact_img2img(kind, schedule, self.noise_schedule(), options, init.strength)?
+            }
+        })
+    }
+
+    /// Checks the size and the texts of a pass. Gives the shape of its latents and the arena that its UNet takes.
+    fn check_pass(
+        &self,
+        request: &Request,
+        pipeline: PipelineOptions,
+        [width, height]: [usize; 2],
+        encoded: Option<[usize; 2]>,
+        timeline: Timeline,
+    ) -> Result<([usize; 4], usize)> {
         let (unet, vae) = (self.unet_config(), self.vae_config());
-        let [width, height] = size;
-        let encodes = request.init.is_some() || request.hires.is_some() || self.is_inpainting();
-        check_size(unet, vae, request.batch_size, size, pipeline, encodes)?;
+        let context_length = Reading::new(request, timeline).length(self.tokenizer())?;
+        let pass = PassSize { batch: request.batch_size, width, height, context_length, encoded };
+        let arena = check_size(unet, vae, &pass, pipeline)?;
         let wrap = request.tiling.wrap();
         for (name, side, wraps) in [("width", width, wrap.x), ("height", height, wrap.y)] {
             if wraps {
@@ -116,20 +151,53 @@ impl Model {
         }
         let downscale = vae.downscale();
         request.check_noise(downscale)?;
-        Ok([request.batch_size, vae.latent_channels, height / downscale, width / downscale])
+        Ok(([request.batch_size, vae.latent_channels, height / downscale, width / downscale], arena))
     }
 
-    fn second_pass(&self, request: &Request, hires: &Hires, pipeline: PipelineOptions) -> Result<SecondPass> {
+    /// Width and height of what is encoded of a picture to start from.
+    fn encoded(init: &Init, size: [usize; 2]) -> [usize; 2] {
+        match (init.resize_mode, &init.inpaint) {
+            (ResizeMode::Latent, None) => {
+                let picture = &init.picture.picture;
+                [picture.width(), picture.height()].map(|side| side as usize)
+            }
+            _ => size,
+        }
+    }
+
+    /// Checks the second pass after a first one of this size.
+    fn second_pass(
+        &self,
+        request: &Request,
+        hires: &Hires,
+        pipeline: PipelineOptions,
+        first: [usize; 2],
+    ) -> Result<SecondPass> {
         if request.init.is_some() {
             return refuse(
                 "a second, larger pass goes with pictures from text only: leave it or the picture out".to_owned(),
             );
         }
-        let (width, height) = (hires.width, hires.height);
-        let latents_shape = self.check_pass(request, pipeline, [width, height])?;
-        let sampler = self.sampler(request, hires.num_inference_steps.unwrap_or(request.num_inference_steps))?;
-        let sampler = sampler.img2img(hires.strength, StrengthRule::A1111)?;
-        Ok(SecondPass { sampler, width, height, latents_shape, upscaler: hires.upscaler })
+        let multiple = self.vae_config().downscale();
+        let size = hires.size(first, multiple);
+        let enlarged = covering(first, size, multiple);
+        let [wide, high] = enlarged;
+        if wide > MAX_SIDE || high > MAX_SIDE {
+            let [width, height] = size;
+            return refuse(format!(
+                "to cover {width} x {height} the first pass is enlarged to {wide} x {high} pixels: ask for a shape more like its own"
+            ));
+        }
+        let encoded = match hires.upscaler.interpolation() {
+            None => Some(enlarged),
+            Some(_) => Some(size).filter(|_| self.is_inpainting()),
+        };
+        let (latents_shape, arena) = self.check_pass(request, pipeline, size, encoded, request.second_timeline())?;
+        let options = options(request, hires.num_inference_steps.unwrap_or(request.num_inference_steps));
+        let noise_schedule = self.noise_schedule();
+        let sampler =
+            Sampler::exact_img2img(request.sampler, request.schedule, noise_schedule, options, hires.strength)?;
+        Ok(SecondPass { sampler, enlarged, latents_shape, arena, upscaler: hires.upscaler })
     }
 
     /// Width and height: as asked for, else those of the starting latents or picture, else the model's own.
@@ -159,6 +227,22 @@ impl Model {
     }
 }
 
+fn options(request: &Request, steps: usize) -> SampleOptions {
+    SampleOptions { steps, eta: request.eta, settings: request.sampler_settings }
+}
+
+/// The size of a picture of size `from` enlarged in proportion until it covers `to`, in whole multiples; A1111's
+/// `calculate_target_resolution`.
+fn covering([from_width, from_height]: [usize; 2], [width, height]: [usize; 2], multiple: usize) -> [usize; 2] {
+    let in_proportion = |side: usize, of: usize, to: usize| side.saturating_mul(to) / of.max(1);
+    let whole = |side: usize, least: usize| (side / multiple * multiple).max(least);
+    match (from_width.saturating_mul(height)).cmp(&width.saturating_mul(from_height)) {
+        std::cmp::Ordering::Less => [width, whole(in_proportion(width, from_width, from_height), height)],
+        std::cmp::Ordering::Equal => [width, height],
+        std::cmp::Ordering::Greater => [whole(in_proportion(height, from_height, from_width), width), height],
+    }
+}
+
 fn asked(request: &Request, default: (usize, usize)) -> (usize, usize) {
     (request.width.unwrap_or(default.0), request.height.unwrap_or(default.1))
 }
@@ -173,6 +257,10 @@ fn check_init(init: &Init) -> Result<()> {
     let blur = inpaint.mask_blur;
     if !(0.0..=MAX_BLUR).contains(&blur) {
         return refuse(format!("mask blur {blur} is out of range: give 0 to {MAX_BLUR} pixels"));
+    }
+    let strength = inpaint.conditioning_mask_strength;
+    if !(0.0..=1.0).contains(&strength) {
+        return refuse(format!("conditioning mask strength {strength} is out of range: give 0 to 1"));
     }
     if init.outpaint.is_none() && inpaint.mask(&init.picture)?.bounds().is_none() {
         return refuse("the mask is empty, so nothing would change: paint white what is to be made anew".to_owned());

@@ -8,12 +8,12 @@ use crate::Result;
 /// A second pass over an enlarged first one.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Hires {
-    /// Width in pixels of the larger picture.
+    /// Width in pixels of the larger picture; if 0, as the height says in the proportions of the first pass.
     pub width: usize,
-    /// Height in pixels of the larger picture.
+    /// Height in pixels of the larger picture; if 0, as the width says.
     pub height: usize,
-    /// Steps of the whole way, of which the second pass goes the part that its strength says; those of the first pass
-    /// if not given.
+    /// Steps of the second pass, all of which are taken whatever its strength: they are the last of as many more as it
+    /// says. Those of the first pass if not given.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub num_inference_steps: Option<usize>,
     /// How much of the way from noise the second pass goes, 0 to 1.
@@ -26,6 +26,19 @@ impl Default for Hires {
     /// No size yet; A1111's strength 0.7 and `Latent`.
     fn default() -> Self {
         Self { width: 0, height: 0, num_inference_steps: None, strength: 0.7, upscaler: Upscaler::default() }
+    }
+}
+
+impl Hires {
+    /// Width and height of the larger picture after a first pass of `[width, height]`.
+    pub(crate) fn size(&self, [width, height]: [usize; 2], multiple: usize) -> [usize; 2] {
+        let in_proportion =
+            |side: usize, of: usize, to: usize| side.saturating_mul(to) / of.max(1) / multiple * multiple;
+        match (self.width, self.height) {
+            (0, high) => [in_proportion(high, height, width), high],
+            (wide, 0) => [wide, in_proportion(wide, width, height)],
+            (wide, high) => [wide, high],
+        }
     }
 }
 

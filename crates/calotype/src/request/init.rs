@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use calotype_diffusion::ScheduleKind;
 use calotype_image::{Fit, GrayImage, Limits, RgbImage, RgbaImage, decode_rgba, read_limited};
 use serde::{Deserialize, Serialize};
 
@@ -69,6 +70,9 @@ pub struct Init<P = PictureFile> {
     pub picture: P,
     /// How much of the way from noise is gone, 0 to 1: at 1 little of the picture is left.
     pub strength: f64,
+    /// Which steps that leaves.
+    #[serde(skip_serializing_if = "is_default", default)]
+    pub strength_rule: StrengthRule,
     /// How it comes to the size that is asked for.
     pub resize_mode: ResizeMode,
     /// What of it is made anew; all of it if there is nothing here.
@@ -86,7 +90,14 @@ fn none<P>() -> Option<Inpaint<P>> {
 impl<P> Init<P> {
     /// As diffusers has it: strength 0.75, the whole picture.
     pub fn new(picture: P) -> Self {
-        Self { picture, strength: 0.75, resize_mode: ResizeMode::default(), inpaint: None, outpaint: None }
+        Self {
+            picture,
+            strength: 0.75,
+            strength_rule: StrengthRule::default(),
+            resize_mode: ResizeMode::default(),
+            inpaint: None,
+            outpaint: None,
+        }
     }
 
     /// The same with other pictures.
@@ -95,8 +106,45 @@ impl<P> Init<P> {
     /// Those of `f`.
     pub fn try_map<Q, E>(&self, f: impl Fn(&P) -> Result<Q, E>) -> Result<Init<Q>, E> {
         let inpaint = self.inpaint.as_ref().map(|inpaint| inpaint.try_map(&f)).transpose()?;
-        let Self { strength, resize_mode, outpaint, .. } = *self;
-        Ok(Init { picture: f(&self.picture)?, strength, resize_mode, inpaint, outpaint })
+        let Self { strength, strength_rule, resize_mode, outpaint, .. } = *self;
+        Ok(Init { picture: f(&self.picture)?, strength, strength_rule, resize_mode, inpaint, outpaint })
+    }
+}
+
+fn is_default<T: Default + PartialEq>(value: &T) -> bool {
+    *value == T::default()
+}
+
+/// Which steps a strength leaves.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum StrengthRule {
+    /// The part of the steps that it says, counted as diffusers does; as CompVis does on the schedule `compvis`.
+    #[default]
+    Part,
+    /// The part of the steps that it says, counted as A1111 does: one more. The noise over the picture is then the seed's first,
+    /// and that of its steps the next, as there.
+    A1111,
+    /// All of the steps, which are the last of as many more as it says, noise as with [`Self::A1111`]; A1111's "With img2img, do exactly the amount of
+    /// steps the slider specifies".
+    Exact,
+}
+
+impl StrengthRule {
+    /// Whether noise is drawn in A1111's order.
+    pub(crate) fn is_a1111(self) -> bool {
+        self != Self::Part
+    }
+
+    /// How steps are counted; none where all are taken.
+    pub(crate) fn rule(self, schedule: ScheduleKind) -> Option<calotype_diffusion::StrengthRule> {
+        use calotype_diffusion::StrengthRule::{A1111, Compvis, Diffusers};
+        match self {
+            Self::Part if schedule == ScheduleKind::Compvis => Some(Compvis),
+            Self::Part => Some(Diffusers),
+            Self::A1111 => Some(A1111),
+            Self::Exact => None,
+        }
     }
 }
 
@@ -140,17 +188,38 @@ pub struct Inpaint<P = PictureFile> {
     pub only_masked_padding: Option<u32>,
     /// What is put there to start from.
     pub fill: Fill,
+    /// How much a model made for inpainting sees of the mask in the picture beside its latents, 0 to 1: at 1, as it was
+    /// trained, nothing of what is masked is left.
+    #[serde(skip_serializing_if = "is_one", default = "one")]
+    pub conditioning_mask_strength: f64,
+}
+
+fn one() -> f64 {
+    1.0
+}
+
+/// Whether a setting goes without saying.
+pub(crate) fn is_one(value: &f64) -> bool {
+    *value == one()
 }
 
 impl<P> Inpaint<P> {
     /// As A1111 has it by default: blur 4, the whole picture, its own content.
     pub fn new(mask: Option<P>) -> Self {
-        Self { mask, mask_blur: 4.0, invert_mask: false, only_masked_padding: None, fill: Fill::Original }
+        Self {
+            mask,
+            mask_blur: 4.0,
+            invert_mask: false,
+            only_masked_padding: None,
+            fill: Fill::Original,
+            conditioning_mask_strength: one(),
+        }
     }
 
     fn try_map<Q, E>(&self, f: impl Fn(&P) -> Result<Q, E>) -> Result<Inpaint<Q>, E> {
-        let Self { mask_blur, invert_mask, only_masked_padding, fill, .. } = *self;
-        Ok(Inpaint { mask: self.mask.as_ref().map(f).transpose()?, mask_blur, invert_mask, only_masked_padding, fill })
+        let Self { mask_blur, invert_mask, only_masked_padding, fill, conditioning_mask_strength, .. } = *self;
+        let mask = self.mask.as_ref().map(f).transpose()?;
+        Ok(Inpaint { mask, mask_blur, invert_mask, only_masked_padding, fill, conditioning_mask_strength })
     }
 }
 
@@ -159,10 +228,19 @@ impl Inpaint {
     pub(crate) fn mask(&self, picture: &PictureFile) -> Result<GrayImage> {
         let (width, height) = (picture.picture.width(), picture.picture.height());
         let mask = match &self.mask {
-            Some(mask) => GrayImage::from_rgb(&mask.picture.over([0; 3])).resize(width, height)?,
+            Some(mask) => mask_of(&mask.picture).resize(width, height)?,
             None => GrayImage::transparency(&picture.picture),
         };
         Ok(if self.invert_mask { mask.map(|x| 255 - x) } else { mask })
+    }
+}
+
+/// The brightness of a mask's picture; of one with transparent parts, where it is opaque (A1111's `create_binary_mask`).
+fn mask_of(picture: &RgbaImage) -> GrayImage {
+    let seen = GrayImage::transparency(picture).map(|x| if 255 - x > 128 { 255 } else { 0 });
+    match seen.data().iter().all(|&x| x == 255) && picture.data().chunks_exact(4).all(|p| p[3] == 255) {
+        true => GrayImage::from_rgb(&picture.over([0; 3])),
+        false => seen,
     }
 }
 

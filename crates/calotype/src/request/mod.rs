@@ -12,7 +12,8 @@ use calotype_text::{Emphasis, PromptStyle};
 pub use check::Plan;
 pub(crate) use check::SecondPass;
 pub use hires::{Hires, Tiling, Upscaler};
-pub use init::{FileRef, Fill, Init, Inpaint, PictureFile, ResizeMode, Sides};
+pub(crate) use init::is_one;
+pub use init::{FileRef, Fill, Init, Inpaint, PictureFile, ResizeMode, Sides, StrengthRule};
 pub use noise::{NoiseRequest, OneOf};
 pub(crate) use size::{MAX_SIDE, check_side, check_size, seamless_multiple};
 
@@ -33,6 +34,9 @@ pub struct Request {
     pub prompt_style: PromptStyle,
     /// What weights in them do.
     pub emphasis: Emphasis,
+    /// Whether `when` in `[from:to:when]` is a fraction of the steps only if it is below 1, in both passes of the same: A1111
+    /// before its version 1.6.
+    pub old_prompt_editing: bool,
     /// From which layer of the text encoder its output is taken, counted from the last, which is 1.
     pub clip_skip: usize,
     /// Steps of the sampler.
@@ -84,6 +88,7 @@ impl Default for Request {
             adapters: AdapterOptions::default(),
             prompt_style: PromptStyle::Plain,
             emphasis: Emphasis::Original,
+            old_prompt_editing: false,
             clip_skip: 1,
             num_inference_steps: 50,
             sampler: SamplerKind::Ddim,

@@ -5,7 +5,7 @@ use calotype_diffusion::{Batch, BatchNoise, NoiseOptions, Rng, Sampler, SeedPer,
 use crate::{Error, Request, Result};
 
 /// Where noise comes from, besides the seed.
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct NoiseRequest {
     /// The generator.
     pub rng: Rng,
@@ -17,12 +17,35 @@ pub struct NoiseRequest {
     pub seed_resize: Option<[usize; 2]>,
     /// If not 0, the noise of stochastic samplers' steps has this much added to its seed (A1111's ENSD).
     pub eta_noise_seed_delta: i64,
+    /// What the noise is multiplied by that is laid over a picture to start from, 0 to 1.5.
+    pub init_multiplier: f64,
+    /// Noise beyond that of the first noise level, laid over a picture to start from and over the enlarged one of a second
+    /// pass, 0 to 1: so many times unit variance where that of the level is so many as its sigma.
+    pub extra: f64,
     /// Every batch starts from the noise of the first one.
     pub fixed_code: bool,
     /// How many batches of a run came before this one; [`Request::seed`] is that of the run's first picture.
     pub batch_index: usize,
     /// The picture is one of a larger batch, of which the others are not made.
     pub one_of: Option<OneOf>,
+}
+
+impl Default for NoiseRequest {
+    /// A seed for each picture on torch's CPU generator, and nothing else.
+    fn default() -> Self {
+        Self {
+            rng: Rng::default(),
+            seed_per: SeedPer::default(),
+            variation: None,
+            seed_resize: None,
+            eta_noise_seed_delta: 0,
+            init_multiplier: 1.0,
+            extra: 0.0,
+            fixed_code: false,
+            batch_index: 0,
+            one_of: None,
+        }
+    }
 }
 
 /// A place in a batch.
@@ -51,6 +74,12 @@ impl Request {
                 let problem =
                     format!("the seed is resized from {width} x {height} pixels: give at most {most} x {most}");
                 return Err(Error::Request(problem));
+            }
+        }
+        let NoiseRequest { init_multiplier, extra, .. } = self.noise;
+        for (name, value, most) in [("noise multiplier", init_multiplier, 1.5), ("extra noise", extra, 1.0)] {
+            if !(0.0..=most).contains(&value) {
+                return Err(Error::Request(format!("{name} {value} is out of range: give 0 to {most}")));
             }
         }
         match self.noise.one_of {

@@ -2,7 +2,10 @@
 
 use calotype_models::{UNetConfig, VaeConfig};
 
-use crate::{Error, PipelineOptions, Result, memory};
+use crate::{
+    Error, PipelineOptions, Result,
+    memory::{self, PassSize},
+};
 
 /// The longest side of a picture.
 pub(crate) const MAX_SIDE: usize = 16384;
@@ -13,18 +16,16 @@ pub(crate) fn seamless_multiple(unet: &UNetConfig, vae: &VaeConfig) -> usize {
     vae.downscale() * unet.latent_multiple()
 }
 
-/// Checks that networks of these sizes can make such pictures, on this machine.
+/// Checks that networks of these sizes can make such pictures, on this machine. Gives the arena that the UNet takes.
 pub(crate) fn check_size(
     unet: &UNetConfig,
     vae: &VaeConfig,
-    batch: usize,
-    [width, height]: [usize; 2],
+    pass: &PassSize,
     options: PipelineOptions,
-    encodes: bool,
-) -> Result<()> {
-    check_side("width", width, vae.downscale(), "this model")?;
-    check_side("height", height, vae.downscale(), "this model")?;
-    memory::check(unet, vae, batch, [width, height], options, encodes)
+) -> Result<usize> {
+    check_side("width", pass.width, vae.downscale(), "this model")?;
+    check_side("height", pass.height, vae.downscale(), "this model")?;
+    memory::check(unet, vae, pass, options)
 }
 
 pub(crate) fn check_side(name: &str, side: usize, multiple: usize, who: &str) -> Result<()> {

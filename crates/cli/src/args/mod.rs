@@ -12,7 +12,9 @@ use clap::{Parser, Subcommand};
 
 pub(crate) use bench::{Arch, Bench, Part};
 pub(crate) use compute::{Compute, Precision};
-pub(crate) use generate::{GenerateArgs, Img2img, InpaintCommand, Outpaint, OutputArgs, Remake, Txt2img};
+pub(crate) use generate::{
+    GenerateArgs, Img2img, InpaintCommand, NamedSampler, Outpaint, OutputArgs, PromptArgs, Remake, Txt2img, seed,
+};
 pub(crate) use model::ModelArgs;
 pub(crate) use models::{Convert, ConvertTo, Inspect, List, Models, Verify};
 pub(crate) use pull::Pull;

@@ -24,10 +24,14 @@ pub(crate) enum Models {
 #[command(after_help = "\
 Examples:
   calotype models inspect sd-v1-4.ckpt
-  calotype models inspect style.safetensors --json")]
+  calotype models inspect style.safetensors --json
+  calotype models inspect style.safetensors --model sd-v1-4.ckpt")]
 pub(crate) struct Inspect {
-    /// A checkpoint, a diffusers folder, or any file of weights [default: the model inside this program]
+    /// A checkpoint, a diffusers folder, an adapter, or any file of weights [default: the model inside this program]
     pub(crate) path: Option<PathBuf>,
+    /// The model that an adapter is to be tried with: which of its tensors have a place there
+    #[arg(long, value_name = "PATH")]
+    pub(crate) model: Option<PathBuf>,
     #[command(flatten)]
     pub(crate) options: ModelOptionArgs,
     /// Print JSON

@@ -8,12 +8,13 @@ use std::{
 };
 
 use calotype::{
-    AdapterMetadata, Keep, Latents, Metadata, Model, PARAMETERS_KEYWORD, Pipeline, PipelineOptions, Plan, Request,
-    RgbImage, Run,
+    AdapterMetadata, Keep, Latents, Metadata, Model, PARAMETERS_KEYWORD, PictureFile, Pipeline, PipelineOptions, Plan,
+    PromptStyle, Request, RgbImage, Run,
 };
 use calotype_image::{encode_png, grid};
 use serde_json::{Map, Value, json};
 
+use super::batches::{Batch, Lines};
 use crate::{
     args::{Compute, OutputArgs},
     failure::{Failure, line},
@@ -25,6 +26,9 @@ use crate::{
 
 /// Pixels between the pictures of a grid, as torchvision's `make_grid`.
 const GRID_PADDING: u32 = 2;
+
+/// So many batches are checked before the work begins, which takes seconds; the others when it is their turn.
+const MAX_CHECKED: usize = 10_000;
 
 /// Starting noise of all pictures.
 pub(crate) struct LatentsFile {
@@ -63,6 +67,8 @@ struct Made<'a> {
     request: &'a Request,
     plan: &'a Plan,
     adapters: &'a [AdapterMetadata],
+    /// Which picture of the call is its first.
+    first: usize,
 }
 
 /// All batches of one call.
@@ -70,20 +76,44 @@ pub(crate) struct Job<'a> {
     pub(crate) model: &'a Model,
     /// That of the first batch, but for its prompt and noise.
     pub(crate) request: Request,
-    /// The prompt of each batch.
-    pub(crate) prompts: Vec<String>,
+    pub(crate) lines: Lines,
+    /// Batches of each line, and of each picture.
+    pub(crate) count: usize,
+    /// The pictures to start from, if there are several.
+    pub(crate) pictures: &'a [PathBuf],
     pub(crate) latents: Option<LatentsFile>,
     pub(crate) output: &'a OutputArgs,
     pub(crate) options: PipelineOptions,
-    /// What the adapters have to be, if the picture was made before.
-    pub(crate) made_with: Option<&'a [AdapterMetadata]>,
+    /// What the file says of the picture, if it was made before.
+    pub(crate) made: Option<&'a Metadata>,
+}
+
+/// The batches of a job.
+struct Batches {
+    list: Vec<Batch>,
+    /// Whether lines have seeds of their own.
+    count_alone: bool,
+}
+
+impl Batches {
+    fn pictures(&self) -> usize {
+        self.list.iter().map(|batch| batch.size).fold(0, usize::saturating_add)
+    }
 }
 
 impl Job<'_> {
     /// Checks everything that can be wrong before the work begins, and does it.
     pub(crate) fn run(&self, process_start: Instant) -> Result<(), Failure> {
-        let plan = self.model.check(&self.batch(0), self.options)?;
-        let pictures = self.request.batch_size.saturating_mul(self.prompts.len());
+        let count_alone = self.lines.count_alone(&self.request)?;
+        let list = self.lines.list(self.count, self.pictures.len(), self.request.batch_size);
+        let batches = Batches { list, count_alone };
+        let pictures = batches.pictures();
+        if let Some(file) = self.latents.as_ref().filter(|file| file.latents.shape()[0] != pictures) {
+            let given = file.latents.shape()[0];
+            let asked = format!("--batch-size times --batch-count asks for {pictures}");
+            return Err(Failure::usage(format!("--latents has {given} pictures, but {asked}: make them equal")));
+        }
+        self.check(&batches)?;
         let folder = self.output.outdir.as_deref();
         let mut output = Output::new(self.output.output.as_deref().or(folder), pictures, folder.is_some())?;
         if self.output.grid && pictures == 1 {
@@ -97,25 +127,49 @@ impl Job<'_> {
             let (stepped, wait) = mpsc::channel();
             let model = self.model;
             scope.spawn(move || wait.recv().is_ok().then(|| model.hash().map(drop)));
-            self.make(&plan, &mut output, process_start, stepped)
+            self.make(&batches, &mut output, process_start, stepped)
         })
     }
 
+    /// Checks the first batch, and those that differ from it in more than a prompt that is only text.
+    fn check(&self, batches: &Batches) -> Result<(), Failure> {
+        let one_size = self.output.grid || self.output.save_latents.is_some();
+        let (mut first, mut checked) = (None, None);
+        for (number, batch) in batches.list.iter().enumerate().take(MAX_CHECKED) {
+            let of = (batch.line, batch.picture);
+            let differs = self.lines.has_options(batch.line)
+                || !self.pictures.is_empty()
+                || self.request.prompt_style != PromptStyle::Plain;
+            if checked == Some(of) || !(differs || number == 0) {
+                continue;
+            }
+            checked = Some(of);
+            let plan = self.model.check(&self.batch(batches, number)?, self.options)?;
+            let [_, sides @ ..] = plan.final_shape();
+            if one_size && *first.get_or_insert(sides) != sides {
+                let what = if self.output.grid { "--grid" } else { "--save-latents" };
+                return Err(Failure::usage(format!("{what} needs pictures of one size: give --width and --height")));
+            }
+        }
+        Ok(())
+    }
+
     /// The request of one batch.
-    fn batch(&self, batch: usize) -> Request {
-        let batch_size = self.request.batch_size;
-        let first = batch * batch_size;
+    fn batch(&self, batches: &Batches, number: usize) -> Result<Request, Failure> {
         let mut request = self.request.clone();
-        request.prompt = self.prompts.get(batch).cloned().unwrap_or_default();
-        request.noise.batch_index += batch;
-        request.latents = self.latents.as_ref().and_then(|file| file.latents.slice(first, batch_size));
-        request
+        let Some(batch) = batches.list.get(number) else { return Ok(request) };
+        self.lines.apply(&mut request, batch, number, batches.count_alone);
+        if let (Some(picture), Some(init)) = (self.pictures.get(batch.picture), &mut request.init) {
+            init.picture = PictureFile::open(picture)?;
+        }
+        request.latents = self.latents.as_ref().and_then(|file| file.latents.slice(batch.first, batch.size));
+        Ok(request)
     }
 
     /// Tells `stepped` of every step.
     fn make(
         &self,
-        plan: &Plan,
+        batches: &Batches,
         output: &mut Output,
         process_start: Instant,
         stepped: Sender<()>,
@@ -124,9 +178,9 @@ impl Job<'_> {
         let pipeline = Pipeline::load(self.model, self.options)?;
         let (mut finished, mut all) = (Vec::new(), Vec::new());
         let (mut warned, mut of_first) = (Vec::new(), None);
-        for batch in 0..self.prompts.len() {
+        for (number, batch) in batches.list.iter().enumerate() {
             let begin = Instant::now();
-            let request = self.batch(batch);
+            let request = self.batch(batches, number)?;
             let mut timings = Timings::new(process_start);
             let loading =
                 progress::spinner(quiet, &format!("loading {} in {}", self.model.name(), self.options.precision));
@@ -138,11 +192,11 @@ impl Job<'_> {
                 warnings.iter().for_each(|warning| line("warning", warning));
                 warned.clone_from(&warnings);
             }
-            if let Some(expected) = self.made_with {
-                check_adapters(expected, &run.adapters()?)?;
+            if let Some(made) = self.made {
+                check_adapters(&made.adapters, &run.adapters()?)?;
             }
-            self.step(&mut run, batch, &mut timings, &stepped)?;
-            let adapters = run.adapters()?;
+            self.step(&mut run, [number, batches.list.len()], &mut timings, &stepped)?;
+            let (adapters, plan) = (run.adapters()?, run.plan().clone());
             let decoding = progress::spinner(quiet, "decoding");
             let decoding_begins = Instant::now();
             let pictures = run.finish()?;
@@ -153,15 +207,18 @@ impl Job<'_> {
                 "timings": timings.json(),
                 "warnings": warnings,
             });
-            self.write(Made { request: &request, plan, adapters: &adapters }, &pictures.images, output, batch, &said)?;
-            of_first.get_or_insert(adapters);
+            let made = Made { request: &request, plan: &plan, adapters: &adapters, first: batch.first };
+            self.write(made, &pictures.images, output, &said)?;
+            if self.output.grid && of_first.is_none() {
+                of_first = Some(self.metadata(made, 0)?.parameters());
+            }
             finished.extend(self.output.save_latents.as_ref().map(|_| pictures.latents));
             if self.output.grid {
                 all.extend(pictures.images);
             }
         }
         if self.output.grid {
-            self.write_grid(plan, &all, &of_first.unwrap_or_default(), output)?;
+            self.write_grid(&all, &of_first.unwrap_or_default(), output)?;
         }
         if let Some(file) = &self.output.save_latents {
             let _guard = interrupt::writing();
@@ -170,17 +227,17 @@ impl Job<'_> {
         Ok(())
     }
 
-    /// Takes all steps of a run.
+    /// Takes all steps of the run of one of the batches.
     fn step(
         &self,
         run: &mut Run<'_>,
-        batch: usize,
+        [batch, batches]: [usize; 2],
         timings: &mut Timings,
         stepped: &Sender<()>,
     ) -> Result<(), Failure> {
         let bar = progress::steps(self.output.quiet, run.plan().steps());
-        if self.prompts.len() > 1 {
-            bar.set_message(format!("{} of {} ", batch + 1, self.prompts.len()));
+        if batches > 1 {
+            bar.set_message(format!("{} of {batches} ", batch + 1));
         }
         let mut begin = Instant::now();
         for step in run {
@@ -198,16 +255,9 @@ impl Job<'_> {
     }
 
     /// Writes the pictures of a batch and says so; `said` is what `--json` prints of the batch.
-    fn write(
-        &self,
-        made: Made<'_>,
-        pictures: &[RgbImage],
-        output: &mut Output,
-        batch: usize,
-        said: &Value,
-    ) -> Result<(), Failure> {
+    fn write(&self, made: Made<'_>, pictures: &[RgbImage], output: &mut Output, said: &Value) -> Result<(), Failure> {
         for (index, picture) in pictures.iter().enumerate() {
-            let metadata = self.metadata(made, batch, index)?;
+            let metadata = self.metadata(made, index)?;
             let path = output.write(&metadata.encode_png(picture)?)?;
             if self.output.json {
                 stdout::print(&object(&path, said, &metadata).to_string())?;
@@ -219,33 +269,27 @@ impl Job<'_> {
     }
 
     /// What the file of one picture says.
-    fn metadata(
-        &self,
-        Made { request, plan, adapters }: Made<'_>,
-        batch: usize,
-        index: usize,
-    ) -> Result<Metadata, Failure> {
+    fn metadata(&self, made: Made<'_>, index: usize) -> Result<Metadata, Failure> {
+        let Made { request, plan, adapters, first } = made;
         let mut metadata = Metadata::new(self.model, request, plan, self.options.precision, index)?;
         metadata.adapters = adapters.to_vec();
         if let (Some(latents), Some(file)) = (&mut metadata.latents, &self.latents) {
             latents.file = file.file.display().to_string();
-            latents.index += file.first + batch * request.batch_size;
+            latents.index += file.first + first;
+        }
+        if let Some(made) = self.made {
+            // By the hashes they are the same, wherever they are now and whatever they are called.
+            metadata.adapters.clone_from(&made.adapters);
+            metadata.model.clone_from(&made.model);
         }
         Ok(metadata)
     }
 
     /// All pictures in one, as CompVis lays them, with A1111's text of the first.
-    fn write_grid(
-        &self,
-        plan: &Plan,
-        pictures: &[RgbImage],
-        adapters: &[AdapterMetadata],
-        output: &mut Output,
-    ) -> Result<(), Failure> {
+    fn write_grid(&self, pictures: &[RgbImage], text: &str, output: &mut Output) -> Result<(), Failure> {
         let columns = self.output.n_rows.unwrap_or(self.request.batch_size);
         let sheet = grid(pictures, columns, GRID_PADDING).map_err(calotype::Error::from)?;
-        let text = self.metadata(Made { request: &self.batch(0), plan, adapters }, 0, 0)?.parameters();
-        let png = encode_png(&sheet, &[(PARAMETERS_KEYWORD, &text)]).map_err(calotype::Error::from)?;
+        let png = encode_png(&sheet, &[(PARAMETERS_KEYWORD, text)]).map_err(calotype::Error::from)?;
         let path = output.write_grid(&png)?;
         if self.output.json {
             stdout::print(&json!({"grid": path.display().to_string()}).to_string())?;

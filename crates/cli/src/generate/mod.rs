@@ -1,27 +1,32 @@
 //! The commands that make pictures.
 
+mod batches;
 mod job;
+mod line;
+mod styles;
 
 use std::{
-    fs::File,
+    fs::{self, File},
     io::{self, Read},
-    path::Path,
+    path::{Path, PathBuf},
     time::Instant,
 };
 
-use calotype::{Latents, Model, Request};
+use calotype::{Model, PromptStyle, Request};
 
 use crate::{
     args::{GenerateArgs, Img2img, InpaintCommand, Outpaint, Txt2img},
     failure::Failure,
     interrupt, model,
 };
+pub(crate) use batches::Lines;
 pub(crate) use job::{Job, LatentsFile, options};
+use line::Line;
 
-/// More pictures than anybody waits for; the sum of seeds stays far from overflow.
-const MAX_BATCHES: usize = 1_000_000;
 /// The largest file of prompts, in bytes.
 const MAX_PROMPTS: u64 = 64 << 20;
+/// What the names of pictures in a folder end with.
+const PICTURES: [&str; 4] = ["png", "jpg", "jpeg", "webp"];
 
 pub(crate) fn txt2img(args: &Txt2img, process_start: Instant) -> Result<(), Failure> {
     run(&args.generate, process_start, |model, request| {
@@ -33,15 +38,17 @@ pub(crate) fn txt2img(args: &Txt2img, process_start: Instant) -> Result<(), Fail
 }
 
 pub(crate) fn img2img(args: &Img2img, process_start: Instant) -> Result<(), Failure> {
-    run(&args.generate, process_start, |_, request| {
-        request.init = Some(args.init.init()?);
+    let pictures = pictures(&args.init.init_img)?;
+    run_on(&args.generate, process_start, &pictures, |_, request| {
+        request.init = Some(args.init.init(&pictures[0])?);
         Ok(())
     })
 }
 
 pub(crate) fn inpaint(args: &InpaintCommand, process_start: Instant) -> Result<(), Failure> {
-    run(&args.generate, process_start, |_, request| {
-        let mut init = args.init.init()?;
+    let pictures = pictures(&args.init.init_img)?;
+    run_on(&args.generate, process_start, &pictures, |_, request| {
+        let mut init = args.init.init(&pictures[0])?;
         init.inpaint = Some(args.mask.inpaint()?);
         request.init = Some(init);
         Ok(())
@@ -49,70 +56,95 @@ pub(crate) fn inpaint(args: &InpaintCommand, process_start: Instant) -> Result<(
 }
 
 pub(crate) fn outpaint(args: &Outpaint, process_start: Instant) -> Result<(), Failure> {
-    run(&args.generate, process_start, |_, request| {
-        request.init = Some(args.outpaint.init()?);
+    let pictures = pictures(&args.outpaint.init_img)?;
+    run_on(&args.generate, process_start, &pictures, |_, request| {
+        request.init = Some(args.outpaint.init(&pictures[0])?);
         Ok(())
     })
 }
 
-/// Makes the pictures of all prompts; `mode` says what the command has of its own.
+/// A picture, or those of a folder by their names, one at least.
+fn pictures(path: &Path) -> Result<Vec<PathBuf>, Failure> {
+    if !path.is_dir() {
+        return Ok(vec![path.to_owned()]);
+    }
+    let failed = |error: io::Error| Failure::Failed(format!("{}: cannot be listed: {error}", path.display()));
+    let mut pictures = Vec::new();
+    for entry in fs::read_dir(path).map_err(failed)? {
+        let file = entry.map_err(failed)?.path();
+        let ending = file.extension().unwrap_or_default();
+        if PICTURES.iter().any(|known| ending.eq_ignore_ascii_case(known)) {
+            pictures.push(file);
+        }
+    }
+    pictures.sort_unstable();
+    match pictures.is_empty() {
+        true => Err(Failure::usage(format!("{}: there are no pictures in it (PNG, JPEG, WebP)", path.display()))),
+        false => Ok(pictures),
+    }
+}
+
 fn run(
     args: &GenerateArgs,
     process_start: Instant,
     mode: impl FnOnce(&Model, &mut Request) -> Result<(), Failure>,
 ) -> Result<(), Failure> {
+    run_on(args, process_start, &[], mode)
+}
+
+/// Makes the pictures of all prompts, from each of `pictures` if there are several; `mode` says what the command has of
+/// its own.
+fn run_on(
+    args: &GenerateArgs,
+    process_start: Instant,
+    pictures: &[PathBuf],
+    mode: impl FnOnce(&Model, &mut Request) -> Result<(), Failure>,
+) -> Result<(), Failure> {
     interrupt::exit_at_once()?;
-    let count = args.picture.batch_count;
-    if !(1..=MAX_BATCHES).contains(&count) {
-        return Err(Failure::usage(format!("--batch-count {count} is out of range: give 1 to {MAX_BATCHES}")));
-    }
     let mut request = args.request();
-    let prompts = match &args.prompt.from_file {
-        Some(file) => read_prompts(file)?,
-        None => vec![request.prompt.clone()],
+    let count = args.picture.batch_count;
+    let lines = match &args.prompt.from_file {
+        Some(file) => read_lines(file, request.prompt_style)?,
+        None => vec![Line::of_prompt(&request.prompt)],
     };
-    let batches = prompts.len().checked_mul(count).filter(|&batches| batches <= MAX_BATCHES).ok_or_else(|| {
-        Failure::usage(format!("{} prompts times --batch-count {count} are more than {MAX_BATCHES}", prompts.len()))
-    })?;
+    let lines = Lines::new(lines, &args.prompt)?;
     let model = model::open(&args.model)?;
     let latents = args.noise.latents.as_deref().map(LatentsFile::open).transpose()?;
-    request.batch_size = batch_size(args, batches, latents.as_ref().map(|file| &file.latents))?;
-    mode(&model, &mut request)?;
-    let prompts = prompts.into_iter().flat_map(|prompt| vec![prompt; count]).collect();
-    let (output, options) = (&args.output, options(&args.compute, batches)?);
-    Job { model: &model, request, prompts, latents, output, options, made_with: None }.run(process_start)
-}
-
-/// Pictures made at once: as asked for, else as many as the starting noise has.
-fn batch_size(args: &GenerateArgs, batches: usize, start: Option<&Latents>) -> Result<usize, Failure> {
-    let given = start.map(|start| start.shape()[0]);
-    let batch_size = args.picture.batch_size.or(given.map(|all| all / batches)).unwrap_or(1);
-    match given.filter(|&given| Some(given) != batch_size.checked_mul(batches)) {
-        Some(given) => {
-            let asked = format!("--batch-size times --batch-count asks for {batch_size} x {batches}");
-            Err(Failure::usage(format!("--latents has {given} pictures, but {asked}: make them equal")))
-        }
-        None => Ok(batch_size),
+    let given = latents.as_ref().map(|file| file.latents.shape()[0]);
+    request.batch_size = args.picture.batch_size.unwrap_or(1);
+    if let (None, Some(given)) = (args.picture.batch_size, given) {
+        request.batch_size = (given / lines.batches(count, pictures.len())?.max(1)).max(1);
     }
+    mode(&model, &mut request)?;
+    let pictures = if pictures.len() > 1 { pictures } else { &[] };
+    let batches = lines.batches(count, pictures.len())?;
+    let (output, options) = (&args.output, options(&args.compute, batches)?);
+    let job = Job { model: &model, request, lines, count, pictures, latents, output, options, made: None };
+    job.run(process_start)
 }
 
-/// The lines of a file, or of stdin where it is `-`; empty lines at the end are none.
-fn read_prompts(file: &Path) -> Result<Vec<String>, Failure> {
-    let name = file.display();
-    let failed = |problem: String| Failure::Failed(format!("{name}: {problem}"));
+/// The lines of a file, or of stdin where it is `-`.
+fn read_lines(file: &Path, style: PromptStyle) -> Result<Vec<Line>, Failure> {
+    let text = read_text(file, MAX_PROMPTS)?;
+    let lines = Line::all(&text, style).map_err(|problem| Failure::usage(format!("{}: {problem}", file.display())))?;
+    if lines.is_empty() {
+        return Err(Failure::usage(format!("{}: there are no prompts: write one on each line", file.display())));
+    }
+    Ok(lines)
+}
+
+/// A text of at most so many bytes.
+fn read_text(file: &Path, most: u64) -> Result<String, Failure> {
+    let failed = |problem: String| Failure::Failed(format!("{}: {problem}", file.display()));
     let mut text = String::new();
     let read = if file.as_os_str() == "-" {
-        io::stdin().take(MAX_PROMPTS + 1).read_to_string(&mut text)
+        io::stdin().take(most + 1).read_to_string(&mut text)
     } else {
-        File::open(file).and_then(|file| file.take(MAX_PROMPTS + 1).read_to_string(&mut text))
+        File::open(file).and_then(|file| file.take(most + 1).read_to_string(&mut text))
     };
-    read.map_err(|error| failed(format!("the prompts cannot be read: {error}")))?;
-    if text.len() as u64 > MAX_PROMPTS {
-        return Err(failed(format!("more than {MAX_PROMPTS} bytes of prompts: give fewer")));
+    read.map_err(|error| failed(format!("cannot be read: {error}")))?;
+    match text.len() as u64 > most {
+        true => Err(failed(format!("more than {most} bytes of text: give fewer"))),
+        false => Ok(text),
     }
-    let prompts: Vec<String> = text.trim_end_matches(['\n', '\r']).lines().map(str::to_owned).collect();
-    if prompts.is_empty() {
-        return Err(Failure::usage(format!("{name}: there are no prompts: write one on each line")));
-    }
-    Ok(prompts)
 }

@@ -1,15 +1,27 @@
 //! `calotype models inspect`.
 
-use calotype::{Component, FileInspection, Inspection, ModelInspection};
+use std::collections::BTreeMap;
+
+use calotype::{
+    AdapterFit, AdapterInspection, Component, EmbeddingInspection, FileInspection, HypernetworkInspection, Inspection,
+    LoraInspection, Model, ModelInspection,
+};
 use serde_json::Value;
 
 use super::{megabytes, print_json};
 use crate::{args::Inspect, builtin, failure::Failure, model, stdout};
 
 pub(super) fn run(args: &Inspect) -> Result<(), Failure> {
-    let inspection = match &args.path {
-        Some(path) => calotype::inspect(&model::resolve(path)?, &args.options.options())?,
-        None => model::built_in()?.inspect(&format!("built-in model {}", builtin::NAME))?,
+    let inspection = match (&args.path, &args.model) {
+        (Some(path), Some(tried)) => {
+            let model = Model::open_with(model::resolve(tried)?, &args.options.options())?;
+            calotype::inspect_for(path, &model)?
+        }
+        (Some(path), None) => calotype::inspect(&model::resolve(path)?, &args.options.options())?,
+        (None, Some(_)) => {
+            return Err(Failure::usage("--model is for an adapter to be tried with: give the adapter's file"));
+        }
+        (None, None) => model::built_in()?.inspect(&format!("built-in model {}", builtin::NAME))?,
     };
     if args.json {
         return print_json(&inspection);
@@ -27,9 +39,10 @@ fn of_model(model: &ModelInspection) -> Vec<String> {
     let ModelInspection { path, layout, format, family, model_hash, short_hash, size_multiple, .. } = model;
     let inpainting = if model.inpainting { ", for inpainting" } else { "" };
     let (width, height) = model.default_size;
-    let sets = match (model.weights.ema, model.weights.raw) {
-        (true, true) => format!("EMA and raw; {} in use", model.weights.used),
-        (true, false) => "EMA".to_owned(),
+    let sets = match (model.weights.ema, model.weights.raw, model.weights.used) {
+        (true, true, used) => format!("EMA and raw; {used} in use"),
+        (_, _, "ema") => "EMA".to_owned(),
+        (_, _, "raw") => "raw only".to_owned(),
         _ => "one set".to_owned(),
     };
     let mut lines = vec![
@@ -65,9 +78,141 @@ fn of_file(file: &FileInspection) -> Vec<String> {
         format!("format      {}", file.format),
     ];
     lines.extend(file.problems.iter().map(|problem| format!("problem     {problem}")));
-    lines.extend(file.metadata.iter().map(|(key, value)| format!("metadata    {key:?}: {value:?}")));
+    match &file.adapter {
+        Some(AdapterInspection::Lora(lora)) => lines.extend(of_lora(lora)),
+        Some(AdapterInspection::Embedding(embedding)) => lines.extend(of_embedding(embedding)),
+        Some(AdapterInspection::Hypernetwork(hypernetwork)) => lines.extend(of_hypernetwork(hypernetwork)),
+        _ => lines.extend(of_metadata(&file.metadata)),
+    }
+    lines.extend(file.fit.iter().flat_map(of_fit));
     lines.push(String::new());
     lines.extend(table(&file.components));
+    lines
+}
+
+/// A file's free text, cut: each entry to a line, and not all of hundreds.
+fn of_metadata(metadata: &BTreeMap<String, String>) -> Vec<String> {
+    const MOST: usize = 40;
+    let line = |(key, value): (&String, &String)| format!("metadata    {:?}: {:?}", cut(key), cut(value));
+    let mut lines: Vec<String> = metadata.iter().take(MOST).map(line).collect();
+    if metadata.len() > MOST {
+        lines.push(format!("metadata    and {} more: --json has them all", metadata.len() - MOST));
+    }
+    lines
+}
+
+fn cut(text: &str) -> String {
+    const LONGEST: usize = 160;
+    let mut chars = text.chars();
+    let mut shown: String = chars.by_ref().take(LONGEST).collect();
+    if chars.next().is_some() {
+        shown.push('…');
+    }
+    shown
+}
+
+/// What a line begins with, and what it says if there is something to say.
+fn said<'a>(lines: impl IntoIterator<Item = (&'a str, Option<String>)>) -> Vec<String> {
+    lines.into_iter().filter_map(|(name, text)| Some(format!("{name:<12}{}", text?))).collect()
+}
+
+fn of_lora(lora: &LoraInspection) -> Vec<String> {
+    let counted = |counts: &mut dyn Iterator<Item = (String, usize)>| {
+        counts.map(|(what, count)| format!("{what} ({count})")).collect::<Vec<_>>().join(", ")
+    };
+    let algorithms = counted(&mut lora.algorithms.iter().map(|(name, count)| ((*name).to_owned(), *count)));
+    let ranks = counted(&mut lora.ranks.iter().map(|(rank, count)| (rank.to_string(), *count)));
+    let alphas = counted(&mut lora.alphas.iter().map(|alpha| (alpha.alpha.to_string(), alpha.layers)));
+    let changes = |id: &str| {
+        let kinds = lora.layers.get(id)?;
+        let named: Vec<String> = kinds.iter().map(|(kind, n)| format!("{n} {}", kind.replace('_', "-"))).collect();
+        Some(format!("{} layers: {}", kinds.values().sum::<usize>(), named.join(", ")))
+    };
+    let some = |text: String| (!text.is_empty()).then_some(text);
+    let widths = [("contexts", lora.context_width), ("text encoder", lora.text_width)];
+    let widths: Vec<String> =
+        widths.iter().filter_map(|(what, width)| Some(format!("{what} {} wide", (*width)?))).collect();
+    let training = &lora.training;
+    let trained = [&training.network, &training.steps.as_ref().map(|n| format!("{n} steps"))];
+    let trained: Vec<&str> = trained.iter().filter_map(|text| text.as_deref()).collect();
+    let pictures = match (&training.pictures, &training.resolution) {
+        (Some(count), Some(size)) => Some(format!("{count} of {size}")),
+        (Some(one), None) | (None, Some(one)) => Some(one.clone()),
+        (None, None) => None,
+    };
+    let base: Vec<&str> =
+        [&training.base_model, &training.base_file].iter().filter_map(|text| text.as_deref()).collect();
+    let tags: Vec<String> = training.tags.iter().map(|(tag, count)| format!("{tag} {count}")).collect();
+    said([
+        ("lora hash", Some(lora.lora_hash.clone())),
+        (
+            "for",
+            Some(format!("{} ({})", lora.family.unwrap_or("a family that its shapes don't tell"), widths.join(", "))),
+        ),
+        ("form", some(format!("{algorithms}{}", if lora.dora { ", with DoRA's lengths" } else { "" }))),
+        ("ranks", some(ranks)),
+        ("alphas", some(alphas)),
+        ("unet", changes("unet")),
+        ("text", changes("text_encoder")),
+        ("text 2", changes("text_encoder_2")),
+        ("embeddings", some(lora.embeddings.join(", "))),
+        (
+            "unknown",
+            lora.first_unknown.as_ref().map(|first| format!("{} tensors, the first is {first:?}", lora.unknown)),
+        ),
+        ("name", training.name.clone()),
+        ("trigger", training.trigger.clone()),
+        ("trained on", some(base.join(", "))),
+        ("trained", some(trained.join(", "))),
+        ("pictures", pictures),
+        ("tags", some(tags.join(", "))),
+    ])
+}
+
+fn of_embedding(embedding: &EmbeddingInspection) -> Vec<String> {
+    let EmbeddingInspection { family, tokens, width, name, step, base_file } = embedding;
+    said([
+        ("for", Some(family.unwrap_or("a family that its width doesn't tell").to_owned())),
+        ("vectors", Some(format!("{tokens} tokens of a prompt, {width} wide"))),
+        ("name", name.clone()),
+        ("trained on", base_file.clone()),
+        ("trained", step.as_ref().map(|step| format!("{step} steps"))),
+    ])
+}
+
+fn of_hypernetwork(network: &HypernetworkInspection) -> Vec<String> {
+    let structure = network.layer_structure.iter().map(f64::to_string).collect::<Vec<_>>().join(", ");
+    let widths = network.widths.iter().map(usize::to_string).collect::<Vec<_>>().join(", ");
+    let activation = network.activation.as_deref().unwrap_or("linear");
+    let at_end = if network.activate_output { " (after the last, too)" } else { "" };
+    let norms = if network.layer_norm { ", layer norms" } else { "" };
+    said([
+        ("for", Some(network.family.unwrap_or("a family that its widths don't tell").to_owned())),
+        ("contexts", Some(format!("{widths} wide"))),
+        ("layers", Some(format!("{structure}; {activation}{at_end}{norms}"))),
+        ("name", network.name.clone()),
+        ("trained on", network.base_file.clone()),
+        ("trained", network.step.as_ref().map(|step| format!("{step} steps"))),
+    ])
+}
+
+fn of_fit(fit: &AdapterFit) -> Vec<String> {
+    let AdapterFit { model, problem, tensors, used, unet, text_encoder, unused, .. } = fit;
+    if let Some(problem) = problem {
+        return vec![format!("fits        not {model:?}: {problem}")];
+    }
+    let layers = if unet + text_encoder > 0 {
+        format!(": {unet} layers of the UNet, {text_encoder} of the text encoder")
+    } else {
+        String::new()
+    };
+    let mut lines =
+        vec![format!("fits        {model:?}, which has a place for {used} of its {tensors} tensors{layers}")];
+    lines.extend(unused.iter().map(|key| format!("no place    {key:?}")));
+    let more = (tensors - used).saturating_sub(unused.len());
+    if more > 0 {
+        lines.push(format!("no place    and {more} more"));
+    }
     lines
 }
 

@@ -10,7 +10,7 @@ use serde::Serialize;
 
 use crate::{
     args::{Convert, ConvertTo, List, Models, Verify},
-    failure::Failure,
+    failure::{Failure, line},
     interrupt, model, progress, stdout,
 };
 
@@ -60,7 +60,13 @@ fn verify(args: &Verify) -> Result<(), Failure> {
     }
     let what = if found.whole_model { "a whole model" } else { "a file of weights" };
     let (tensors, size) = (found.tensors, megabytes(found.bytes));
-    let held_to = found.checked_against.map_or_else(String::new, |from| format!(", as {from} says"));
+    let held_to = found.checked_against.as_ref().map_or_else(String::new, |from| format!(", as {from} says"));
+    // A hash that was held to the publisher's is proof.
+    if found.ends_in_zeros && found.checked_against.is_none() {
+        let problem =
+            "its last 64 KiB are zeros, as of a download that was cut off: give the publisher's hash by --sha256";
+        line("warning", &format!("{}: {problem}", found.path));
+    }
     let summed = if found.summed_bytes > 0 { ", all as the file's checksums say" } else { "" };
     stdout::print(&format!(
         "{}: {what}, {tensors} tensors of {size} read, all finite{summed}\nsha256      {}{held_to}",

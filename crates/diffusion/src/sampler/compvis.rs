@@ -1,6 +1,7 @@
 //! The levels of CompVis' three samplers, as their code lays them out for `--ddim_steps`.
 
 use super::SamplerKind;
+use crate::schedule::{exp, ln};
 use crate::{Error, NoiseLevel, NoiseSchedule};
 
 /// The levels of a run for which `steps` were asked, from noise to nearly clean.
@@ -70,13 +71,8 @@ fn log_alpha(noise_schedule: &NoiseSchedule, t: f32) -> f32 {
     let alphas = noise_schedule.alphas_cumprod();
     let count = alphas.len();
     let time = |n: usize| (n + 1) as f32 / count as f32;
-    let log_alpha = |n: usize| alphas.get(n).map_or(f32::NAN, |&alpha| 0.5 * (f64::from(alpha).ln() as f32));
+    let log_alpha = |n: usize| alphas.get(n).map_or(f32::NAN, |&alpha| 0.5 * ln(alpha));
     let n = ((t * count as f32) as usize).saturating_sub(1).min(count - 2);
     let (low, high) = (log_alpha(n), log_alpha(n + 1));
     low + (t - time(n)) * (high - low) / (time(n + 1) - time(n))
-}
-
-/// The f32 exponential, correctly rounded.
-fn exp(x: f32) -> f32 {
-    f64::from(x).exp() as f32
 }

@@ -1,8 +1,8 @@
 //! Runs that start in the middle, from a picture with noise on it (SDEdit, Meng et al. 2022).
 
 use super::levels::Levels;
-use super::{Run, Sampler, SamplerKind, timesteps};
-use crate::{Denoiser, Error, NoiseLevel, NoiseSource};
+use super::{Run, SampleOptions, Sampler, SamplerKind, ScheduleKind, timesteps};
+use crate::{Denoiser, Error, NoiseLevel, NoiseSchedule, NoiseSource};
 
 /// How a strength is turned into the steps that are run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -18,7 +18,47 @@ pub enum StrengthRule {
     A1111,
 }
 
+/// A1111 takes a strength of 1 for this much.
+const MOST: f64 = 0.999;
+
+/// The strength that leaves so many of the steps, rounded up to what is easily read.
+fn least(taken: usize, steps: usize) -> f64 {
+    (1e4 * taken as f64 / steps as f64).ceil() / 1e4
+}
+
 impl Sampler {
+    /// A sampler that takes all of its steps from a picture: the last `options.steps` of the `int(steps / min(strength, 0.999))`
+    /// that are laid out. A1111's hires fix, and its "With img2img, do exactly the amount of steps the slider specifies"
+    /// (`setup_img2img_steps`).
+    ///
+    /// # Errors
+    /// As [`Sampler::new`], [`Error::LaidOut`] when too many steps would be laid out, [`Error::Strength`] when the strength is out of range,
+    /// [`Error::NoSteps`] when it is 0.
+    pub fn exact_img2img(
+        kind: SamplerKind,
+        schedule: ScheduleKind,
+        noise_schedule: &NoiseSchedule,
+        options: SampleOptions,
+        strength: f64,
+    ) -> Result<Self, Error> {
+        let asked = options.steps;
+        if !(0.0..=1.0).contains(&strength) {
+            return Err(Error::Strength(strength));
+        }
+        if strength == 0.0 {
+            let most = noise_schedule.num_train_timesteps();
+            return Err(Error::NoSteps { strength, steps: asked, least: least(asked.min(most), most) });
+        }
+        let laid_out = (asked as f64 / strength.min(MOST)) as usize;
+        let whole = match Self::new(kind, schedule, noise_schedule, SampleOptions { steps: laid_out, ..options }) {
+            Err(Error::Steps { sampler, min, max, .. }) if laid_out > max && asked <= max => {
+                return Err(Error::LaidOut { sampler, steps: asked, strength, laid_out, min, max });
+            }
+            whole => whole?,
+        };
+        whole.last_as_a1111(strength, asked.saturating_sub(1))
+    }
+
     /// The end of this sampler's run that a strength from 0 to 1 asks for: its last levels.
     /// Start it with [`Sampler::run_from`].
     ///
@@ -33,16 +73,14 @@ impl Sampler {
         }
         let (all, asked) = (&self.laid_out.all, self.options.steps);
         let steps = all.len() - 1;
-        if self.laid_out.a1111_timesteps && rule == StrengthRule::A1111 {
-            return self.a1111_timesteps_img2img(strength);
-        }
-        let skipped = match rule {
-            StrengthRule::Diffusers => steps - ((strength * steps as f64) as usize).min(steps),
-            StrengthRule::Compvis => steps - ((strength * asked as f64) as usize).min(steps),
-            StrengthRule::A1111 => asked.saturating_sub((strength.min(0.999) * asked as f64) as usize + 1),
+        let taken = match rule {
+            StrengthRule::Diffusers => (strength * steps as f64) as usize,
+            StrengthRule::Compvis => (strength * asked as f64) as usize,
+            StrengthRule::A1111 => return self.last_as_a1111(strength, (strength.min(MOST) * asked as f64) as usize),
         };
+        let skipped = steps - taken.min(steps);
         if skipped >= steps {
-            return Err(Error::NoSteps { strength, steps, least: 1.0 / steps as f64 });
+            return Err(Error::NoSteps { strength, steps, least: least(1, steps) });
         }
         let mut part = self.on(all.iter().skip(skipped).copied().collect());
         if let (StrengthRule::Compvis, Some(&before)) = (rule, all.get(skipped.wrapping_sub(1))) {
@@ -51,15 +89,24 @@ impl Sampler {
         Ok(part)
     }
 
-    /// `timesteps[:t_enc]` of A1111, with the noise of `timesteps[t_enc]`.
-    fn a1111_timesteps_img2img(&self, strength: f64) -> Result<Self, Error> {
+    /// `sigmas[steps - t_enc - 1:]` of A1111, or on its timesteps `timesteps[:t_enc]`, with the noise of `timesteps[t_enc]`.
+    fn last_as_a1111(&self, strength: f64, t_enc: usize) -> Result<Self, Error> {
         let asked = self.options.steps;
+        if !self.laid_out.a1111_timesteps {
+            let all = &self.laid_out.all;
+            let skipped = asked.saturating_sub(t_enc + 1);
+            if skipped + 1 >= all.len() {
+                let steps = all.len() - 1;
+                return Err(Error::NoSteps { strength, steps, least: least(1, steps) });
+            }
+            return Ok(self.on(all.iter().skip(skipped).copied().collect()));
+        }
         let mut falling = timesteps::uniform(&self.noise_schedule, asked);
-        let kept = (strength.min(0.999) * asked as f64) as usize;
+        let kept = t_enc;
         let unipc = self.kind == SamplerKind::UniPc;
         let needed = if unipc { 1 } else { 2 };
         if kept < needed {
-            return Err(Error::NoSteps { strength, steps: asked, least: needed as f64 / asked as f64 });
+            return Err(Error::NoSteps { strength, steps: asked, least: least(needed, asked) });
         }
         let kept = falling.split_off(falling.len().saturating_sub(kept));
         let levels = match kept.first() {

@@ -195,6 +195,15 @@ impl SamplerKind {
         matches!(self, Ddim | DdimCfgpp | Plms | Euler | EulerA | Heun | Lms | Dpmpp2m)
     }
 
+    /// Whether a schedule of it is that of diffusers: not those of A1111 and CompVis.
+    pub(super) fn is_of_diffusers(self, schedule: ScheduleKind) -> bool {
+        match schedule {
+            ScheduleKind::Default => self.has_diffusers_schedules(),
+            ScheduleKind::Karras => self.has_diffusers_schedules() && self.has_karras(),
+            _ => false,
+        }
+    }
+
     /// Whether it leaves out the last sigma but one: A1111's sampler option `discard_next_to_last_sigma`.
     #[must_use]
     pub fn discards_next_to_last_sigma(self) -> bool {

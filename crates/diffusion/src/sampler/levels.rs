@@ -4,7 +4,7 @@
 //! Diffusers' rounding is kept: its sigmas are stored in f32, and the timestep given to the network is not always the one
 //! that belongs to the sigma.
 
-use super::sigmas::sigmas;
+use super::sigmas::{karras, sigmas};
 use super::{SampleOptions, SamplerKind, SamplerSettings, ScheduleKind};
 use super::{compvis, timesteps};
 use crate::{Error, NoiseLevel, NoiseSchedule};
@@ -32,8 +32,8 @@ pub(super) fn levels(
     noise_schedule: &NoiseSchedule,
     options: &SampleOptions,
 ) -> Result<Levels, Error> {
-    use SamplerKind::{Dpmpp2m, Euler, EulerA, Heun, Lms, UniPc};
-    use ScheduleKind::{Automatic, Default, Karras};
+    use SamplerKind::{Dpmpp2m, UniPc};
+    use ScheduleKind::{Automatic, Default};
     if !kind.has_schedule(schedule) {
         return Err(Error::Schedule { sampler: kind, schedule });
     }
@@ -52,7 +52,7 @@ pub(super) fn levels(
         UniPc => matches!(schedule, Default | Automatic),
         _ => kind.has_integer_steps() && schedule == Automatic,
     };
-    let diffusers = matches!((kind, schedule), (Euler | EulerA | Heun | Lms | Dpmpp2m, Default | Karras));
+    let diffusers = kind.is_of_diffusers(schedule);
     let (min, mut max) = (if a1111_timesteps && kind != UniPc { 2 } else { 1 }, noise_schedule.num_train_timesteps());
     if kind.has_integer_steps() && !a1111_timesteps {
         // These start one timestep later (`steps_offset: 1`).
@@ -74,8 +74,8 @@ pub(super) fn levels(
         }
         _ => of_sigmas(kind.resolved(schedule), noise_schedule, laid_out, &options.settings)?,
     };
-    if discards {
-        // The last but one of sigmas of which the last is 0 (or, in `kl_optimal`, the least).
+    if discards && all.len() > 2 {
+        // The last but one of sigmas of which the last is 0 (or, in `kl_optimal`, the least). One has to stay.
         let last = all.pop();
         all.pop();
         all.extend(last);
@@ -104,18 +104,17 @@ fn of_diffusers(
     steps: usize,
     settings: &SamplerSettings,
 ) -> Result<Vec<NoiseLevel>, Error> {
+    let level = |sigma: f64| noise_schedule.level(sigma);
     let mut levels: Vec<_> = match (kind, schedule) {
         (SamplerKind::Dpmpp2m, ScheduleKind::Karras) => {
-            let karras = of_sigmas(schedule, noise_schedule, steps, settings)?.into_iter().take(steps);
-            karras.map(|level| NoiseLevel { timestep: level.timestep.round_ties_even(), ..level }).collect()
+            let levels = karras(noise_schedule, steps, settings)?.map(level);
+            levels.map(|level| NoiseLevel { timestep: level.timestep.round_ties_even(), ..level }).collect()
         }
         (_, ScheduleKind::Karras) if steps == 1 && settings.sigma_max.is_none() => {
             // Its ends are those of the default schedule, which has one level: the least.
             linspace(noise_schedule, steps).map(stored).collect()
         }
-        (_, ScheduleKind::Karras) => {
-            of_sigmas(schedule, noise_schedule, steps, settings)?.into_iter().take(steps).collect()
-        }
+        (_, ScheduleKind::Karras) => karras(noise_schedule, steps, settings)?.map(level).collect(),
         (SamplerKind::Dpmpp2m, _) => whole(noise_schedule, steps),
         _ => linspace(noise_schedule, steps).map(stored).collect(),
     };

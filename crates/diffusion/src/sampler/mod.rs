@@ -59,9 +59,12 @@ impl Sampler {
         options.check(kind, schedule)?;
         let eta = kind.default_eta().map(|own| options.eta.unwrap_or(own));
         let options = SampleOptions { eta, ..options };
-        let laid_out = levels::levels(kind, schedule, noise_schedule, &options)?;
-        let ends = plan::ends_of_model(noise_schedule, &options.settings);
-        Ok(Self::planned(kind, options, Arc::new(noise_schedule.clone()), laid_out, ends))
+        let noise_schedule =
+            if kind.is_of_diffusers(schedule) { noise_schedule.clone() } else { noise_schedule.of_compvis() };
+        let laid_out = levels::levels(kind, schedule, &noise_schedule, &options)?;
+        // `dpm_fast` and `dpm_adaptive` go from the model's greatest sigma to its least whatever the schedule, as in A1111.
+        let ends = sigmas::ends_of_model(&noise_schedule, &options.settings);
+        Ok(Self::planned(kind, options, Arc::new(noise_schedule), laid_out, ends))
     }
 
     /// The run over these levels; `ends` are the greatest and the least sigma of the samplers that take no others.

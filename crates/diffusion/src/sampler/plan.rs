@@ -1,16 +1,8 @@
 //! The levels of the samplers that do not simply go down those of a schedule.
 
-use super::SamplerSettings;
-use super::sigmas::linspace;
+use super::sigmas::between;
+use crate::linspace::linspace;
 use crate::{NoiseLevel, NoiseSchedule};
-
-/// The greatest and the least sigma of a whole run of `dpm_fast` and `dpm_adaptive`: the model's, whatever the schedule, as
-/// in A1111, or those asked for.
-pub(super) fn ends_of_model(noise_schedule: &NoiseSchedule, settings: &SamplerSettings) -> [f64; 2] {
-    let sigmas = noise_schedule.sigmas();
-    let [first, last] = [sigmas.first(), sigmas.last()].map(|sigma| sigma.map_or(f64::NAN, |&sigma| f64::from(sigma)));
-    [settings.sigma_max.unwrap_or(last), settings.sigma_min.unwrap_or(first)]
-}
 
 /// DPM-Solver-fast (Lu et al. 2022, section 3.4): `calls / 3 + 1` steps evenly spaced in λ = −ln σ.
 pub(super) fn fast(noise_schedule: &NoiseSchedule, [max, min]: [f64; 2], calls: usize) -> Vec<NoiseLevel> {
@@ -52,6 +44,5 @@ pub(super) fn restarts(noise_schedule: &NoiseSchedule, levels: &[NoiseLevel]) ->
 
 /// Karras et al. 2022, eq. 5, with ρ = 7 (k-diffusion `get_sigmas_karras` without the 0).
 fn karras(noise_schedule: &NoiseSchedule, max: f64, min: f64, n: usize) -> Vec<NoiseLevel> {
-    let roots = linspace(max.powf(1.0 / 7.0), min.powf(1.0 / 7.0), n);
-    roots.map(|root| noise_schedule.level(root.powi(7))).collect()
+    between(max, min, 7.0, n).map(|sigma| noise_schedule.level(sigma)).collect()
 }

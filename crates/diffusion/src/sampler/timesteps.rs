@@ -1,7 +1,8 @@
 //! A1111's levels for the samplers that think in timesteps, and those of latent consistency models.
 
-use super::sigmas::{linspace, sigmas};
+use super::sigmas::sigmas;
 use super::{SamplerSettings, ScheduleKind};
+use crate::linspace::linspace;
 use crate::{Error, NoiseLevel, NoiseSchedule};
 
 /// The level of a whole timestep.

@@ -3,7 +3,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use calotype_formats::Checkpoint;
 
 use super::{
-    Algorithm, Target,
+    AdapterWeights, Algorithm, Embedding, Target, bundled,
     peft::PeftConfig,
     recipe::{Extents, Parts, Recipe, Site},
 };
@@ -19,6 +19,7 @@ pub struct Adapter {
     /// What is done to parameters, by network and checkpoint path.
     pub(super) recipes: HashMap<(Target, String), Recipe>,
     matched: Matched,
+    embeddings: Vec<(String, Embedding)>,
 }
 
 /// What of an adapter a model has a place for.
@@ -48,13 +49,14 @@ struct Module<'a> {
 }
 
 impl Adapter {
-    /// Matches `file` with a UNet and a text encoder, given as their parameters
+    /// Matches `weights` with a UNet and a text encoder, given as their parameters
     /// ([`ModelConfig::specs`](crate::ModelConfig::specs)). Reads scales, and no other data.
     ///
     /// # Errors
     /// Not one key is for a module of these networks; or what is for one is misshapen, not whole, or no finite number. The
     /// message names the key, and how many there are.
-    pub fn new(file: Checkpoint, unet: &[ParamSpec], text_encoder: &[ParamSpec]) -> Result<Self> {
+    pub fn new(weights: impl Into<AdapterWeights>, unet: &[ParamSpec], text_encoder: &[ParamSpec]) -> Result<Self> {
+        let AdapterWeights { file, peft } = weights.into();
         let modules = [modules(Target::UNet, unet), modules(Target::TextEncoder, text_encoder)].concat();
         let levels = names::levels(unet.iter().map(|spec| spec.name.as_str()));
         let mut by_key = HashMap::new();
@@ -63,9 +65,10 @@ impl Adapter {
                 by_key.entry(key).or_insert(*module);
             }
         }
-        let mut matched = Matched::default();
+        let (embeddings, unused) = bundled::read(&file)?;
+        let mut matched = Matched { unused, ..Matched::default() };
         let mut parts: BTreeMap<String, (Module<'_>, Parts)> = BTreeMap::new();
-        for tensor in file.tensors() {
+        for tensor in file.tensors().filter(|tensor| !bundled::is(&tensor.name)) {
             let found = names::split(&tensor.name).and_then(|(key, part)| {
                 Some((key, part, by_key.get(key).or_else(|| by_key.get(&names::modern(key)))?))
             });
@@ -77,8 +80,8 @@ impl Adapter {
                 None => matched.unused.push(tensor.name.clone()),
             }
         }
-        let peft = PeftConfig::of(&file)?;
-        let mut adapter = Self { file, recipes: HashMap::new(), matched };
+        let peft = peft.or(PeftConfig::of(&file)?);
+        let mut adapter = Self { file, recipes: HashMap::new(), matched, embeddings };
         for (key, (module, parts)) in parts {
             adapter.add(&key, module, &parts, &peft)?;
         }
@@ -90,6 +93,12 @@ impl Adapter {
     #[must_use]
     pub fn matched(&self) -> &Matched {
         &self.matched
+    }
+
+    /// The embeddings in the file, by the names that prompts call them (A1111's `bundle_emb`).
+    #[must_use]
+    pub fn embeddings(&self) -> &[(String, Embedding)] {
+        &self.embeddings
     }
 
     /// The file.
@@ -120,11 +129,13 @@ impl Adapter {
             let Some(mut recipe) = recipe else { continue };
             self.matched.algorithms.insert(recipe.algorithm);
             self.matched.dora |= recipe.lengths.is_some();
-            if let Some(rank) = recipe.rank() {
+            let rank = recipe.rank();
+            if let Some(rank) = rank {
                 *self.matched.ranks.entry(rank).or_insert(0) += 1;
-                if !parts.contains_key(&Part::Alpha) {
-                    recipe.scale *= peft.scale(module.target, module.path, rank);
-                }
+            }
+            let scaled = matches!(recipe.algorithm, Algorithm::Lora | Algorithm::LoHa | Algorithm::LoKr);
+            if scaled && !parts.contains_key(&Part::Alpha) {
+                recipe.scale *= peft.scale(module.target, module.path, rank);
             }
             let place = (module.target, spec.name.clone());
             if self.recipes.insert(place, recipe).is_some() {
@@ -137,7 +148,7 @@ impl Adapter {
 
     fn check_any(&mut self) -> Result<()> {
         self.matched.unused.sort_unstable();
-        if !self.recipes.is_empty() {
+        if !self.recipes.is_empty() || !self.embeddings.is_empty() {
             return Ok(());
         }
         let count = self.file.tensors().len();

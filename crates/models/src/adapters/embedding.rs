@@ -33,20 +33,28 @@ impl Embedding {
                 all.len()
             ));
         };
-        let (count, width) = match *tensor.shape.as_slice() {
+        let token = (!names::is_embedding(&tensor.name)).then(|| tensor.name.clone());
+        Self::of_tensor(file, &tensor.name, token)
+    }
+
+    /// That of the tensor `name` of a file.
+    pub(super) fn of_tensor(file: &Checkpoint, name: &str, token: Option<String>) -> Result<Self> {
+        let label = file.label().to_owned();
+        let shape = file.get(name).map_or(&[][..], |tensor| &tensor.shape);
+        let (count, width) = match *shape {
             [width] => (1, width),
             [count, width] => (count, width),
             _ => (0, 0),
         };
         if !(1..=MAX_VECTORS).contains(&count) || width == 0 || width > 1 << 16 {
-            let (name, dims) = (quote(&tensor.name), tensor.shape.len());
-            let extents = if dims > 2 { format!("{dims}-dimensional") } else { format!("{:?}", tensor.shape) };
-            return refuse(format!(
+            let (name, dims) = (quote(name), shape.len());
+            let extents = if dims > 2 { format!("{dims}-dimensional") } else { format!("{shape:?}") };
+            let problem = format!(
                 "tensor {name} is {extents}, expected 1 to {MAX_VECTORS} vectors: this is no textual inversion embedding"
-            ));
+            );
+            return Err(Error::Adapter { source_label: label, problem });
         }
-        let vectors = super::recipe::finite(file, &tensor.name)?;
-        let token = (!names::is_embedding(&tensor.name)).then(|| tensor.name.clone());
+        let vectors = super::recipe::finite(file, name)?;
         Ok(Self { token, vectors, width, label })
     }
 

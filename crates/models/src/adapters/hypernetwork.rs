@@ -87,6 +87,25 @@ impl Hypernetwork {
         &self.widths
     }
 
+    /// The width after each linear map, in widths of the context; the first is before them all.
+    #[must_use]
+    pub fn layer_structure(&self) -> &[f64] {
+        &self.structure.layers
+    }
+
+    /// The name of the curve after each linear map, if there is one; and whether it follows the last, too.
+    #[must_use]
+    pub fn activation(&self) -> (Option<String>, bool) {
+        let name = self.structure.curve.map(|curve| format!("{curve:?}").to_ascii_lowercase());
+        (name, self.structure.curve_at_end)
+    }
+
+    /// Whether norms follow the linear maps.
+    #[must_use]
+    pub fn has_norms(&self) -> bool {
+        self.structure.norms
+    }
+
     /// Reads the weights.
     ///
     /// # Errors

@@ -7,6 +7,7 @@
 //! the factors of the layer that is being read are in memory.
 
 mod adapter;
+mod bundled;
 mod change;
 mod curve;
 mod embedding;
@@ -15,11 +16,15 @@ mod matrix;
 mod peft;
 mod recipe;
 mod source;
+mod summary;
+mod weights;
 
 pub use adapter::{Adapter, Matched};
 pub use embedding::{Embedding, WithEmbeddings};
 pub use hypernetwork::{Hypernetwork, LoadedHypernetwork};
 pub use source::{Adapted, Applied};
+pub use summary::{AdapterSummary, network_of};
+pub use weights::AdapterWeights;
 
 /// A network that adapters change.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]

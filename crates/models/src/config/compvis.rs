@@ -34,6 +34,8 @@ pub struct CompVisConfig {
     pub parameterization: Option<String>,
     /// Whether an OpenCLIP text encoder's last layer is used.
     pub last_layer: bool,
+    /// Whether the training kept a moving average of the weights, which configs of training say.
+    pub use_ema: bool,
 }
 
 impl CompVisConfig {
@@ -77,6 +79,7 @@ impl CompVisConfig {
             timesteps: count("/timesteps")?,
             beta_schedule: word("/beta_schedule"),
             parameterization: word("/parameterization"),
+            use_ema: params.pointer("/use_ema") == Some(&Value::Bool(true)),
             last_layer: word("/cond_stage_config/params/layer").as_deref() == Some("last"),
         })
     }

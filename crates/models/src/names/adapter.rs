@@ -183,7 +183,17 @@ pub(crate) fn is_token_table(name: &str) -> bool {
 /// Whether a key is of the vectors of a textual inversion embedding: kohya's, A1111's, or CLIP's among those of two encoders.
 /// Otherwise the key is the token.
 pub(crate) fn is_embedding(key: &str) -> bool {
-    matches!(key, "emb_params" | "clip_l") || key.starts_with("string_to_param.")
+    matches!(key, "emb_params" | "clip_l") || is_a1111_embedding(key)
+}
+
+/// Whether a key is of the vectors of an embedding in A1111's form.
+pub(crate) fn is_a1111_embedding(key: &str) -> bool {
+    key.starts_with("string_to_param.")
+}
+
+/// The name of an embedding inside of a LoRA's file, and what a file of its own would call the tensor.
+pub(crate) fn bundled_embedding(key: &str) -> Option<(&str, &str)> {
+    key.strip_prefix("bundle_emb.")?.split_once('.')
 }
 
 /// Whether a key may stand beside them: the token's number, as the first scripts kept it.

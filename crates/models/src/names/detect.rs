@@ -28,6 +28,11 @@ const OPEN_CLIP_PREFIXES: [&str; 3] = [COMPVIS_OPEN_CLIP, "model.", ""];
 /// `LitEma`'s, before names without dots.
 const EMA_PREFIX: &str = "model_ema.diffusion_model";
 
+/// `LitEma`'s own numbers.
+const EMA_COUNTERS: [&str; 2] = ["model_ema.decay", "model_ema.num_updates"];
+/// What trainers call the state of optimisers: Lightning, and those that save by hand.
+const OPTIMIZERS: [&str; 4] = ["optimizer_states", "optimizer", "optimizers", "optimizer_state_dict"];
+
 /// The first tensor of CompVis' UNet.
 const UNET_FIRST: &str = "input_blocks.0.0.weight";
 
@@ -81,6 +86,20 @@ pub fn has_ema(file: &Checkpoint) -> bool {
 #[must_use]
 pub fn has_raw(file: &Checkpoint) -> bool {
     raw_unet(file).is_some()
+}
+
+/// Whether what CompVis' `scripts/prune-ckpt.py` leaves of a moving average is in `file`: its decay and count, but not its
+/// weights, which it put in the place of the raw ones.
+#[must_use]
+pub fn is_pruned_to_ema(file: &Checkpoint) -> bool {
+    !has_ema(file) && EMA_COUNTERS.iter().any(|key| file.get(key).is_some())
+}
+
+/// Whether the state of an optimiser is in `file`, which is there only as the training left it.
+#[must_use]
+pub fn has_optimizer(file: &Checkpoint) -> bool {
+    let is = |name: &str| OPTIMIZERS.contains(&name.split('.').next().unwrap_or(name));
+    file.extras().iter().any(|extra| is(&extra.name) && extra.bytes > 0) || file.tensors().any(|t| is(&t.name))
 }
 
 fn ema_unet(file: &Checkpoint) -> Option<Layout> {

@@ -39,12 +39,20 @@ pub enum AdapterForm {
     KohyaLora,
     /// `unet.….lora_A.weight`, `unet.….lora.down.weight`.
     DiffusersLora,
+    /// `base_model.model.….lora_A.weight`.
+    Peft,
     /// Products of Hadamard: `….hada_w1_a`.
     LoHa,
     /// Products of Kronecker: `….lokr_w1`.
     LoKr,
     /// Whole differences: `….diff`.
     Full,
+    /// Factors of rows or columns: `….on_input` beside `….weight`.
+    Ia3,
+    /// Rotations, which are not supported: `….oft_blocks`.
+    Oft,
+    /// GLoRA, which is not supported: `….a1.weight`.
+    GLora,
 }
 
 impl fmt::Display for AdapterForm {
@@ -52,42 +60,72 @@ impl fmt::Display for AdapterForm {
         f.write_str(match self {
             Self::KohyaLora => "LoRA (kohya)",
             Self::DiffusersLora => "LoRA (diffusers)",
+            Self::Peft => "PEFT",
             Self::LoHa => "LyCORIS LoHa",
             Self::LoKr => "LyCORIS LoKr",
             Self::Full => "LyCORIS full",
+            Self::Ia3 => "LyCORIS (IA)^3",
+            Self::Oft => "LyCORIS OFT, which is not supported",
+            Self::GLora => "LyCORIS GLoRA, which is not supported",
         })
     }
 }
 
 /// A tensor that only models of another family have, and the family's name.
-const OTHERS: [(&str, &str); 9] = [
+const OTHERS: &[(&str, &str)] = &[
     ("conditioner.embedders.1.model.ln_final.weight", "Stable Diffusion XL"),
     ("conditioner.embedders.0.model.ln_final.weight", "the Stable Diffusion XL refiner"),
+    ("add_embedding.linear_1.weight", "a UNet of Stable Diffusion XL"),
     ("model.diffusion_model.x_embedder.proj.weight", "Stable Diffusion 3"),
+    ("joint_blocks.0.context_block.attn.qkv.weight", "Stable Diffusion 3"),
+    ("transformer_blocks.0.attn.add_k_proj.weight", "a transformer of Stable Diffusion 3 or Flux"),
     ("model.diffusion_model.double_blocks.0.img_attn.qkv.weight", "Flux"),
+    ("double_blocks.0.img_attn.qkv.weight", "Flux"),
+    ("model.diffusion_model.blocks.0.cross_attn.k.weight", "Wan"),
+    ("blocks.0.cross_attn.k.weight", "Wan"),
+    ("model.diffusion_model.clip_txt_mapper.weight", "Stable Cascade"),
+    ("adaln_single.linear.weight", "PixArt"),
     ("model.diffusion_model.label_emb.0.0.weight", "a UNet with class or image embeddings (unCLIP)"),
     ("depth_model.model.pretrained.act_postprocess3.0.project.0.bias", "Stable Diffusion 2 with depth"),
     ("cond_stage_model.roberta.embeddings.word_embeddings.weight", "AltDiffusion"),
     ("control_model.input_blocks.0.0.weight", "a ControlNet"),
     ("controlnet_cond_embedding.conv_in.weight", "a ControlNet"),
+    ("lllite_unet_input_blocks_1_1_transformer_blocks_0_attn1_to_q.down.0.weight", "a ControlLLLite"),
+    ("adapter.body.0.block1.weight", "a T2I-Adapter"),
+    ("body.0.block1.weight", "a T2I-Adapter"),
+    ("ip_adapter.1.to_k_ip.weight", "an IP-Adapter"),
+    ("down_blocks.0.motion_modules.0.temporal_transformer.norm.weight", "a motion module of AnimateDiff"),
+    ("encoder.block.0.layer.0.SelfAttention.q.weight", "a T5 text encoder"),
+    ("vision_model.embeddings.patch_embedding.weight", "a CLIP vision encoder"),
+    ("model.1.sub.0.RDB1.conv1.0.weight", "an upscaler (ESRGAN)"),
+    ("body.0.rdb1.conv1.weight", "an upscaler (ESRGAN)"),
+    ("params_ema.body.0.rdb1.conv1.weight", "an upscaler (ESRGAN)"),
+    ("params.body.0.rdb1.conv1.weight", "an upscaler (ESRGAN)"),
 ];
 
 /// Ends of adapters' keys.
-const ADAPTERS: [(&[&str], AdapterForm); 5] = [
+const ADAPTERS: [(&[&str], AdapterForm); 8] = [
     (&[".hada_w1_a"], AdapterForm::LoHa),
     (&[".lokr_w1", ".lokr_w1_a"], AdapterForm::LoKr),
-    (&[".diff"], AdapterForm::Full),
+    (&[".oft_blocks", ".oft_diag"], AdapterForm::Oft),
+    (&[".a1.weight"], AdapterForm::GLora),
     (
         &[".lora_A.weight", ".lora_A.default.weight", ".lora.down.weight", "_lora.down.weight"],
         AdapterForm::DiffusersLora,
     ),
     (&[".lora_down.weight"], AdapterForm::KohyaLora),
+    (&[".diff", ".diff_b", ".w_norm", ".b_norm"], AdapterForm::Full),
+    (&[".on_input"], AdapterForm::Ia3),
 ];
+/// What PEFT wraps around a network's names.
+const PEFT: &str = "base_model.model.";
 
 /// Keys that hold the vectors of a textual inversion: A1111's, and what Stable Diffusion 2's have.
 const INVERSIONS: [&str; 3] = ["emb_params", "string_to_param.*", "clip_l"];
 /// A file of vectors has no more tensors than tokens in a prompt.
 const MAX_INVERSION_TENSORS: usize = 75;
+/// Nor more vectors than anybody trained.
+const MAX_INVERSION_VECTORS: usize = 256;
 
 impl FileKind {
     /// Tells what `file` is by its keys and shapes.
@@ -103,18 +141,22 @@ impl FileKind {
         }
         let ends = |ends: &[&str]| file.tensors().any(|tensor| ends.iter().any(|end| tensor.name.ends_with(end)));
         if let Some((_, form)) = ADAPTERS.iter().find(|(keys, _)| ends(keys)) {
-            return Self::Adapter(*form);
+            let is_peft = file.tensors().all(|tensor| tensor.name.starts_with(PEFT));
+            return Self::Adapter(if is_peft { AdapterForm::Peft } else { *form });
         }
         if ends(&[".linear.0.weight"]) {
             return Self::Hypernetwork;
         }
         let named = INVERSIONS.iter().any(|key| file.get(key).is_some());
-        // diffusers' has one tensor, named by the new word.
+        // diffusers' has one tensor for each new word, by which it is named.
         let vectors = || {
             let count = file.tensors().len();
             let flat = |shape: &[usize]| shape.len() <= 2 && matches!(shape.last(), Some(768 | 1024 | 1280));
+            let is_word = |name: &str| count == 1 || (name.starts_with('<') && name.ends_with('>'));
+            let few =
+                |shape: &[usize]| shape.len() < 2 || shape.first().is_some_and(|&rows| rows <= MAX_INVERSION_VECTORS);
             (1..=MAX_INVERSION_TENSORS).contains(&count)
-                && file.tensors().all(|t| flat(&t.shape) && t.name.starts_with('<') && t.name.ends_with('>'))
+                && file.tensors().all(|t| flat(&t.shape) && few(&t.shape) && is_word(&t.name))
         };
         if named || vectors() { Self::TextualInversion } else { Self::Unknown }
     }

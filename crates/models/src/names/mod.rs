@@ -11,11 +11,13 @@ mod compvis_vae;
 mod detect;
 mod folder;
 mod kind;
+pub(crate) mod layer;
 mod open_clip;
 
 pub use compvis_unet::UNetLevel;
-pub use detect::{WeightSet, has_ema, has_raw};
+pub use detect::{WeightSet, has_ema, has_optimizer, has_raw, is_pruned_to_ema};
 pub use kind::{AdapterForm, FileKind};
+pub use layer::{AdaptedNetwork, LayerKind};
 
 /// A network of Stable Diffusion, by whose canonical names the others are found.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

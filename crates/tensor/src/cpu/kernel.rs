@@ -231,6 +231,16 @@ mod x86 {
     #[derive(Clone, Copy)]
     struct ByteSums(__m512i);
 
+    /// The kernel for a width's number of vectors, which it has as a constant.
+    macro_rules! by_vectors {
+        ($kernel:ident::<$vector:ty>$arguments:tt, $width:expr, $($count:literal)* or $most:literal) => {
+            match $width / <$vector>::LANES {
+                $($count => $kernel::<$vector, $count> $arguments,)*
+                _ => $kernel::<$vector, $most> $arguments,
+            }
+        };
+    }
+
     macro_rules! vector {
         ($type:ty, $words:ty, $lanes:literal, $wrap:expr, $unwrap:expr, $zero:ident, $load:expr, $store:expr,
          $splat:expr, $load_words:expr, $add_product:expr) => {
@@ -326,51 +336,25 @@ mod x86 {
     #[target_feature(enable = "avx512f,avx512vnni")]
     pub(super) unsafe fn rows_bytes(a: RowSegments, b: *const u32, width: usize, sums: Sums) {
         // SAFETY: the caller's promises; `width` is 1 to 4 vectors.
-        unsafe {
-            match width / 16 {
-                1 => rows::<ByteSums, 1>(a, b, sums),
-                2 => rows::<ByteSums, 2>(a, b, sums),
-                3 => rows::<ByteSums, 3>(a, b, sums),
-                _ => rows::<ByteSums, 4>(a, b, sums),
-            }
-        }
+        unsafe { by_vectors!(rows::<ByteSums>(a, b, sums), width, 1 2 3 or 4) }
     }
 
     #[target_feature(enable = "avx512f,avx512bf16")]
     pub(super) unsafe fn rows_bf16(a: RowSegments, b: *const u32, width: usize, sums: Sums) {
         // SAFETY: the caller's promises; `width` is 1 to 4 vectors.
-        unsafe {
-            match width / 16 {
-                1 => rows::<PairSums, 1>(a, b, sums),
-                2 => rows::<PairSums, 2>(a, b, sums),
-                3 => rows::<PairSums, 3>(a, b, sums),
-                _ => rows::<PairSums, 4>(a, b, sums),
-            }
-        }
+        unsafe { by_vectors!(rows::<PairSums>(a, b, sums), width, 1 2 3 or 4) }
     }
 
     #[target_feature(enable = "avx512f")]
     pub(super) unsafe fn rows_avx512(a: RowSegments, b: *const u32, width: usize, sums: Sums) {
         // SAFETY: the caller's promises; `width` is 1 to 4 vectors.
-        unsafe {
-            match width / 16 {
-                1 => rows::<__m512, 1>(a, b, sums),
-                2 => rows::<__m512, 2>(a, b, sums),
-                3 => rows::<__m512, 3>(a, b, sums),
-                _ => rows::<__m512, 4>(a, b, sums),
-            }
-        }
+        unsafe { by_vectors!(rows::<__m512>(a, b, sums), width, 1 2 3 or 4) }
     }
 
     #[target_feature(enable = "avx2,fma")]
     pub(super) unsafe fn rows_avx2(a: RowSegments, b: *const u32, width: usize, sums: Sums) {
         // SAFETY: the caller's promises; `width` is 1 or 2 vectors.
-        unsafe {
-            match width / 8 {
-                1 => rows::<__m256, 1>(a, b, sums),
-                _ => rows::<__m256, 2>(a, b, sums),
-            }
-        }
+        unsafe { by_vectors!(rows::<__m256>(a, b, sums), width, 1 or 2) }
     }
 
     #[target_feature(enable = "avx512f")]
@@ -384,14 +368,7 @@ mod x86 {
         tile: *mut f32,
     ) {
         // SAFETY: the caller's promises; `width` is 1 to 4 vectors.
-        unsafe {
-            match width / 16 {
-                1 => outer_products::<__m512, 1>(a, offset, b, stride, count, tile),
-                2 => outer_products::<__m512, 2>(a, offset, b, stride, count, tile),
-                3 => outer_products::<__m512, 3>(a, offset, b, stride, count, tile),
-                _ => outer_products::<__m512, 4>(a, offset, b, stride, count, tile),
-            }
-        }
+        unsafe { by_vectors!(outer_products::<__m512>(a, offset, b, stride, count, tile), width, 1 2 3 or 4) }
     }
 
     #[target_feature(enable = "avx2,fma")]
@@ -405,11 +382,6 @@ mod x86 {
         tile: *mut f32,
     ) {
         // SAFETY: the caller's promises; `width` is 1 or 2 vectors.
-        unsafe {
-            match width / 8 {
-                1 => outer_products::<__m256, 1>(a, offset, b, stride, count, tile),
-                _ => outer_products::<__m256, 2>(a, offset, b, stride, count, tile),
-            }
-        }
+        unsafe { by_vectors!(outer_products::<__m256>(a, offset, b, stride, count, tile), width, 1 or 2) }
     }
 }

@@ -54,26 +54,36 @@ pub struct Timeline {
     whole_offset: f64,
     /// What `when` with a point counts from, in runs.
     fraction_offset: f64,
+    /// Whether `when` is a fraction if it is below 1, and not if it has a point.
+    is_old: bool,
 }
 
 impl Timeline {
     /// One run of `steps` evaluations of the model: a `when` with a point is a fraction of them, one without counts them.
     #[must_use]
     pub fn new(steps: usize) -> Self {
-        Self { steps, whole_offset: 0.0, fraction_offset: 0.0 }
+        Self { steps, whole_offset: 0.0, fraction_offset: 0.0, is_old: false }
     }
 
     /// The second run of two, as of the hires fix, after one of `first_steps`: fractions are those from 1 to 2, whole
     /// numbers go on counting from the first run's.
     #[must_use]
     pub fn second(first_steps: usize, steps: usize) -> Self {
-        Self { steps, whole_offset: first_steps as f64, fraction_offset: 1.0 }
+        Self { steps, whole_offset: first_steps as f64, fraction_offset: 1.0, is_old: false }
+    }
+
+    /// Any run after A1111's "Use old prompt editing timelines", its way before version 1.6: a `when` below 1 is a fraction
+    /// of the steps, with a point or without, any other counts them. In the second of two runs it is that of the first.
+    #[must_use]
+    pub fn old(steps: usize) -> Self {
+        Self { is_old: true, ..Self::new(steps) }
     }
 
     /// The last step with the first of two texts, from `when` as it is written.
     fn step(self, when: &str) -> usize {
         let value: f64 = when.parse().unwrap_or(0.0);
-        let step = match when.contains('.') {
+        let is_fraction = if self.is_old { value < 1.0 } else { when.contains('.') };
+        let step = match is_fraction {
             true => (value - self.fraction_offset) * self.steps as f64,
             false => value - self.whole_offset,
         };

@@ -21,19 +21,24 @@ use adapters::{AdapterArgs, AdapterFolderArgs};
 use hires::HiresArgs;
 use init::{InitArgs, MaskArgs, OutpaintArgs};
 use noise::NoiseArgs;
+pub(crate) use noise::seed;
 pub(crate) use output::OutputArgs;
 use picture::PictureArgs;
-use prompt::PromptArgs;
+pub(crate) use prompt::PromptArgs;
+pub(crate) use sampling::NamedSampler;
 use sampling::SamplingArgs;
 use settings::SettingsArgs;
 
 #[derive(Args)]
-#[command(after_help = "\
+#[command(
+    allow_negative_numbers = true,
+    after_help = "\
 Examples:
   calotype txt2img \"a red apple on a blue background\"
   calotype txt2img \"a dog\" --negative-prompt blurry --seed 7 --output dog.png
   calotype txt2img \"a dog in <style>\" --lora ink.safetensors:0.7 --embedding style.pt
-  calotype txt2img \"a dog\" --batch-size 4 --batch-count 2 --output dogs")]
+  calotype txt2img \"a dog\" --batch-size 4 --batch-count 2 --output dogs"
+)]
 pub(crate) struct Txt2img {
     #[command(flatten)]
     pub(crate) generate: GenerateArgs,
@@ -42,10 +47,13 @@ pub(crate) struct Txt2img {
 }
 
 #[derive(Args)]
-#[command(after_help = "\
+#[command(
+    allow_negative_numbers = true,
+    after_help = "\
 Examples:
   calotype img2img \"a watercolour of a harbour\" --init-img sketch.png
-  calotype img2img \"the same in winter\" --init-img photo.jpg --strength 0.5 --width 512 --height 512 --resize-mode crop")]
+  calotype img2img \"the same in winter\" --init-img photo.jpg --strength 0.5 --width 512 --height 512 --resize-mode crop"
+)]
 pub(crate) struct Img2img {
     #[command(flatten)]
     pub(crate) init: InitArgs,
@@ -54,13 +62,16 @@ pub(crate) struct Img2img {
 }
 
 #[derive(Args)]
-#[command(after_help = "\
+#[command(
+    allow_negative_numbers = true,
+    after_help = "\
 A model made for inpainting (9 channels) sees the mask; with any other the latents outside of the mask
 are kept at every step.
 
 Examples:
   calotype inpaint \"a wooden bench\" --init-img park.png --mask where.png
-  calotype inpaint \"a face\" --init-img crowd.jpg --mask face.png --inpaint-area masked --fill latent-noise")]
+  calotype inpaint \"a face\" --init-img crowd.jpg --mask face.png --inpaint-area masked --fill latent-noise"
+)]
 pub(crate) struct InpaintCommand {
     #[command(flatten)]
     pub(crate) init: InitArgs,
@@ -71,9 +82,12 @@ pub(crate) struct InpaintCommand {
 }
 
 #[derive(Args)]
-#[command(after_help = "\
+#[command(
+    allow_negative_numbers = true,
+    after_help = "\
 Examples:
-  calotype outpaint \"a wide valley\" --init-img valley.png --left 128 --right 128")]
+  calotype outpaint \"a wide valley\" --init-img valley.png --left 128 --right 128"
+)]
 pub(crate) struct Outpaint {
     #[command(flatten)]
     pub(crate) outpaint: OutpaintArgs,
@@ -82,15 +96,21 @@ pub(crate) struct Outpaint {
 }
 
 #[derive(Args)]
-#[command(after_help = "\
+#[command(
+    allow_negative_numbers = true,
+    after_help = "\
 A picture of this program is made again byte for byte, with the same model and, where it began with pictures, the
-same files. Of another program's PNG (A1111's text) as much is honoured as can be; the rest is said.
+same files. Of another program's PNG, JPEG or WebP (A1111's text) as much is honoured as can be; the rest is said.
 
 Examples:
-  calotype remake outputs/00000.png --output again.png")]
+  calotype remake outputs/00000.png --output again.png"
+)]
 pub(crate) struct Remake {
-    /// PNG file that says how it was made
+    /// PNG, JPEG or WebP file that says how it was made
     pub(crate) file: PathBuf,
+    /// A picture or mask that it started from, if that is no longer where it was; any number of them
+    #[arg(long, value_name = "FILE")]
+    pub(crate) picture: Vec<PathBuf>,
     #[command(flatten)]
     pub(crate) model: ModelArgs,
     #[command(flatten)]

@@ -1,6 +1,9 @@
 //! What a picture starts from.
 
-use std::path::PathBuf;
+use std::{
+    hash::{BuildHasher, Hasher, RandomState},
+    path::PathBuf,
+};
 
 use calotype::{NoiseRequest, Request, Rng, SeedPer, Variation};
 use clap::Args;
@@ -9,27 +12,33 @@ use clap::Args;
 #[derive(Args)]
 #[command(next_help_heading = "Noise")]
 pub(crate) struct NoiseArgs {
-    /// Seed of the first picture; each one after has the next
-    #[arg(long, value_name = "N", default_value_t = 42)]
+    /// Seed of the first picture; each one after has the next; -1 for any
+    #[arg(long, value_name = "N", default_value = "42", value_parser = seed)]
     pub(crate) seed: u64,
-    /// Generator of noise: torch's on the cpu or on cuda, or nv, A1111's imitation of the latter
+    /// Generator of noise (Random number generator source): torch's on the cpu or on cuda, or nv, A1111's imitation of the latter
     #[arg(long, value_name = "NAME", default_value_t = Rng::Cpu)]
     pub(crate) rng: Rng,
     /// A seed for each picture, or one stream for all pictures of a batch, and for all batches, as CompVis draws it
     #[arg(long, value_name = "picture|batch", default_value_t = SeedPer::Picture)]
     pub(crate) seed_per: SeedPer,
-    /// Second seed to mix in; it is counted on for each picture instead of --seed (A1111's subseed)
-    #[arg(long, value_name = "N", alias = "subseed", requires = "variation_strength")]
+    /// Second seed to mix in (Variation seed); it is counted on for each picture instead of --seed (A1111's subseed)
+    #[arg(long, value_name = "N", alias = "subseed", value_parser = seed, requires = "variation_strength")]
     pub(crate) variation_seed: Option<u64>,
-    /// How much of the second seed: 0 none, 1 all
+    /// How much of the second seed (Variation strength): 0 none, 1 all
     #[arg(long, value_name = "X", alias = "subseed-strength", requires = "variation_seed")]
     pub(crate) variation_strength: Option<f32>,
-    /// Start from the noise that the seed gives at this size, in the middle of the picture
+    /// Start from the noise that the seed gives at this size (Resize seed from width, height), in the middle of the picture
     #[arg(long, value_name = "WxH", value_parser = size)]
     pub(crate) seed_resize: Option<[usize; 2]>,
-    /// Added to the seed for the noise of a stochastic sampler's steps (A1111's ENSD)
+    /// Added to the seed for the noise of a stochastic sampler's steps (Eta noise seed delta, ENSD)
     #[arg(long, value_name = "N", alias = "ensd", default_value_t = 0, allow_negative_numbers = true)]
     pub(crate) eta_noise_seed_delta: i64,
+    /// What the noise is multiplied by that is laid over --init-img (Noise multiplier for img2img), 0 to 1.5
+    #[arg(long, value_name = "X", default_value_t = 1.0)]
+    pub(crate) noise_multiplier: f64,
+    /// More noise over --init-img and before the hires fix (Extra noise), 0 to 1
+    #[arg(long, value_name = "X", default_value_t = 0.0)]
+    pub(crate) extra_noise: f64,
     /// Start every batch from the noise of the first
     #[arg(long, alias = "fixed_code")]
     pub(crate) fixed_code: bool,
@@ -50,10 +59,21 @@ impl NoiseArgs {
                 .map(|(seed, strength)| Variation { seed, strength }),
             seed_resize: self.seed_resize,
             eta_noise_seed_delta: self.eta_noise_seed_delta,
+            init_multiplier: self.noise_multiplier,
+            extra: self.extra_noise,
             fixed_code: self.fixed_code,
             ..NoiseRequest::default()
         };
     }
+}
+
+/// A seed; of `-1` any, of 32 bits as A1111's.
+pub(crate) fn seed(text: &str) -> Result<u64, String> {
+    if text == "-1" {
+        // The keys of the hasher are random.
+        return Ok(RandomState::new().build_hasher().finish() >> 32);
+    }
+    text.parse().map_err(|_| "expected a whole number, or -1 for any".to_owned())
 }
 
 /// Width and height: `512x768`.

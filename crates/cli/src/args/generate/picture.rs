@@ -19,7 +19,7 @@ pub(crate) struct PictureArgs {
     /// Batches of each prompt, one after the other
     #[arg(long, value_name = "N", default_value_t = 1, alias = "n_iter")]
     pub(crate) batch_count: usize,
-    /// Pictures without seams when laid side by side, in both directions or one
+    /// Pictures without seams (Tiling) when laid side by side, in both directions or one
     #[arg(long, value_name = "AXES", value_enum, num_args = 0..=1, default_missing_value = "xy", require_equals = true)]
     pub(crate) tiling: Option<Axes>,
 }

@@ -18,15 +18,26 @@ pub(crate) struct PromptArgs {
     /// What is not to be seen
     #[arg(long, value_name = "TEXT", default_value = "", hide_default_value = true)]
     pub(crate) negative_prompt: String,
-    /// Prompts, one on each line; - for stdin
+    /// Prompts, one on each line; - for stdin. A line may have options of its own, as A1111's "Prompts from file":
+    /// --prompt "a cat" --negative_prompt dog --steps 20 --seed 7 --cfg_scale 5 --sampler_name Euler
     #[arg(long, value_name = "FILE", conflicts_with_all = ["prompt", "named_prompt"], alias = "from_file")]
     pub(crate) from_file: Option<PathBuf>,
     /// How prompts are read: plain, 77 tokens of text, or a1111, with (weights:1.2), [from:to:0.5], [a|b], AND, BREAK
     #[arg(long, value_name = "NAME", default_value_t = PromptStyle::Plain)]
     pub(crate) prompt_style: PromptStyle,
-    /// What weights of a1111 do: original (the mean restored), no-norm, ignore, or none (brackets are text)
+    /// What weights of a1111 do (Emphasis mode): original (the mean restored), no-norm, ignore, or none (brackets are text)
     #[arg(long, value_name = "NAME", default_value_t = Emphasis::Original)]
     pub(crate) emphasis: Emphasis,
+    /// Apply a style of --styles: its text comes after the prompt, or around it where it says {prompt}; any number of them
+    #[arg(long, value_name = "NAME")]
+    pub(crate) style: Vec<String>,
+    /// Table of styles, as A1111's styles.csv
+    #[arg(long, value_name = "FILE", default_value = "styles.csv")]
+    pub(crate) styles: PathBuf,
+    /// In [from:to:when] a when below 1 is a part of the steps and any other a step, as in A1111 before 1.6 (Use old prompt
+    /// editing timelines); else it is a part if it has a point
+    #[arg(long)]
+    pub(crate) old_prompt_editing: bool,
     /// Take the text encoder's Nth output from the end, as A1111's "Clip skip"; 1 is the last
     #[arg(long, value_name = "N", default_value_t = 1)]
     pub(crate) clip_skip: usize,
@@ -43,6 +54,7 @@ impl PromptArgs {
         request.negative_prompt.clone_from(&self.negative_prompt);
         request.prompt_style = self.prompt_style;
         request.emphasis = self.emphasis;
+        request.old_prompt_editing = self.old_prompt_editing;
         request.clip_skip = self.clip_skip;
     }
 }

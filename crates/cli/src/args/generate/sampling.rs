@@ -7,11 +7,11 @@ use clap::Args;
 #[derive(Args)]
 #[command(next_help_heading = "Sampling")]
 pub(crate) struct SamplingArgs {
-    /// Steps of the sampler: more are finer and slower (not used by dpm_adaptive)
+    /// Steps of the sampler (Sampling steps): more are finer and slower (not used by dpm_adaptive)
     #[arg(long, value_name = "N", default_value_t = 50, alias = "ddim_steps")]
     pub(crate) steps: usize,
-    /// The sampler, by its id below or its name in A1111, ComfyUI or diffusers ("DPM++ 2M",
-    /// also "DPM++ 2M Karras")
+    /// The sampler (Sampling method), by its id below or its name in A1111, ComfyUI or diffusers
+    /// ("DPM++ 2M", also "DPM++ 2M Karras")
     ///
     /// of CompVis:     ddim plms dpm_solver
     /// deterministic:  euler heun lms dpm_2 dpmpp_2m unipc ddim_cfgpp
@@ -19,7 +19,7 @@ pub(crate) struct SamplingArgs {
     /// stochastic:     dpmpp_sde dpmpp_2m_sde dpmpp_2m_sde_heun dpmpp_3m_sde restart lcm
     #[arg(long, value_name = "NAME", default_value = SamplerKind::Ddim.id(), value_parser = NamedSampler::parse, verbatim_doc_comment)]
     pub(crate) sampler: NamedSampler,
-    /// Noise levels, by their id below or their name in A1111 ("SGM Uniform")
+    /// Noise levels (Schedule type), by their id below or their name in A1111 ("SGM Uniform")
     ///
     /// default:        as diffusers has them for the sampler; where it has not, automatic
     /// automatic:      as A1111 has them for the sampler
@@ -31,10 +31,10 @@ pub(crate) struct SamplingArgs {
     /// [default: default]
     #[arg(long, value_name = "NAME", verbatim_doc_comment)]
     pub(crate) schedule: Option<ScheduleKind>,
-    /// Fresh noise of the steps, 0 to 1 [default: the sampler's own, 0 for ddim and 1 for others]
+    /// Fresh noise of the steps (Eta for DDIM, for ancestral samplers), 0 to 1 [default: the sampler's own, 0 for ddim and 1 for others]
     #[arg(long, value_name = "X", alias = "ddim_eta")]
     pub(crate) eta: Option<f64>,
-    /// How strongly the prompt pulls; 1 is without guidance, and twice as fast
+    /// How strongly the prompt pulls (CFG scale); 1 is without guidance, and twice as fast
     #[arg(long, value_name = "X", default_value_t = 7.5, aliases = ["scale", "cfg-scale"])]
     pub(crate) guidance_scale: f32,
     /// CompVis' name of --sampler plms
@@ -46,14 +46,14 @@ pub(crate) struct SamplingArgs {
 }
 
 /// A sampler, and the schedule that its name ends with, as A1111 wrote them before its version 1.9: "DPM++ 2M Karras".
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) struct NamedSampler {
-    kind: SamplerKind,
-    schedule: Option<ScheduleKind>,
+    pub(crate) kind: SamplerKind,
+    pub(crate) schedule: Option<ScheduleKind>,
 }
 
 impl NamedSampler {
-    fn parse(name: &str) -> Result<Self, String> {
+    pub(crate) fn parse(name: &str) -> Result<Self, String> {
         let (kind, schedule) = SamplerKind::parse_with_schedule(name).map_err(|error| error.to_string())?;
         Ok(Self { kind, schedule })
     }

@@ -34,7 +34,7 @@ pub(crate) struct SettingsArgs {
     /// Beta of the schedule beta [default: 0.6]
     #[arg(long, value_name = "X")]
     pub(crate) beta_beta: Option<f64>,
-    /// Leave out the last noise level but one, as dpm_2, dpm_2_a and dpmpp_3m_sde always do
+    /// Leave out the last noise level but one (Always discard next-to-last sigma), as dpm_2, dpm_2_a and dpmpp_3m_sde always do
     #[arg(long)]
     pub(crate) discard_next_to_last_sigma: bool,
     /// Start from noise of sqrt(sigma² + 1) instead of sigma

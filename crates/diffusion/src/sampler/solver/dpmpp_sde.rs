@@ -1,5 +1,6 @@
 use super::noise::ancestral;
 use super::{Model, Solver, current, sum};
+use crate::schedule::{exp, ln};
 use crate::{Denoiser, NoiseLevel, NoiseSource};
 
 /// Stochastic DPM-Solver++ (k-diffusion `sample_dpmpp_sde`, r = 1/2): the two stages of DPM-Solver++(2S) (Lu et al. 2022,
@@ -22,10 +23,13 @@ impl<D: Denoiser, N: NoiseSource> Solver<D, N> for DpmppSde {
         if to.sigma == 0.0 {
             return Ok(denoised);
         }
-        let middle = model.level((from.sigma * to.sigma).sqrt());
-        let x_2 = self.stage(model, x, &denoised, from.sigma, middle.sigma)?;
+        // In f32, and by way of λ, as there: Brownian noise shows the last digit of a sigma.
+        let [lambda, lambda_to] = [from.sigma, to.sigma].map(|sigma| -ln(sigma as f32));
+        let sigma = |lambda: f32| f64::from(exp(-lambda));
+        let middle = model.level(sigma(lambda + (lambda_to - lambda) * 0.5));
+        let x_2 = self.stage(model, x, &denoised, sigma(lambda), middle.sigma)?;
         let denoised_2 = model.denoise(&x_2, middle)?;
-        self.stage(model, x, &denoised_2, from.sigma, to.sigma)
+        self.stage(model, x, &denoised_2, sigma(lambda), sigma(lambda_to))
     }
 }
 

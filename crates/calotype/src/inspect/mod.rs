@@ -1,5 +1,8 @@
 //! What a model, or a file of weights, is.
 
+mod adapter;
+mod weights;
+
 use std::{
     collections::{BTreeMap, HashSet},
     path::Path,
@@ -7,17 +10,35 @@ use std::{
 
 use calotype_formats::{Checkpoint, FileFormat};
 use calotype_models::{
-    FileKind, Layout, ModelConfig, Stored, TextConfig, UNetConfig, VaeConfig, WeightSet, has_ema, has_raw,
+    FileKind, Layout, ModelConfig, Stored, TextConfig, UNetConfig, VaeConfig, WeightSet,
+    adapters::{AdapterWeights, network_of},
 };
 use serde::Serialize;
 use serde_json::Value;
 
-use crate::{Model, ModelOptions, Result, error::show, hash, model::Network, open, scheduler::prediction_id};
+pub use adapter::{
+    AdapterFit, AdapterInspection, Alpha, EmbeddingInspection, HypernetworkInspection, LoraInspection, Training,
+};
+
+pub use weights::WeightSets;
+
+use crate::{
+    Error, Model, ModelOptions, Result,
+    error::show,
+    files::{TEXT_ENCODER, UNET, open_weights},
+    hash::{self, WeightFile, WeightSource},
+    model::Network,
+    open,
+    scheduler::prediction_id,
+};
 
 /// How many digits of a file's SHA-256 A1111 calls a model by.
 const SHORT_HASH: usize = 10;
-/// The entry of a torch file in which Lightning keeps the state of optimisers.
-const OPTIMIZERS: &str = "optimizer_states";
+/// A file may have any number of groups of tensors.
+const MOST_COMPONENTS: usize = 40;
+/// What is said of weights that end in zeros.
+const ZEROS: &str =
+    "its last 64 KiB are zeros, as of a download that was cut off: compare its SHA-256 with the publisher's";
 
 /// What there is at a path.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -75,17 +96,6 @@ pub struct ModelInspection {
     pub extra: Vec<Component>,
 }
 
-/// The sets of a UNet's weights in a file.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
-pub struct WeightSets {
-    /// The exponential moving average.
-    pub ema: bool,
-    /// The weights as such.
-    pub raw: bool,
-    /// The set in use: `ema` or `raw`; `single` where there is but one.
-    pub used: &'static str,
-}
-
 /// What a file of tensors is.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct FileInspection {
@@ -103,7 +113,13 @@ pub struct FileInspection {
     pub problems: Vec<String>,
     /// The file's free text, and a torch file's texts and numbers.
     pub metadata: BTreeMap<String, String>,
-    /// Its tensors by the first part of their names.
+    /// What it is as an adapter, if it is one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub adapter: Option<AdapterInspection>,
+    /// Whether it fits the model that it was to be tried with.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub fit: Option<AdapterFit>,
+    /// Its tensors by network, or else by the first part of their names.
     pub components: Vec<Component>,
 }
 
@@ -125,25 +141,80 @@ pub struct Component {
     pub config: Option<Value>,
 }
 
-/// Says what is at `path`: a model, or a file of weights.
+/// Says what is at `path`: a model, or a file of weights (or the folder of an adapter or of one network).
 ///
 /// # Errors
 /// It is neither, or a file that can't be read.
 pub fn inspect(path: impl AsRef<Path>, options: &ModelOptions) -> Result<Inspection> {
     let path = path.as_ref();
+    if path.is_dir() {
+        return match folder(path)? {
+            Some(opened) => Ok(Inspection::File(Box::new(of_file(path, &opened, Vec::new())?))),
+            None => Model::open_with(path, options)?.inspect(&show(path)),
+        };
+    }
     if !path.is_file() {
         return Model::open_with(path, options)?.inspect(&show(path));
     }
-    let file = Checkpoint::open(path, "")?;
+    let opened = Opened::file(path)?;
     match Model::open_with(path, options) {
         Ok(model) => model.inspect(&show(path)),
         // What the caller asks for can't be had: that is no property of the file.
         Err(error) if *options != ModelOptions::default() => Err(error),
         Err(error) => {
-            let is_networks = matches!(FileKind::of(&file), FileKind::Networks { .. });
-            of_file(path, &file, if is_networks { vec![error.to_string()] } else { Vec::new() })
+            let is_networks = matches!(FileKind::of(&opened.weights), FileKind::Networks { .. });
+            let problems = if is_networks { vec![error.to_string()] } else { Vec::new() };
+            Ok(Inspection::File(Box::new(of_file(path, &opened, problems)?)))
         }
     }
+}
+
+/// Says what the adapter at `path` is, and how much of it `model` has a place for.
+///
+/// # Errors
+/// It is no adapter, or a file that can't be read.
+pub fn inspect_for(path: impl AsRef<Path>, model: &Model) -> Result<Inspection> {
+    let path = path.as_ref();
+    let opened = if path.is_dir() { folder(path)? } else { Some(Opened::file(path)?) };
+    let fit = match &opened {
+        Some(opened) => AdapterFit::new(path, &opened.weights, model)?,
+        None => None,
+    };
+    let Some((opened, fit)) = opened.zip(fit) else {
+        let problem =
+            "this is no LoRA, embedding or hypernetwork, which alone are tried with a model: leave the model out";
+        return Err(Error::file(show(path), problem));
+    };
+    Ok(Inspection::File(Box::new(FileInspection { fit: Some(fit), ..of_file(path, &opened, Vec::new())? })))
+}
+
+/// Weights that are no whole model, and their files.
+struct Opened {
+    weights: Checkpoint,
+    files: Vec<WeightFile>,
+}
+
+impl Opened {
+    fn file(path: &Path) -> Result<Self> {
+        Ok(Self { weights: Checkpoint::open(path, "")?, files: WeightFile::of_files(path, vec![path.to_owned()]) })
+    }
+}
+
+/// The weights of a folder that has an adapter or one network; none if it is a whole model, or nothing that is known.
+fn folder(path: &Path) -> Result<Option<Opened>> {
+    if path.join("model_index.json").exists() {
+        return Ok(None);
+    }
+    let files = AdapterWeights::files(path);
+    if !files.is_empty() {
+        let weights = AdapterWeights::open(path)?.into_file();
+        return Ok(Some(Opened { weights, files: WeightFile::of_files(path, files) }));
+    }
+    if path.join("config.json").is_file() {
+        let found = [TEXT_ENCODER, UNET].into_iter().find_map(|place| open_weights(path, place, WeightSet::Auto).ok());
+        return Ok(found.map(|found| Opened { weights: found.checkpoint, files: found.files }));
+    }
+    Ok(None)
 }
 
 impl Model {
@@ -155,16 +226,10 @@ impl Model {
         let hash = self.hash()?;
         let single = std::sync::Arc::ptr_eq(&self.unet.weights, &self.vae.weights);
         let file = &self.unet.weights;
-        let (ema, raw) = (has_ema(file), has_raw(file));
-        let weights = WeightSets {
-            ema,
-            raw,
-            used: match self.unet.layout.is_ema() {
-                _ if !(ema && raw) => "single",
-                true => "ema",
-                false => "raw",
-            },
-        };
+        let (weights, mut warnings) = weights::sets(self);
+        if [file, &self.text_encoder.weights, &self.vae.weights].iter().any(|file| file.ends_in_zeros()) {
+            warnings.push(ZEROS.to_owned());
+        }
         Ok(Inspection::Model(Box::new(ModelInspection {
             path: path.to_owned(),
             name: self.name().to_owned(),
@@ -182,7 +247,7 @@ impl Model {
             num_train_timesteps: self.noise_schedule().num_train_timesteps(),
             default_size: self.default_size(),
             size_multiple: self.size_multiple(),
-            warnings: warnings(file, weights),
+            warnings,
             weights,
             components: vec![
                 network("text_encoder", &self.text_encoder)?,
@@ -201,21 +266,6 @@ impl Model {
     }
 }
 
-/// What a user of the UNet in `file` should know.
-fn warnings(file: &Checkpoint, weights: WeightSets) -> Vec<String> {
-    let mut warnings = Vec::new();
-    if !weights.ema && file.extras().iter().any(|extra| extra.name == OPTIMIZERS && extra.bytes > 0) {
-        warnings.push(
-            "a training checkpoint without EMA weights: these are raw, and make worse pictures than their average"
-                .to_owned(),
-        );
-    }
-    if weights.used == "raw" {
-        warnings.push("raw weights are in use though there is their average: leave out --weights raw".to_owned());
-    }
-    warnings
-}
-
 fn network<C: ModelConfig>(name: &str, network: &Network<C>) -> Result<Component> {
     // By way of text, which has the shortest digits of an f32.
     let config = serde_json::from_str(&network.config.to_json()).ok();
@@ -228,24 +278,40 @@ fn network<C: ModelConfig>(name: &str, network: &Network<C>) -> Result<Component
     Ok(Component { config, ..component })
 }
 
-fn of_file(path: &Path, file: &Checkpoint, mut problems: Vec<String>) -> Result<Inspection> {
-    let read = |e| crate::Error::io(path, "read the file", e);
-    let sha256 = std::fs::File::open(path).and_then(hash::of_stream).map_err(read)?;
-    if !problems.is_empty() {
+fn of_file(path: &Path, Opened { weights: file, files }: &Opened, mut problems: Vec<String>) -> Result<FileInspection> {
+    if file.ends_in_zeros() {
+        problems.push(ZEROS.to_owned());
+    }
+    if matches!(FileKind::of(file), FileKind::Networks { .. }) && !problems.is_empty() {
         let more = [missing::<TextConfig>(file), missing::<UNetConfig>(file), missing::<VaeConfig>(file)];
         problems.extend(more.into_iter().flatten());
         problems.dedup();
     }
-    Ok(Inspection::File(Box::new(FileInspection {
+    let kind = FileKind::of(file);
+    let sha256 = hash::of_weights(files)?;
+    let data_hash = match (kind, files.as_slice()) {
+        (FileKind::Adapter(_), [WeightFile { source: WeightSource::Disk(path), .. }]) => {
+            hash::of_data(path).map_err(|e| Error::io(path, "read the file", e))?
+        }
+        _ => sha256.clone(),
+    };
+    let is_adapter = matches!(kind, FileKind::Adapter(_));
+    let group = |name: &str| match is_adapter {
+        true => Some(network_of(name).map_or_else(|| first_part(name), str::to_owned)),
+        false => Some(first_part(name)),
+    };
+    Ok(FileInspection {
         path: show(path),
-        what: open::describe(FileKind::of(file)),
+        what: open::describe(kind),
         format: format(file.format()),
         short_hash: sha256.get(..SHORT_HASH).unwrap_or(&sha256).to_owned(),
         sha256,
         problems,
         metadata: file.metadata().clone(),
-        components: components(file, |name| Some(first_part(name))),
-    })))
+        adapter: AdapterInspection::of(path, file, &data_hash),
+        fit: None,
+        components: components(file, group),
+    })
 }
 
 /// What is wrong with a network that a file has.
@@ -271,7 +337,7 @@ fn first_part(name: &str) -> String {
     name.split('.').next().unwrap_or(name).escape_debug().take(60).collect()
 }
 
-/// The tensors of a file, put together by what `group` makes of their names.
+/// The tensors of a file, put together by what `group` makes of their names: the largest groups, and the rest as one.
 fn components(weights: &Checkpoint, group: impl Fn(&str) -> Option<String>) -> Vec<Component> {
     let mut groups: BTreeMap<String, Component> = BTreeMap::new();
     for tensor in weights.tensors() {
@@ -282,7 +348,23 @@ fn components(weights: &Checkpoint, group: impl Fn(&str) -> Option<String>) -> V
         component.bytes += tensor.byte_count();
         *component.dtypes.entry(tensor.dtype.name().to_owned()).or_insert(0) += tensor.element_count();
     }
-    groups.into_values().collect()
+    let mut all: Vec<Component> = groups.into_values().collect();
+    if all.len() > MOST_COMPONENTS {
+        all.sort_by_key(|component| std::cmp::Reverse(component.bytes));
+        let rest = all.split_off(MOST_COMPONENTS - 1);
+        all.sort_by(|a, b| a.name.cmp(&b.name));
+        let mut sum = empty(&format!("{} more", rest.len()));
+        for component in rest {
+            sum.tensors += component.tensors;
+            sum.parameters += component.parameters;
+            sum.bytes += component.bytes;
+            for (dtype, count) in component.dtypes {
+                *sum.dtypes.entry(dtype).or_insert(0) += count;
+            }
+        }
+        all.push(sum);
+    }
+    all
 }
 
 fn empty(name: &str) -> Component {

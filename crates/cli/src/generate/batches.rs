@@ -1,0 +1,118 @@
+//! Which batches a call makes.
+
+use std::sync::Arc;
+
+use calotype::{Request, SeedPer};
+
+use super::{
+    line::Line,
+    styles::{Style, Styles},
+};
+use crate::{args::PromptArgs, failure::Failure};
+
+/// More pictures than anybody waits for; the sum of seeds stays far from overflow.
+const MAX_BATCHES: usize = 1_000_000;
+
+/// The lines of prompts of a call, and the styles of each.
+pub(crate) struct Lines {
+    lines: Vec<(Line, Arc<[Style]>)>,
+}
+
+/// One batch.
+pub(crate) struct Batch {
+    /// Which line it is of.
+    pub(crate) line: usize,
+    /// Which of the pictures to start from.
+    pub(crate) picture: usize,
+    /// How many batches of the line came before it.
+    index: usize,
+    /// How many pictures came before the line.
+    first_of_line: usize,
+    /// How many pictures came before it.
+    pub(crate) first: usize,
+    /// How many pictures it has.
+    pub(crate) size: usize,
+}
+
+impl Lines {
+    /// The styles of the command line are those of every line.
+    pub(crate) fn new(lines: Vec<Line>, args: &PromptArgs) -> Result<Self, Failure> {
+        let is_styled = !args.style.is_empty() || lines.iter().any(|line| !line.styles.is_empty());
+        let table = if is_styled { Styles::open(&args.styles)? } else { Styles::default() };
+        let of_all: Arc<[Style]> = table.named(&args.style)?.into();
+        let styled = |line: Line| {
+            let styles = match line.styles.is_empty() {
+                true => of_all.clone(),
+                false => [&*of_all, &table.named(&line.styles)?].concat().into(),
+            };
+            Ok((line, styles))
+        };
+        Ok(Self { lines: lines.into_iter().map(styled).collect::<Result<_, Failure>>()? })
+    }
+
+    /// One prompt as a request has it.
+    pub(crate) fn one(prompt: &str) -> Self {
+        Self { lines: vec![(Line::of_prompt(prompt), Arc::new([]))] }
+    }
+
+    /// How many batches there are where a line has `count` of them for each of `pictures` to start from.
+    pub(crate) fn batches(&self, count: usize, pictures: usize) -> Result<usize, Failure> {
+        let of_line = |line: &Line| line.batch_count.unwrap_or(count).saturating_mul(pictures.max(1));
+        let counts = self.lines.iter().map(|(line, _)| of_line(line));
+        if counts.clone().any(|count| !(1..=MAX_BATCHES).contains(&count)) {
+            return Err(Failure::usage(format!("--batch-count {count} is out of range: give 1 to {MAX_BATCHES}")));
+        }
+        let all = counts.fold(0usize, usize::saturating_add);
+        if all > MAX_BATCHES {
+            let problem =
+                format!("{} prompts times --batch-count {count} are more than {MAX_BATCHES}", self.lines.len());
+            return Err(Failure::usage(problem));
+        }
+        Ok(all)
+    }
+
+    /// All batches, those of a line one after the other.
+    pub(crate) fn list(&self, count: usize, pictures: usize, batch_size: usize) -> Vec<Batch> {
+        let (mut batches, mut first) = (Vec::new(), 0);
+        for (line, (of, _)) in self.lines.iter().enumerate() {
+            let (first_of_line, mut index) = (first, 0);
+            let size = of.batch_size.unwrap_or(batch_size);
+            for picture in 0..pictures.max(1) {
+                for _ in 0..of.batch_count.unwrap_or(count) {
+                    batches.push(Batch { line, picture, index, first_of_line, first, size });
+                    index += 1;
+                    first += size;
+                }
+            }
+        }
+        batches
+    }
+
+    /// Whether seeds can't be counted through all batches, for some lines have their own.
+    ///
+    /// # Errors
+    /// What is one stream through all batches has none.
+    pub(crate) fn count_alone(&self, request: &Request) -> Result<bool, Failure> {
+        let alone = self.lines.iter().position(|(line, _)| line.counts_alone());
+        if let Some(line) = alone
+            && (request.noise.seed_per == SeedPer::Batch || request.noise.fixed_code)
+        {
+            let problem =
+                "has a seed or a batch size of its own, which goes neither with --seed-per batch nor with --fixed-code";
+            return Err(Failure::usage(format!("prompt {} {problem}", line + 1)));
+        }
+        Ok(alone.is_some())
+    }
+
+    /// Whether a line has to be checked for itself.
+    pub(crate) fn has_options(&self, line: usize) -> bool {
+        self.lines.get(line).is_some_and(|(line, _)| line.has_options())
+    }
+
+    /// Lets a request of the command line be that of batch `number`, save the picture that it starts from.
+    pub(crate) fn apply(&self, request: &mut Request, batch: &Batch, number: usize, counts_alone: bool) {
+        let Some((line, styles)) = self.lines.get(batch.line) else { return };
+        request.noise.batch_index += if counts_alone { batch.index } else { number };
+        line.apply(request, styles, counts_alone, batch.first_of_line);
+    }
+}
