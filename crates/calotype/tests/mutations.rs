@@ -29,8 +29,20 @@ const TEXTS: [&str; 3] = [
 
 #[test]
 fn texts_that_are_wrong() {
-    let words: [&[u8]; 12] =
-        [b", ", b": ", b"\n", b"\"", b"Steps: ", b"Size: 99999x0", b"-1", b"1e999", b"NaN", b"Hires upscale: 0", b"Schedule type: x", b"\\"];
+    let words: [&[u8]; 12] = [
+        b", ",
+        b": ",
+        b"\n",
+        b"\"",
+        b"Steps: ",
+        b"Size: 99999x0",
+        b"-1",
+        b"1e999",
+        b"NaN",
+        b"Hires upscale: 0",
+        b"Schedule type: x",
+        b"\\",
+    ];
     mutator::run("metadata", &TEXTS.map(|text| text.as_bytes().to_vec()), &words, |bytes| {
         let read = Metadata::from_parameters(&String::from_utf8_lossy(&bytes)).metadata;
         // Infinity and NaN, which a text may have, JSON has not.
@@ -45,7 +57,8 @@ fn texts_that_are_wrong() {
 #[test]
 fn json_that_is_wrong() {
     let corpus = TEXTS.map(|text| Metadata::from_parameters(text).metadata.to_json().into_bytes());
-    let words: [&[u8]; 10] = [b"null", b"true", b"{}", b"[]", b"-1", b"1e999", b"18446744073709551616", b"\"\"", b",", b":"];
+    let words: [&[u8]; 10] =
+        [b"null", b"true", b"{}", b"[]", b"-1", b"1e999", b"18446744073709551616", b"\"\"", b",", b":"];
     mutator::run("metadata_json", &corpus, &words, |bytes| {
         one_line(Metadata::from_json(&String::from_utf8_lossy(&bytes)).and_then(|read| read.request()))
     });
@@ -59,9 +72,19 @@ fn folders_that_are_wrong() {
     for name in ["scheduler/scheduler_config.json", "model_index.json"] {
         let path = folder.path().join(name);
         let sound = fs::read(&path).unwrap();
-        let words: [&[u8]; 10] =
-            [b"null", b"1e300", b"-1", b"0", b"\"linear\"", b"\"v_prediction\"", b"{}", b"[1]", b"18446744073709551615", b","];
-        mutator::run(name, &[sound.clone()], &words, |bytes| {
+        let words: [&[u8]; 10] = [
+            b"null",
+            b"1e300",
+            b"-1",
+            b"0",
+            b"\"linear\"",
+            b"\"v_prediction\"",
+            b"{}",
+            b"[1]",
+            b"18446744073709551615",
+            b",",
+        ];
+        mutator::run(name, std::slice::from_ref(&sound), &words, |bytes| {
             fs::write(&path, bytes).unwrap();
             one_line(Model::open(folder.path()))
         });

@@ -24,7 +24,18 @@ fn answers_that_are_wrong() {
     ]
     .map(|text| text.as_bytes().to_vec());
     let words: [&[u8]; 12] = [
-        b"{", b"}", b"[", b"]", b",", b"null", b"1e99", b"-1", b"\"rfilename\":\"../x.safetensors\"", b"\\u0000", b"\\n", b".fp16",
+        b"{",
+        b"}",
+        b"[",
+        b"]",
+        b",",
+        b"null",
+        b"1e99",
+        b"-1",
+        b"\"rfilename\":\"../x.safetensors\"",
+        b"\\u0000",
+        b"\\n",
+        b".fp16",
     ];
     let (id, hub): (ModelId, Url) = ("org/name".parse().unwrap(), Url::endpoint("https://hub.example").unwrap());
     mutator::run("hub", &corpus, &words, |bytes| {
@@ -34,7 +45,8 @@ fn answers_that_are_wrong() {
         });
         match picked {
             Ok(paths) => {
-                let plain = |path: &String| Path::new(path).components().all(|part| matches!(part, Component::Normal(_)));
+                let plain =
+                    |path: &String| Path::new(path).components().all(|part| matches!(part, Component::Normal(_)));
                 assert!(paths.iter().all(plain), "{paths:?}");
                 true
             }

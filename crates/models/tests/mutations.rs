@@ -64,7 +64,8 @@ fn adapters_that_are_wrong() {
     let module = "lora_unet_down_blocks_0_attentions_0_transformer_blocks_0_attn1_to_q";
     let of = |parts: &[(&str, &[usize])]| {
         let names: Vec<String> = parts.iter().map(|(part, _)| format!("{module}.{part}")).collect();
-        let tensors: Vec<(&str, &[usize])> = names.iter().map(String::as_str).zip(parts.iter().map(|part| part.1)).collect();
+        let tensors: Vec<(&str, &[usize])> =
+            names.iter().map(String::as_str).zip(parts.iter().map(|part| part.1)).collect();
         file(&tensors)
     };
     let corpus = [
@@ -72,12 +73,30 @@ fn adapters_that_are_wrong() {
         of(&[("hada_w1_a", &[8, 1]), ("hada_w1_b", &[1, 8]), ("hada_w2_a", &[8, 1]), ("hada_w2_b", &[1, 8])]),
         of(&[("lokr_w1", &[2, 2]), ("lokr_w2", &[4, 4])]),
         of(&[("diff", &[8, 8])]),
-        file(&[("lora_te_text_model_encoder_layers_0_self_attn_q_proj.lora_down.weight", &[1, 8]), ("lora_te_text_model_encoder_layers_0_self_attn_q_proj.lora_up.weight", &[8, 1])]),
-        file(&[("unet.down_blocks.0.attentions.0.transformer_blocks.0.attn1.to_q.lora_A.weight", &[1, 8]), ("unet.down_blocks.0.attentions.0.transformer_blocks.0.attn1.to_q.lora_B.weight", &[8, 1])]),
+        file(&[
+            ("lora_te_text_model_encoder_layers_0_self_attn_q_proj.lora_down.weight", &[1, 8]),
+            ("lora_te_text_model_encoder_layers_0_self_attn_q_proj.lora_up.weight", &[8, 1]),
+        ]),
+        file(&[
+            ("unet.down_blocks.0.attentions.0.transformer_blocks.0.attn1.to_q.lora_A.weight", &[1, 8]),
+            ("unet.down_blocks.0.attentions.0.transformer_blocks.0.attn1.to_q.lora_B.weight", &[8, 1]),
+        ]),
     ];
     let words: [&[u8]; 14] = [
-        b"alpha", b"lora_mid.weight", b"dora_scale", b"hada_t1", b"lokr_w1_a", b"lokr_t2", b"w_norm", b"on_input", b"bias", b"[8,8]",
-        b"\"F32\"", b"[0,2]", b"[]", b"[1,1,1,1]",
+        b"alpha",
+        b"lora_mid.weight",
+        b"dora_scale",
+        b"hada_t1",
+        b"lokr_w1_a",
+        b"lokr_t2",
+        b"w_norm",
+        b"on_input",
+        b"bias",
+        b"[8,8]",
+        b"\"F32\"",
+        b"[0,2]",
+        b"[]",
+        b"[1,1,1,1]",
     ];
     let read = |bytes| {
         let Some(weights) = weights(bytes) else { return false };
@@ -108,7 +127,8 @@ fn embeddings_that_are_wrong() {
 fn hypernetworks_that_are_wrong() {
     let corpus = [goldens("hypernetwork_1.pt"), goldens("hypernetwork_2.pt")].concat();
     let cpu = Cpu::new(1).unwrap();
-    let words: [&[u8]; 6] = [b"layer_structure", b"activation_func", b"X\x04\0\0\0relu", b"K\x01", b"G?\xf8\0\0\0\0\0\0", b"N"];
+    let words: [&[u8]; 6] =
+        [b"layer_structure", b"activation_func", b"X\x04\0\0\0relu", b"K\x01", b"G?\xf8\0\0\0\0\0\0", b"N"];
     mutator::run("hypernetwork", &corpus, &words, |bytes| {
         let Ok(file) = TorchFile::from_bytes(bytes) else { return false };
         let loaded = Hypernetwork::new(file).and_then(|hypernetwork| hypernetwork.load(&cpu, 1.0).map(drop));
@@ -121,7 +141,18 @@ fn configs_that_are_wrong() {
     let (unet, text) = configs();
     let corpus = [unet.to_json(), text.to_json(), VaeConfig::with_channels(&[8, 8]).to_json()].map(String::into_bytes);
     let words: [&[u8]; 12] = [
-        b"null", b"true", b"-1", b"0", b"1e300", b"18446744073709551615", b"[", b"]", b"\"DownBlock2D\"", b"\"gelu\"", b"{}", b",",
+        b"null",
+        b"true",
+        b"-1",
+        b"0",
+        b"1e300",
+        b"18446744073709551615",
+        b"[",
+        b"]",
+        b"\"DownBlock2D\"",
+        b"\"gelu\"",
+        b"{}",
+        b",",
     ];
     fn read<C: ModelConfig>(text: &str) -> bool {
         let config = C::from_json(text).and_then(|config| config.specs());
