@@ -20,19 +20,24 @@ def values(name, shape):
     return torch.from_numpy(2 * u - 1).reshape(shape)
 
 
+def weight(name, shape):
+    """A network's parameter, rounded to f32."""
+    x = values(name, shape)
+    if "embedding.weight" in name:
+        pass
+    elif len(shape) > 1:
+        x = x * math.sqrt(3 / math.prod(shape[1:]))
+    elif name.endswith("weight"):
+        x = 1 + 0.1 * x
+    else:
+        x = 0.1 * x
+    return x.float()
+
+
 def fill(model, prefix=""):
-    """Weights by formula, rounded to f32. Names without `prefix` get it, whatever version of the library named them."""
+    """Weights by formula. Names without `prefix` get it, whatever version of the library named them."""
     for name, p in model.named_parameters():
         if not name.startswith(prefix):
             name = prefix + name
-        x = values(name, p.shape)
-        if "embedding.weight" in name:
-            pass
-        elif p.ndim > 1:
-            x = x * math.sqrt(3 / p[0].numel())
-        elif name.endswith("weight"):
-            x = 1 + 0.1 * x
-        else:
-            x = 0.1 * x
-        p.data = x.float().to(p.dtype)
+        p.data = weight(name, p.shape).to(p.dtype)
     return model.eval()

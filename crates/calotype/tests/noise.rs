@@ -101,6 +101,34 @@ fn batches_of_one_stream() {
     }
 }
 
+/// Where the noise is given, a stream for all batches is only drawn from in the steps.
+#[test]
+fn batches_of_one_stream_from_given_noise() {
+    let (_folder, model) = model(&Sizes::default());
+    let pipeline = load(&model);
+    let given = Latents::new([1, 4, 8, 8], calotype_diffusion::Generator::manual_seed(9).randn(256)).unwrap();
+    let request = |eta, noise: NoiseRequest, latents| Request {
+        num_inference_steps: 4,
+        schedule: "compvis".parse().unwrap(),
+        eta: Some(eta),
+        noise: NoiseRequest { seed_per: SeedPer::Batch, ..noise },
+        latents,
+        ..Request::default()
+    };
+    let noise = |batch_index, fixed_code| NoiseRequest { batch_index, fixed_code, ..NoiseRequest::default() };
+    let run = |eta, noise, latents| self::latents(&pipeline, &request(eta, noise, latents));
+    // A fixed start is drawn before all else, so what follows is one draw later.
+    let mut stream = calotype_diffusion::Generator::manual_seed(42);
+    let start = Latents::new([1, 4, 8, 8], stream.randn(256)).unwrap();
+    assert_eq!(run(0.0, noise(1, true), None), run(0.0, noise(1, false), Some(start.clone())));
+    assert_ne!(run(0.8, noise(1, true), None), run(0.8, noise(1, false), Some(start)));
+    // Batches differ in their steps' noise alone, and a fixed start beside a given one is none.
+    let [first, second] = [0, 1].map(|batch| run(0.8, noise(batch, false), Some(given.clone())));
+    assert_ne!(first, second);
+    assert_eq!(second, run(0.8, noise(1, true), Some(given.clone())));
+    assert_eq!(run(0.0, noise(0, false), Some(given.clone())), run(0.0, noise(5, false), Some(given)));
+}
+
 #[test]
 fn wrong_noise_is_refused_before_the_work() {
     let (_folder, model) = model(&Sizes::default());
@@ -118,6 +146,9 @@ fn wrong_noise_is_refused_before_the_work() {
     refused(small, "the size that the seed is resized from has no latents: give at least 8 x 8 pixels");
     let per_batch = NoiseRequest { seed_per: SeedPer::Batch, eta_noise_seed_delta: 1, ..noise.clone() };
     refused(per_batch, "one seed per batch has no eta noise seed delta: leave it away, or use one seed per picture");
+    let endless = Some(OneOf { batch_size: usize::MAX, position: 2 });
+    let message = format!("batch size {} is out of range: give 1 to 1024", usize::MAX);
+    refused(NoiseRequest { one_of: endless, ..noise.clone() }, &message);
     let one_of = Some(OneOf { batch_size: 2, position: 2 });
     refused(
         NoiseRequest { one_of, ..noise },

@@ -227,7 +227,7 @@ fn lines_have_options_of_their_own() {
 
     let wrong = |args: &str, message: &str| refused(&command(folder, args).output().unwrap(), 2, message);
     wrong(&format!("{args} --grid"), "--grid needs pictures of one size: give --width and --height");
-    let stream = "prompt 2 has a seed or a batch size of its own, which goes neither with --seed-per batch nor with --fixed-code";
+    let stream = "prompt 2 has a seed, a batch size or a count of its own, which goes neither with --seed-per batch nor with --fixed-code";
     wrong(&format!("{args} --seed-per batch"), stream);
     wrong(&format!("{args} --style oil"), "there is no style \"oil\" among the 1 of styles.csv");
     fs::write(folder.join("bad.txt"), "a\n--prompt b --restore_faces true\n").unwrap();
@@ -298,8 +298,14 @@ fn grids_lie_beside_their_pictures() {
     let grid = picture(folder, "many/grid-0001.png");
     assert_eq!((grid.width(), grid.height()), (3 * 34 + 2, 2 * 34 + 2));
     assert_eq!(grid.crop(2, 2, 32, 32), picture(folder, "many/00004.png"));
-    let one = command(folder, "txt2img tree --model model --grid").output().unwrap();
-    refused(&one, 2, "--grid needs several pictures: raise --batch-size or --batch-count");
+    // Of one picture it is that picture, as torchvision's.
+    done(folder, "txt2img tree --model model --steps 1 --grid --output one/");
+    assert_eq!(picture(folder, "one/grid-0000.png"), picture(folder, "one/00000.png"));
+    let file = command(folder, "txt2img tree --model model --grid --output one.png").output().unwrap();
+    refused(&file, 2, "--grid lies beside its pictures: give a folder for --output");
+    // CompVis' width of a grid that is not wanted.
+    done(folder, "txt2img tree --model model --steps 1 --n_rows 2 --skip_grid --outdir none");
+    assert!(!folder.join("none/grid-0000.png").exists());
 }
 
 #[test]

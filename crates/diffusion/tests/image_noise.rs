@@ -1,36 +1,18 @@
 //! The noise of pictures against A1111's webui, k-diffusion and torchsde (`goldens/image_noise.txt`, written by
 //! `reference/noise.py`), and against numbers that a GPU printed.
 
+mod common;
+
 use calotype_diffusion::{Batch, BatchNoise, NoiseOptions, NoiseSource, Rng, SeedPer, Variation, nhwc_to_nchw};
+use common::{bits, fnv1a, lines, parse_bits};
 
 const GOLDENS: &str = include_str!("goldens/image_noise.txt");
-
-fn lines(kind: &str) -> impl Iterator<Item = Vec<&'static str>> {
-    GOLDENS.lines().map(|line| line.split(' ').collect::<Vec<_>>()).filter(move |fields| fields[0] == kind)
-}
-
-fn bits(values: &[f32]) -> String {
-    values.iter().map(|value| format!("{:08x}", value.to_bits())).collect()
-}
-
-fn parse_bits(hex: &str) -> Vec<f32> {
-    let words = hex.as_bytes().chunks(8).map(|word| std::str::from_utf8(word).expect("ascii"));
-    words.map(|word| f32::from_bits(u32::from_str_radix(word, 16).expect("hex"))).collect()
-}
-
-/// FNV-1a of the little-endian bytes, 64 bits.
-fn fnv1a(values: &[f32]) -> String {
-    let bytes = values.iter().flat_map(|value| value.to_le_bytes());
-    let hash =
-        bytes.fold(0xcbf2_9ce4_8422_2325u64, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3));
-    format!("{hash:016x}")
-}
 
 #[test]
 fn nv_equals_a1111() {
     let mut cases = 0;
     let mut stream = (u64::MAX, Rng::Nv.stream(0));
-    for fields in lines("nv") {
+    for fields in lines(GOLDENS, "nv") {
         let (seed, n): (u64, usize) = (fields[1].parse().expect("a seed"), fields[2].parse().expect("a count"));
         if seed != stream.0 {
             stream = (seed, Rng::Nv.stream(seed));
@@ -126,7 +108,7 @@ fn number<T: std::str::FromStr>(field: &str) -> T {
 #[test]
 fn image_noise_equals_a1111() {
     let mut cases = 0;
-    for fields in lines("image") {
+    for fields in lines(GOLDENS, "image") {
         let [_, rng, seed, size, subseed, strength, from_h, from_w, delta, h, w, start, step] = fields[..] else {
             panic!("bad golden line: {fields:?}")
         };
@@ -160,7 +142,7 @@ fn image_noise_equals_a1111() {
 #[test]
 fn brownian_noise_equals_torchsde() {
     let mut cases = 0;
-    for fields in lines("brownian") {
+    for fields in lines(GOLDENS, "brownian") {
         let [_, rng, seed, size, low, high, from, to, hash, first] = fields[..] else {
             panic!("bad golden line: {fields:?}")
         };
@@ -206,7 +188,7 @@ fn batches() {
     let delta = NoiseOptions { eta_noise_seed_delta: -4, seed_resize: Some([9, 9]), ..varied.clone() };
     for options in [&options, &varied, &delta] {
         let mut all = noise(options, Batch::only(6)).brownian(0.1, 5.0);
-        let mut second = noise(options, Batch { size: 3, index: 1, draws: 7 }).brownian(0.1, 5.0);
+        let mut second = noise(options, Batch { size: 3, index: 1, draws: 7, ..Batch::default() }).brownian(0.1, 5.0);
         for _ in 0..3 {
             assert_eq!(all.noise()[3 * 60..], second.noise());
         }
@@ -216,20 +198,32 @@ fn batches() {
     let one = NoiseOptions { seed_per: SeedPer::Batch, ..options.clone() };
     let mut first = noise(&one, Batch::only(2));
     let drawn: Vec<_> = (0..10).map(|_| first.noise()).collect();
-    let mut third = noise(&one, Batch { size: 2, index: 2, draws: 3 });
+    let mut third = noise(&one, Batch { size: 2, index: 2, draws: 3, ..Batch::default() });
     assert_eq!([third.noise(), third.noise()], [drawn[8].clone(), drawn[9].clone()]);
-    let fixed = NoiseOptions { fixed_code: true, ..one };
-    let mut third = noise(&fixed, Batch { size: 2, index: 2, draws: 3 });
+    let fixed = NoiseOptions { fixed_code: true, ..one.clone() };
+    let mut third = noise(&fixed, Batch { size: 2, index: 2, draws: 3, ..Batch::default() });
     assert_eq!([third.noise(), third.noise()], [drawn[0].clone(), drawn[7].clone()]);
 
     let fixed = NoiseOptions { fixed_code: true, ..options };
-    let (mut first, mut second) = (noise(&fixed, Batch::only(2)), noise(&fixed, Batch { size: 2, index: 1, draws: 0 }));
+    let (mut first, mut second) =
+        (noise(&fixed, Batch::only(2)), noise(&fixed, Batch { size: 2, index: 1, ..Batch::default() }));
     assert_eq!(first.noise(), second.noise(), "one start for all batches");
     assert_ne!(first.noise(), second.noise(), "steps have the noise of their pictures");
-    let mut without = noise(&fixed, Batch { size: 2, index: 1, draws: 0 }).without_start();
+    let mut without = noise(&fixed, Batch { size: 2, index: 1, start_given: true, ..Batch::default() });
     let mut plain = noise(&NoiseOptions::new(12), Batch::only(2));
-    let _ = plain.noise();
-    assert_eq!(without.noise(), plain.noise());
+    assert_eq!(without.noise(), plain.noise(), "what starts from elsewhere draws no start");
+
+    // One stream: of a run that starts from a picture the first draw is the picture's, for all batches.
+    let (mut third, draws) = (Batch { size: 2, index: 2, draws: 3, ..Batch::default() }, &drawn);
+    third.has_picture = true;
+    let mut of_picture = noise(&one, third);
+    assert_eq!([of_picture.for_picture(), of_picture.noise()], [draws[0].clone(), draws[9].clone()]);
+    third.start_given = true;
+    let mut given = noise(&one, third);
+    assert_eq!([given.for_picture(), given.noise()], [draws[0].clone(), draws[7].clone()]);
+    third.has_picture = false;
+    let mut given = noise(&one, third);
+    assert_eq!([given.noise(), given.for_picture()], [draws[6].clone(), draws[7].clone()]);
 }
 
 #[test]

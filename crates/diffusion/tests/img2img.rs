@@ -3,17 +3,13 @@
 mod common;
 
 use calotype_diffusion::{
-    BatchNoise, Error, ModelDenoiser, NoiseSchedule, PredictionType, SampleOptions, Sampler, SamplerKind, ScheduleKind,
-    StrengthRule, nchw_to_nhwc, nhwc_to_nchw,
+    BatchNoise, Error, ModelDenoiser, PredictionType, SampleOptions, Sampler, SamplerKind, ScheduleKind, StrengthRule,
+    nchw_to_nhwc, nhwc_to_nchw,
 };
-use common::{Network, distance, parse_bits};
+use common::{Network, distance, parse_bits, sd1};
 
 const GOLDENS: &str = include_str!("goldens/img2img.txt");
 const SHAPE: [usize; 4] = [1, 4, 3, 5];
-
-fn sd1() -> NoiseSchedule {
-    NoiseSchedule::scaled_linear(0.00085, 0.012, 1000).expect("valid")
-}
 
 fn sampler(kind: SamplerKind, steps: usize) -> Sampler {
     Sampler::new(kind, ScheduleKind::Default, &sd1(), SampleOptions::new(steps)).expect("valid")
@@ -61,6 +57,36 @@ fn a1111_counts_one_step_more() {
         assert_eq!(part.steps(), steps, "strength {strength}");
         assert_eq!(part.levels(), &whole.levels()[20 - steps..]);
         assert_eq!(part.noised_level(), part.levels()[0]);
+    }
+}
+
+/// CompVis' `stochastic_encode` to `ddim_alphas[t_enc]` and `decode` of `t_enc` steps, none of them too.
+#[test]
+fn compvis_mixes_noise_one_level_before_its_first_step() {
+    let (init, noise) = ([0.5f32, -1.0, 2.0, 0.0], [1.0f32, 0.25, -0.5, 2.0]);
+    let alphas = sd1().alphas_cumprod().to_vec();
+    for (steps, strength, t_enc, noised_at) in [
+        (10, 0.75, 7, 701),
+        (10, 0.999, 9, 901),
+        (10, 0.01, 0, 1),
+        (10, 0.0, 0, 1),
+        (30, 1.0, 30, 991),
+        (10, 1.0, 10, 901),
+    ] {
+        let kind = SamplerKind::Ddim;
+        let whole = Sampler::new(kind, ScheduleKind::Compvis, &sd1(), SampleOptions::new(steps)).expect("valid");
+        let part = whole.img2img(strength, StrengthRule::Compvis).expect("valid");
+        assert_eq!(
+            (part.steps(), part.noised_level().timestep),
+            (t_enc, f64::from(noised_at)),
+            "{steps} at {strength}"
+        );
+        let denoiser = ModelDenoiser::new(Network, PredictionType::Epsilon);
+        let run = part.run_from(denoiser, &init, &noise, BatchNoise::new(0, 1, [1, 2, 2])).expect("one length");
+        let alpha = f64::from(alphas[noised_at as usize]);
+        let mixed = |i: usize| (alpha.sqrt() * f64::from(init[i]) + (1.0 - alpha).sqrt() * f64::from(noise[i])) as f32;
+        assert!(distance(&run.latents(), &[0, 1, 2, 3].map(mixed)) < 1e-6, "{steps} at {strength}");
+        assert_eq!(run.count(), t_enc);
     }
 }
 

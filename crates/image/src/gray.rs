@@ -1,9 +1,7 @@
-use image::imageops::FilterType;
-use image::{ImageBuffer, Luma};
-
 use crate::blur::gaussian_blur;
 use crate::error::Result;
 use crate::raster::{GrayImage, RgbImage, RgbaImage, check_sides};
+use crate::resample::{Filter, resample};
 
 impl GrayImage {
     /// The brightness of a picture (ITU-R 601-2, as PIL's mode `L`).
@@ -42,15 +40,14 @@ impl GrayImage {
         self.of_same_size(values.iter().map(|x| x.round().clamp(0.0, 255.0) as u8).collect())
     }
 
-    /// In another size, bicubic with a support that grows when shrinking, as PIL's `resize`.
+    /// In another size, bit by bit as by Pillow's `BICUBIC`, whose support grows when shrinking.
     ///
     /// # Errors
     /// [`Error::Size`] when `width` or `height` is 0.
     pub fn resize(&self, width: u32, height: u32) -> Result<Self> {
         check_sides(width, height)?;
-        let mut view = ImageBuffer::<Luma<u8>, _>::new(self.width(), self.height());
-        view.copy_from_slice(self.data());
-        let data = image::imageops::resize(&view, width, height, FilterType::CatmullRom).into_raw();
+        let from = [self.width() as usize, self.height() as usize];
+        let data = resample(self.data(), 1, from, [width as usize, height as usize], Filter::Bicubic);
         Self::new(width, height, data)
     }
 

@@ -1,27 +1,20 @@
-use image::ImageBuffer;
-use image::imageops::FilterType;
-
 use crate::error::{Error, Result};
 use crate::raster::RgbImage;
+use crate::resample::{Filter, resample};
 
-/// The picture in another size, with a Lanczos-3 filter whose support grows when shrinking, as PIL's `LANCZOS`
-/// (diffusers' default); the sides' ratio is not kept.
+/// The picture in another size, bit by bit as by Pillow's `LANCZOS` (CompVis' and A1111's, and diffusers' default), whose
+/// support grows when shrinking; the sides' ratio is not kept.
 ///
 /// # Errors
 /// [`Error::Size`] when `width` or `height` is 0.
 pub fn resize(picture: &RgbImage, width: u32, height: u32) -> Result<RgbImage> {
-    let failed =
-        || Error::Size { what: "resize", expected: "sides of at least 1".into(), got: format!("{width} x {height}") };
     if width == 0 || height == 0 {
-        return Err(failed());
+        let (expected, got) = ("sides of at least 1".into(), format!("{width} x {height}"));
+        return Err(Error::Size { what: "resize", expected, got });
     }
-    if (width, height) == (picture.width(), picture.height()) {
-        return Ok(picture.clone());
-    }
-    let view = ImageBuffer::<image::Rgb<u8>, _>::from_raw(picture.width(), picture.height(), picture.data())
-        .ok_or_else(failed)?;
-    let small = image::imageops::resize(&view, width, height, FilterType::Lanczos3);
-    RgbImage::new(width, height, small.into_raw())
+    let from = [picture.width() as usize, picture.height() as usize];
+    let data = resample(picture.data(), 3, from, [width as usize, height as usize], Filter::Lanczos);
+    RgbImage::new(width, height, data)
 }
 
 /// The largest square around the middle of the picture; one pixel nearer the top or left where it cannot be exact.

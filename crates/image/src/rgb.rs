@@ -1,6 +1,16 @@
 use crate::error::Result;
 use crate::raster::RgbImage;
 
+/// How a value between two of 8 bits is rounded.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Rounding {
+    /// To the nearest, halves to even: diffusers.
+    #[default]
+    Nearest,
+    /// Down, as numpy's `astype(uint8)` does: CompVis' scripts and A1111.
+    Down,
+}
+
 impl RgbImage {
     /// A picture from the autoencoder's values in [-1, 1], `(H, W, 3)`.
     ///
@@ -10,8 +20,20 @@ impl RgbImage {
     /// # Errors
     /// [`Error::Size`] when a side is 0 or `values` does not hold `width * height * 3` values.
     pub fn from_unit_f32(values: &[f32], width: u32, height: u32) -> Result<Self> {
+        Self::from_unit_f32_with(values, width, height, Rounding::Nearest)
+    }
+
+    /// The same with another rounding.
+    ///
+    /// # Errors
+    /// As [`Self::from_unit_f32`].
+    pub fn from_unit_f32_with(values: &[f32], width: u32, height: u32, rounding: Rounding) -> Result<Self> {
         Self::check(width, height, values.len())?;
-        let data = values.iter().map(|x| ((x * 0.5 + 0.5).clamp(0.0, 1.0) * 255.0).round_ties_even() as u8).collect();
+        let round = match rounding {
+            Rounding::Nearest => f32::round_ties_even,
+            Rounding::Down => f32::floor,
+        };
+        let data = values.iter().map(|x| round((x * 0.5 + 0.5).clamp(0.0, 1.0) * 255.0) as u8).collect();
         Self::new(width, height, data)
     }
 
@@ -32,6 +54,9 @@ mod tests {
         let values = [-1.0, 1.0, 0.0, -7.0, 7.0, f32::NAN, 0.5, -0.5, f32::INFINITY];
         let picture = RgbImage::from_unit_f32(&values, 3, 1).unwrap();
         assert_eq!(picture.data(), [0, 255, 128, 0, 255, 0, 191, 64, 255]);
+
+        let picture = RgbImage::from_unit_f32_with(&values, 3, 1, Rounding::Down).unwrap();
+        assert_eq!(picture.data(), [0, 255, 127, 0, 255, 0, 191, 63, 255]);
 
         // Values that land on a half exactly in f32.
         let halves: Vec<(u8, f32)> = (0..255u8)

@@ -112,14 +112,14 @@ impl<'a> Pipeline<'a> {
         warnings.extend(of_text);
         let (mut start, noise) = self.start(&request, &plan)?;
         let (overlay, kept) = (start.overlay.take(), start.kept.clone());
-        let latents = start.noise.clone();
         let pass = Pass { request: &request, adapters: &adapters, conditioning };
-        let steps = Some(self.pass(pass, (&plan.sampler, plan.latents_shape, plan.arena), start, noise)?);
+        let steps = self.pass(pass, (&plan.sampler, plan.latents_shape, plan.arena), start, noise)?;
+        let latents = steps.latents();
         Ok(Run {
             pipeline: self,
             request,
             plan,
-            steps,
+            steps: Some(steps),
             in_second_pass: false,
             latents,
             kept,

@@ -1,7 +1,7 @@
 //! The networks one by one: the UNet's prediction, the VAE's two halves.
 
 use calotype_diffusion::{nchw_to_nhwc, nhwc_to_nchw};
-use calotype_image::RgbImage;
+use calotype_image::{RgbImage, Rounding};
 use calotype_models::{Wrap, posterior};
 use calotype_tensor::{
     Backend,
@@ -33,11 +33,11 @@ impl Pipeline<'_> {
     /// # Errors
     /// The latents have other channels than the VAE.
     pub fn decode(&self, latents: &Latents) -> Result<Vec<RgbImage>> {
-        self.decode_wrapped(latents, Wrap::default())
+        self.decode_as(latents, Wrap::default(), Rounding::Nearest)
     }
 
-    /// [`Self::decode`] of pictures that go on at their other edge.
-    pub(super) fn decode_wrapped(&self, latents: &Latents, wrap: Wrap) -> Result<Vec<RgbImage>> {
+    /// [`Self::decode`] of pictures that may go on at their other edge.
+    pub(super) fn decode_as(&self, latents: &Latents, wrap: Wrap, rounding: Rounding) -> Result<Vec<RgbImage>> {
         let Resident { backend, mut network } = self.vae_decoder()?;
         network.set_wrap(wrap);
         let [batch, c, h, w] = latents.shape();
@@ -54,7 +54,8 @@ impl Pipeline<'_> {
             };
             let [_, height, width, _] = infer::picture("decode", "the picture", backend.shape(&decoded))?;
             let side = |n: usize| u32::try_from(n).unwrap_or(u32::MAX);
-            pictures.push(RgbImage::from_unit_f32(&backend.to_f32(&decoded), side(width), side(height))?);
+            let values = backend.to_f32(&decoded);
+            pictures.push(RgbImage::from_unit_f32_with(&values, side(width), side(height), rounding)?);
         }
         Ok(pictures)
     }

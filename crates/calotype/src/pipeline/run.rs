@@ -73,10 +73,10 @@ impl Run<'_> {
     /// # Errors
     /// As [`Self::finish_latents`].
     pub fn finish(mut self) -> Result<Pictures> {
-        let (pipeline, wrap) = (self.pipeline, self.request.tiling.wrap());
+        let (pipeline, wrap, rounding) = (self.pipeline, self.request.tiling.wrap(), self.request.rounding());
         let overlay = self.overlay.take();
         let latents = self.finish_latents()?;
-        let mut images = pipeline.decode_wrapped(&latents, wrap)?;
+        let mut images = pipeline.decode_as(&latents, wrap, rounding)?;
         if let Some(overlay) = overlay {
             for image in &mut images {
                 *image = overlay.over(image)?;

@@ -1,6 +1,6 @@
 //! What a pass of the sampler starts from.
 
-use calotype_diffusion::{BatchNoise, Sampler, nchw_to_nhwc, nhwc_to_nchw};
+use calotype_diffusion::{Batch, BatchNoise, Sampler, nchw_to_nhwc, nhwc_to_nchw};
 use calotype_image::{Interpolation, RgbImage, interpolate};
 use calotype_models::{Wrap, posterior};
 use calotype_tensor::Backend;
@@ -63,25 +63,26 @@ impl Pipeline<'_> {
     pub(super) fn start(&self, request: &Request, plan: &Plan) -> Result<(Start, BatchNoise)> {
         let wrap = request.tiling.wrap();
         let [batch, channels, h, w] = plan.latents_shape;
-        let mut noise = self.noise(request, &plan.sampler, plan.latents_shape)?;
         let scaling_factor = self.model.vae_config().scaling_factor;
         let prepared =
             request.init.as_ref().map(|init| Prepared::new(init, plan).map(|prepared| (init, prepared))).transpose()?;
         let for_inpainting = self.model.is_inpainting();
         let is_a1111 = request.init.as_ref().is_some_and(|init| init.strength_rule.is_a1111());
-        let mut picture = None;
-        if let Some((init, prepared)) = &prepared {
-            // diffusers starts a model made for inpainting from noise alone at strength 1.
-            let noise_alone = for_inpainting && prepared.mask.is_some() && init.strength >= 1.0 && !is_a1111;
-            if !noise_alone {
-                picture = Some(self.encode_init(init, prepared, plan, &mut noise, wrap)?);
-            }
-        }
+        // diffusers starts a model made for inpainting from noise alone at strength 1.
+        let begins_with = |(init, prepared): &&(&Init, Prepared)| {
+            !(for_inpainting && prepared.mask.is_some() && init.strength >= 1.0 && !is_a1111)
+        };
+        let encoded = prepared.as_ref().filter(begins_with);
+        let drawn = Batch {
+            start_given: request.latents.is_some(),
+            has_picture: !is_a1111 && encoded.is_some_and(|(init, prepared)| has_own_size(init, prepared)),
+            ..Batch::default()
+        };
+        let mut noise = self.noise(request, &plan.sampler, plan.latents_shape, drawn)?;
+        let mut picture =
+            encoded.map(|(init, prepared)| self.encode_init(init, prepared, plan, &mut noise, wrap)).transpose()?;
         let start = match &request.latents {
-            Some(latents) => {
-                noise = noise.without_start();
-                nchw_to_nhwc(latents.data(), plan.latents_shape)?
-            }
+            Some(latents) => nchw_to_nhwc(latents.data(), plan.latents_shape)?,
             None => noise.randn(),
         };
         let mut kept = None;
@@ -97,7 +98,8 @@ impl Pipeline<'_> {
             if let Some(fresh) = fresh {
                 Kept { latents: latents.clone(), mask: mask.clone() }.fill(latents, &fresh);
             }
-            if !for_inpainting {
+            // A1111 holds the rest with models made for inpainting too.
+            if !for_inpainting || is_a1111 {
                 kept = Some(Kept { latents: latents.clone(), mask });
             }
         }
@@ -132,11 +134,11 @@ impl Pipeline<'_> {
     ) -> Result<Vec<f32>> {
         let scaling_factor = self.model.vae_config().scaling_factor;
         let [batch, channels, h, w] = plan.latents_shape;
-        if init.resize_mode != ResizeMode::Latent || prepared.mask.is_some() {
+        if has_own_size(init, prepared) {
             let posterior = self.encode_rgb(&prepared.picture, wrap)?;
             return Ok(match init.strength_rule.is_a1111() {
                 true => posterior.mean(batch, scaling_factor),
-                false => posterior.sample(&noise.draw(), scaling_factor),
+                false => posterior.sample(&noise.for_picture(), scaling_factor),
             });
         }
         let whole = |side: u32| {
@@ -171,9 +173,15 @@ impl Pipeline<'_> {
         Ok(Posterior { size: [shape[1], shape[2]], mean: backend.to_f32(&mean), deviation })
     }
 
-    /// The noise of a pass.
-    fn noise(&self, request: &Request, sampler: &Sampler, [_, c, h, w]: [usize; 4]) -> Result<BatchNoise> {
-        request.batch_noise(sampler, [c, h, w], self.model.vae_config().downscale())
+    /// The noise of a pass; `drawn` says what besides that of the steps.
+    fn noise(
+        &self,
+        request: &Request,
+        sampler: &Sampler,
+        [_, c, h, w]: [usize; 4],
+        drawn: Batch,
+    ) -> Result<BatchNoise> {
+        request.batch_noise(self.model, sampler, [c, h, w], drawn)
     }
 
     /// The start of the second pass, the first one's latents `(B, h, w, C)` enlarged, and the noise of its steps. As in A1111
@@ -192,7 +200,7 @@ impl Pipeline<'_> {
         let wrap = request.tiling.wrap();
         let scaling_factor = self.model.vae_config().scaling_factor;
         // Noise of the larger size, as from the same seeds at the start.
-        let mut noise = self.noise(request, &hires.sampler, hires.latents_shape)?;
+        let mut noise = self.noise(request, &hires.sampler, hires.latents_shape, Batch::default())?;
         let start = noise.randn();
         let picture = match hires.upscaler.interpolation() {
             Some(method) => {
@@ -204,7 +212,7 @@ impl Pipeline<'_> {
                 let small = Latents::new(plan.latents_shape, nhwc_to_nchw(latents, plan.latents_shape)?)?;
                 let side = |n: usize| u32::try_from(n).unwrap_or(u32::MAX);
                 let mut pictures = Vec::new();
-                for picture in self.decode_wrapped(&small, wrap)? {
+                for picture in self.decode_as(&small, wrap, request.rounding())? {
                     let picture = hires.upscaler.enlarge(&picture, side(wide), side(high))?;
                     pictures.extend(self.encode_rgb(&picture, wrap)?.middle([h, w]).mean(1, scaling_factor));
                 }
@@ -221,6 +229,11 @@ impl Pipeline<'_> {
         let picture = Some(picture);
         Ok((Start { picture, noise: start, noise_multiplier: 1.0, kept: None, beside, overlay: None }, noise))
     }
+}
+
+/// Whether a picture is encoded at the size of the result, and not its latents stretched to it.
+fn has_own_size(init: &Init, prepared: &Prepared) -> bool {
+    init.resize_mode != ResizeMode::Latent || prepared.mask.is_some()
 }
 
 /// The middle `(h, w, C)` of larger latents of one picture, of an odd rest the less before it (A1111's `truncate_x`).

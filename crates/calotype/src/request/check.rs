@@ -11,9 +11,12 @@ use crate::{
 };
 
 /// The most pictures made at once.
-const MAX_BATCH: usize = 1024;
+pub(super) const MAX_BATCH: usize = 1024;
 /// The widest blur of a mask, in pixels.
 const MAX_BLUR: f64 = 1000.0;
+
+/// What CompVis' `img2img.py` rounds the sides of a picture down to.
+const COMPVIS_MULTIPLE: usize = 32;
 
 /// A request that was checked against a model.
 #[derive(Clone, Debug)]
@@ -204,7 +207,9 @@ impl Model {
     fn size(&self, request: &Request) -> Result<(usize, usize)> {
         let downscale = self.vae_config().downscale();
         let up = |side: u64| usize::try_from(side).unwrap_or(usize::MAX).div_ceil(downscale).saturating_mul(downscale);
-        let whole = |side: u32| (side as usize / downscale).max(1) * downscale;
+        let as_compvis = request.is_compvis() && request.init.as_ref().is_some_and(|init| init.inpaint.is_none());
+        let multiple = if as_compvis { downscale.max(COMPVIS_MULTIPLE) } else { downscale };
+        let whole = |side: u32| (side as usize / multiple).max(1) * multiple;
         let default = match (&request.init, &request.latents) {
             (Some(init), _) => {
                 let (width, height) = (init.picture.picture.width(), init.picture.picture.height());

@@ -7,6 +7,7 @@ mod noise;
 mod size;
 
 use calotype_diffusion::{SamplerKind, SamplerSettings, ScheduleKind};
+use calotype_image::Rounding;
 use calotype_text::{Emphasis, PromptStyle};
 
 pub use check::Plan;
@@ -76,6 +77,16 @@ impl Request {
     #[must_use]
     pub fn guides(&self) -> bool {
         guides(self.guidance_scale) || self.sampler.needs_uncond()
+    }
+
+    /// Whether all is done to the letter as CompVis' scripts do it: its strengths, sizes and rounding too.
+    pub(crate) fn is_compvis(&self) -> bool {
+        self.schedule == ScheduleKind::Compvis
+    }
+
+    /// How values of pictures become 8 bits.
+    pub(crate) fn rounding(&self) -> Rounding {
+        if self.is_compvis() { Rounding::Down } else { Rounding::Nearest }
     }
 }
 

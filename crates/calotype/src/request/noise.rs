@@ -2,7 +2,8 @@
 
 use calotype_diffusion::{Batch, BatchNoise, NoiseOptions, Rng, Sampler, SeedPer, Variation};
 
-use crate::{Error, Request, Result};
+use super::check::MAX_BATCH;
+use crate::{Error, Model, Request, Result};
 
 /// Where noise comes from, besides the seed.
 #[derive(Clone, Debug, PartialEq)]
@@ -83,6 +84,9 @@ impl Request {
             }
         }
         match self.noise.one_of {
+            Some(OneOf { batch_size, .. }) if !(1..=MAX_BATCH).contains(&batch_size) => {
+                Err(Error::Request(format!("batch size {batch_size} is out of range: give 1 to {MAX_BATCH}")))
+            }
             Some(OneOf { batch_size, position }) if self.batch_size != 1 || position >= batch_size => {
                 let asked = format!("picture {position} of a batch of {batch_size} in a batch of {}", self.batch_size);
                 Err(Error::Request(format!("{asked}: make it alone, and count from 0")))
@@ -91,15 +95,24 @@ impl Request {
         }
     }
 
-    /// The noise of a checked request, for latents `[C, h, w]`.
-    pub(crate) fn batch_noise(&self, sampler: &Sampler, shape: [usize; 3], downscale: usize) -> Result<BatchNoise> {
+    /// The noise of a checked request, for latents `[C, h, w]`; `drawn` says what is drawn besides that of the steps.
+    pub(crate) fn batch_noise(
+        &self,
+        model: &Model,
+        sampler: &Sampler,
+        shape: [usize; 3],
+        drawn: Batch,
+    ) -> Result<BatchNoise> {
         let index = self.noise.batch_index;
+        let is_a1111 = self.init.as_ref().is_some_and(|init| init.strength_rule.is_a1111());
         let draws = match self.noise.seed_per {
-            SeedPer::Batch if index > 0 => sampler.noise_draws(),
+            // One more where the latents of what is left of a masked picture are drawn.
+            SeedPer::Batch if index > 0 => sampler.noise_draws() + usize::from(model.is_inpainting() && !is_a1111),
             _ => 0,
         };
         let size = self.noise.one_of.map_or(self.batch_size, |one| one.batch_size);
-        let noise = BatchNoise::with_options(&self.noise_options(downscale), Batch { size, index, draws }, shape)?;
+        let options = self.noise_options(model.vae_config().downscale());
+        let noise = BatchNoise::with_options(&options, Batch { size, index, draws, ..drawn }, shape)?;
         let [sigma_min, sigma_max] = sampler.sigma_range();
         let noise = noise.brownian(sigma_min, sigma_max);
         Ok(match self.noise.one_of {

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use calotype::{Request, SeedPer};
+use calotype::{OneOf, Request, SeedPer};
 
 use super::{
     line::Line,
@@ -16,6 +16,8 @@ const MAX_BATCHES: usize = 1_000_000;
 /// The lines of prompts of a call, and the styles of each.
 pub(crate) struct Lines {
     lines: Vec<(Line, Arc<[Style]>)>,
+    /// Whether a batch is of several lines.
+    share_batches: bool,
 }
 
 /// One batch.
@@ -26,6 +28,10 @@ pub(crate) struct Batch {
     pub(crate) picture: usize,
     /// How many batches of the line came before it.
     index: usize,
+    /// How many of all came before it, or before the one that it is a part of.
+    number: usize,
+    /// The only picture of a batch whose others are of other lines.
+    one_of: Option<OneOf>,
     /// How many pictures came before the line.
     first_of_line: usize,
     /// How many pictures came before it.
@@ -35,8 +41,9 @@ pub(crate) struct Batch {
 }
 
 impl Lines {
-    /// The styles of the command line are those of every line.
-    pub(crate) fn new(lines: Vec<Line>, args: &PromptArgs) -> Result<Self, Failure> {
+    /// The styles of the command line are those of every line. Lines that share batches have one picture of each, as in
+    /// CompVis' scripts.
+    pub(crate) fn new(lines: Vec<Line>, args: &PromptArgs, share_batches: bool) -> Result<Self, Failure> {
         let is_styled = !args.style.is_empty() || lines.iter().any(|line| !line.styles.is_empty());
         let table = if is_styled { Styles::open(&args.styles)? } else { Styles::default() };
         let of_all: Arc<[Style]> = table.named(&args.style)?.into();
@@ -47,12 +54,12 @@ impl Lines {
             };
             Ok((line, styles))
         };
-        Ok(Self { lines: lines.into_iter().map(styled).collect::<Result<_, Failure>>()? })
+        Ok(Self { lines: lines.into_iter().map(styled).collect::<Result<_, Failure>>()?, share_batches })
     }
 
     /// One prompt as a request has it.
     pub(crate) fn one(prompt: &str) -> Self {
-        Self { lines: vec![(Line::of_prompt(prompt), Arc::new([]))] }
+        Self { lines: vec![(Line::of_prompt(prompt), Arc::new([]))], share_batches: false }
     }
 
     /// How many batches there are where a line has `count` of them for each of `pictures` to start from.
@@ -73,16 +80,35 @@ impl Lines {
 
     /// All batches, those of a line one after the other.
     pub(crate) fn list(&self, count: usize, pictures: usize, batch_size: usize) -> Vec<Batch> {
+        if self.share_batches {
+            return self.shared(count, pictures, batch_size);
+        }
         let (mut batches, mut first) = (Vec::new(), 0);
         for (line, (of, _)) in self.lines.iter().enumerate() {
             let (first_of_line, mut index) = (first, 0);
             let size = of.batch_size.unwrap_or(batch_size);
             for picture in 0..pictures.max(1) {
                 for _ in 0..of.batch_count.unwrap_or(count) {
-                    batches.push(Batch { line, picture, index, first_of_line, first, size });
+                    let (number, one_of) = (batches.len(), None);
+                    batches.push(Batch { line, picture, index, number, one_of, first_of_line, first, size });
                     index += 1;
                     first += size;
                 }
+            }
+        }
+        batches
+    }
+
+    /// CompVis' `--from-file`: batches of lines in a row, and all lines so many times. Where the last batch is not full, and
+    /// CompVis' scripts fail, the rest of it is not made.
+    fn shared(&self, count: usize, pictures: usize, batch_size: usize) -> Vec<Batch> {
+        let mut batches = Vec::new();
+        for round in 0..pictures.max(1) * count {
+            for line in 0..self.lines.len() {
+                let number = round * self.lines.len().div_ceil(batch_size.max(1)) + line / batch_size.max(1);
+                let one_of = Some(OneOf { batch_size, position: line % batch_size.max(1) });
+                let (picture, index, first) = (round / count, round % count, batches.len());
+                batches.push(Batch { line, picture, index, number, one_of, first_of_line: first, first, size: 1 });
             }
         }
         batches
@@ -93,12 +119,14 @@ impl Lines {
     /// # Errors
     /// What is one stream through all batches has none.
     pub(crate) fn count_alone(&self, request: &Request) -> Result<bool, Failure> {
-        let alone = self.lines.iter().position(|(line, _)| line.counts_alone());
+        let alone = self
+            .lines
+            .iter()
+            .position(|(line, _)| line.counts_alone() || (self.share_batches && line.batch_count.is_some()));
         if let Some(line) = alone
             && (request.noise.seed_per == SeedPer::Batch || request.noise.fixed_code)
         {
-            let problem =
-                "has a seed or a batch size of its own, which goes neither with --seed-per batch nor with --fixed-code";
+            let problem = "has a seed, a batch size or a count of its own, which goes neither with --seed-per batch nor with --fixed-code";
             return Err(Failure::usage(format!("prompt {} {problem}", line + 1)));
         }
         Ok(alone.is_some())
@@ -109,10 +137,12 @@ impl Lines {
         self.lines.get(line).is_some_and(|(line, _)| line.has_options())
     }
 
-    /// Lets a request of the command line be that of batch `number`, save the picture that it starts from.
-    pub(crate) fn apply(&self, request: &mut Request, batch: &Batch, number: usize, counts_alone: bool) {
+    /// Lets a request of the command line be that of a batch, save the picture that it starts from.
+    pub(crate) fn apply(&self, request: &mut Request, batch: &Batch, counts_alone: bool) {
         let Some((line, styles)) = self.lines.get(batch.line) else { return };
-        request.noise.batch_index += if counts_alone { batch.index } else { number };
+        request.noise.batch_index += if counts_alone { batch.index } else { batch.number };
+        request.noise.one_of = batch.one_of.or(request.noise.one_of);
+        request.batch_size = batch.size;
         line.apply(request, styles, counts_alone, batch.first_of_line);
     }
 }

@@ -74,7 +74,7 @@ struct Made<'a> {
 /// All batches of one call.
 pub(crate) struct Job<'a> {
     pub(crate) model: &'a Model,
-    /// That of the first batch, but for its prompt and noise.
+    /// That of the first batch, but for what its turn says.
     pub(crate) request: Request,
     pub(crate) lines: Lines,
     /// Batches of each line, and of each picture.
@@ -116,8 +116,8 @@ impl Job<'_> {
         self.check(&batches)?;
         let folder = self.output.outdir.as_deref();
         let mut output = Output::new(self.output.output.as_deref().or(folder), pictures, folder.is_some())?;
-        if self.output.grid && pictures == 1 {
-            return Err(Failure::usage("--grid needs several pictures: raise --batch-size or --batch-count"));
+        if self.output.grid && matches!(output, Output::File(_)) {
+            return Err(Failure::usage("--grid lies beside its pictures: give a folder for --output"));
         }
         if let Some(file) = &self.output.save_latents {
             output::make_parent(file)?;
@@ -158,7 +158,7 @@ impl Job<'_> {
     fn batch(&self, batches: &Batches, number: usize) -> Result<Request, Failure> {
         let mut request = self.request.clone();
         let Some(batch) = batches.list.get(number) else { return Ok(request) };
-        self.lines.apply(&mut request, batch, number, batches.count_alone);
+        self.lines.apply(&mut request, batch, batches.count_alone);
         if let (Some(picture), Some(init)) = (self.pictures.get(batch.picture), &mut request.init) {
             init.picture = PictureFile::open(picture)?;
         }
@@ -285,10 +285,14 @@ impl Job<'_> {
         Ok(metadata)
     }
 
-    /// All pictures in one, as CompVis lays them, with A1111's text of the first.
+    /// All pictures in one, as CompVis lays them (torchvision's `make_grid`, which leaves a single one as it is), with A1111's
+    /// text of the first.
     fn write_grid(&self, pictures: &[RgbImage], text: &str, output: &mut Output) -> Result<(), Failure> {
         let columns = self.output.n_rows.unwrap_or(self.request.batch_size);
-        let sheet = grid(pictures, columns, GRID_PADDING).map_err(calotype::Error::from)?;
+        let sheet = match pictures {
+            [only] => only.clone(),
+            _ => grid(pictures, columns, GRID_PADDING).map_err(calotype::Error::from)?,
+        };
         let png = encode_png(&sheet, &[(PARAMETERS_KEYWORD, text)]).map_err(calotype::Error::from)?;
         let path = output.write_grid(&png)?;
         if self.output.json {

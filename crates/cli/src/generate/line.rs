@@ -33,12 +33,13 @@ impl Line {
     }
 
     /// Reads the lines of a file. One that begins with `--` has options. In A1111's style empty lines and lines of comment
-    /// are none; in CompVis' an empty line is an empty prompt.
+    /// are none; in CompVis' an empty line is an empty prompt, those at the end only if they are to be kept.
     ///
     /// # Errors
     /// What is wrong, and in which line.
-    pub(crate) fn all(text: &str, style: PromptStyle) -> Result<Vec<Self>, String> {
-        let text = text.strip_prefix('\u{feff}').unwrap_or(text).trim_end_matches(['\n', '\r']);
+    pub(crate) fn all(text: &str, style: PromptStyle, keeps_empty: bool) -> Result<Vec<Self>, String> {
+        let text = text.strip_prefix('\u{feff}').unwrap_or(text);
+        let text = if keeps_empty { text } else { text.trim_end_matches(['\n', '\r']) };
         let mut lines = Vec::new();
         for (index, line) in text.lines().enumerate() {
             let trimmed = line.trim();
@@ -170,7 +171,7 @@ mod tests {
     fn lines_are_prompts_or_options() {
         let text =
             "\u{feff}a cat\r\n\r\n# no\n  --prompt a red dog --negative_prompt \"ugly, bad\" --steps 5 --seed 7\n\n";
-        let lines = Line::all(text, PromptStyle::A1111).unwrap();
+        let lines = Line::all(text, PromptStyle::A1111, false).unwrap();
         assert_eq!(lines.len(), 2);
         assert_eq!(lines[0], Line::of_prompt("a cat"));
         assert!(!lines[0].has_options() && lines[1].has_options() && lines[1].counts_alone());
@@ -182,9 +183,10 @@ mod tests {
             ..Line::default()
         };
         assert_eq!(lines[1], expected);
-        let plain = Line::all("a\n\n# b\n-- c", PromptStyle::Plain);
+        let plain = Line::all("a\n\n# b\n-- c", PromptStyle::Plain, false);
         assert_eq!(plain.unwrap_err(), "line 4: --: a line has no such option: give it for all of them");
-        assert_eq!(Line::all("a\n\n# b\n\n", PromptStyle::Plain).unwrap().len(), 3);
+        assert_eq!(Line::all("a\n\n# b\n\n", PromptStyle::Plain, false).unwrap().len(), 3);
+        assert_eq!(Line::all("a\n\n# b\n\n", PromptStyle::Plain, true).unwrap().len(), 4);
         for (wrong, part) in [
             ("--steps", "--steps has no value"),
             ("--steps x", "\"x\" is no such number"),
@@ -193,7 +195,7 @@ mod tests {
             ("--sd_model x", "no such option"),
             ("--sampler_name nope", "nope"),
         ] {
-            let error = Line::all(wrong, PromptStyle::A1111).unwrap_err();
+            let error = Line::all(wrong, PromptStyle::A1111, false).unwrap_err();
             assert!(error.contains(part) && error.starts_with("line 1: "), "{error}");
         }
     }
@@ -203,7 +205,7 @@ mod tests {
         let base = Request { seed: 10, ..Request::default() };
         let of = |text: &str, alone: bool, first: usize| {
             let mut request = base.clone();
-            Line::all(text, PromptStyle::A1111).unwrap()[0].apply(&mut request, &[], alone, first);
+            Line::all(text, PromptStyle::A1111, false).unwrap()[0].apply(&mut request, &[], alone, first);
             request
         };
         assert_eq!(of("x", false, 3), Request { prompt: "x".into(), ..base.clone() });

@@ -12,7 +12,7 @@ use std::{
     time::Instant,
 };
 
-use calotype::{Model, PromptStyle, Request};
+use calotype::{Model, PromptStyle, Request, SeedPer};
 
 use crate::{
     args::{GenerateArgs, Img2img, InpaintCommand, Outpaint, Txt2img},
@@ -103,11 +103,13 @@ fn run_on(
     interrupt::exit_at_once()?;
     let mut request = args.request();
     let count = args.picture.batch_count;
+    // With one stream of noise for all, what CompVis' scripts make of a file is to the letter.
+    let shares_batches = request.noise.seed_per == SeedPer::Batch && args.prompt.from_file.is_some();
     let lines = match &args.prompt.from_file {
-        Some(file) => read_lines(file, request.prompt_style)?,
+        Some(file) => read_lines(file, request.prompt_style, shares_batches)?,
         None => vec![Line::of_prompt(&request.prompt)],
     };
-    let lines = Lines::new(lines, &args.prompt)?;
+    let lines = Lines::new(lines, &args.prompt, shares_batches)?;
     let model = model::open(&args.model)?;
     let latents = args.noise.latents.as_deref().map(LatentsFile::open).transpose()?;
     let given = latents.as_ref().map(|file| file.latents.shape()[0]);
@@ -123,10 +125,11 @@ fn run_on(
     job.run(process_start)
 }
 
-/// The lines of a file, or of stdin where it is `-`.
-fn read_lines(file: &Path, style: PromptStyle) -> Result<Vec<Line>, Failure> {
+/// The lines of a file, or of stdin where it is `-`; empty ones at the end are none, unless they are to be kept.
+fn read_lines(file: &Path, style: PromptStyle, keeps_empty: bool) -> Result<Vec<Line>, Failure> {
     let text = read_text(file, MAX_PROMPTS)?;
-    let lines = Line::all(&text, style).map_err(|problem| Failure::usage(format!("{}: {problem}", file.display())))?;
+    let lines = Line::all(&text, style, keeps_empty)
+        .map_err(|problem| Failure::usage(format!("{}: {problem}", file.display())))?;
     if lines.is_empty() {
         return Err(Failure::usage(format!("{}: there are no prompts: write one on each line", file.display())));
     }

@@ -83,14 +83,26 @@ fn convert(args: &Convert) -> Result<(), Failure> {
         dtype: args.dtype.map(Into::into),
     };
     let path = model::resolve(&args.path)?;
-    with_progress(args.quiet, "convert", |progress| {
+    let left_out = with_progress(args.quiet, "convert", |progress| {
         calotype::convert(&path, &args.options.options(), &args.output, how, progress)
     })?;
+    left_out.iter().for_each(|what| line("left out", what));
     if args.quiet { Ok(()) } else { stdout::print(&args.output.display().to_string()) }
 }
 
 fn list(args: &List) -> Result<(), Failure> {
-    let found = calotype::list(&args.folders)?;
+    let found = if args.folders.is_empty() {
+        let cache = calotype_hub::Environment::read()?.cache;
+        calotype::list(&[calotype::usual_places(), vec![cache]].concat())?
+    } else {
+        if let Some(missing) = args.folders.iter().find(|folder| !folder.is_dir()) {
+            return Err(Failure::Failed(format!(
+                "{}: there is no such folder: give one with models",
+                missing.display()
+            )));
+        }
+        calotype::list(&args.folders)?
+    };
     if args.json {
         return print_json(&found);
     }

@@ -21,6 +21,8 @@ pub struct BatchNoise {
     area: usize,
     /// The starting noise in NCHW order where it is more than the first draw of the streams, until it is asked for.
     start: Option<Vec<f32>>,
+    /// The noise of a picture's latents in NCHW order where it is not what the streams draw next, until it is asked for.
+    picture: Option<Vec<f32>>,
     brownian: Option<Vec<BrownianTree>>,
     /// The only picture whose noise is asked for.
     only: Option<usize>,
@@ -49,7 +51,8 @@ impl BatchNoise {
         each: usize,
         [channels, height, width]: [usize; 3],
     ) -> Self {
-        Self { rng, streams, seeds, each, channels, area: height * width, start: None, brownian: None, only: None }
+        let area = height * width;
+        Self { rng, streams, seeds, each, channels, area, start: None, picture: None, brownian: None, only: None }
     }
 
     /// The noise of one batch of a run, of `channels × height × width` latents.
@@ -79,21 +82,21 @@ impl BatchNoise {
 
         let moved = options.fixed_code && batch.index > 0;
         let delta = options.eta_noise_seed_delta;
-        if variation.is_none() && options.seed_resize.is_none() && !moved && delta == 0 {
-            return noise;
-        }
-        let mut start = Vec::with_capacity(each.saturating_mul(batch.size));
-        for (k, stream) in (0u64..).zip(&mut noise.streams) {
-            let picture = if moved { k } else { first.wrapping_add(k) };
-            // The stream of the steps has given its first tensor away, whether the start is that one or not.
-            stream.skip(each);
-            start.extend(starting_noise(options, seed_of(picture), variation, picture, shape));
+        let drawn_apart = variation.is_some() || options.seed_resize.is_some() || moved || delta != 0;
+        if drawn_apart && !batch.start_given {
+            let mut start = Vec::with_capacity(each.saturating_mul(batch.size));
+            for (k, stream) in (0u64..).zip(&mut noise.streams) {
+                let picture = if moved { k } else { first.wrapping_add(k) };
+                // The stream of the steps has given its first tensor away, whether the start is that one or not.
+                stream.skip(each);
+                start.extend(starting_noise(options, seed_of(picture), variation, picture, shape));
+            }
+            noise.start = Some(start);
         }
         if delta != 0 {
             let seeds = noise.seeds.iter().map(|seed| seed.wrapping_add_signed(delta));
             noise.streams = seeds.map(|seed| options.rng.stream(seed)).collect();
         }
-        noise.start = Some(start);
         noise
     }
 
@@ -101,19 +104,14 @@ impl BatchNoise {
     fn per_batch(options: &NoiseOptions, batch: Batch, shape: [usize; 3]) -> Self {
         let each = shape.iter().product::<usize>().saturating_mul(batch.size);
         let mut stream = options.rng.stream(options.seed);
-        let start = options.fixed_code.then(|| stream.randn(each));
-        let draws_before = batch.index.saturating_mul(batch.draws + usize::from(!options.fixed_code));
-        for _ in 0..draws_before {
+        let picture = batch.has_picture.then(|| stream.randn(each));
+        let start = (options.fixed_code && !batch.start_given).then(|| stream.randn(each));
+        let starts = usize::from(start.is_none() && !batch.start_given);
+        for _ in 0..batch.index.saturating_mul(batch.draws + starts) {
             stream.skip(each);
         }
         let seed = options.seed;
-        Self { start, ..Self::from_streams(options.rng, vec![stream], vec![seed], each, shape) }
-    }
-
-    /// Leaves the starting noise away: the run has one from elsewhere. What the steps draw stays the same.
-    #[must_use]
-    pub fn without_start(self) -> Self {
-        Self { start: None, ..self }
+        Self { start, picture, ..Self::from_streams(options.rng, vec![stream], vec![seed], each, shape) }
     }
 
     /// Only the noise of one picture of the batch, `(1, h, w, C)`: it is the same as with the others.
@@ -148,7 +146,16 @@ impl BatchNoise {
         self.arranged(nchw)
     }
 
-    /// Fresh noise `(B, h, w, C)` beside the starting one, which is still to come: for the latents of a picture.
+    /// The noise `(B, h, w, C)` of the latents of a picture to start from: fresh, or what [`Batch::has_picture`] says.
+    #[must_use]
+    pub fn for_picture(&mut self) -> Vec<f32> {
+        match self.picture.take() {
+            Some(nchw) => self.arranged(nchw),
+            None => self.draw(),
+        }
+    }
+
+    /// Fresh noise `(B, h, w, C)` beside the starting one, which may be still to come.
     #[must_use]
     pub fn draw(&mut self) -> Vec<f32> {
         let start = self.start.take();

@@ -121,21 +121,26 @@ impl NoiseOptions {
 }
 
 /// One batch of a run.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Batch {
     /// Pictures in it, as many as in those before it.
     pub size: usize,
     /// How many batches came before it.
     pub index: usize,
-    /// How often each batch before it drew after its starting noise: [`crate::Sampler::noise_draws`]. Used only with
+    /// How often each batch before it drew besides its starting noise: [`crate::Sampler::noise_draws`]. Used only with
     /// [`SeedPer::Batch`].
     pub draws: usize,
+    /// Whether all start from noise that comes from elsewhere: then nothing is drawn for it.
+    pub start_given: bool,
+    /// Whether noise for the latents of a picture to start from is drawn ([`crate::BatchNoise::for_picture`]). With
+    /// [`SeedPer::Batch`] that is done once for all batches, before their own noise: CompVis' `img2img.py` encodes once.
+    pub has_picture: bool,
 }
 
 impl Batch {
     /// The only batch of a run.
     #[must_use]
     pub fn only(size: usize) -> Self {
-        Self { size, index: 0, draws: 0 }
+        Self { size, ..Self::default() }
     }
 }

@@ -11,7 +11,7 @@ pub enum StrengthRule {
     /// `int(strength · steps)` steps, all of them at strength 1: diffusers' `StableDiffusionImg2ImgPipeline`.
     #[default]
     Diffusers,
-    /// `int(strength · steps)` steps from the noise of the level before the first: CompVis' `img2img.py`, whose
+    /// `int(strength · steps)` steps, maybe none, from the noise of the level before the first: CompVis' `img2img.py`, whose
     /// `stochastic_encode` and `decode` count from 0 and from 1. At strength 1, where that crashes, from the first's own.
     Compvis,
     /// `int(min(strength, 0.999) · steps) + 1` steps, never fewer than one: A1111's `setup_img2img_steps`.
@@ -66,7 +66,8 @@ impl Sampler {
     /// fewer, and mixes the noise of the level before the first, as A1111 does there.
     ///
     /// # Errors
-    /// [`Error::Strength`] when the strength is out of range, [`Error::NoSteps`] when it leaves no step.
+    /// [`Error::Strength`] when the strength is out of range, [`Error::NoSteps`] when it leaves no step, but for CompVis' rule,
+    /// which then leaves the noised picture as it is.
     pub fn img2img(&self, strength: f64, rule: StrengthRule) -> Result<Self, Error> {
         if !(0.0..=1.0).contains(&strength) {
             return Err(Error::Strength(strength));
@@ -79,7 +80,7 @@ impl Sampler {
             StrengthRule::A1111 => return self.last_as_a1111(strength, (strength.min(MOST) * asked as f64) as usize),
         };
         let skipped = steps - taken.min(steps);
-        if skipped >= steps {
+        if skipped >= steps && rule != StrengthRule::Compvis {
             return Err(Error::NoSteps { strength, steps, least: least(1, steps) });
         }
         let mut part = self.on(all.iter().skip(skipped).copied().collect());
@@ -110,7 +111,10 @@ impl Sampler {
         }
         let kept = falling.split_off(falling.len().saturating_sub(kept));
         let levels = match kept.first() {
-            Some(first) if unipc => timesteps::time_uniform_from(&self.noise_schedule, first.timestep, kept.len()),
+            Some(first) if unipc => {
+                let skip_type = self.options.settings.uni_pc_skip_type;
+                timesteps::unipc_from(&self.noise_schedule, first.timestep, kept.len(), skip_type)
+            }
             _ => kept,
         };
         let mut part = self.on(levels);

@@ -29,6 +29,8 @@ pub struct Run<'a, D: Denoiser, N: NoiseSource> {
     way: Way<'a, D, N>,
     x: Vec<f32>,
     index: usize,
+    /// The noise still in `x`.
+    sigma: f64,
     ends_preserving: bool,
 }
 
@@ -51,11 +53,21 @@ impl<'a, D: Denoiser + 'a, N: NoiseSource + 'a> Run<'a, D, N> {
             Some(solver) => Way::Levels { solver, levels: sampler.levels.clone(), at: 0, s_noise },
             None => Way::Adaptive(Adaptive::new(sampler, &x, model.denoiser.batch_size())),
         };
-        Self { kind: sampler.kind, model, way, x, index: 0, ends_preserving: sampler.laid_out.ends_preserving }
+        let sigma = sampler.levels.first().map_or(0.0, |level| level.sigma);
+        let ends_preserving = sampler.laid_out.ends_preserving;
+        Self { kind: sampler.kind, model, way, x, index: 0, sigma, ends_preserving }
     }
 }
 
 impl<D: Denoiser, N: NoiseSource> Run<'_, D, N> {
+    /// The latents that the next step begins with, in variance-preserving scale: before the first one what the run starts
+    /// from, which is the result of a run without steps.
+    #[must_use]
+    pub fn latents(&self) -> Vec<f32> {
+        let scale = self.sigma.hypot(1.0);
+        self.x.iter().map(|&x| (f64::from(x) / scale) as f32).collect()
+    }
+
     /// The step to the next level, and how many are left behind it.
     fn advance(&mut self) -> Result<Option<(f64, usize)>, D::Error> {
         match &mut self.way {
@@ -94,8 +106,8 @@ impl<D: Denoiser, N: NoiseSource> Iterator for Run<'_, D, N> {
         };
         let index = self.index;
         self.index += 1;
-        let scale = if left == 0 && !self.ends_preserving { 1.0 } else { sigma.hypot(1.0) };
-        let latents = self.x.iter().map(|&x| (f64::from(x) / scale) as f32).collect();
+        self.sigma = sigma;
+        let latents = if left == 0 && !self.ends_preserving { self.x.clone() } else { self.latents() };
         Some(Ok(Step { index, total: index + 1 + left, sigma, latents }))
     }
 

@@ -2,13 +2,13 @@
 
 use std::path::PathBuf;
 
-use clap::Args;
+use clap::{ArgGroup, Args};
 
 use crate::args::count;
 
 /// What is written and printed.
 #[derive(Args)]
-#[command(next_help_heading = "Output")]
+#[command(next_help_heading = "Output", group = ArgGroup::new("grids").args(["grid", "skip_grid"]).multiple(true))]
 pub(crate) struct OutputArgs {
     /// File for one picture (replaced if it exists), folder for several [default: outputs/00000.png, counting up]
     #[arg(long, short, value_name = "PATH")]
@@ -20,7 +20,7 @@ pub(crate) struct OutputArgs {
     #[arg(long)]
     pub(crate) grid: bool,
     /// Pictures in a row of the grid [default: --batch-size]
-    #[arg(long, value_name = "N", requires = "grid", alias = "n_rows", value_parser = count)]
+    #[arg(long, value_name = "N", requires = "grids", alias = "n_rows", value_parser = count)]
     pub(crate) n_rows: Option<usize>,
     /// CompVis' way to make no grid, as is usual here
     #[arg(long = "skip_grid", hide = true, overrides_with = "grid")]

@@ -18,7 +18,8 @@ pub(crate) struct PromptArgs {
     /// What is not to be seen
     #[arg(long, value_name = "TEXT", default_value = "", hide_default_value = true)]
     pub(crate) negative_prompt: String,
-    /// Prompts, one on each line; - for stdin. A line may have options of its own, as A1111's "Prompts from file":
+    /// Prompts, one on each line; - for stdin. With --seed-per batch the lines fill batches, one picture of each, as in CompVis'
+    /// scripts. A line may have options of its own, as A1111's "Prompts from file":
     /// --prompt "a cat" --negative_prompt dog --steps 20 --seed 7 --cfg_scale 5 --sampler_name Euler
     #[arg(long, value_name = "FILE", conflicts_with_all = ["prompt", "named_prompt"], alias = "from_file")]
     pub(crate) from_file: Option<PathBuf>,
