@@ -12,13 +12,15 @@
 #[path = "../../../fuzz/mutator.rs"]
 mod mutator;
 
-use calotype_image::{Limits, RgbImage, decode, encode_png, read_png_text};
+use calotype_image::{Limits, RgbImage, decode, encode_png, read_png_text, read_user_comment};
 use image::{ExtendedColorType, ImageEncoder};
 
 const LIMITS: Limits = Limits { max_pixels: 1 << 12, max_bytes: 1 << 18 };
 
-/// A segment of EXIF with an orientation, as cameras write it.
-const EXIF: &[u8] = b"\xff\xe1\0\x22Exif\0\0MM\0\x2a\0\0\0\x08\0\x01\x01\x12\0\x03\0\0\0\x01\0\x06\0\0\0\0\0\0";
+/// A segment of EXIF with an orientation and a comment, as cameras and A1111 write them.
+const EXIF: &[u8] =
+    b"\xff\xe1\0\x4eExif\0\0MM\0\x2a\0\0\0\x08\0\x02\x01\x12\0\x03\0\0\0\x01\0\x06\0\0\x87\x69\0\x04\0\0\0\x01\
+\0\0\0\x26\0\0\0\0\0\x01\x92\x86\0\x07\0\0\0\x0e\0\0\0\x38\0\0\0\0UNICODE\0\0a\0b\0c";
 
 fn pictures() -> Vec<Vec<u8>> {
     let data: Vec<u8> = (0..24 * 16 * 3).map(|i| (i * 7 % 251) as u8).collect();
@@ -37,7 +39,8 @@ fn pictures() -> Vec<Vec<u8>> {
 fn pictures_that_are_wrong() {
     let corpus = pictures();
     assert_eq!(decode(&corpus[2], &LIMITS).unwrap().width(), 16, "the EXIF turns it");
-    let words: [&[u8]; 12] = [
+    assert_eq!(read_user_comment(&corpus[2]).unwrap().as_deref(), Some("abc"));
+    let words: [&[u8]; 15] = [
         b"IHDR",
         b"IDAT",
         b"PLTE",
@@ -50,9 +53,12 @@ fn pictures_that_are_wrong() {
         b"\xff\xc2",
         b"VP8X",
         b"ANMF",
+        b"\x92\x86\0\x07",
+        b"\x87\x69\0\x04",
+        b"UNICODE\0",
     ];
     mutator::run("picture", &corpus, &words, |bytes| {
-        let _ = read_png_text(&bytes);
+        let _ = (read_png_text(&bytes), read_user_comment(&bytes));
         match decode(&bytes, &LIMITS) {
             Ok(picture) => {
                 assert_eq!(picture.data().len(), picture.width() as usize * picture.height() as usize * 3);

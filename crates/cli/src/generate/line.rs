@@ -159,6 +159,11 @@ impl Line {
 }
 
 #[cfg(test)]
+#[path = "../../../../fuzz/mutator.rs"]
+#[allow(clippy::print_stdout, clippy::print_stderr, reason = "it tells of a run")]
+mod mutator;
+
+#[cfg(test)]
 mod tests {
     use super::*;
 
@@ -210,5 +215,35 @@ mod tests {
         assert_eq!((request.seed, request.noise.variation), (5, Some(Variation { seed: 6, strength: 0.5 })));
         assert_eq!((request.sampler.id(), request.schedule.id(), request.guidance_scale), ("dpmpp_2m", "karras", 3.0));
         assert_eq!(of("--tiling true --width 64 --n_iter 2", false, 0).tiling, Tiling::Xy);
+    }
+
+    #[test]
+    fn lines_that_are_wrong() {
+        let corpus = [
+            "a cat\n--prompt a red dog --negative_prompt \"ugly, bad\" --steps 5 --seed 7 --width 64\n# no\n",
+            "--sampler_name \"Euler a\" --cfg_scale 7.5 --tiling true --batch_size 2\n\n'\n",
+        ]
+        .map(|text| text.as_bytes().to_vec());
+        let words: [&[u8]; 10] = [
+            b"--",
+            b"\n",
+            b"\"",
+            b"'",
+            b"\\",
+            b" --seed -1",
+            b" --subseed 5",
+            b" 1e999",
+            b" --styles a",
+            b" --width 7",
+        ];
+        mutator::run("lines", &corpus, &words, |bytes| {
+            match Line::all(&String::from_utf8_lossy(&bytes), PromptStyle::A1111) {
+                Ok(_) => true,
+                Err(problem) => {
+                    assert!(!problem.contains('\n'), "{problem}");
+                    false
+                }
+            }
+        });
     }
 }
