@@ -100,6 +100,7 @@ pub(crate) fn seed() -> u64 {
 }
 
 /// Gives each input of a run to `try_one`, which says whether it was taken, and counts. A panic tells which input it was.
+/// With `FUZZ_CORPUS` in the environment, the right inputs are written there instead, for the fuzz target of the same name.
 pub(crate) fn run(name: &str, corpus: &[Vec<u8>], words: &[&[u8]], mut try_one: impl FnMut(Vec<u8>) -> bool) {
     struct Told<'a>(&'a str, u64);
 
@@ -111,6 +112,13 @@ pub(crate) fn run(name: &str, corpus: &[Vec<u8>], words: &[&[u8]], mut try_one: 
         }
     }
 
+    if let Some(folder) = std::env::var_os("FUZZ_CORPUS").map(|folder| std::path::Path::new(&folder).join(name)) {
+        std::fs::create_dir_all(&folder).expect("a folder for the corpus");
+        for (n, input) in corpus.iter().enumerate() {
+            std::fs::write(folder.join(n.to_string()), input).expect("room for the corpus");
+        }
+        return;
+    }
     let mut mutator = Mutator::new(corpus, words);
     let mut told = Told(name, 0);
     let mut taken = 0;

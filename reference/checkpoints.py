@@ -236,5 +236,6 @@ def main():
     OUT.write_text("{" + ",\n".join(lines) + "}\n")
 
 
-with torch.no_grad():
-    main()
+if __name__ == "__main__":
+    with torch.no_grad():
+        main()

@@ -118,6 +118,7 @@ def load_references(k_diffusion, a1111):
     uni_pc.uni_pc = load("modules.models.diffusion.uni_pc.uni_pc", at / "models/diffusion/uni_pc/uni_pc.py")
     return types.SimpleNamespace(
         k=k,
+        shared=shared,
         schedulers=load("modules.sd_schedulers", at / "sd_schedulers.py"),
         timesteps=load("modules.sd_samplers_timesteps_impl", at / "sd_samplers_timesteps_impl.py"),
         extra=load("modules.sd_samplers_extra", at / "sd_samplers_extra.py"),
@@ -202,6 +203,18 @@ K_SAMPLERS = [
     ("dpmpp_3m_sde", "sample_dpmpp_3m_sde", "exponential", True, {}),
     ("dpmpp_3m_sde", "sample_dpmpp_3m_sde", "exponential", True, dict(eta=0.6, s_noise=1.05)),
     ("restart", None, "karras", False, {}),
+]
+UNI_PC = [
+    dict(uni_pc_variant="bh2"),
+    dict(uni_pc_variant="bh2", uni_pc_order=2),
+    dict(uni_pc_variant="vary_coeff"),
+    dict(uni_pc_variant="vary_coeff", uni_pc_order=2),
+    dict(uni_pc_variant="vary_coeff", uni_pc_order=4, uni_pc_lower_order_final=False),
+    dict(uni_pc_order=1),
+    dict(uni_pc_order=2, uni_pc_lower_order_final=False),
+    dict(uni_pc_order=5),
+    dict(uni_pc_skip_type="time_quadratic"),
+    dict(uni_pc_skip_type="logSNR"),
 ]
 SCHEDULES = ("uniform", "karras", "exponential", "polyexponential", "sgm_uniform", "kl_optimal", "align_your_steps",
              "simple", "normal", "ddim", "beta")
@@ -308,8 +321,11 @@ class Runs:
         timesteps = torch.clip(torch.asarray(list(range(0, 1000, 1000 // steps))) + 1, 0, 999)
         x = self.start(1.0)
         function = getattr(self.of.timesteps, name)
+        settings = {key: more.pop(key) for key in list(more) if key.startswith("uni_pc_")}
         if name == "unipc":
             more["callback"] = lambda _: None
+        options = self.of.shared.opts = Options()
+        options.__dict__.update(settings)
         torch.set_default_dtype(torch.float64)
         try:
             with torch.no_grad():
@@ -341,6 +357,9 @@ def lines(runs):
         # One step is none for the first three, and UniPC's order is more than two steps allow.
         for steps in (3, 7, 20, 30, 50, 1000) if name == "unipc" else (2, 3, 7, 20, 30, 50, 1000):
             yield golden(name, steps, {}, runs.timesteps(name, steps))
+    for settings in UNI_PC:
+        for steps in (10, 50):
+            yield golden("unipc", steps, settings, runs.timesteps("unipc", steps, **settings))
     for name in ("ddim", "ddim_cfgpp"):
         yield golden(name, 20, {"eta": 0.7}, runs.timesteps(name, 20, eta=0.7))
 

@@ -54,7 +54,8 @@ pub use adapters::{
 pub use bench::{BenchOptions, BenchReport, BenchSource, bench, median};
 pub use bench_part::{BenchPart, PartWork, bench_part};
 pub use calotype_diffusion::{
-    PredictionType, Rng, SamplerKind, SamplerSettings, ScheduleKind, SeedPer, Step, Variation,
+    PredictionType, Rng, SamplerKind, SamplerSettings, ScheduleKind, SeedPer, Step, UniPcSkipType, UniPcVariant,
+    Variation,
 };
 pub use calotype_formats::DType;
 pub use calotype_image::RgbImage;
@@ -76,7 +77,8 @@ pub use memory::peak_memory;
 pub use metadata::{
     BatchMetadata, JSON_KEYWORD, LatentsMetadata, Metadata, NoiseMetadata, PARAMETERS_KEYWORD, Parameters,
 };
-pub use model::Model;
+pub use model::{Model, ZERO_TERMINAL_SNR};
+pub use open::OpenNetwork;
 pub use options::ModelOptions;
 pub use pipeline::{Pictures, Pipeline, PipelineOptions, Run, fastest_precision};
 pub use profile::{BenchProfile, PartProfile, Peak, Peaks, ProfileRow};

@@ -7,10 +7,10 @@ use std::{
 };
 
 use calotype_formats::{Checkpoint, parse_yaml};
-use calotype_models::{FileKind, Layout, Names, WeightSet};
+use calotype_models::{FileKind, Layout, Names, WeightSet, adapters::AdapterWeights};
 use serde::Serialize;
 
-use crate::{Error, Result, error::show, files, open};
+use crate::{Result, error::show, files, open};
 
 /// How deep folders are searched.
 const MAX_DEPTH: usize = 8;
@@ -19,12 +19,16 @@ const MAX_ENTRIES: usize = 200_000;
 /// Endings of files that hold weights: one of these that is none is said to be unreadable, another is passed over.
 const ENDINGS: [&str; 5] = ["safetensors", "ckpt", "pt", "pth", "bin"];
 
+const UNREADABLE: &str = "cannot be read: see models inspect";
+
 /// Folders of A1111's tree, and of ComfyUI's.
 const A1111: &str = "models/Stable-diffusion";
 const A1111_FOLDERS: [&str; 6] =
     [A1111, "models/Lora", "models/LyCORIS", "models/VAE", "models/hypernetworks", "embeddings"];
 const COMFYUI: &str = "models/checkpoints";
 const COMFYUI_EXTRA: &str = "extra_model_paths.yaml";
+/// What `extra_model_paths.yaml` has beside folders of models.
+const NO_MODELS: [&str; 4] = ["base_path", "is_default", "custom_nodes", "configs"];
 /// Folders of a hub cache.
 const HUB_PREFIX: &str = "models--";
 
@@ -43,45 +47,31 @@ pub struct Listed {
     pub bytes: u64,
 }
 
-/// The models in `folders`; without any, in the usual places ([`usual_places`]) as far as they exist.
+/// The models in `folders`, as far as they exist.
 ///
 /// A folder is taken for what it has in it: A1111's or ComfyUI's own folder, a hub cache, or any other with models.
 ///
 /// # Errors
-/// One of `folders` is none, or ComfyUI's `extra_model_paths.yaml` can't be understood.
+/// ComfyUI's `extra_model_paths.yaml` can't be understood.
 pub fn list(folders: &[PathBuf]) -> Result<Vec<Listed>> {
     let mut search = Search { found: Vec::new(), seen: HashSet::new(), left: MAX_ENTRIES };
-    for folder in folders {
-        if !folder.is_dir() {
-            return Err(Error::file(show(folder), "there is no such folder: give one with models"));
-        }
-        search.root(folder)?;
-    }
-    if folders.is_empty() {
-        usual_places().iter().filter(|folder| folder.is_dir()).try_for_each(|folder| search.root(folder))?;
-    }
+    folders.iter().filter(|folder| folder.is_dir()).try_for_each(|folder| search.root(folder))?;
     search.found.sort_by(|a, b| (a.tree, &a.path).cmp(&(b.tree, &b.path)));
     Ok(search.found)
 }
 
-/// Where models usually are: `$CALOTYPE_MODELS` (else `calotype/models` in the user's data folder), `models` in this
-/// folder, A1111's and ComfyUI's folders in the home folder, and the hub's cache (`$HF_HUB_CACHE`, `$HF_HOME/hub`, or in
-/// the user's cache folder).
+/// Where models usually are, the hub's cache aside: `$CALOTYPE_MODELS` (else `calotype/models` in the user's data folder),
+/// `models` in this folder, A1111's and ComfyUI's folders in the home folder.
 #[must_use]
 pub fn usual_places() -> Vec<PathBuf> {
     let var = |name: &str| env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
     let home = var("HOME").or_else(|| var("USERPROFILE")).unwrap_or_default();
     let data = var("XDG_DATA_HOME").unwrap_or_else(|| home.join(".local/share"));
-    let cache = var("XDG_CACHE_HOME").unwrap_or_else(|| home.join(".cache"));
-    let hub = var("HF_HUB_CACHE")
-        .or_else(|| Some(var("HF_HOME")?.join("hub")))
-        .unwrap_or_else(|| cache.join("huggingface/hub"));
     vec![
         var("CALOTYPE_MODELS").unwrap_or_else(|| data.join("calotype/models")),
         PathBuf::from("models"),
         home.join("stable-diffusion-webui"),
         home.join("ComfyUI"),
-        hub,
     ]
 }
 
@@ -124,7 +114,7 @@ impl Search {
             let base = section.get("base_path").and_then(|base| base.as_str()).unwrap_or_default();
             // `join` keeps a path that is absolute by itself.
             let base = root.join(expand_home(base));
-            for (_, folders) in section.iter().filter(|(key, _)| *key != "base_path") {
+            for (_, folders) in section.iter().filter(|(key, _)| !NO_MODELS.contains(&key.as_str())) {
                 for folder in folders.as_str().into_iter().flat_map(str::lines).filter(|line| !line.trim().is_empty()) {
                     self.walk(&base.join(expand_home(folder.trim())), "comfyui", 0);
                 }
@@ -163,11 +153,17 @@ impl Search {
         if !self.seen.insert(real) {
             return;
         }
+        let mut folder = |what: String| {
+            self.found.push(Listed { name: file_name(path), path: path.to_owned(), tree, what, bytes: size(path, 0) });
+        };
         if path.is_file() {
             self.found.extend(weights(path, tree));
         } else if path.join("model_index.json").is_file() {
-            let what = "diffusers model".to_owned();
-            self.found.push(Listed { name: file_name(path), path: path.to_owned(), tree, what, bytes: size(path, 0) });
+            folder("diffusers model".to_owned());
+        } else if !AdapterWeights::files(path).is_empty() {
+            folder(
+                AdapterWeights::open(path).map_or_else(|_| UNREADABLE.to_owned(), |weights| describe(weights.file())),
+            );
         } else {
             children(path)
                 .iter()
@@ -183,7 +179,7 @@ fn weights(path: &Path, tree: &'static str) -> Option<Listed> {
         Ok(file) => describe(&file),
         Err(_) => {
             let ending = path.extension()?.to_string_lossy().to_ascii_lowercase();
-            ENDINGS.contains(&ending.as_str()).then(|| "cannot be read: see models inspect".to_owned())?
+            ENDINGS.contains(&ending.as_str()).then(|| UNREADABLE.to_owned())?
         }
     };
     let name = path.file_stem().map(|stem| stem.to_string_lossy().into_owned())?;

@@ -20,6 +20,9 @@ use crate::{
     scheduler::SchedulerConfig,
 };
 
+/// A1111's name of a noise schedule whose last timestep has no signal.
+pub const ZERO_TERMINAL_SNR: &str = "Zero Terminal SNR";
+
 /// A Stable Diffusion model, its configs read, its weights opened and every tensor checked by name and shape.
 ///
 /// No weights are in memory yet: [`Pipeline::load`](crate::Pipeline::load) reads them.
@@ -162,6 +165,17 @@ impl Model {
     #[must_use]
     pub fn noise_schedule(&self) -> &NoiseSchedule {
         &self.noise_schedule
+    }
+
+    /// A1111's name of its noise, if it is not that of its family's betas: "Zero Terminal SNR"; `trained` of a table of its
+    /// own, which has no name there.
+    #[must_use]
+    pub fn noise_schedule_name(&self) -> Option<&'static str> {
+        match (self.noise_schedule.is_zero_terminal_snr(), self.scheduler.is_named()) {
+            (true, _) => Some(ZERO_TERMINAL_SNR),
+            (false, true) => None,
+            (false, false) => Some("trained"),
+        }
     }
 
     /// What its UNet predicts.

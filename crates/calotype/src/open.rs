@@ -52,6 +52,7 @@ pub(crate) fn folder(name: String, files: &Files, options: &ModelOptions) -> Res
     }
     let scheduler_label = files.label(SCHEDULER);
     let mut scheduler = SchedulerConfig::from_json(&files.read_text(SCHEDULER)?, &scheduler_label)?;
+    scheduler.rescale_betas_zero_snr |= options.zero_terminal_snr;
     let mut prediction_source = "scheduler_config.json";
     if let Some(prediction) = options.prediction_type {
         scheduler.set_prediction(prediction);
@@ -63,7 +64,8 @@ pub(crate) fn folder(name: String, files: &Files, options: &ModelOptions) -> Res
         Some(own) if options.text_encoder.is_none() => ModelTokenizer::Own(Box::new(own)),
         _ => built_in_tokenizer(&text_encoder),
     };
-    let average = files.exists(&format!("{}/config.json", UNET_EMA.folder)) && options.weights != WeightSet::Raw;
+    let own = options.unet.is_none() && options.weights != WeightSet::Raw;
+    let average = own && files.exists(&format!("{}/config.json", UNET_EMA.folder));
     let unet_place = if average { UNET_EMA } else { UNET };
     Ok(Parts {
         name,
@@ -101,7 +103,8 @@ fn single_file(path: &Path, options: &ModelOptions) -> Result<Parts> {
         Some(prediction_type) => Prediction { prediction_type, source: ASKED_FOR },
         None => Prediction::of(&compvis, &label, &unet.weights, &unet.layout, &unet.config)?,
     };
-    let scheduler = SchedulerConfig::of_single_file(&compvis, &label, &file, prediction_type)?;
+    let mut scheduler = SchedulerConfig::of_single_file(&compvis, &label, &file, prediction_type)?;
+    scheduler.rescale_betas_zero_snr |= options.zero_terminal_snr;
     if unet.config.sample_size.is_none() {
         let of_768 = unet.config.is_sd2() && prediction_type == PredictionType::VPrediction;
         unet.config.sample_size = Some(PerBlock::All(if of_768 { SD2_V_LATENTS } else { SD1_LATENTS }));
@@ -313,4 +316,37 @@ fn check_index(files: &Files) -> Result<()> {
     }
     let problem = format!("_class_name is {:?}, expected \"StableDiffusionPipeline\"", brief(class));
     Err(Error::file(files.label(INDEX), problem))
+}
+
+/// One network of a model, opened by itself: of a checkpoint in one file, of a diffusers folder, or a file or folder of it alone.
+/// Nothing is in memory yet.
+pub struct OpenNetwork<C>(Network<C>);
+
+impl<C: ModelConfig> OpenNetwork<C> {
+    /// Opens the network at `path`, with its moving average where it has one; what is there is told by content.
+    ///
+    /// # Errors
+    /// There is no such network, or its weights don't fit its config. The message names the file.
+    pub fn open(path: &Path) -> Result<Self> {
+        let place = match C::NAMES {
+            Names::TextEncoder => TEXT_ENCODER,
+            Names::UNet => UNET,
+            Names::Vae => VAE,
+        };
+        part(path, place, WeightSet::Auto, &mut Vec::new()).map(Self)
+    }
+
+    /// What its file says of it, or its shapes.
+    #[must_use]
+    pub fn config(&self) -> &C {
+        &self.0.config
+    }
+
+    /// Its parameters, for a network of this `config`.
+    ///
+    /// # Errors
+    /// They have other names or shapes.
+    pub fn stored(&self, config: &C) -> Result<Stored<'_>> {
+        Ok(Stored::in_layout(&self.0.weights, &self.0.layout, &config.specs()?)?)
+    }
 }

@@ -19,6 +19,9 @@ pub struct ModelOptions {
     pub text_encoder: Option<PathBuf>,
     /// A UNet instead of the model's.
     pub unet: Option<PathBuf>,
+    /// Whether the noise is rescaled so that the last timestep has no signal, for a checkpoint that was trained so and does not
+    /// say it (A1111's noise schedule "Zero Terminal SNR").
+    pub zero_terminal_snr: bool,
     /// What the UNet predicts, for a checkpoint that does not say so or says it wrongly.
     pub prediction_type: Option<PredictionType>,
 }

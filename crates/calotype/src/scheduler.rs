@@ -4,7 +4,7 @@
 use calotype_diffusion::{NoiseSchedule, PredictionType};
 use calotype_formats::{Checkpoint, DType};
 use calotype_models::{CompVisConfig, Layout, UNetConfig};
-use serde::Deserialize;
+use serde::{Deserialize, Deserializer, de::Error as _};
 use serde_json::Value;
 
 use crate::{Error, Result, error::brief};
@@ -19,8 +19,27 @@ pub(crate) struct SchedulerConfig {
     pub(crate) beta_end: f64,
     pub(crate) beta_schedule: String,
     pub(crate) prediction_type: String,
-    trained_betas: Value,
-    rescale_betas_zero_snr: bool,
+    /// The beta of each timestep, in the place of the four above.
+    #[serde(deserialize_with = "betas")]
+    pub(crate) trained_betas: Option<Vec<f32>>,
+    /// Whether ᾱ is rescaled so that no signal is left at the last timestep.
+    pub(crate) rescale_betas_zero_snr: bool,
+    /// ᾱ of each timestep, as the file of a single checkpoint has it, in the place of betas.
+    #[serde(skip)]
+    pub(crate) alphas_cumprod: Option<Vec<f32>>,
+}
+
+/// A list of numbers, or null.
+fn betas<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Vec<f32>>, D::Error> {
+    let expected = || D::Error::custom("trained_betas: expected null or a list of at most 100000 numbers");
+    match Value::deserialize(deserializer)? {
+        Value::Null => Ok(None),
+        Value::Array(items) if items.len() <= 100_000 => {
+            let number = |item: &Value| item.as_f64().map(|x| x as f32).ok_or_else(expected);
+            Ok(Some(items.iter().map(number).collect::<Result<_, _>>()?))
+        }
+        _ => Err(expected()),
+    }
 }
 
 impl Default for SchedulerConfig {
@@ -31,8 +50,9 @@ impl Default for SchedulerConfig {
             beta_end: 0.02,
             beta_schedule: "linear".into(),
             prediction_type: "epsilon".into(),
-            trained_betas: Value::Null,
+            trained_betas: None,
             rescale_betas_zero_snr: false,
+            alphas_cumprod: None,
         }
     }
 }
@@ -48,31 +68,48 @@ pub(crate) fn prediction_id(prediction_type: PredictionType) -> &'static str {
     }
 }
 
-/// The buffer `alphas_cumprod` of a training checkpoint.
+/// A key of no use but to say that no signal is left at the last timestep, as some trainers write it beside [`V_KEY`].
+const ZERO_SNR_KEY: &str = "ztsnr";
+
+/// The buffer `alphas_cumprod` of a training checkpoint, or what its `betas` make.
 struct Buffer {
     alphas_cumprod: Vec<f32>,
-    /// How far rounding may have moved the signal and the noise of a timestep, which lie in 0..1.
-    tolerance: f64,
+    /// How far rounding may have moved a value, and the least value that this is a share of.
+    tolerance: (f64, f64),
 }
 
 impl Buffer {
-    const NAME: &str = "alphas_cumprod";
+    const ALPHAS: &str = "alphas_cumprod";
+    const BETAS: &str = "betas";
     /// More than any model has.
     const LONGEST: usize = 10_000;
 
     fn of(file: &Checkpoint) -> Option<Self> {
-        let tensor = file.get(Self::NAME).filter(|tensor| tensor.element_count() <= Self::LONGEST)?;
-        let tolerance = match tensor.dtype {
-            DType::F16 => 1e-3,
-            DType::BF16 => 8e-3,
-            _ => 1e-5,
+        let read = |name: &str| {
+            let tensor = file.get(name).filter(|tensor| tensor.element_count() <= Self::LONGEST)?;
+            Some((tensor.dtype, file.read_f32(name).ok()?))
         };
-        Some(Self { alphas_cumprod: file.read_f32(Self::NAME).ok()?, tolerance })
+        let multiplied = |(dtype, betas): (DType, Vec<f32>)| {
+            let mut product = 1.0;
+            let alphas = betas.into_iter().map(|beta| {
+                product *= 1.0 - f64::from(beta);
+                product as f32
+            });
+            (dtype, alphas.collect())
+        };
+        let (dtype, alphas_cumprod) = read(Self::ALPHAS).or_else(|| read(Self::BETAS).map(multiplied))?;
+        let tolerance = match dtype {
+            DType::F16 => (1e-3, 1.0),
+            DType::BF16 => (8e-3, 1.0),
+            _ => (1e-4, 1e-3),
+        };
+        Some(Self { alphas_cumprod, tolerance })
     }
 
     fn is_of(&self, config: &SchedulerConfig, label: &str) -> bool {
         let Ok(schedule) = config.noise_schedule(label) else { return false };
-        let near = |(a, b): (&f32, &f32)| f64::from(a - b).abs() <= self.tolerance;
+        let (share, least) = self.tolerance;
+        let near = |(a, b): (&f32, &f32)| f64::from(a - b).abs() <= share * f64::from(*a).max(least);
         schedule.alphas_cumprod().len() == self.alphas_cumprod.len()
             && schedule.alphas_cumprod().iter().zip(&self.alphas_cumprod).all(near)
     }
@@ -96,17 +133,12 @@ impl SchedulerConfig {
     pub(crate) fn from_json(text: &str, label: &str) -> Result<Self> {
         let config: Self = serde_json::from_str(text)
             .map_err(|e| Error::file(label, format!("not a scheduler config: {}", brief(&e.to_string()))))?;
-        if !config.trained_betas.is_null() {
-            return Err(Error::file(label, "trained_betas is not supported: expected null"));
-        }
-        if config.rescale_betas_zero_snr {
-            return Err(Error::file(label, "rescale_betas_zero_snr = true is not supported: expected false"));
-        }
         Ok(config)
     }
 
-    /// That of a checkpoint in one file: as its config says; else as its buffer `alphas_cumprod` says, which is what
-    /// CompVis' loader leaves in place; else Stable Diffusion's.
+    /// That of a checkpoint in one file: as its buffer `alphas_cumprod` (or `betas`) says, which CompVis' loader puts in the
+    /// place of what the config says, named where it can be, as it is where not; else as its config says; else Stable
+    /// Diffusion's. A key `ztsnr` asks for no signal at the last timestep.
     pub(crate) fn of_single_file(
         compvis: &CompVisConfig,
         label: &str,
@@ -131,15 +163,18 @@ impl SchedulerConfig {
         };
         config.set_prediction(prediction_type);
         let asked = compvis.linear_start.or(compvis.linear_end).is_some();
-        if let Some(buffer) = Buffer::of(file).filter(|buffer| !asked && !buffer.is_of(&config, label)) {
-            let found = buffer.betas().into_iter().find(|found| buffer.is_of(found, label));
-            config = match found {
-                Some(found) => Self { prediction_type: config.prediction_type, ..found },
-                None => {
-                    let problem = "its buffer alphas_cumprod is of no schedule that is known (scaled_linear or linear): give --config with linear_start and linear_end";
-                    return Err(Error::file(label, problem));
-                }
-            };
+        config.rescale_betas_zero_snr = file.get(ZERO_SNR_KEY).is_some();
+        if let Some(buffer) = Buffer::of(file).filter(|buffer| !buffer.is_of(&config, label)) {
+            let rescaled = Self { rescale_betas_zero_snr: true, ..config.clone() };
+            let known = [rescaled].into_iter().chain(buffer.betas()).find(|known| buffer.is_of(known, label));
+            // Betas that make the table are not told by it: the table says all.
+            let table = Self { alphas_cumprod: Some(buffer.alphas_cumprod.clone()), ..config.clone() };
+            match known {
+                Some(known) => config = Self { prediction_type: config.prediction_type, ..known },
+                // With a table that is none, what a config says is all there is.
+                None if asked && table.noise_schedule(label).is_err() => {}
+                None => config = Self { rescale_betas_zero_snr: false, ..table },
+            }
         }
         Ok(config)
     }
@@ -148,17 +183,42 @@ impl SchedulerConfig {
         self.prediction_type = prediction_id(prediction_type).to_owned();
     }
 
+    /// The noise of each timestep.
+    ///
+    /// # Errors
+    /// The numbers make none.
     pub(crate) fn noise_schedule(&self, label: &str) -> Result<NoiseSchedule> {
-        let make = match self.beta_schedule.as_str() {
-            "scaled_linear" => NoiseSchedule::scaled_linear,
-            "linear" => NoiseSchedule::linear,
-            other => {
+        let (start, end, timesteps) = (self.beta_start, self.beta_end, self.num_train_timesteps);
+        let made = match (&self.alphas_cumprod, &self.trained_betas, self.beta_schedule.as_str()) {
+            (Some(table), ..) => NoiseSchedule::from_alphas_cumprod(table.clone()),
+            (None, Some(betas), _) => NoiseSchedule::from_trained_betas(betas),
+            (None, None, "scaled_linear") => NoiseSchedule::scaled_linear(start, end, timesteps),
+            (None, None, "linear") => NoiseSchedule::linear(start, end, timesteps),
+            (None, None, other) => {
                 let problem =
                     format!("beta_schedule {:?} is not supported: expected scaled_linear or linear", brief(other));
                 return Err(Error::file(label, problem));
             }
         };
-        make(self.beta_start, self.beta_end, self.num_train_timesteps).map_err(|e| Error::file(label, e.to_string()))
+        let made = made.map_err(|e| match e {
+            calotype_diffusion::Error::NoiseSchedule { value, expected, .. } if self.alphas_cumprod.is_some() => {
+                let problem = format!("its buffer alphas_cumprod has {value}, expected {expected}");
+                Error::file(label, format!("{problem}: give --config with linear_start and linear_end"))
+            }
+            other => Error::file(label, other.to_string()),
+        })?;
+        let rescale = self.rescale_betas_zero_snr && !made.is_zero_terminal_snr();
+        Ok(if rescale { made.zero_terminal_snr() } else { made })
+    }
+
+    /// Whether the buffers of a single file say this.
+    pub(crate) fn is_in(&self, file: &Checkpoint, label: &str) -> bool {
+        Buffer::of(file).is_some_and(|buffer| buffer.is_of(self, label))
+    }
+
+    /// Whether betas between a first and a last one say it, rescaled or not.
+    pub(crate) fn is_named(&self) -> bool {
+        self.alphas_cumprod.is_none() && self.trained_betas.is_none()
     }
 
     pub(crate) fn prediction(&self, label: &str) -> Result<PredictionType> {

@@ -9,7 +9,7 @@ use std::{collections::BTreeMap, fs, path::Path};
 use calotype::{
     ConvertOptions, ConvertTo, DType, Inspection, Model, ModelOptions, WeightSet, convert, inspect, list, verify,
 };
-use calotype_formats::Checkpoint;
+use calotype_formats::{Checkpoint, encode_f32, write_safetensors};
 use common::{
     Tensors, distance,
     family::{Family, SD1, SD2, UNET, VAE, latents, only, renamed, write},
@@ -138,6 +138,83 @@ fn a_network_alone_is_converted_too() {
     assert_eq!(whole, prefixed);
 }
 
+/// What a checkpoint has that pictures are made without stays where the layout has a place for it, and is named where not.
+#[test]
+fn what_no_network_needs_is_kept_or_named() {
+    let place = TempDir::new().unwrap();
+    let path = |name: &str| place.path().join(name);
+    let mut whole = SD2.compvis();
+    let last = only(&SD2.compvis(), "cond_stage_model.model.transformer.resblocks.1.");
+    whole.extend(renamed(&last, |name| format!("cond_stage_model.model.transformer.resblocks.2.{name}")));
+    whole.insert("cond_stage_model.model.text_projection".into(), (vec![128, 128], vec![0.25; 128 * 128]));
+    whole.insert("cond_stage_model.model.logit_scale".into(), (vec![], vec![4.6]));
+    whole.insert("v_pred".into(), (vec![0], vec![]));
+    let alphas = Model::open_with(write(place.path(), "plain.safetensors", &SD2.compvis()), &SD2.options()).unwrap();
+    let alphas = alphas.noise_schedule().alphas_cumprod().to_vec();
+    whole.insert("alphas_cumprod".into(), (vec![1000], alphas));
+    whole.insert("betas".into(), (vec![1000], vec![0.001; 1000]));
+    let kept = write(place.path(), "kept.safetensors", &whole);
+    let mut more = whole.clone();
+    more.insert("first_stage_model.loss.logvar".into(), (vec![], vec![0.0]));
+    more.extend((0..9).map(|n| (format!("junk.{n}"), (vec![1], vec![0.0]))));
+    let source = write(place.path(), "source.safetensors", &more);
+    let convert_to =
+        |name: &str, how| convert(&source, &ModelOptions::default(), &path(name), how, &mut |_, _| true).unwrap();
+    let left_out = convert_to("back.safetensors", COMPVIS);
+    assert_eq!(bits(&path("back.safetensors")), bits(&kept));
+    let [one] = left_out.as_slice() else { panic!("{left_out:?}") };
+    assert!(one.starts_with("10 tensors that belong to no network: first_stage_model.loss.logvar, junk.0"), "{one}");
+    assert!(one.ends_with("and 5 more"), "{one}");
+    let left_out = convert_to("folder", DIFFUSERS);
+    assert!(left_out.len() == 2 && left_out[0].starts_with("14 tensors of the text encoder"), "{left_out:?}");
+    // In half precision numbers of the noise stay as they are.
+    convert_to("half.safetensors", ConvertOptions { dtype: Some(DType::F16), ..COMPVIS });
+    for (name, (dtype, ..)) in bits(&path("half.safetensors")) {
+        let expected = if ["alphas_cumprod", "betas"].contains(&name.as_str()) { DType::F32 } else { DType::F16 };
+        assert_eq!(dtype, expected, "{name}");
+    }
+}
+
+/// Noise that no first and last beta say: in the buffers of one layout, in the betas of the other.
+#[test]
+fn tables_of_noise_go_along() {
+    #[derive(serde::Deserialize)]
+    struct Noise {
+        alphas_cumprod: Vec<f32>,
+    }
+    let noise: Noise = serde_json::from_str(include_str!("goldens/zero_snr.json")).unwrap();
+    let place = TempDir::new().unwrap();
+    let path = |name: &str| place.path().join(name);
+    let mut table = SD2.compvis();
+    table.insert("alphas_cumprod".into(), (vec![1000], noise.alphas_cumprod.clone()));
+    let table = write(place.path(), "table.safetensors", &table);
+    let plain = write(place.path(), "zero.safetensors", &SD2.compvis());
+    let zero = ModelOptions { zero_terminal_snr: true, ..SD2.options() };
+    for (from, options, key) in [(&table, SD2.options(), "trained_betas"), (&plain, zero, "rescale_betas_zero_snr")] {
+        let stem = from.file_stem().unwrap().to_str().unwrap();
+        let [folder, back] = ["folder", "back.safetensors"].map(|end| path(&format!("{stem}-{end}")));
+        done(from, &options, &folder, DIFFUSERS);
+        done(&folder, &ModelOptions::default(), &back, COMPVIS);
+        let config = fs::read_to_string(folder.join("scheduler/scheduler_config.json")).unwrap();
+        assert!(config.contains(key), "{config}");
+        let expected = Model::open_with(from, &options).unwrap();
+        for other in [&folder, &back] {
+            let got = Model::open(other).unwrap();
+            assert_eq!(got.noise_schedule_name(), expected.noise_schedule_name());
+            let sigmas = |model: &Model| model.noise_schedule().sigmas().to_vec();
+            assert!(distance(&sigmas(&got), &sigmas(&expected)) <= 1e-4, "{other:?}");
+        }
+    }
+    // Too uneven for betas in f32.
+    let mut uneven = SD2.compvis();
+    let mut alphas = noise.alphas_cumprod;
+    alphas[1..].iter_mut().for_each(|alpha| *alpha *= 1e-9);
+    uneven.insert("alphas_cumprod".into(), (vec![1000], alphas));
+    let uneven = write(place.path(), "uneven.safetensors", &uneven);
+    let error = convert(&uneven, &SD2.options(), &path("uneven"), DIFFUSERS, &mut |_, _| true).unwrap_err().to_string();
+    assert!(error.contains("no betas say it") && !error.contains('\n') && !path("uneven").exists(), "{error}");
+}
+
 fn refused(from: &Path, to: &Path, how: ConvertOptions, message: &str) {
     let error = convert(from, &ModelOptions::default(), to, how, &mut |_, _| true).unwrap_err().to_string();
     assert!(error.contains(message) && !error.contains('\n'), "{error}");
@@ -224,5 +301,133 @@ fn trees_of_other_programs_are_listed() {
             ("hub", "org/name", "diffusers model"),
         ]
     );
-    assert!(list(&[place.path().join("nowhere")]).is_err());
+    assert_eq!(list(&[place.path().join("nowhere")]).unwrap(), []);
+}
+
+/// The weights of a family in a folder: plain, in half precision as a variant, or in shards.
+fn folder_of(family: &Family, folder: &Path, form: &str) {
+    fs::create_dir(folder).unwrap();
+    family.sizes.write(folder);
+    for file in FILES {
+        let path = folder.join(file);
+        let (network, name) = file.split_once('/').unwrap();
+        let stem = name.strip_suffix(".safetensors").unwrap();
+        let tensors = &family.weights[network];
+        match form {
+            "fp16" => {
+                fs::remove_file(&path).unwrap();
+                let encoded = tensors.iter().map(|(name, (shape, data))| {
+                    (name.clone(), DType::F16, shape.clone(), encode_f32(data, DType::F16).unwrap().into())
+                });
+                let path = folder.join(network).join(format!("{stem}.fp16.safetensors"));
+                write_safetensors(path, encoded.collect::<Vec<_>>(), &BTreeMap::new()).unwrap();
+            }
+            "shards" => {
+                fs::remove_file(&path).unwrap();
+                let mut places = serde_json::Map::new();
+                for n in 0..2 {
+                    let name = format!("{stem}-0000{}-of-00002.safetensors", n + 1);
+                    let part = tensors.iter().enumerate().filter(|(at, _)| at % 2 == n).map(|(_, tensor)| tensor);
+                    let part: Tensors = part.map(|(name, tensor)| (name.clone(), tensor.clone())).collect();
+                    places.extend(part.keys().map(|key| (key.clone(), name.clone().into())));
+                    write_weights(&folder.join(network).join(name), &part);
+                }
+                let index = serde_json::json!({"metadata": {}, "weight_map": places});
+                fs::write(folder.join(network).join(format!("{stem}.safetensors.index.json")), index.to_string())
+                    .unwrap();
+            }
+            _ => {}
+        }
+    }
+}
+
+/// Every source to every layout and number type: the bits that they were made of.
+#[test]
+fn any_layout_becomes_any_other_in_any_number_type() {
+    for family in [&*SD1, &*SD2] {
+        let place = TempDir::new().unwrap();
+        let path = |name: &str| place.path().join(name);
+        let compvis = family.compvis();
+        for form in ["plain", "fp16", "shards"] {
+            folder_of(family, &path(form), form);
+        }
+        let unet: Tensors =
+            compvis.iter().filter(|(name, _)| name.starts_with(UNET)).map(|(n, t)| (n.clone(), t.clone())).collect();
+        let mut full = renamed(&unet, |name| format!("model_ema.{}", name["model.".len()..].replace('.', "")));
+        full.extend(compvis.iter().map(|(name, (shape, data))| {
+            let raw = name.starts_with(UNET);
+            (name.clone(), (shape.clone(), data.iter().map(|x| if raw { x + 0.5 } else { *x }).collect()))
+        }));
+        full.insert("optimizer.step".into(), (vec![2], vec![0.0; 2]));
+        let mut no_vae = compvis.clone();
+        no_vae.retain(|name, _| !name.starts_with(VAE));
+        let vae = write(place.path(), "vae.safetensors", &only(&compvis, VAE));
+        let options = family.options();
+        let sources = [
+            (write(place.path(), "single.ckpt", &compvis), options.clone()),
+            (write(place.path(), "full.safetensors", &full), options.clone()),
+            (write(place.path(), "parts.safetensors", &no_vae), ModelOptions { vae: Some(vae), ..options.clone() }),
+            (path("plain"), ModelOptions::default()),
+            (path("fp16"), ModelOptions::default()),
+            (path("shards"), ModelOptions::default()),
+        ];
+        let mut count = 0;
+        let half = |(file, network): (&&str, &'static str)| {
+            let file = path("fp16").join(file.replace(".safetensors", ".fp16.safetensors"));
+            (network, Checkpoint::open(&file, "").unwrap())
+        };
+        let halves: BTreeMap<&str, Checkpoint> = FILES.iter().zip(["text_encoder", "unet", "vae"]).map(half).collect();
+        // All of one family, and of the other what differs.
+        let first = family.name == "sd1";
+        let dtypes: &[_] = if first { &[None, Some(DType::F16), Some(DType::BF16)] } else { &[None, Some(DType::F16)] };
+        for (source, options) in sources.iter().filter(|(source, _)| first || source.ends_with("single.ckpt")) {
+            let is_half = source.ends_with("fp16");
+            for to in [ConvertTo::Diffusers, ConvertTo::CompVis] {
+                for &dtype in dtypes {
+                    let (made, canonical) = (path(&format!("made{count}")), path(&format!("canonical{count}")));
+                    done(source, options, &made, ConvertOptions { to, dtype });
+                    // By way of the folder's names, in which nothing changes.
+                    let folder = match to {
+                        ConvertTo::Diffusers => &made,
+                        ConvertTo::CompVis => {
+                            done(&made, &ModelOptions::default(), &canonical, DIFFUSERS);
+                            &canonical
+                        }
+                    };
+                    let own = if is_half { DType::F16 } else { DType::F32 };
+                    for (file, network) in FILES.iter().zip(["text_encoder", "unet", "vae"]) {
+                        let got = bits(&folder.join(file));
+                        assert_eq!(got.len(), family.weights[network].len());
+                        for (name, (shape, data)) in &family.weights[network] {
+                            let data = if is_half { halves[network].read_f32(name).unwrap() } else { data.clone() };
+                            let dtype = dtype.unwrap_or(own);
+                            let expected = (dtype, shape.clone(), encode_f32(&data, dtype).unwrap());
+                            assert!(got[name] == expected, "{source:?} {to:?} {dtype:?}: {name}");
+                        }
+                    }
+                    let _ = (fs::remove_dir_all(&canonical), fs::remove_dir_all(&made), fs::remove_file(&made));
+                    count += 1;
+                    let _ = fs::remove_file(made.with_extension("yaml"));
+                }
+            }
+        }
+        assert_eq!(count, if first { 36 } else { 4 });
+    }
+}
+
+/// A checkpoint that torch wrote, with both sets and an optimiser, if `../shared/goldens` is beside the repository.
+#[test]
+fn a_ckpt_of_torch_becomes_what_its_pruned_file_is() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../shared/goldens/compvis-tiny");
+    if !folder.exists() {
+        return;
+    }
+    let place = TempDir::new().unwrap();
+    let path = |name: &str| place.path().join(name);
+    let options = ModelOptions { config: Some(folder.join("config.yaml")), ..Default::default() };
+    done(&folder.join("full.ckpt"), &options, &path("full"), DIFFUSERS);
+    done(&folder.join("pruned-ema.safetensors"), &options, &path("pruned"), DIFFUSERS);
+    for file in FILES {
+        assert_eq!(bits(&path("full").join(file)), bits(&path("pruned").join(file)), "{file}");
+    }
 }

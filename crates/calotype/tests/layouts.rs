@@ -173,7 +173,130 @@ fn buffers_tell_the_schedule() {
     let got = schedule(&tensors).unwrap();
     assert!(got.alphas_cumprod().iter().zip(&alphas).all(|(a, b)| (a - b).abs() < 1e-5));
     tensors.insert("alphas_cumprod".into(), (vec![1000], vec![0.5; 1000]));
-    assert!(schedule(&tensors).err().unwrap().to_string().contains("alphas_cumprod is of no schedule"));
+    let error = schedule(&tensors).err().unwrap().to_string();
+    assert!(
+        error.contains("its buffer alphas_cumprod has 0.5, expected numbers that fall") && !error.contains('\n'),
+        "{error}"
+    );
+    // A config is the way out.
+    let config = place.path().join("config.yaml");
+    fs::write(&config, "model: {params: {linear_start: 0.00085, linear_end: 0.012}}").unwrap();
+    let options = ModelOptions { config: Some(config), ..Default::default() };
+    let path = place.path().join("model.safetensors");
+    assert_eq!(*Model::open_with(path, &options).unwrap().noise_schedule(), usual);
+}
+
+/// What `reference/zero_snr.py` writes.
+#[derive(serde::Deserialize)]
+struct Noise {
+    at: Vec<usize>,
+    rescaled: Vec<f32>,
+    table: Vec<f32>,
+    alphas_cumprod: Vec<f32>,
+    betas: Vec<f32>,
+    latents_rescaled: Vec<f32>,
+    latents_table: Vec<f32>,
+}
+
+fn noise() -> Noise {
+    serde_json::from_str(include_str!("goldens/zero_snr.json")).unwrap()
+}
+
+fn near(got: &[f32], expected: &[f32], what: &str) {
+    assert_eq!(got.len(), expected.len(), "{what}");
+    for (n, (a, b)) in got.iter().zip(expected).enumerate() {
+        assert!((a - b).abs() <= 2e-4 * b.abs().max(1e-6), "{what} {n}: {a} {b}");
+    }
+}
+
+/// A table of its own, and one without signal at the end: from the buffer, a mark, a folder's config and an option alike.
+#[test]
+fn tables_of_noise_are_taken_as_they_are() {
+    let noise = noise();
+    let place = TempDir::new().unwrap();
+    let options = SD2.options();
+    let open = |path: &Path| Model::open_with(path, &options).unwrap();
+    let at = |model: &Model| noise.at.iter().map(|&n| model.noise_schedule().alphas_cumprod()[n]).collect::<Vec<_>>();
+    let plain = SD2.compvis();
+    let with = |name: &str, key: &str, numbers: Vec<f32>| {
+        let mut tensors = plain.clone();
+        tensors.insert(key.to_owned(), (vec![numbers.len()], numbers));
+        write(place.path(), name, &tensors)
+    };
+    let (table, betas) = (noise.alphas_cumprod.clone(), noise.betas.clone());
+    for path in [with("table.safetensors", "alphas_cumprod", table), with("betas.safetensors", "betas", betas)] {
+        let model = open(&path);
+        near(&at(&model), &noise.table, "table");
+        assert_eq!(model.noise_schedule_name(), Some("trained"));
+        assert!(distance(&latents(&path, &options), &noise.latents_table) <= 1e-4);
+    }
+    // The rescaled one as a file may have it: 0 at the end.
+    let usual = write(place.path(), "usual.safetensors", &plain);
+    let rescaled = ModelOptions { zero_terminal_snr: true, ..options.clone() };
+    let asked = Model::open_with(&usual, &rescaled).unwrap();
+    near(&at(&asked), &noise.rescaled, "rescaled");
+    let mut table = asked.noise_schedule().alphas_cumprod().to_vec();
+    table[999] = 0.0;
+    let buffer = with("zero.safetensors", "alphas_cumprod", table);
+    let mark = with("mark.safetensors", "ztsnr", vec![]);
+    for (path, options) in [(&usual, &rescaled), (&buffer, &options), (&mark, &options)] {
+        let model = Model::open_with(path, options).unwrap();
+        assert_eq!(model.noise_schedule_name(), Some("Zero Terminal SNR"), "{path:?}");
+        // A1111's least ᾱ.
+        assert_eq!(model.noise_schedule().alphas_cumprod()[999], 4.897_345_3e-8);
+        assert!(model.noise_schedule().sigmas()[999] < 4520.0);
+        assert!(distance(&latents(path, options), &noise.latents_rescaled) <= 1e-4, "{path:?}");
+    }
+    // Damaged ones are refused in a line.
+    for (numbers, expected) in [
+        (vec![0.9], "alphas_cumprod has 1, expected a table of 2 to 100000 numbers"),
+        (vec![1.5, 0.5], "alphas_cumprod has 1.5, expected numbers above 0 and below 1"),
+        (vec![0.9, 0.0, 0.0], "alphas_cumprod has 0, expected numbers above 0"),
+        (vec![0.9, f32::NAN], "alphas_cumprod has NaN"),
+        (vec![0.9, -0.5], "alphas_cumprod has -0.5"),
+    ] {
+        refused(&with("bad.safetensors", "alphas_cumprod", numbers), &options, expected);
+    }
+}
+
+/// Every sampler and schedule begins where there is no signal, and ends with numbers.
+#[test]
+fn runs_without_signal_at_the_start_end_in_numbers() {
+    use calotype::{Keep, Pipeline, PipelineOptions, Request, SamplerKind, ScheduleKind};
+    let place = TempDir::new().unwrap();
+    let path = write(place.path(), "model.safetensors", &SD2.compvis());
+    let options = ModelOptions { zero_terminal_snr: true, ..SD2.options() };
+    let model = Model::open_with(&path, &options).unwrap();
+    let pipeline = Pipeline::load(&model, PipelineOptions { keep: Keep::All, ..Default::default() }).unwrap();
+    let mut runs = 0;
+    for (sampler, schedule) in [
+        ("ddim", "default"),
+        ("euler", "default"),
+        ("euler", "automatic"),
+        ("euler_a", "karras"),
+        ("dpmpp_2m", "default"),
+        ("dpmpp_2m", "automatic"),
+        ("heun", "automatic"),
+        ("unipc", "default"),
+        ("plms", "compvis"),
+        ("ddim", "compvis"),
+        ("lms", "automatic"),
+        ("dpm_adaptive", "automatic"),
+    ] {
+        let request = Request {
+            prompt: "x".into(),
+            num_inference_steps: 4,
+            sampler: sampler.parse::<SamplerKind>().unwrap(),
+            schedule: schedule.parse::<ScheduleKind>().unwrap(),
+            width: Some(64),
+            height: Some(64),
+            ..Default::default()
+        };
+        let got = pipeline.run(&request).unwrap().finish_latents().unwrap();
+        assert!(got.data().iter().all(|x| x.is_finite()), "{sampler} {schedule}");
+        runs += 1;
+    }
+    assert_eq!(runs, 12);
 }
 
 #[test]

@@ -4,7 +4,7 @@
 
 use calotype::{
     AdapterMetadata, BatchMetadata, Hires, LatentsMetadata, Metadata, NoiseMetadata, OneOf, Rng, SamplerSettings,
-    SeedPer, Tiling, Upscaler,
+    SeedPer, Tiling, UniPcSkipType, UniPcVariant, Upscaler,
 };
 
 /// No field as by default.
@@ -33,6 +33,10 @@ fn metadata() -> Metadata {
             beta_beta: 0.7,
             discard_next_to_last_sigma: true,
             sgm_noise_multiplier: true,
+            uni_pc_variant: UniPcVariant::Bh2,
+            uni_pc_skip_type: UniPcSkipType::LogSnr,
+            uni_pc_order: 2,
+            uni_pc_lower_order_final: false,
         },
         guidance_scale: 7.3,
         seed: u64::MAX,
@@ -50,6 +54,7 @@ fn metadata() -> Metadata {
         height: 64,
         model: "one, two: three".into(),
         model_hash: "0123456789abcdef".into(),
+        noise_schedule: "Zero Terminal SNR".into(),
         adapters: vec![AdapterMetadata {
             kind: "lora".into(),
             name: "ink, thin".into(),

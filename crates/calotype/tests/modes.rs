@@ -152,6 +152,7 @@ fn modes(folder: &Path) -> Vec<Request> {
             ..with(Init { strength_rule: StrengthRule::A1111, ..init() })
         },
         with(inpaint(Inpaint { conditioning_mask_strength: 0.25, fill: Fill::Fill, ..Inpaint::new(mask()) })),
+        with(Init { strength: 1.0, strength_rule: StrengthRule::A1111, ..inpaint(Inpaint::new(mask())) }),
         with(inpaint(Inpaint { fill: Fill::LatentNoise, invert_mask: true, ..Inpaint::new(mask()) })),
         with(inpaint(Inpaint { only_masked_padding: Some(4), fill: Fill::LatentNothing, ..Inpaint::new(mask()) })),
         Request {

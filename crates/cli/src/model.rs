@@ -9,7 +9,11 @@ use crate::{args::ModelArgs, builtin, failure::Failure};
 
 /// The model that is asked for, a file, a folder or one of the hub's cache, or the one inside this program.
 pub(crate) fn open(args: &ModelArgs) -> Result<Model, Failure> {
-    let options = args.options.options();
+    open_with(args, args.options.options())
+}
+
+/// As [`open`], with these options in place of those of `args`.
+pub(crate) fn open_with(args: &ModelArgs, options: ModelOptions) -> Result<Model, Failure> {
     let Some(given) = &args.model else {
         if options != ModelOptions::default() {
             return Err(Failure::usage("the model inside this program has no options: give --model too"));

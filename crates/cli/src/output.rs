@@ -34,6 +34,10 @@ impl Output {
             return Err(Failure::usage(format!("--output {}: pictures are PNG files: end it in .png", path.display())));
         }
         make_parent(path)?;
+        // A device or a pipe is written to as it is.
+        if !path.exists() || path.is_file() {
+            check_writable(parent(path))?;
+        }
         Ok(Self::File(path.to_owned()))
     }
 
@@ -43,6 +47,7 @@ impl Output {
             return Err(Failure::usage(format!("--output {} {problem}", path.display())));
         }
         make_folder(path)?;
+        check_writable(path)?;
         let last = fs::read_dir(path)
             .map_err(|e| Failure::Failed(format!("{}: cannot be listed: {e}", path.display())))?
             .filter_map(|entry| number(&entry.ok()?.file_name()))
@@ -106,8 +111,23 @@ fn write(file: &Path, bytes: &[u8]) -> Result<(), Failure> {
 
 /// Makes the folder that a file is to be in.
 pub(crate) fn make_parent(file: &Path) -> Result<(), Failure> {
-    match file.parent() {
-        Some(parent) if !parent.as_os_str().is_empty() => make_folder(parent),
+    make_folder(parent(file))
+}
+
+fn parent(file: &Path) -> &Path {
+    file.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."))
+}
+
+/// Finds out that nothing can be written to a folder before minutes are spent on what is to be.
+fn check_writable(folder: &Path) -> Result<(), Failure> {
+    let probe = folder.join(format!(".calotype-{}.probe", std::process::id()));
+    let made = OpenOptions::new().write(true).create_new(true).open(&probe);
+    // Whoever can make a file can remove it.
+    let _ = fs::remove_file(&probe);
+    match made {
+        Err(error) if error.kind() != ErrorKind::AlreadyExists => {
+            Err(Failure::Failed(format!("{}: nothing can be written there: {error}", folder.display())))
+        }
         _ => Ok(()),
     }
 }

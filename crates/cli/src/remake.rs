@@ -16,7 +16,10 @@ pub(crate) fn run(args: &Remake, process_start: Instant) -> Result<(), Failure> 
     interrupt::exit_at_once()?;
     let refuse = |problem: String| Failure::Failed(format!("{}: {problem}", args.file.display()));
     let made = read(&args.file)?;
-    let model = model::open(&args.model)?;
+    let (Made::Here(metadata) | Made::Elsewhere(metadata, _)) = &made;
+    let mut model_options = args.model.options.options();
+    model_options.zero_terminal_snr |= args.model.model.is_some() && metadata.is_zero_terminal_snr();
+    let model = model::open_with(&args.model, model_options)?;
     let mut options = options(&args.compute, 1)?;
     let here = matches!(made, Made::Here(_));
     let metadata = match made {

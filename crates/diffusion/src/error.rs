@@ -5,11 +5,21 @@ use crate::{Rng, SamplerKind, ScheduleKind, SeedPer, sampler};
 #[non_exhaustive]
 pub enum Error {
     /// A sampler id that does not exist.
-    #[error("unknown sampler {0:?}: use one of {list}", list = sampler::names::samplers())]
+    #[error("unknown sampler {0:?}{near}: use one of {list}", near = sampler::names::near_sampler(.0), list = sampler::names::samplers())]
     UnknownSampler(String),
     /// A schedule id that does not exist.
-    #[error("unknown schedule {0:?}: use one of {list}", list = sampler::names::schedules())]
+    #[error("unknown schedule {0:?}{near}: use one of {list}", near = sampler::names::near_schedule(.0), list = sampler::names::schedules())]
     UnknownSchedule(String),
+    /// A variant or a skip type of UniPC that does not exist.
+    #[error("unknown UniPC {what} {name:?}: use one of {list}")]
+    UnknownUniPc {
+        /// Which of the two.
+        what: &'static str,
+        /// What was given.
+        name: String,
+        /// Those that exist.
+        list: String,
+    },
     /// A generator id that does not exist.
     #[error("unknown generator {0:?}: use one of {list}", list = Rng::list())]
     UnknownRng(String),

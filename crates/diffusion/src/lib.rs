@@ -35,5 +35,8 @@ pub use generator::Generator;
 pub use guidance::{compose, guide};
 pub use noise::{Batch, BatchNoise, NoiseOptions, NoiseSource, SeedPer, Variation, nchw_to_nhwc, nhwc_to_nchw};
 pub use rng::{NormalStream, Rng};
-pub use sampler::{Run, SampleOptions, Sampler, SamplerKind, SamplerSettings, ScheduleKind, Step, StrengthRule};
+pub use sampler::{
+    Run, SampleOptions, Sampler, SamplerKind, SamplerSettings, ScheduleKind, Step, StrengthRule, UniPcSkipType,
+    UniPcVariant,
+};
 pub use schedule::{NoiseSchedule, PredictionType};

@@ -4,9 +4,10 @@
 /// The normal numbers of `torch.randn(device="cuda")` in f32.
 ///
 /// The random bits, which of them go to which element, and the count of bits a call uses are torch's, read from its
-/// CUDA kernel: `numel` elements are shared out to at most [`MAX_THREADS`] threads, each with a Philox subsequence of
-/// its own, of which a thread takes four numbers at a time. Up to that many elements (a picture of 1880 × 1880 pixels) the
-/// device does not matter; larger tensors are drawn as on an A100, and other devices give others there.
+/// CUDA kernel (`calc_execution_policy`): `numel` elements are shared out to threads in blocks of [`BLOCK_SIZE`], at most as many as
+/// the device runs at once, each with a Philox subsequence of its own, of which a thread takes four numbers at a time. So
+/// a draw of fewer elements than a device's threads is the same on all devices that have so many; larger ones are drawn as
+/// on an A100, with its [`MAX_THREADS`], and other devices give others there.
 ///
 /// The last step, Box & Muller's, is made with the device's approximate sine, which no public document gives to the
 /// bit. Here it is correctly rounded: numbers agree with a device's to a few `1e-6`, not to the last bit.

@@ -14,8 +14,10 @@ pub enum Rng {
     /// Torch's on CUDA: Philox 4x32-10, shared out to elements as its kernel does, in f32.
     ///
     /// The random bits are the device's; the normal numbers agree to a few `1e-6`, for a device's approximate sine is
-    /// not documented to the bit. From 221,184 numbers in one draw (a picture of more than 1880 × 1880 pixels) each model of
-    /// GPU gives others: those are drawn as on an A100.
+    /// not documented to the bit. They are the same on every GPU as long as one draw has no more numbers than the GPU runs
+    /// threads at once, its multiprocessors times the threads of each: 40,960 on a T4 (a picture of 809 × 809 pixels), 125,952 on
+    /// an RTX 3090 (1419 × 1419), 221,184 on an A100 (1881 × 1881). Larger draws are another matter on each model: here they
+    /// are an A100's.
     Cuda,
     /// A1111's imitation of CUDA's ("NV", `modules/rng_philox.py`), bit for bit: Philox 4x32-10, one subsequence for
     /// each element whatever the device, in f64 rounded to f32.

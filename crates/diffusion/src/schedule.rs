@@ -40,6 +40,9 @@ pub struct NoiseSchedule {
 /// More timesteps than any model has; a config that asks for more is damaged or hostile.
 const MAX_TRAIN_TIMESTEPS: usize = 100_000;
 
+/// What A1111 takes for an ᾱ of 0 (`rescale_zero_terminal_snr_abar`).
+const LEAST_ALPHA: f32 = 4.897_345_3e-8;
+
 impl NoiseSchedule {
     /// `beta_schedule: "scaled_linear"`, the one of latent diffusion: betas whose square roots are evenly spaced.
     ///
@@ -81,6 +84,63 @@ impl NoiseSchedule {
             return Err(Error::NoiseSchedule { field: "beta_end", value: beta_end, expected });
         }
         Ok(schedule)
+    }
+
+    /// A table of ᾱ as a model's file has it. A last value of 0, no signal at all (Lin et al. 2023), is as in A1111 the least
+    /// that is told from it: its sigma is 4519.
+    ///
+    /// # Errors
+    /// [`Error::NoiseSchedule`] unless these are 2 to 100000 numbers below 1 that fall from each to the next, none of them 0
+    /// but the last.
+    pub fn from_alphas_cumprod(mut alphas_cumprod: Vec<f32>) -> Result<Self, Error> {
+        let refuse = |value: f64, expected| Err(Error::NoiseSchedule { field: "alphas_cumprod", value, expected });
+        if !(2..=MAX_TRAIN_TIMESTEPS).contains(&alphas_cumprod.len()) {
+            return refuse(alphas_cumprod.len() as f64, "a table of 2 to 100000 numbers");
+        }
+        if let Some(last) = alphas_cumprod.last_mut().filter(|last| **last == 0.0) {
+            *last = LEAST_ALPHA;
+        }
+        if let Some(&alpha) = alphas_cumprod.iter().find(|alpha| !(f32::MIN_POSITIVE..1.0).contains(*alpha)) {
+            return refuse(f64::from(alpha), "numbers above 0 and below 1 (0 only as the last)");
+        }
+        if let Some(pair) = alphas_cumprod.windows(2).find(|pair| pair[1] >= pair[0]) {
+            return refuse(f64::from(pair[1]), "numbers that fall from each to the next");
+        }
+        Ok(Self::from_alphas(alphas_cumprod.clone(), alphas_cumprod))
+    }
+
+    /// The betas of each timestep, as a `scheduler_config.json` has them in `trained_betas`. A last one of 1 leaves no signal:
+    /// see [`NoiseSchedule::from_alphas_cumprod`].
+    ///
+    /// # Errors
+    /// As there, of the ᾱ that they make.
+    pub fn from_trained_betas(betas: &[f32]) -> Result<Self, Error> {
+        let multiplied = |product: &mut f64, beta: &f32| {
+            *product *= f64::from(1.0 - beta);
+            Some(*product as f32)
+        };
+        Self::from_alphas_cumprod(betas.iter().scan(1.0, multiplied).collect())
+    }
+
+    /// The schedule rescaled so that its last timestep has no signal (Lin et al. 2023, algorithm 1; diffusers'
+    /// `rescale_betas_zero_snr`), with A1111's least ᾱ for the last.
+    #[must_use]
+    pub fn zero_terminal_snr(&self) -> Self {
+        let rescaled = |alphas: &[f32]| -> Vec<f32> {
+            let roots: Vec<f32> = alphas.iter().map(|alpha| alpha.sqrt()).collect();
+            let (Some(&first), Some(&last)) = (roots.first(), roots.last()) else { return Vec::new() };
+            let scale = first / (first - last);
+            let mut alphas: Vec<f32> = roots.iter().map(|root| ((root - last) * scale).powi(2)).collect();
+            alphas.iter_mut().rev().take(1).for_each(|alpha| *alpha = LEAST_ALPHA);
+            alphas
+        };
+        Self::from_alphas(rescaled(&self.alphas_cumprod), rescaled(&self.exact))
+    }
+
+    /// Whether the last timestep has no signal.
+    #[must_use]
+    pub fn is_zero_terminal_snr(&self) -> bool {
+        self.alphas_cumprod.last().is_some_and(|&last| last <= LEAST_ALPHA)
     }
 
     fn from_alphas(alphas_cumprod: Vec<f32>, exact: Vec<f32>) -> Self {

@@ -3,17 +3,13 @@
 mod common;
 
 use calotype_diffusion::{
-    Batch, BatchNoise, Error, ModelDenoiser, NoiseOptions, NoiseSchedule, PredictionType, SampleOptions, Sampler,
-    SamplerKind, ScheduleKind, SeedPer, nhwc_to_nchw,
+    Batch, BatchNoise, Error, ModelDenoiser, NoiseOptions, PredictionType, SampleOptions, Sampler, SamplerKind,
+    ScheduleKind, SeedPer, nhwc_to_nchw,
 };
-use common::{Network, distance, parse_bits};
+use common::{Network, distance, parse_bits, sd1};
 
 const GOLDENS: &str = include_str!("goldens/compvis.txt");
 const SEED: u64 = 20260;
-
-fn sd1() -> NoiseSchedule {
-    NoiseSchedule::scaled_linear(0.00085, 0.012, 1000).expect("valid")
-}
 
 fn sampler(kind: SamplerKind, steps: usize, eta: f64) -> Result<Sampler, Error> {
     Sampler::new(kind, ScheduleKind::Compvis, &sd1(), SampleOptions::new(steps).eta(eta))

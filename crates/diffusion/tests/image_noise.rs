@@ -1,36 +1,18 @@
 //! The noise of pictures against A1111's webui, k-diffusion and torchsde (`goldens/image_noise.txt`, written by
 //! `reference/noise.py`), and against numbers that a GPU printed.
 
+mod common;
+
 use calotype_diffusion::{Batch, BatchNoise, NoiseOptions, NoiseSource, Rng, SeedPer, Variation, nhwc_to_nchw};
+use common::{bits, fnv1a, lines, parse_bits};
 
 const GOLDENS: &str = include_str!("goldens/image_noise.txt");
-
-fn lines(kind: &str) -> impl Iterator<Item = Vec<&'static str>> {
-    GOLDENS.lines().map(|line| line.split(' ').collect::<Vec<_>>()).filter(move |fields| fields[0] == kind)
-}
-
-fn bits(values: &[f32]) -> String {
-    values.iter().map(|value| format!("{:08x}", value.to_bits())).collect()
-}
-
-fn parse_bits(hex: &str) -> Vec<f32> {
-    let words = hex.as_bytes().chunks(8).map(|word| std::str::from_utf8(word).expect("ascii"));
-    words.map(|word| f32::from_bits(u32::from_str_radix(word, 16).expect("hex"))).collect()
-}
-
-/// FNV-1a of the little-endian bytes, 64 bits.
-fn fnv1a(values: &[f32]) -> String {
-    let bytes = values.iter().flat_map(|value| value.to_le_bytes());
-    let hash =
-        bytes.fold(0xcbf2_9ce4_8422_2325u64, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3));
-    format!("{hash:016x}")
-}
 
 #[test]
 fn nv_equals_a1111() {
     let mut cases = 0;
     let mut stream = (u64::MAX, Rng::Nv.stream(0));
-    for fields in lines("nv") {
+    for fields in lines(GOLDENS, "nv") {
         let (seed, n): (u64, usize) = (fields[1].parse().expect("a seed"), fields[2].parse().expect("a count"));
         if seed != stream.0 {
             stream = (seed, Rng::Nv.stream(seed));
@@ -126,7 +108,7 @@ fn number<T: std::str::FromStr>(field: &str) -> T {
 #[test]
 fn image_noise_equals_a1111() {
     let mut cases = 0;
-    for fields in lines("image") {
+    for fields in lines(GOLDENS, "image") {
         let [_, rng, seed, size, subseed, strength, from_h, from_w, delta, h, w, start, step] = fields[..] else {
             panic!("bad golden line: {fields:?}")
         };
@@ -160,7 +142,7 @@ fn image_noise_equals_a1111() {
 #[test]
 fn brownian_noise_equals_torchsde() {
     let mut cases = 0;
-    for fields in lines("brownian") {
+    for fields in lines(GOLDENS, "brownian") {
         let [_, rng, seed, size, low, high, from, to, hash, first] = fields[..] else {
             panic!("bad golden line: {fields:?}")
         };

@@ -3,17 +3,13 @@
 mod common;
 
 use calotype_diffusion::{
-    BatchNoise, Error, ModelDenoiser, NoiseSchedule, PredictionType, SampleOptions, Sampler, SamplerKind, ScheduleKind,
-    StrengthRule, nchw_to_nhwc, nhwc_to_nchw,
+    BatchNoise, Error, ModelDenoiser, PredictionType, SampleOptions, Sampler, SamplerKind, ScheduleKind, StrengthRule,
+    nchw_to_nhwc, nhwc_to_nchw,
 };
-use common::{Network, distance, parse_bits};
+use common::{Network, distance, parse_bits, sd1};
 
 const GOLDENS: &str = include_str!("goldens/img2img.txt");
 const SHAPE: [usize; 4] = [1, 4, 3, 5];
-
-fn sd1() -> NoiseSchedule {
-    NoiseSchedule::scaled_linear(0.00085, 0.012, 1000).expect("valid")
-}
 
 fn sampler(kind: SamplerKind, steps: usize) -> Sampler {
     Sampler::new(kind, ScheduleKind::Default, &sd1(), SampleOptions::new(steps)).expect("valid")

@@ -1,14 +1,13 @@
 //! What holds for every sampler, whatever the model.
 
+mod common;
+
 use calotype_diffusion::{
     BatchNoise, Denoiser, Error, Generator, ModelDenoiser, NoiseLevel, NoiseSchedule, PredictionType, Predictor,
     SampleOptions, Sampler, SamplerKind, ScheduleKind, guide, nchw_to_nhwc, nhwc_to_nchw,
 };
+use common::sd1;
 use proptest::prelude::*;
-
-fn sd1() -> NoiseSchedule {
-    NoiseSchedule::scaled_linear(0.00085, 0.012, 1000).expect("valid")
-}
 
 /// The samplers that diffusers has schedules for, with these. (`tests/a1111.rs` has all.)
 fn combinations() -> impl Iterator<Item = (SamplerKind, ScheduleKind)> {

@@ -1,29 +1,16 @@
 //! The generator and the noise schedule against torch, bit for bit (`goldens/noise.txt`, written by `reference/samplers.py`).
 
+mod common;
+
 use calotype_diffusion::{Generator, NoiseSchedule};
+use common::{bits, fnv1a, lines};
 
 const GOLDENS: &str = include_str!("goldens/noise.txt");
-
-fn lines(kind: &str) -> impl Iterator<Item = Vec<&'static str>> {
-    GOLDENS.lines().map(|line| line.split(' ').collect::<Vec<_>>()).filter(move |fields| fields[0] == kind)
-}
-
-fn bits(values: &[f32]) -> String {
-    values.iter().map(|value| format!("{:08x}", value.to_bits())).collect()
-}
-
-/// FNV-1a of the little-endian bytes, 64 bits.
-fn fnv1a(values: &[f32]) -> String {
-    let bytes = values.iter().flat_map(|value| value.to_le_bytes());
-    let hash =
-        bytes.fold(0xcbf2_9ce4_8422_2325u64, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3));
-    format!("{hash:016x}")
-}
 
 #[test]
 fn noise_schedules_equal_torch() {
     let mut cases = 0;
-    for fields in lines("alphas_cumprod") {
+    for fields in lines(GOLDENS, "alphas_cumprod") {
         let schedule = match fields[1] {
             "linear" => NoiseSchedule::linear(0.00085, 0.012, 1000),
             _ => NoiseSchedule::scaled_linear(0.00085, 0.012, 1000),
@@ -40,7 +27,7 @@ fn noise_schedules_equal_torch() {
 #[test]
 fn randn_equals_torch() {
     let mut cases = 0;
-    for fields in lines("randn") {
+    for fields in lines(GOLDENS, "randn") {
         let n = fields[2].parse().expect("a count");
         let noise = Generator::manual_seed(fields[1].parse().expect("a seed")).randn(n);
         assert_eq!(bits(&noise[..n.min(18)]), fields[4], "seed {} n {n}", fields[1]);
@@ -55,7 +42,7 @@ fn randn_equals_torch() {
 fn stream_equals_torch() {
     let mut generator = Generator::manual_seed(99);
     let mut cases = 0;
-    for fields in lines("stream") {
+    for fields in lines(GOLDENS, "stream") {
         generator = Generator::from_bytes(&generator.to_bytes()).expect("our own state");
         let number = |i: usize| fields[i].parse::<usize>().expect("a count");
         let joined = |values: Vec<String>| values.join(",");

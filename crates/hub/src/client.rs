@@ -2,7 +2,7 @@
 
 use std::{
     io::{self, Read},
-    time::Duration,
+    time::{Duration, SystemTime},
 };
 
 use ureq::{
@@ -183,11 +183,13 @@ impl Answer {
         self.headers.get(name)?.to_str().ok()
     }
 
-    /// How long to wait before the next request: the seconds of `Retry-After`, or of the hub's `RateLimit: "api";r=0;t=55`.
+    /// How long to wait before the next request: as `Retry-After` says, or the seconds of the hub's
+    /// `RateLimit: "api";r=0;t=55`.
     fn asks_to_wait(&self) -> Option<Duration> {
         let limit = || self.header("ratelimit")?.split(';').find_map(|part| part.trim().strip_prefix("t="));
-        let seconds = self.header("retry-after").and_then(|seconds| seconds.trim().parse().ok());
-        seconds.or_else(|| limit()?.trim().parse().ok().filter(|_| self.status == 429)).map(Duration::from_secs)
+        let after = self.header("retry-after").and_then(|text| retry_after(text.trim(), self.header("date")));
+        let seconds = || limit()?.trim().parse().ok().filter(|_| self.status == 429);
+        after.or_else(|| seconds().map(Duration::from_secs))
     }
 
     pub(crate) fn content_length(&self) -> Option<u64> {
@@ -222,6 +224,18 @@ impl Body {
     }
 }
 
+/// The wait of a `Retry-After` (RFC 9110, 10.2.3): seconds, or a date, which is held to the server's own `Date` if it has
+/// one. None if it is neither.
+fn retry_after(text: &str, date: Option<&str>) -> Option<Duration> {
+    if let Ok(seconds) = text.parse() {
+        return Some(Duration::from_secs(seconds));
+    }
+    let end = httpdate::parse_http_date(text).ok()?;
+    let now = date.and_then(|date| httpdate::parse_http_date(date).ok()).unwrap_or_else(SystemTime::now);
+    // In the past: at once.
+    Some(end.duration_since(now).unwrap_or_default())
+}
+
 /// Whether what the network did may be better next time.
 fn trouble(host: &str, error: ureq::Error) -> Trouble {
     let passing = |problem: String| Trouble::Passing { host: host.to_owned(), problem, after: None };
@@ -240,5 +254,28 @@ fn trouble(host: &str, error: ureq::Error) -> Trouble {
         ureq::Error::Tls(problem) => lasting(problem.to_owned()),
         ureq::Error::InvalidProxyUrl => lasting("the proxy of the environment is no address".to_owned()),
         error => passing(show(&error.to_string())),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn retry_after_in_seconds_or_as_a_date() {
+        let date = Some("Sun, 06 Nov 1994 08:49:37 GMT");
+        let seconds = |text, date| retry_after(text, date).map(|wait| wait.as_secs());
+        assert_eq!(seconds("120", date), Some(120));
+        assert_eq!(seconds("Sun, 06 Nov 1994 08:51:37 GMT", date), Some(120));
+        // The two older forms.
+        assert_eq!(seconds("Sunday, 06-Nov-94 08:50:37 GMT", date), Some(60));
+        assert_eq!(seconds("Sun Nov  6 08:49:40 1994", date), Some(3));
+        // In the past; by this machine's clock; nothing that is known.
+        assert_eq!(seconds("Sun, 06 Nov 1994 08:49:00 GMT", date), Some(0));
+        assert_eq!(seconds("Sun, 06 Nov 1994 08:51:37 GMT", Some("x")), Some(0));
+        assert!(seconds("Tue, 31 Dec 2999 23:59:59 GMT", None) > Some(86_400));
+        for text in ["", "soon", "-5", "1.5", "Sun, 99 Nov 1994 08:51:37 GMT"] {
+            assert_eq!(retry_after(text, date), None, "{text}");
+        }
     }
 }

@@ -6,8 +6,7 @@ use image::error::ImageError;
 use image::{DynamicImage, ImageDecoder, ImageFormat, ImageReader};
 
 use crate::error::{Error, Result, one_line};
-use crate::raster::RgbImage;
-use crate::raster::RgbaImage;
+use crate::raster::{RgbImage, RgbaImage};
 
 /// How large a picture may be. Checked from the header, before memory is taken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

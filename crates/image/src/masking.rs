@@ -2,8 +2,7 @@
 
 use crate::blur::gaussian_blur;
 use crate::error::{Error, Result};
-use crate::raster::GrayImage;
-use crate::raster::RgbImage;
+use crate::raster::{GrayImage, RgbImage};
 
 /// Radii in pixels and how often, from far to near (A1111's `masking.fill`).
 const BLURS: [(f64, usize); 6] = [(256.0, 1), (64.0, 1), (16.0, 2), (4.0, 4), (2.0, 2), (0.0, 1)];

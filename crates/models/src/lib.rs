@@ -32,7 +32,7 @@ pub use config::{
 pub use edges::Wrap;
 pub use error::{Error, Result};
 pub use names::{
-    AdaptedNetwork, AdapterForm, FileKind, LayerKind, Layout, Names, Place, UNetLevel, WeightSet, has_ema,
+    AdaptedNetwork, AdapterForm, Beside, FileKind, LayerKind, Layout, Names, Place, UNetLevel, WeightSet, has_ema,
     has_optimizer, has_raw, is_pruned_to_ema,
 };
 pub use params::{InMemory, Init, ParamSource, ParamSpec, Random, Scope, Stored};

@@ -2,6 +2,7 @@
 
 use std::{collections::BTreeMap, path::Path};
 
+use calotype::OpenNetwork;
 use calotype_diffusion::Generator;
 use calotype_image::{RgbImage, grid, psnr};
 use calotype_models::{AutoencoderKl, ModelConfig, Random, VaeConfig, posterior};
@@ -15,7 +16,7 @@ use serde_json::json;
 use crate::{
     AutoencoderConfig, AutoencoderSizes, Result,
     data::Dataset,
-    folders::{VAE, open_network},
+    folders::VAE,
     losses::{Reconstruction, Terms, terms, weighted_sum},
     run::{Loss, Task},
     weights::Weights,
@@ -56,7 +57,7 @@ impl<B: Differentiable> AutoencoderTask<B> {
         let open = |folder: &Path| Dataset::open(folder, data.size, data.memory_limit_mb);
         let sizes = config.model.vae(data.size);
         let mut vae = match &config.train.init_from {
-            Some(folder) => sizes.load(tape, &open_network::<VaeConfig>(folder, VAE)?.1)?,
+            Some(from) => sizes.init(tape, &mut OpenNetwork::open(from)?.stored(&sizes)?)?,
             None => sizes.init(tape, &mut Random { seed: config.train.seed })?,
         };
         vae.checkpointing = config.train.checkpointing;

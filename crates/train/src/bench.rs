@@ -2,6 +2,7 @@
 
 use std::{path::Path, time::Instant};
 
+use calotype::OpenNetwork;
 use calotype_models::{ClipTextEncoder, ModelConfig, Random, TextConfig, UNet, UNetConfig, VaeConfig};
 use calotype_tensor::{
     Backend,
@@ -15,7 +16,7 @@ use crate::{
     AutoencoderSizes, Decay, DiffusionConfig, DiffusionLossConfig, Result, TrainConfig, check,
     diffusion::{latent_shape, noise_error},
     ema::Ema,
-    folders::{VAE, noise_schedule, open_config},
+    folders::noise_schedule,
     noising::{Noised, timestep},
     optimiser::Optimiser,
     random::{Stream, generator},
@@ -124,10 +125,10 @@ impl Step {
 
     fn of_config(tape: &Tape<Cpu>, file: &Path) -> Result<Self> {
         let DiffusionConfig { data, model, loss, train, .. } = &check::read(file)?;
-        let vae = match open_config::<VaeConfig>(&model.autoencoder, VAE) {
-            Ok(vae) => vae,
+        let vae = match OpenNetwork::<VaeConfig>::open(&model.autoencoder) {
+            Ok(vae) => vae.config().clone(),
             Err(_) if !model.autoencoder.exists() => AutoencoderSizes::default().vae(data.size),
-            Err(error) => return Err(error),
+            Err(error) => return Err(error.into()),
         };
         let latents = latent_shape(data.size, model, &vae)?;
         let mut unet = model.unet(latents).init(tape, &mut Random { seed: SEED })?;

@@ -111,7 +111,8 @@ impl Default for AutoencoderLossConfig {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct DiffusionSizes {
-    /// A folder with `vae/`, such as the `model` folder of an autoencoder run.
+    /// Where the autoencoder is: a folder with `vae/`, such as the `model` folder of an autoencoder run, or any file or folder
+    /// that has one.
     pub autoencoder: PathBuf,
     /// Channels of each level; every level but the last halves the sides.
     pub block_out_channels: Vec<usize>,
@@ -244,7 +245,8 @@ pub struct TrainConfig {
     /// Whether the network's blocks are computed again for the gradient, which saves memory.
     #[serde(default)]
     pub checkpointing: bool,
-    /// A diffusers folder whose weights are the start, instead of random ones.
+    /// A model whose weights are the start, instead of random ones: a checkpoint in one file, or a diffusers folder. The sizes
+    /// above must be its own.
     #[serde(default)]
     pub init_from: Option<PathBuf>,
 }

@@ -2,7 +2,8 @@
 
 use std::{collections::BTreeMap, path::Path};
 
-use calotype_diffusion::{Generator, NoiseSchedule};
+use calotype::{Model, OpenNetwork};
+use calotype_diffusion::{Generator, NoiseSchedule, PredictionType};
 use calotype_image::{RgbImage, grid};
 use calotype_models::{
     AutoencoderKl, ClipTextEncoder, DownBlockType, MidBlockType, ModelConfig, PerBlock, Random, TextConfig, UNet,
@@ -20,7 +21,7 @@ use crate::{
     captions::Captions,
     data::{Dataset, Order},
     folder::RunFolder,
-    folders::{NUM_TRAIN_TIMESTEPS, TEXT_ENCODER, UNET, VAE, noise_schedule, open_network, write_model},
+    folders::{NUM_TRAIN_TIMESTEPS, TEXT_ENCODER, UNET, VAE, noise_schedule, write_model},
     latents::Latents,
     noising::{Noised, timestep},
     random::{Stream, generator},
@@ -99,8 +100,9 @@ impl<B: Differentiable> DiffusionTask<B> {
     /// Makes the networks on `tape`, and the latents of every picture.
     pub(crate) fn new(tape: &Tape<B>, config: &DiffusionConfig, folder: &RunFolder) -> Result<Self> {
         let (inner, data, seed) = (tape.inner(), &config.data, config.train.seed);
-        let (mut vae_config, file) = open_network::<VaeConfig>(&config.model.autoencoder, VAE)?;
-        let vae_weights = Weights::read(&vae_config, &file)?;
+        let network = OpenNetwork::<VaeConfig>::open(&config.model.autoencoder)?;
+        let mut vae_config = network.config().clone();
+        let vae_weights = Weights::read(&vae_config, &network)?;
         let vae = vae_config.init(inner, &mut &vae_weights)?;
         let latent_set = |pictures: &Path, cache: &str| -> Result<LatentSet> {
             let set = Dataset::open(pictures, data.size, data.memory_limit_mb)?;
@@ -119,7 +121,12 @@ impl<B: Differentiable> DiffusionTask<B> {
         let mut order = Order::new(seed, training.count);
         let first: Vec<usize> =
             (0..SCALE_FACTOR_PICTURES.min(training.count as u64)).map(|number| order.picture(number)).collect();
-        training.latents.measure_scaling_factor(&first, &mut generator(seed, Stream::ScaleFactor, 0));
+        // A UNet that is there already knows latents of its own model's scale.
+        let known = config.train.init_from.as_ref().and_then(|from| OpenNetwork::<VaeConfig>::open(from).ok());
+        match known {
+            Some(vae) => training.latents.scaling_factor = vae.config().scaling_factor,
+            None => training.latents.measure_scaling_factor(&first, &mut generator(seed, Stream::ScaleFactor, 0)),
+        }
         vae_config.scaling_factor = training.latents.scaling_factor;
         if let Some(held_out) = &mut held_out {
             held_out.latents.scaling_factor = vae_config.scaling_factor;
@@ -128,10 +135,14 @@ impl<B: Differentiable> DiffusionTask<B> {
         let unet_config = config.model.unet(training.latents.shape());
         let text_config = config.model.text();
         let (mut unet, mut text) = match &config.train.init_from {
-            Some(from) => (
-                unet_config.load(tape, &open_network::<UNetConfig>(from, UNET)?.1)?,
-                text_config.load(tape, &open_network::<TextConfig>(from, TEXT_ENCODER)?.1)?,
-            ),
+            Some(from) => {
+                let (unet, text) = (OpenNetwork::<UNetConfig>::open(from)?, OpenNetwork::<TextConfig>::open(from)?);
+                check_start(from, text.config(), &text_config)?;
+                (
+                    unet_config.init(tape, &mut unet.stored(&unet_config)?)?,
+                    text_config.init(tape, &mut text.stored(&text_config)?)?,
+                )
+            }
             None => (
                 unet_config.init(tape, &mut RandomUNet(Random { seed }))?,
                 text_config.init(tape, &mut Random { seed })?,
@@ -155,6 +166,27 @@ impl<B: Differentiable> DiffusionTask<B> {
             held_out,
         })
     }
+}
+
+/// Refuses to start from a model that what is trained here is not: Stable Diffusion 1's text encoder, ε and noise.
+fn check_start(from: &Path, text: &TextConfig, expected: &TextConfig) -> Result<()> {
+    let refuse =
+        |problem: &str| Err(Error::run(from, format!("{problem}: start from a model of Stable Diffusion 1's kind")));
+    if text.hidden_act != expected.hidden_act {
+        return refuse("its text encoder is OpenCLIP's");
+    }
+    // What is no whole model doesn't say it.
+    let Ok(model) = Model::open(from) else { return Ok(()) };
+    if model.prediction_type() != PredictionType::Epsilon {
+        return refuse("it predicts v, and ε is trained here");
+    }
+    let usual = noise_schedule()?;
+    let near = |(a, b): (&f32, &f32)| (a - b).abs() <= 1e-4;
+    let (own, usual) = (model.noise_schedule().alphas_cumprod(), usual.alphas_cumprod());
+    if own.len() != usual.len() || !own.iter().zip(usual).all(near) {
+        return refuse("it was trained with other noise");
+    }
+    Ok(())
 }
 
 /// `[h, w, c]` of the latents of a picture of side `size`.

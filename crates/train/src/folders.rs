@@ -3,7 +3,6 @@
 use std::{fs, path::Path};
 
 use calotype_diffusion::NoiseSchedule;
-use calotype_formats::Checkpoint;
 use calotype_models::ModelConfig;
 use serde_json::{Value, json};
 
@@ -30,18 +29,6 @@ const BETA_END: f64 = 0.012;
 
 pub(crate) fn noise_schedule() -> Result<NoiseSchedule> {
     Ok(NoiseSchedule::scaled_linear(BETA_START, BETA_END, NUM_TRAIN_TIMESTEPS)?)
-}
-
-/// Reads the config of a network in the diffusers folder `model`, and opens its weights.
-pub(crate) fn open_network<C: ModelConfig>(model: &Path, part: Part) -> Result<(C, Checkpoint)> {
-    Ok((open_config(model, part)?, Checkpoint::open(&model.join(part.folder), part.weights)?))
-}
-
-/// Reads the config of a network in the diffusers folder `model`.
-pub(crate) fn open_config<C: ModelConfig>(model: &Path, part: Part) -> Result<C> {
-    let path = model.join(part.folder).join("config.json");
-    let text = fs::read_to_string(&path).map_err(|e| Error::io(&path, "read the network's config", e))?;
-    Ok(C::from_json(&text)?)
 }
 
 /// The `config.json` of a network.

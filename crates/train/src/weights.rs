@@ -2,7 +2,8 @@
 
 use std::{borrow::Cow, collections::BTreeMap, fs, path::Path};
 
-use calotype_formats::{Checkpoint, DType, encode_f32, write_safetensors};
+use calotype::OpenNetwork;
+use calotype_formats::{DType, encode_f32, write_safetensors};
 use calotype_models::{Error as ModelError, ModelConfig, ParamSource, ParamSpec, Random};
 use calotype_tensor::{Differentiable, ParamData, tape::Tape, to_file_layout};
 
@@ -28,10 +29,10 @@ impl Weights {
         Ok(Self(weights))
     }
 
-    /// Every value of a network in a folder.
-    pub(crate) fn read<C: ModelConfig>(config: &C, file: &Checkpoint) -> Result<Self> {
+    /// Every value of a network.
+    pub(crate) fn read<C: ModelConfig>(config: &C, network: &OpenNetwork<C>) -> Result<Self> {
         let specs = config.specs()?;
-        let mut source = calotype_models::Stored::new(file, C::NAMES, &specs)?;
+        let mut source = network.stored(config)?;
         let read = |spec: &ParamSpec| Ok((spec.name.clone(), source.data(spec)?.to_vec()?));
         Ok(Self(specs.iter().map(read).collect::<Result<_>>()?))
     }
@@ -97,7 +98,7 @@ impl ParamSource for RandomUNet {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::folders::{VAE, open_network};
+    use crate::folders::VAE;
     use calotype_models::{UNetConfig, VaeConfig};
 
     #[test]
@@ -119,9 +120,9 @@ mod tests {
         let weights = Weights(specs.iter().map(values).collect());
         let folder = tempfile::tempdir().unwrap();
         weights.write(folder.path(), VAE, &config, Precision::F32).unwrap();
-        let (read, file) = open_network::<VaeConfig>(folder.path(), VAE).unwrap();
-        assert_eq!(read, config);
-        let again = Weights::read(&config, &file).unwrap();
+        let network = OpenNetwork::<VaeConfig>::open(folder.path()).unwrap();
+        assert_eq!(network.config(), &config);
+        let again = Weights::read(&config, &network).unwrap();
         assert_eq!(again.0, weights.0);
         assert_eq!(again.hash(), weights.hash());
     }

@@ -10,7 +10,7 @@ use calotype_models::{
 use calotype_tensor::ParamKind;
 use serde_json::{Value, json};
 
-use super::{Progress, Source, stage::Stage, tensors::Tensors};
+use super::{Progress, Source, rest::Rest, stage::Stage, tensors::Tensors};
 use crate::{Error, Model, Result, model::Network};
 
 /// Groups of every group norm, which CompVis' code has fixed.
@@ -18,7 +18,12 @@ const GROUPS: usize = 32;
 /// Width of a head in the text encoders.
 const TEXT_HEAD: usize = 64;
 
-pub(super) fn write(source: &Source<'_>, output: &Path, dtype: Option<DType>, progress: Progress<'_>) -> Result<()> {
+pub(super) fn write(
+    source: &Source<'_>,
+    output: &Path,
+    dtype: Option<DType>,
+    progress: Progress<'_>,
+) -> Result<Vec<String>> {
     let mut tensors = Tensors::new();
     if let Some(network) = source.unet {
         tensors.add(network, &unet_layout(network)?, dtype, |spec| spec.shape.clone())?;
@@ -31,6 +36,13 @@ pub(super) fn write(source: &Source<'_>, output: &Path, dtype: Option<DType>, pr
     if let Some(network) = source.text_encoder {
         tensors.add(network, &text_layout(network)?, dtype, |spec| spec.shape.clone())?;
     }
+    let mut left_out = Vec::new();
+    if let Some(model) = source.model {
+        let rest = Rest::of(model)?;
+        rest.kept().for_each(|(file, name, key)| tensors.keep(file, name, key, dtype));
+        schedule(model, &rest, &mut tensors);
+        left_out = rest.left_out(false);
+    }
     let stage = Stage::beside(output)?;
     let total = tensors.bytes();
     tensors.write(&stage.path().join("weights"), &mut 0, total, progress)?;
@@ -42,12 +54,28 @@ pub(super) fn write(source: &Source<'_>, output: &Path, dtype: Option<DType>, pr
         }
         stage.write("config", &yaml(&config_of(model)))?;
         stage.publish("config", &config)?;
-        return stage.publish("weights", output).inspect_err(|_| {
+        return stage.publish("weights", output).map(|()| left_out).inspect_err(|_| {
             // Without its checkpoint it is of no use.
             let _ = std::fs::remove_file(&config);
         });
     }
-    stage.publish("weights", output)
+    stage.publish("weights", output).map(|()| left_out)
+}
+
+/// The buffers of the noise: those of the file that the model came from if they are its noise, in their own number type; else,
+/// where the config can't say it, those by which CompVis' samplers go.
+fn schedule<'a>(model: &'a Model, rest: &Rest<'a>, tensors: &mut Tensors<'a>) {
+    if model.scheduler.is_in(&model.unet.weights, &model.unet.label) {
+        rest.schedule.iter().for_each(|(file, name)| tensors.keep(file, name, (*name).to_owned(), None));
+        return;
+    }
+    if model.noise_schedule_name().is_some() {
+        let alphas = model.noise_schedule().alphas_cumprod();
+        let before: Vec<f32> = [1.0].into_iter().chain(alphas.iter().copied()).take(alphas.len()).collect();
+        tensors.numbers("betas", before.iter().zip(alphas).map(|(before, alpha)| 1.0 - alpha / before).collect());
+        tensors.numbers("alphas_cumprod", alphas.to_vec());
+        tensors.numbers("alphas_cumprod_prev", before);
+    }
 }
 
 /// Refuses what CompVis' code can't say.

@@ -2,11 +2,12 @@
 
 use std::path::Path;
 
+use calotype_diffusion::NoiseSchedule;
 use calotype_formats::DType;
 use calotype_models::{HiddenAct, ModelConfig};
 use serde_json::{Value, json};
 
-use super::{Progress, Source, folder_layout, stage::Stage, tensors::Tensors};
+use super::{Progress, Source, folder_layout, rest::Rest, stage::Stage, tensors::Tensors};
 use crate::{
     Error, Model, Result,
     files::{Place, TEXT_ENCODER, UNET, VAE},
@@ -16,7 +17,12 @@ use crate::{
 /// The version whose form the folder has.
 const VERSION: &str = "0.21.0";
 
-pub(super) fn write(source: &Source<'_>, output: &Path, dtype: Option<DType>, progress: Progress<'_>) -> Result<()> {
+pub(super) fn write(
+    source: &Source<'_>,
+    output: &Path,
+    dtype: Option<DType>,
+    progress: Progress<'_>,
+) -> Result<Vec<String>> {
     let stage = Stage::beside(output)?;
     // A network alone has its files at the top.
     let alone = source.model.is_none();
@@ -29,10 +35,12 @@ pub(super) fn write(source: &Source<'_>, output: &Path, dtype: Option<DType>, pr
     for (name, tensors) in files {
         tensors.write(&stage.path().join(name), &mut done, total, progress)?;
     }
+    let mut left_out = Vec::new();
     if let Some(model) = source.model {
         beside_the_networks(model, &stage)?;
+        left_out = Rest::of(model)?.left_out(true);
     }
-    stage.publish("", output)
+    stage.publish("", output).map(|()| left_out)
 }
 
 /// Writes a network's config, and gives the name and the tensors of its weights.
@@ -87,7 +95,7 @@ fn beside_the_networks(model: &Model, stage: &Stage) -> Result<()> {
     let class = if model.is_inpainting() { "StableDiffusionInpaintPipeline" } else { "StableDiffusionPipeline" };
     let index = model_index(class);
     let scheduler = &model.scheduler;
-    let scheduler = json!({
+    let mut scheduler_config = json!({
         "_class_name": "DDIMScheduler",
         "_diffusers_version": VERSION,
         "beta_end": scheduler.beta_end,
@@ -99,11 +107,38 @@ fn beside_the_networks(model: &Model, stage: &Stage) -> Result<()> {
         "set_alpha_to_one": false,
         "steps_offset": 1,
     });
-    stage.write("scheduler/scheduler_config.json", &format!("{scheduler:#}\n"))?;
+    if let Some(betas) = trained_betas(model)? {
+        scheduler_config["num_train_timesteps"] = json!(betas.len());
+        scheduler_config["trained_betas"] = json!(betas);
+    }
+    if scheduler.rescale_betas_zero_snr {
+        scheduler_config["rescale_betas_zero_snr"] = json!(true);
+    }
+    stage.write("scheduler/scheduler_config.json", &format!("{scheduler_config:#}\n"))?;
     for (name, text) in calotype_text::clip_files() {
         stage.write(&format!("tokenizer/{name}"), &padded(name, text, model.text_config().hidden_act))?;
     }
     stage.write("model_index.json", &format!("{index:#}\n"))
+}
+
+/// The betas of a table of noise, if the model has one.
+fn trained_betas(model: &Model) -> Result<Option<Vec<f32>>> {
+    /// The share by which the sigmas that the betas make may differ.
+    const TOLERANCE: f32 = 1e-4;
+    let Some(table) = &model.scheduler.alphas_cumprod else { return Ok(model.scheduler.trained_betas.clone()) };
+    let before = [1.0].iter().chain(table);
+    let beta = |(before, alpha): (&f32, &f32)| (1.0 - f64::from(*alpha) / f64::from(*before)) as f32;
+    let betas: Vec<f32> = before.zip(table).map(beta).collect();
+    let (expected, said) =
+        (NoiseSchedule::from_alphas_cumprod(table.clone()), NoiseSchedule::from_trained_betas(&betas));
+    let near = |(a, b): (&f32, &f32)| (a - b).abs() <= TOLERANCE * a;
+    match (expected, said) {
+        (Ok(expected), Ok(said)) if expected.sigmas().iter().zip(said.sigmas()).all(near) => Ok(Some(betas)),
+        _ => {
+            let problem = "its table of noise is so uneven that no betas say it, which a diffusers folder needs: convert to compvis";
+            Err(Error::file(&model.unet.label, problem))
+        }
+    }
 }
 
 /// A file of CLIP's tokenizer, its pad token as the text encoder was trained with.

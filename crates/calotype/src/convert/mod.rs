@@ -2,6 +2,7 @@
 
 mod compvis;
 mod diffusers;
+mod rest;
 mod stage;
 mod tensors;
 
@@ -52,7 +53,8 @@ pub type Progress<'a> = &'a mut dyn FnMut(u64, u64) -> bool;
 /// Writes the model or the single network at `path` in another layout to `output`, whole or not at all.
 ///
 /// What is written is what would be computed with: one set of the UNet's weights, no optimiser, always safetensors. No more
-/// than one tensor at a time is in memory. Without a dtype to convert to, every bit stays as it is.
+/// than one tensor at a time is in memory. Without a dtype to convert to, every bit stays as it is. Gives a line for each kind
+/// of tensors that the layout has no place for.
 ///
 /// # Errors
 /// There is no model at `path`, it can't be said in that layout, `output` is there already, it can't be written, or
@@ -63,7 +65,7 @@ pub fn convert(
     output: &Path,
     how: ConvertOptions,
     progress: Progress<'_>,
-) -> Result<()> {
+) -> Result<Vec<String>> {
     if output.symlink_metadata().is_ok() {
         return Err(Error::file(show(output), "is there already, and would be replaced: give another path"));
     }
@@ -128,7 +130,7 @@ fn single_network(path: &Path) -> Result<Option<Single>> {
     })
 }
 
-fn write(source: &Source<'_>, output: &Path, how: ConvertOptions, progress: Progress<'_>) -> Result<()> {
+fn write(source: &Source<'_>, output: &Path, how: ConvertOptions, progress: Progress<'_>) -> Result<Vec<String>> {
     match how.to {
         ConvertTo::Diffusers => diffusers::write(source, output, how.dtype, progress),
         ConvertTo::CompVis => compvis::write(source, output, how.dtype, progress),

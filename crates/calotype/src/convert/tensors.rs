@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, io, path::Path};
 
-use calotype_formats::{DType, TensorHead, encode_f32, write_safetensors_piecewise};
+use calotype_formats::{Checkpoint, DType, TensorHead, encode_f32, write_safetensors_piecewise};
 use calotype_models::{Layout, ModelConfig, ParamSource, ParamSpec, Stored};
 
 use super::Progress;
@@ -20,17 +20,26 @@ struct Item {
     dtype: DType,
 }
 
+/// What a tensor is made of.
+enum Content<'a> {
+    /// Parameters, in the order of its rows.
+    Parameters(Vec<Item>),
+    /// The tensor of this name, as it is.
+    Whole(&'a Checkpoint, String),
+    /// Numbers.
+    Numbers(Vec<f32>),
+}
+
 /// The tensors of one file that is to be written.
 pub(super) struct Tensors<'a> {
     networks: Vec<Stored<'a>>,
     heads: Vec<TensorHead>,
-    /// The parameters of each tensor, in the order of its rows.
-    items: Vec<Vec<Item>>,
+    contents: Vec<Content<'a>>,
 }
 
 impl<'a> Tensors<'a> {
     pub(super) fn new() -> Self {
-        Self { networks: Vec::new(), heads: Vec::new(), items: Vec::new() }
+        Self { networks: Vec::new(), heads: Vec::new(), contents: Vec::new() }
     }
 
     /// Adds a network's parameters, as `layout` names them and with the shapes that `shape` gives them.
@@ -62,10 +71,25 @@ impl<'a> Tensors<'a> {
                 *rows *= items.len();
             }
             self.heads.push((key, dtype.unwrap_or(first.dtype), shape));
-            self.items.push(items);
+            self.contents.push(Content::Parameters(items));
         }
         self.networks.push(stored);
         Ok(())
+    }
+
+    /// Adds the tensor `name` of `file` under the name `key`. Floats become `dtype`, if it is given.
+    pub(super) fn keep(&mut self, file: &'a Checkpoint, name: &str, key: String, dtype: Option<DType>) {
+        let Some(tensor) = file.get(name) else { return };
+        let is_float = matches!(tensor.dtype, DType::F64 | DType::F32 | DType::F16 | DType::BF16);
+        let dtype = dtype.filter(|_| is_float).unwrap_or(tensor.dtype);
+        self.heads.push((key, dtype, tensor.shape.clone()));
+        self.contents.push(Content::Whole(file, name.to_owned()));
+    }
+
+    /// Adds a tensor of one dimension.
+    pub(super) fn numbers(&mut self, key: &str, numbers: Vec<f32>) {
+        self.heads.push((key.to_owned(), DType::F32, vec![numbers.len()]));
+        self.contents.push(Content::Numbers(numbers));
     }
 
     /// The number type of the first tensor, which is that of most.
@@ -81,16 +105,29 @@ impl<'a> Tensors<'a> {
     /// Writes the file; `done` bytes were written before it of `total`.
     pub(super) fn write(mut self, path: &Path, done: &mut u64, total: u64, progress: Progress<'_>) -> Result<()> {
         let metadata = BTreeMap::from([("format".to_owned(), "pt".to_owned())]);
-        let (heads, networks) = (self.heads.clone(), &mut self.networks);
+        let (heads, networks, contents) = (self.heads.clone(), &mut self.networks, &self.contents);
         write_safetensors_piecewise(path, self.heads, &metadata, &mut |n, writer| {
-            let Some(((_, dtype, _), items)) = heads.get(n).zip(self.items.get(n)) else { return Ok(()) };
-            for item in items {
-                let Some(stored) = networks.get_mut(item.network) else { continue };
-                copy(stored, item, *dtype, &mut |bytes| {
-                    writer.write_all(bytes)?;
-                    *done += bytes.len() as u64;
-                    if progress(*done, total) { Ok(()) } else { Err(io::Error::other("stopped")) }
-                })?;
+            let Some(((_, dtype, _), content)) = heads.get(n).zip(contents.get(n)) else { return Ok(()) };
+            let mut write = |bytes: &[u8]| {
+                writer.write_all(bytes)?;
+                *done += bytes.len() as u64;
+                if progress(*done, total) { Ok(()) } else { Err(io::Error::other("stopped")) }
+            };
+            match content {
+                Content::Parameters(items) => {
+                    for item in items {
+                        let Some(stored) = networks.get_mut(item.network) else { continue };
+                        copy(stored, item, *dtype, &mut write)?;
+                    }
+                }
+                Content::Whole(file, name) if file.get(name).is_some_and(|tensor| tensor.dtype == *dtype) => {
+                    write(&file.read(name).map_err(io::Error::other)?)?;
+                }
+                Content::Whole(file, name) => {
+                    let numbers = file.read_f32(name).map_err(io::Error::other)?;
+                    write(&encoded(name, &numbers, *dtype)?)?;
+                }
+                Content::Numbers(numbers) => write(&encoded("", numbers, *dtype)?)?,
             }
             Ok(())
         })?;
@@ -116,14 +153,19 @@ fn copy(
         let length = PIECE.min(data.count() - start);
         let piece = numbers.get_mut(..length).unwrap_or_default();
         data.read(start, piece).map_err(io::Error::other)?;
-        if dtype == DType::F16 && piece.iter().any(|x| x.is_finite() && x.abs() >= F16_OVERFLOW) {
-            let problem = format!("{name} has numbers too large for f16: convert to bf16 or f32");
-            return Err(io::Error::other(problem));
-        }
-        write(&encode_f32(piece, dtype).map_err(io::Error::other)?)?;
+        write(&encoded(name, piece, dtype)?)?;
         start += length;
     }
     Ok(())
+}
+
+/// Numbers of the tensor `name` as `dtype`.
+fn encoded(name: &str, numbers: &[f32], dtype: DType) -> io::Result<Vec<u8>> {
+    if dtype == DType::F16 && numbers.iter().any(|x| x.is_finite() && x.abs() >= F16_OVERFLOW) {
+        let problem = format!("{name} has numbers too large for f16: convert to bf16 or f32");
+        return Err(io::Error::other(problem));
+    }
+    encode_f32(numbers, dtype).map_err(io::Error::other)
 }
 
 /// What rounds to an infinite f16.

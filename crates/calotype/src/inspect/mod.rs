@@ -8,6 +8,7 @@ use std::{
     path::Path,
 };
 
+use calotype_diffusion::PredictionType;
 use calotype_formats::{Checkpoint, FileFormat};
 use calotype_models::{
     FileKind, Layout, ModelConfig, Stored, TextConfig, UNetConfig, VaeConfig, WeightSet,
@@ -80,6 +81,8 @@ pub struct ModelInspection {
     pub beta_start: f64,
     /// The last beta.
     pub beta_end: f64,
+    /// What its noise is called, if the betas don't say it: "Zero Terminal SNR", or `trained` of a table in its file.
+    pub noise_schedule: Option<&'static str>,
     /// Timesteps it was trained with.
     pub num_train_timesteps: usize,
     /// Width and height of the pictures it was trained on.
@@ -230,6 +233,12 @@ impl Model {
         if [file, &self.text_encoder.weights, &self.vae.weights].iter().any(|file| file.ends_in_zeros()) {
             warnings.push(ZEROS.to_owned());
         }
+        if self.noise_schedule().is_zero_terminal_snr() && self.prediction_type() == PredictionType::Epsilon {
+            warnings.push(
+                "its last timestep has no signal, of which an ε-prediction tells nothing: perhaps it is --prediction-type v_prediction"
+                    .to_owned(),
+            );
+        }
         Ok(Inspection::Model(Box::new(ModelInspection {
             path: path.to_owned(),
             name: self.name().to_owned(),
@@ -244,6 +253,7 @@ impl Model {
             beta_schedule: self.scheduler.beta_schedule.clone(),
             beta_start: self.scheduler.beta_start,
             beta_end: self.scheduler.beta_end,
+            noise_schedule: self.noise_schedule_name(),
             num_train_timesteps: self.noise_schedule().num_train_timesteps(),
             default_size: self.default_size(),
             size_multiple: self.size_multiple(),

@@ -30,7 +30,8 @@ pub(super) fn sets(model: &Model) -> (WeightSets, Vec<String>) {
     let file = &model.unet.weights;
     let (folder_ema, non_ema) = in_folder(model);
     let ema = has_ema(file) || folder_ema;
-    let raw = if folder_ema { non_ema } else { has_raw(file) };
+    // Of a folder that has an average there are the other weights, too: only so it is known to be one.
+    let raw = folder_ema || has_raw(file);
     let uses_ema = model.unet.layout.is_ema() || (folder_ema && !non_ema) || is_pruned_to_ema(file);
     let is_training = has_optimizer(file) && !ema;
     let used = match () {

@@ -1,10 +1,10 @@
 //! The settings in A1111's text: each has one row here, by which it is written and read again.
 
-use calotype_diffusion::{Rng, SamplerKind, ScheduleKind};
+use calotype_diffusion::{Rng, SamplerKind, SamplerSettings, ScheduleKind};
 use calotype_text::{Emphasis, PromptStyle};
 
 use super::{BatchMetadata, Metadata};
-use crate::{Fill, Hires, Tiling, Upscaler, adapters};
+use crate::{Fill, Hires, Tiling, Upscaler, ZERO_TERMINAL_SNR, adapters};
 
 /// How many digits of the model's hash A1111's text has.
 const SHORT_HASH: usize = 10;
@@ -130,11 +130,42 @@ pub(super) const FIELDS: &[Field] = &[
         read: |m, value| flag(&mut m.sampler_settings.sgm_noise_multiplier, value),
     },
     Field {
+        key: "UniPC variant",
+        write: |m| differing(m.sampler_settings.uni_pc_variant, |default| default.uni_pc_variant),
+        read: |m, value| number(&mut m.sampler_settings.uni_pc_variant, value),
+    },
+    Field {
+        key: "UniPC skip type",
+        write: |m| differing(m.sampler_settings.uni_pc_skip_type, |default| default.uni_pc_skip_type),
+        read: |m, value| number(&mut m.sampler_settings.uni_pc_skip_type, value),
+    },
+    Field {
+        key: "UniPC order",
+        write: |m| differing(m.sampler_settings.uni_pc_order, |default| default.uni_pc_order),
+        read: |m, value| number(&mut m.sampler_settings.uni_pc_order, value),
+    },
+    Field {
+        key: "UniPC lower order final",
+        write: |m| (!m.sampler_settings.uni_pc_lower_order_final).then(|| "False".to_owned()),
+        read: |m, value| flag(&mut m.sampler_settings.uni_pc_lower_order_final, value),
+    },
+    Field {
         key: "Model hash",
         write: |m| Some(m.model_hash.chars().take(SHORT_HASH).collect()),
         read: |m, value| text(&mut m.model_hash, value),
     },
     Field { key: "Model", write: |m| Some(m.model.clone()), read: |m, value| text(&mut m.model, value) },
+    Field {
+        key: "Noise Schedule",
+        write: |m| m.is_zero_terminal_snr().then(|| ZERO_TERMINAL_SNR.to_owned()),
+        read: |m, value| {
+            let known = value == ZERO_TERMINAL_SNR;
+            if known {
+                value.clone_into(&mut m.noise_schedule);
+            }
+            known || value == "Default"
+        },
+    },
     Field {
         key: "Denoising strength",
         write: |m| {
@@ -385,6 +416,11 @@ fn text_of(value: f64) -> String {
 /// A value that is not as by default.
 fn unless(value: f64, default: f64) -> Option<String> {
     Some(text_of(value)).filter(|_| value != default)
+}
+
+/// A setting that is not as by default.
+fn differing<T: PartialEq + ToString>(value: T, default: impl Fn(&SamplerSettings) -> T) -> Option<String> {
+    Some(value.to_string()).filter(|_| value != default(&SamplerSettings::default()))
 }
 
 /// A1111 has an eta for the samplers that think in timesteps and one for the others.

@@ -18,7 +18,7 @@ pub use parameters::Parameters;
 
 use crate::{
     AdapterMetadata, Error, FileRef, Hires, Init, Inpaint, Model, PictureFile, Plan, Precision, Request, Result,
-    Tiling, adapters, error::brief,
+    Tiling, ZERO_TERMINAL_SNR, adapters, error::brief,
 };
 
 /// The PNG keyword of the text that A1111 and its successors read.
@@ -75,6 +75,9 @@ pub struct Metadata {
     pub model: String,
     /// The model's hash ([`Model::hash`]).
     pub model_hash: String,
+    /// The name of the model's noise, if it is not its family's ([`Model::noise_schedule_name`]).
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub noise_schedule: String,
     /// The number type.
     pub precision: String,
     /// The starting noise, if it did not come from the seed.
@@ -129,10 +132,17 @@ impl Metadata {
             height: plan.height,
             model: model.name().to_owned(),
             model_hash: model.hash()?.to_owned(),
+            noise_schedule: model.noise_schedule_name().unwrap_or_default().to_owned(),
             precision: precision.id().to_owned(),
             latents: start.map(|start| LatentsMetadata { file: String::new(), sha256: start.hash(), index }),
             ..Self::of_request(request)
         })
+    }
+
+    /// Whether the model's last timestep had no signal: see [`ModelOptions`](crate::ModelOptions::zero_terminal_snr).
+    #[must_use]
+    pub fn is_zero_terminal_snr(&self) -> bool {
+        self.noise_schedule == ZERO_TERMINAL_SNR
     }
 
     fn inpaint(&self) -> Option<&Inpaint<FileRef>> {
@@ -162,6 +172,7 @@ impl Metadata {
             height: 0,
             model: String::new(),
             model_hash: String::new(),
+            noise_schedule: String::new(),
             precision: String::new(),
             latents: None,
             init: request.init.as_ref().map(references),

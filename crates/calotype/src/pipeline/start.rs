@@ -98,7 +98,8 @@ impl Pipeline<'_> {
             if let Some(fresh) = fresh {
                 Kept { latents: latents.clone(), mask: mask.clone() }.fill(latents, &fresh);
             }
-            if !for_inpainting {
+            // A1111 holds the rest with models made for inpainting too.
+            if !for_inpainting || is_a1111 {
                 kept = Some(Kept { latents: latents.clone(), mask });
             }
         }

@@ -39,6 +39,10 @@ pub(crate) struct ModelOptionArgs {
     /// What the UNet predicts [default: as the model says, else epsilon]
     #[arg(long, value_name = "TYPE", value_enum)]
     prediction_type: Option<Prediction>,
+    /// Rescale the noise so that the last timestep has no signal: for a model that was trained so and doesn't say it (A1111's
+    /// noise schedule "Zero Terminal SNR")
+    #[arg(long)]
+    zero_terminal_snr: bool,
 }
 
 #[derive(Clone, Copy, ValueEnum)]
@@ -70,6 +74,7 @@ impl ModelOptionArgs {
             vae: self.vae.clone(),
             text_encoder: self.text_encoder.clone(),
             unet: self.unet.clone(),
+            zero_terminal_snr: self.zero_terminal_snr,
             prediction_type: self.prediction_type.map(|prediction| match prediction {
                 Prediction::Epsilon => PredictionType::Epsilon,
                 Prediction::V => PredictionType::VPrediction,

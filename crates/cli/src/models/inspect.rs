@@ -52,10 +52,17 @@ fn of_model(model: &ModelInspection) -> Vec<String> {
         format!("format      {format}"),
         format!("weights     {sets}"),
         format!("pictures    {width} x {height}, or other multiples of {size_multiple}"),
-        format!(
-            "noise       {} {} to {} in {} steps",
-            model.beta_schedule, model.beta_start, model.beta_end, model.num_train_timesteps
-        ),
+        match model.noise_schedule {
+            Some("trained") => format!("noise       a table of its own, in {} steps", model.num_train_timesteps),
+            name => format!(
+                "noise       {} {} to {} in {} steps{}",
+                model.beta_schedule,
+                model.beta_start,
+                model.beta_end,
+                model.num_train_timesteps,
+                name.map_or(String::new(), |name| format!(", {name}"))
+            ),
+        },
         format!("predicts    {} ({})", model.prediction_type, model.prediction_source),
     ];
     lines.extend(model.warnings.iter().map(|warning| format!("warning     {warning}")));

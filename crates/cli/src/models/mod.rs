@@ -67,8 +67,9 @@ fn verify(args: &Verify) -> Result<(), Failure> {
             "its last 64 KiB are zeros, as of a download that was cut off: give the publisher's hash by --sha256";
         line("warning", &format!("{}: {problem}", found.path));
     }
+    let summed = if found.summed_bytes > 0 { ", all as the file's checksums say" } else { "" };
     stdout::print(&format!(
-        "{}: {what}, {tensors} tensors of {size} read, all finite\nsha256      {}{held_to}",
+        "{}: {what}, {tensors} tensors of {size} read, all finite{summed}\nsha256      {}{held_to}",
         found.path, found.sha256
     ))
 }
@@ -82,14 +83,26 @@ fn convert(args: &Convert) -> Result<(), Failure> {
         dtype: args.dtype.map(Into::into),
     };
     let path = model::resolve(&args.path)?;
-    with_progress(args.quiet, "convert", |progress| {
+    let left_out = with_progress(args.quiet, "convert", |progress| {
         calotype::convert(&path, &args.options.options(), &args.output, how, progress)
     })?;
+    left_out.iter().for_each(|what| line("left out", what));
     if args.quiet { Ok(()) } else { stdout::print(&args.output.display().to_string()) }
 }
 
 fn list(args: &List) -> Result<(), Failure> {
-    let found = calotype::list(&args.folders)?;
+    let found = if args.folders.is_empty() {
+        let cache = calotype_hub::Environment::read()?.cache;
+        calotype::list(&[calotype::usual_places(), vec![cache]].concat())?
+    } else {
+        if let Some(missing) = args.folders.iter().find(|folder| !folder.is_dir()) {
+            return Err(Failure::Failed(format!(
+                "{}: there is no such folder: give one with models",
+                missing.display()
+            )));
+        }
+        calotype::list(&args.folders)?
+    };
     if args.json {
         return print_json(&found);
     }

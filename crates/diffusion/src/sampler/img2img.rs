@@ -66,7 +66,8 @@ impl Sampler {
     /// fewer, and mixes the noise of the level before the first, as A1111 does there.
     ///
     /// # Errors
-    /// [`Error::Strength`] when the strength is out of range, [`Error::NoSteps`] when it leaves no step.
+    /// [`Error::Strength`] when the strength is out of range, [`Error::NoSteps`] when it leaves no step, but for CompVis' rule,
+    /// which then leaves the noised picture as it is.
     pub fn img2img(&self, strength: f64, rule: StrengthRule) -> Result<Self, Error> {
         if !(0.0..=1.0).contains(&strength) {
             return Err(Error::Strength(strength));
@@ -110,7 +111,10 @@ impl Sampler {
         }
         let kept = falling.split_off(falling.len().saturating_sub(kept));
         let levels = match kept.first() {
-            Some(first) if unipc => timesteps::time_uniform_from(&self.noise_schedule, first.timestep, kept.len()),
+            Some(first) if unipc => {
+                let skip_type = self.options.settings.uni_pc_skip_type;
+                timesteps::unipc_from(&self.noise_schedule, first.timestep, kept.len(), skip_type)
+            }
             _ => kept,
         };
         let mut part = self.on(levels);

@@ -103,7 +103,8 @@ impl SamplerKind {
         names::of_sampler(self).1
     }
 
-    /// A name, or one with a schedule behind it as A1111 wrote them before its version 1.9: `DPM++ 2M Karras`.
+    /// A name, or one with a schedule behind it as A1111 wrote them before its version 1.9: `DPM++ 2M Karras`,
+    /// `Euler SGM Uniform`, `dpmpp_2m_karras`.
     ///
     /// # Errors
     /// [`Error::UnknownSampler`].
@@ -111,10 +112,7 @@ impl SamplerKind {
         if let Ok(kind) = name.parse() {
             return Ok((kind, None));
         }
-        let fused = name.trim().rsplit_once(' ').and_then(|(sampler, schedule)| {
-            let schedule = schedule.parse().ok()?;
-            Some((sampler.parse().ok()?, Some(schedule)))
-        });
+        let fused = names::fused(name.trim()).map(|(sampler, schedule)| (sampler, Some(schedule)));
         fused.ok_or_else(|| Error::UnknownSampler(names::shortened(name)))
     }
 

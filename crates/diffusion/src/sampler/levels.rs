@@ -65,7 +65,7 @@ pub(super) fn levels(
     let laid_out = steps + usize::from(discards);
 
     let mut all = match kind {
-        UniPc if a1111_timesteps => timesteps::time_uniform(noise_schedule, steps),
+        UniPc if a1111_timesteps => timesteps::unipc(noise_schedule, steps, options.settings.uni_pc_skip_type),
         _ if a1111_timesteps => timesteps::uniform(noise_schedule, steps),
         _ if kind.has_integer_steps() => leading(noise_schedule, steps),
         _ if diffusers => of_diffusers(kind, schedule, noise_schedule, laid_out, &options.settings)?,

@@ -13,6 +13,7 @@ mod schedule_kind;
 mod sigmas;
 mod solver;
 mod timesteps;
+mod unipc_settings;
 
 use std::sync::Arc;
 
@@ -21,6 +22,7 @@ pub use kind::SamplerKind;
 pub use options::{SampleOptions, SamplerSettings};
 pub use run::{Run, Step};
 pub use schedule_kind::ScheduleKind;
+pub use unipc_settings::{UniPcSkipType, UniPcVariant};
 
 use crate::{Denoiser, Error, NoiseLevel, NoiseSchedule, NoiseSource};
 use levels::Levels;

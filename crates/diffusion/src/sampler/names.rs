@@ -95,8 +95,21 @@ pub(super) fn schedule(name: &str) -> Option<ScheduleKind> {
     })
 }
 
+/// A name of a sampler with one of a schedule behind it: every place where the second may begin is tried.
+pub(super) fn fused(name: &str) -> Option<(SamplerKind, ScheduleKind)> {
+    let parts =
+        split(name).filter_map(|(sampler, schedule)| Some((self::sampler(sampler)?, self::schedule(schedule)?)));
+    parts.last()
+}
+
+/// A name in two, at each place where there may be a second one.
+fn split(name: &str) -> impl Iterator<Item = (&str, &str)> {
+    let separators = name.match_indices([' ', '_', '-']);
+    separators.filter_map(|(at, _)| Some((name.get(..at)?, name.get(at + 1..)?)))
+}
+
 /// Ids and names differ in case and in signs: `DPM++ 2M SDE` is `dpmpp_2m_sde`.
-fn plain(name: &str) -> String {
+pub(super) fn plain(name: &str) -> String {
     let letters = name.chars().filter(|c| !matches!(c, ' ' | '_' | '-'));
     letters.map(|c| if c == '+' { 'p' } else { c.to_ascii_lowercase() }).collect()
 }
@@ -109,6 +122,28 @@ pub(crate) fn samplers() -> String {
 /// The ids of all schedules, for a message.
 pub(crate) fn schedules() -> String {
     ScheduleKind::ALL.map(ScheduleKind::id).join(", ")
+}
+
+/// What a wrong name of a sampler, maybe with a schedule's behind it, may have meant.
+pub(crate) fn near_sampler(name: &str) -> String {
+    let name = split(name).find(|(_, second)| schedule(second).is_some()).map_or(name, |(first, _)| first);
+    near(name, &SamplerKind::ALL.map(of_sampler))
+}
+
+/// What a wrong name of a schedule may have meant.
+pub(crate) fn near_schedule(name: &str) -> String {
+    near(name, &ScheduleKind::ALL.map(of_schedule))
+}
+
+/// The id that is nearest, if one is near, for a message.
+fn near(name: &str, names: &[(&str, &str)]) -> String {
+    let name = plain(name);
+    let distance = |other: &str| strsim::osa_distance(&name, &plain(other));
+    let nearest = names.iter().map(|(id, label)| (distance(id).min(distance(label)), id)).min();
+    match nearest {
+        Some((distance, id)) if 2 * distance <= name.chars().count() => format!(", the nearest is {id}"),
+        _ => String::new(),
+    }
 }
 
 /// Enough of a wrong name to recognise it in a message.

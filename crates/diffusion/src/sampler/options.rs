@@ -1,6 +1,6 @@
 use serde::{Deserialize, Serialize};
 
-use super::{SamplerKind, ScheduleKind};
+use super::{SamplerKind, ScheduleKind, UniPcSkipType, UniPcVariant, unipc_settings};
 use crate::Error;
 
 /// What a run is asked for besides the sampler itself.
@@ -46,6 +46,14 @@ pub struct SamplerSettings {
     pub discard_next_to_last_sigma: bool,
     /// Starts from noise of `sqrt(sigma² + 1)` instead of `sigma` (generative-models, A1111's `sgm_noise_multiplier`).
     pub sgm_noise_multiplier: bool,
+    /// The variant of `unipc`.
+    pub uni_pc_variant: UniPcVariant,
+    /// How the timesteps of `unipc` are spaced on its own schedule.
+    pub uni_pc_skip_type: UniPcSkipType,
+    /// The order of `unipc`, 1 to 9; lower where a run has fewer steps.
+    pub uni_pc_order: usize,
+    /// Whether the last steps of `unipc` are of lower order. (One down to sigma 0 always is.)
+    pub uni_pc_lower_order_final: bool,
 }
 
 impl Default for SamplerSettings {
@@ -62,6 +70,10 @@ impl Default for SamplerSettings {
             beta_beta: 0.6,
             discard_next_to_last_sigma: false,
             sgm_noise_multiplier: false,
+            uni_pc_variant: UniPcVariant::Bh1,
+            uni_pc_skip_type: UniPcSkipType::TimeUniform,
+            uni_pc_order: 3,
+            uni_pc_lower_order_final: true,
         }
     }
 }
@@ -136,6 +148,6 @@ impl SampleOptions {
         if beta && schedule != ScheduleKind::Beta {
             return no_schedule("beta_alpha and beta_beta", "beta");
         }
-        Ok(())
+        unipc_settings::check(own, sampler, schedule)
     }
 }

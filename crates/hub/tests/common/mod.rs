@@ -2,6 +2,8 @@
 
 #![allow(dead_code, unreachable_pub, clippy::unwrap_used, reason = "helpers of several test programs")]
 
+pub mod setting;
+
 use std::{
     collections::BTreeMap,
     io::{BufRead, BufReader, Write},

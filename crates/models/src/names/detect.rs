@@ -76,6 +76,56 @@ impl Layout {
     }
 }
 
+/// Buffers of CompVis' `DDPM` that say the noise of each timestep.
+const SCHEDULE: [&str; 13] = [
+    "betas",
+    "alphas_cumprod",
+    "alphas_cumprod_prev",
+    "sqrt_alphas_cumprod",
+    "sqrt_one_minus_alphas_cumprod",
+    "log_one_minus_alphas_cumprod",
+    "sqrt_recip_alphas_cumprod",
+    "sqrt_recipm1_alphas_cumprod",
+    "posterior_variance",
+    "posterior_log_variance_clipped",
+    "posterior_mean_coef1",
+    "posterior_mean_coef2",
+    "lvlb_weights",
+];
+
+/// What a tensor of a CompVis checkpoint is that no network computes with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Beside {
+    /// Of the text encoder: OpenCLIP's last layer and projection, CLIP's numbers of positions.
+    Text,
+    /// The noise of each timestep.
+    Schedule,
+    /// The moving average.
+    Ema,
+    /// The state of an optimiser.
+    Optimizer,
+    /// A mark: what the UNet predicts, what the noise is.
+    Mark,
+    /// None of these.
+    Other,
+}
+
+impl Beside {
+    /// By the key.
+    #[must_use]
+    pub fn of(key: &str) -> Self {
+        let first = key.split('.').next().unwrap_or(key);
+        match key {
+            _ if key.starts_with("cond_stage_model.") => Self::Text,
+            _ if SCHEDULE.contains(&key) => Self::Schedule,
+            _ if key.starts_with("model_ema.") => Self::Ema,
+            _ if OPTIMIZERS.contains(&first) => Self::Optimizer,
+            "v_pred" | "ztsnr" => Self::Mark,
+            _ => Self::Other,
+        }
+    }
+}
+
 /// Whether `file` has the moving average of a UNet's weights.
 #[must_use]
 pub fn has_ema(file: &Checkpoint) -> bool {

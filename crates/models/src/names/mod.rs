@@ -15,7 +15,7 @@ pub(crate) mod layer;
 mod open_clip;
 
 pub use compvis_unet::UNetLevel;
-pub use detect::{WeightSet, has_ema, has_optimizer, has_raw, is_pruned_to_ema};
+pub use detect::{Beside, WeightSet, has_ema, has_optimizer, has_raw, is_pruned_to_ema};
 pub use kind::{AdapterForm, FileKind};
 pub use layer::{AdaptedNetwork, LayerKind};
 

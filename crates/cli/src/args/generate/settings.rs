@@ -1,6 +1,6 @@
 //! Settings of some samplers and schedules.
 
-use calotype::{Request, SamplerSettings};
+use calotype::{Request, SamplerSettings, UniPcSkipType, UniPcVariant};
 use clap::Args;
 
 /// Settings of some samplers and schedules.
@@ -40,6 +40,18 @@ pub(crate) struct SettingsArgs {
     /// Start from noise of sqrt(sigma² + 1) instead of sigma
     #[arg(long)]
     pub(crate) sgm_noise_multiplier: bool,
+    /// UniPC variant: bh1, bh2 or vary_coeff [default: bh1]
+    #[arg(long, value_name = "NAME")]
+    pub(crate) uni_pc_variant: Option<UniPcVariant>,
+    /// UniPC skip type, of its own timesteps: time_uniform, time_quadratic or logSNR [default: time_uniform]
+    #[arg(long, value_name = "NAME")]
+    pub(crate) uni_pc_skip_type: Option<UniPcSkipType>,
+    /// UniPC order, 1 to 9 [default: 3]
+    #[arg(long, value_name = "N")]
+    pub(crate) uni_pc_order: Option<usize>,
+    /// UniPC lower order final: whether its last steps are of lower order [default: true]
+    #[arg(long, value_name = "BOOL")]
+    pub(crate) uni_pc_lower_order_final: Option<bool>,
 }
 
 impl SettingsArgs {
@@ -57,6 +69,10 @@ impl SettingsArgs {
             beta_beta: self.beta_beta.unwrap_or(default.beta_beta),
             discard_next_to_last_sigma: self.discard_next_to_last_sigma,
             sgm_noise_multiplier: self.sgm_noise_multiplier,
+            uni_pc_variant: self.uni_pc_variant.unwrap_or(default.uni_pc_variant),
+            uni_pc_skip_type: self.uni_pc_skip_type.unwrap_or(default.uni_pc_skip_type),
+            uni_pc_order: self.uni_pc_order.unwrap_or(default.uni_pc_order),
+            uni_pc_lower_order_final: self.uni_pc_lower_order_final.unwrap_or(default.uni_pc_lower_order_final),
         };
     }
 }

@@ -67,7 +67,7 @@ pub(super) fn solver<'a, D: Denoiser + 'a, N: NoiseSource + 'a>(
         SamplerKind::DpmFast => Box::new(dpm_fast::DpmFast::new(eta, s_noise, sampler)),
         SamplerKind::Lcm => Box::new(lcm::Lcm),
         SamplerKind::DdimCfgpp => Box::new(ddim_cfgpp::DdimCfgpp { eta }),
-        SamplerKind::UniPc => Box::new(unipc::UniPc::new(sampler.steps())),
+        SamplerKind::UniPc => Box::new(unipc::UniPc::new(sampler.steps(), &options.settings)),
         // Its `lower_order_final` acts in short runs only.
         SamplerKind::DpmSolver => Box::new(dpmpp_2m::Dpmpp2m::new(options.steps < 15)),
         SamplerKind::DpmAdaptive => return None,

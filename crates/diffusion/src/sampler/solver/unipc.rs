@@ -1,25 +1,45 @@
 use std::collections::VecDeque;
 
+use super::super::{SamplerSettings, UniPcVariant};
 use super::{Model, Solver, current, sum};
 use crate::{Denoiser, NoiseLevel, NoiseSource};
 
-/// UniPC's order in A1111.
-const ORDER: usize = 3;
-
 /// UniPC (Zhao et al. 2023, "UniPC: A Unified Predictor-Corrector Framework", algorithms 5 and 6): predicts the sample with
-/// the denoised samples so far, denoises it, and corrects it with that one too. In its `B₁(h)` form, with the order of a
-/// step as high as there are samples, and lower again at the end; the last step is not corrected.
+/// the denoised samples so far, denoises it, and corrects it with that one too. The order of a step is as high as there are
+/// samples, and lower again at the end; the last step is not corrected.
 ///
 /// The paper's h is −h here, as it predicts the data; its `D_m / r_m` are differences to the denoised sample at `from`.
 pub(super) struct UniPc {
     steps: usize,
+    variant: UniPcVariant,
+    order: usize,
+    lower_order_final: bool,
     /// Denoised samples and the λ = −ln σ they belong to, the latest first.
     denoised: VecDeque<(Vec<f32>, f64)>,
 }
 
 impl UniPc {
-    pub(super) fn new(steps: usize) -> Self {
-        Self { steps, denoised: VecDeque::new() }
+    pub(super) fn new(steps: usize, settings: &SamplerSettings) -> Self {
+        Self {
+            steps,
+            variant: settings.uni_pc_variant,
+            order: settings.uni_pc_order,
+            lower_order_final: settings.uni_pc_lower_order_final,
+            denoised: VecDeque::new(),
+        }
+    }
+
+    /// The order of step `step`, counted from 1.
+    fn order_of(&self, step: usize, to: NoiseLevel) -> usize {
+        let left = (self.steps + 1).saturating_sub(step);
+        let most = if to.sigma == 0.0 {
+            1 // λ has no end there to lay a polynomial to.
+        } else if self.lower_order_final && step >= self.order {
+            left
+        } else {
+            self.order
+        };
+        self.order.min(self.denoised.len()).min(most).max(1)
     }
 }
 
@@ -40,8 +60,7 @@ impl<D: Denoiser, N: NoiseSource> Solver<D, N> for UniPc {
         if self.denoised.is_empty() {
             self.denoised.push_front((model.denoise(x, from)?, lambda));
         }
-        let left = (self.steps + 1).saturating_sub(past.len());
-        let order = ORDER.min(self.denoised.len()).min(left).max(1);
+        let (step, order) = (past.len(), self.order_of(past.len(), to));
         let mut past = self.denoised.iter().take(order);
         let Some((now, _)) = past.next() else { return Ok(x.to_vec()) };
         let (before, mut r): (Vec<&[f32]>, Vec<f64>) =
@@ -54,21 +73,30 @@ impl<D: Denoiser, N: NoiseSource> Solver<D, N> for UniPc {
             terms.extend(weights.iter().copied().zip(others.iter().copied()));
             sum(&terms)
         };
-        let predicted = match order {
-            1 => to_sample(&[], &[]),
-            // At order 2 the paper's a₁ is 1/2, whatever h.
-            2 => to_sample(&r.iter().map(|r| 0.5 * h / r).collect::<Vec<_>>(), &before),
+        // B(h) of the shortened formulas, in which the paper's a₁ is 1/2, whatever h.
+        let shortened = match self.variant {
+            UniPcVariant::Bh1 => Some(h),
+            UniPcVariant::Bh2 => Some(-(-h).exp_m1()),
+            UniPcVariant::VaryCoeff => None,
+        };
+        let predicted = match (order, shortened) {
+            (1, _) => to_sample(&[], &[]),
+            (2, Some(b)) => to_sample(&r.iter().map(|r| 0.5 * b / r).collect::<Vec<_>>(), &before),
             _ => to_sample(&weights(&r, h), &before),
         };
-        if left <= 1 || to.sigma == 0.0 {
+        if step >= self.steps || to.sigma == 0.0 {
             return Ok(predicted);
         }
         let denoised = model.denoise(&predicted, to)?;
         r.push(1.0);
         let others: Vec<&[f32]> = before.into_iter().chain([denoised.as_slice()]).collect();
-        let corrected = if order == 1 { to_sample(&[0.5 * h], &others) } else { to_sample(&weights(&r, h), &others) };
+        let corrected = match (order, shortened) {
+            (1, Some(b)) => to_sample(&[0.5 * b], &others),
+            (2.., None) => to_sample(&varying_weights(&r, h), &others),
+            _ => to_sample(&weights(&r, h), &others),
+        };
         self.denoised.push_front((denoised, lambda_to));
-        self.denoised.truncate(ORDER);
+        self.denoised.truncate(self.order);
         Ok(corrected)
     }
 }
@@ -77,25 +105,54 @@ impl<D: Denoiser, N: NoiseSource> Solver<D, N> for UniPc {
 /// integrated exactly (Zhao et al. 2023, eq. 5): `Σ w_m r_m^k = h ∫ e^(−h (1 − s)) s^k ds` over 0..1, for `k` from 1 to
 /// the number of shares.
 fn weights(r: &[f64], h: f64) -> Vec<f64> {
-    let mut moments = Vec::with_capacity(r.len());
-    // The integral for k = 0, and by parts for those above.
-    let mut moment = -(-h).exp_m1();
-    for k in 1..=r.len() {
-        moment = 1.0 - k as f64 * moment / h;
-        moments.push(moment);
-    }
-    let weight = |j: usize, own: f64| {
-        // The polynomial s Π (s − r_m) / (own (own − r_m)): 1 at `own`, 0 at the others and at 0.
-        let others = r.iter().enumerate().filter(|&(m, _)| m != j);
-        let polynomial = others.fold(vec![1.0 / own], |coefficients, (_, other)| {
-            let mut product = vec![0.0; coefficients.len() + 1];
-            for (k, c) in coefficients.into_iter().enumerate() {
-                let c = c / (own - other);
-                product.iter_mut().skip(k).zip([-c * other, c]).for_each(|(slot, add)| *slot += add);
-            }
-            product
-        });
-        polynomial.iter().zip(&moments).map(|(c, moment)| c * moment).sum()
+    let moments = moments(r.len(), h);
+    (0..r.len()).map(|j| polynomial(r, j).iter().zip(&moments).map(|(c, moment)| c * moment).sum()).collect()
+}
+
+/// Those of the corrector of [`UniPcVariant::VaryCoeff`] above order 1, as the authors' code computes them: without the highest
+/// power of λ, and for the sample at the end of the step by the last moment and the last coefficient but one alone.
+fn varying_weights(r: &[f64], h: f64) -> Vec<f64> {
+    let (moments, last) = (moments(r.len(), h), r.len() - 1);
+    let weight = |j: usize| {
+        let polynomial = polynomial(r, j);
+        let known = polynomial.iter().zip(&moments).take(last);
+        match (polynomial.get(last - 1), moments.get(last)) {
+            (Some(c), Some(moment)) if j == last => c * moment / r.len() as f64,
+            _ => known.map(|(c, moment)| c * moment).sum(),
+        }
     };
-    r.iter().enumerate().map(|(j, &own)| weight(j, own)).collect()
+    (0..r.len()).map(weight).collect()
+}
+
+/// `h ∫ e^(−h (1 − s)) s^k ds` over 0..1 for `k` from 1 to `count`.
+fn moments(count: usize, h: f64) -> Vec<f64> {
+    let of = |k: usize| {
+        if h.abs() < 2.0 {
+            // The exponential's series, term by term: `h Σ (−h)^j k! / (k + j + 1)!`. By parts, digits would be lost here.
+            let mut term = h / (k + 1) as f64;
+            let mut sum = term;
+            for j in k + 2..k + 40 {
+                term *= -h / j as f64;
+                sum += term;
+            }
+            return sum;
+        }
+        (1..=k).fold(-(-h).exp_m1(), |moment, k| 1.0 - k as f64 * moment / h)
+    };
+    (1..=count).map(of).collect()
+}
+
+/// The coefficients of `Π (s − r_m) / (r_j (r_j − r_m))`, the constant first: times s, it is 1 at share `j`, and 0 at the others
+/// and at 0.
+fn polynomial(r: &[f64], j: usize) -> Vec<f64> {
+    let own = r.get(j).copied().unwrap_or(f64::NAN);
+    let others = r.iter().enumerate().filter(|&(m, _)| m != j);
+    others.fold(vec![1.0 / own], |coefficients, (_, other)| {
+        let mut product = vec![0.0; coefficients.len() + 1];
+        for (k, c) in coefficients.into_iter().enumerate() {
+            let c = c / (own - other);
+            product.iter_mut().skip(k).zip([-c * other, c]).for_each(|(slot, add)| *slot += add);
+        }
+        product
+    })
 }

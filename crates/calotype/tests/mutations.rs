@@ -1,0 +1,103 @@
+//! What pictures say of how they were made, and the configs of a folder, changed at random: each is read or refused by one
+//! line, and what is read of a picture is written so that it is read again the same. The test command makes twenty thousand,
+//! the same every time; `MUTATIONS` and `SEED` make others.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::print_stdout,
+    clippy::print_stderr,
+    reason = "a test fails by panicking"
+)]
+
+mod common;
+#[path = "../../../fuzz/mutator.rs"]
+mod mutator;
+
+use std::fs;
+
+use calotype::{Metadata, Model};
+use common::Sizes;
+use tempfile::TempDir;
+
+/// A1111's text, with all that it may say.
+const TEXTS: [&str; 3] = [
+    "a cat, (b:1.2) <lora:x:0.5>\nNegative prompt: dog\nSteps: 20, Sampler: DPM++ 2M, Schedule type: Karras, CFG scale: 7, Seed: 42, Size: 512x512, Model hash: 6ce0161689, Model: v1-5, Denoising strength: 0.7, Clip skip: 2, ENSD: 31337, RNG: NV, Hires upscale: 2, Hires steps: 10, Hires upscaler: Latent, Lora hashes: \"a: 123456, b: 7\", Version: v1.10.0",
+    "x\nSteps: 1, Sampler: Euler a, CFG scale: 1, Seed: 1, Size: 8x8, TI hashes: \"q: 1\", Mask blur: 4, Variation seed: 5, Variation seed strength: 0.2, Eta: 0.5, Tiling: True",
+    "Steps: 50, Sampler: DDIM, Seed: 18446744073709551615, Size: 64x64, Inpaint area: Only masked, Masked area padding: 32",
+];
+
+#[test]
+fn texts_that_are_wrong() {
+    let words: [&[u8]; 12] = [
+        b", ",
+        b": ",
+        b"\n",
+        b"\"",
+        b"Steps: ",
+        b"Size: 99999x0",
+        b"-1",
+        b"1e999",
+        b"NaN",
+        b"Hires upscale: 0",
+        b"Schedule type: x",
+        b"\\",
+    ];
+    mutator::run("metadata", &TEXTS.map(|text| text.as_bytes().to_vec()), &words, |bytes| {
+        let read = Metadata::from_parameters(&String::from_utf8_lossy(&bytes)).metadata;
+        // Infinity and NaN, which a text may have, JSON has not.
+        if let Ok(again) = Metadata::from_json(&read.to_json()) {
+            assert_eq!(again.to_json(), read.to_json());
+        }
+        let _ = Metadata::from_parameters(&read.parameters());
+        one_line(read.request())
+    });
+}
+
+#[test]
+fn json_that_is_wrong() {
+    let corpus = TEXTS.map(|text| Metadata::from_parameters(text).metadata.to_json().into_bytes());
+    let words: [&[u8]; 10] =
+        [b"null", b"true", b"{}", b"[]", b"-1", b"1e999", b"18446744073709551616", b"\"\"", b",", b":"];
+    mutator::run("metadata_json", &corpus, &words, |bytes| {
+        one_line(Metadata::from_json(&String::from_utf8_lossy(&bytes)).and_then(|read| read.request()))
+    });
+}
+
+/// The files of a folder that no network's config is.
+#[test]
+fn folders_that_are_wrong() {
+    let folder = TempDir::new().unwrap();
+    Sizes::default().write(folder.path());
+    for name in ["scheduler/scheduler_config.json", "model_index.json"] {
+        let path = folder.path().join(name);
+        let sound = fs::read(&path).unwrap();
+        let words: [&[u8]; 10] = [
+            b"null",
+            b"1e300",
+            b"-1",
+            b"0",
+            b"\"linear\"",
+            b"\"v_prediction\"",
+            b"{}",
+            b"[1]",
+            b"18446744073709551615",
+            b",",
+        ];
+        mutator::run(name, std::slice::from_ref(&sound), &words, |bytes| {
+            fs::write(&path, bytes).unwrap();
+            one_line(Model::open(folder.path()))
+        });
+        fs::write(&path, sound).unwrap();
+    }
+}
+
+fn one_line<T>(result: calotype::Result<T>) -> bool {
+    result.map_or_else(
+        |error| {
+            assert!(!error.to_string().contains('\n'), "{error}");
+            false
+        },
+        |_| true,
+    )
+}
