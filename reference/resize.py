@@ -1,4 +1,5 @@
-"""Writes crates/image/tests/resize.txt: pictures in other sizes by Pillow, of colours with LANCZOS and of grey with BICUBIC."""
+"""Writes crates/image/tests/resize.txt: pictures in other sizes by Pillow, of colours with LANCZOS and of grey with BICUBIC.
+Of sizes for which all of its versions go along rows first."""
 
 import pathlib
 
