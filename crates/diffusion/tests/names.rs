@@ -1,7 +1,7 @@
 //! What samplers, schedules and their settings are called, and what is said of those that are out of place.
 
 use calotype_diffusion::{
-    SampleOptions, Sampler, SamplerKind, SamplerSettings, ScheduleKind, UniPcSkipType, UniPcVariant,
+    NoiseSchedule, SampleOptions, Sampler, SamplerKind, SamplerSettings, ScheduleKind, UniPcSkipType, UniPcVariant,
 };
 
 fn sd1() -> NoiseSchedule {
