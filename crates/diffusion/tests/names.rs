@@ -3,7 +3,7 @@
 mod common;
 
 use calotype_diffusion::{
-    SampleOptions, Sampler, SamplerKind, SamplerSettings, ScheduleKind, UniPcSkipType, UniPcVariant,
+    NoiseSchedule, SampleOptions, Sampler, SamplerKind, SamplerSettings, ScheduleKind, UniPcSkipType, UniPcVariant,
 };
 use common::sd1;
 

@@ -52,7 +52,9 @@ pub(super) fn sigmas(
         ScheduleKind::KlOptimal => {
             let [of_max, of_min] = [max, min].map(|sigma| rounded(f64::atan, sigma as f32));
             let angle = |share: f32| share * of_min + (1.0 - share) * of_max;
-            (0..=n).map(|i| f64::from(rounded(f64::tan, angle(i as f32 / n as f32)))).collect()
+            let sigmas = (0..=n).map(|i| f64::from(rounded(f64::tan, angle(i as f32 / n as f32))));
+            // The angle of an immense sigma is rounded to more than a quarter turn.
+            sigmas.map(|sigma| if sigma > 0.0 { sigma } else { max }).collect()
         }
         ScheduleKind::AlignYourSteps => align_your_steps(n),
         ScheduleKind::Simple => {
