@@ -3,7 +3,7 @@
 mod common;
 
 use calotype_diffusion::{
-    NoiseSchedule, SampleOptions, Sampler, SamplerKind, SamplerSettings, ScheduleKind, UniPcSkipType, UniPcVariant,
+    SampleOptions, Sampler, SamplerKind, SamplerSettings, ScheduleKind, UniPcSkipType, UniPcVariant,
 };
 use common::sd1;
 

@@ -105,9 +105,10 @@ impl<P> Init<P> {
     /// # Errors
     /// Those of `f`.
     pub fn try_map<Q, E>(&self, f: impl Fn(&P) -> Result<Q, E>) -> Result<Init<Q>, E> {
+        let picture = f(&self.picture)?;
         let inpaint = self.inpaint.as_ref().map(|inpaint| inpaint.try_map(&f)).transpose()?;
         let Self { strength, strength_rule, resize_mode, outpaint, .. } = *self;
-        Ok(Init { picture: f(&self.picture)?, strength, strength_rule, resize_mode, inpaint, outpaint })
+        Ok(Init { picture, strength, strength_rule, resize_mode, inpaint, outpaint })
     }
 }
 
@@ -125,8 +126,8 @@ pub enum StrengthRule {
     /// The part of the steps that it says, counted as A1111 does: one more. The noise over the picture is then the seed's first,
     /// and that of its steps the next, as there.
     A1111,
-    /// All of the steps, which are the last of as many more as it says, noise as with [`Self::A1111`]; A1111's "With img2img, do exactly the amount of
-    /// steps the slider specifies".
+    /// All of the steps, which are the last of as many more as it says, noise as with [`Self::A1111`]; A1111's "With img2img, do
+    /// exactly the amount of steps the slider specifies".
     Exact,
 }
 

@@ -237,7 +237,7 @@ mod tests {
             b" --width 7",
         ];
         mutator::run("lines", &corpus, &words, |bytes| {
-            match Line::all(&String::from_utf8_lossy(&bytes), PromptStyle::A1111) {
+            match Line::all(&String::from_utf8_lossy(&bytes), PromptStyle::A1111, false) {
                 Ok(_) => true,
                 Err(problem) => {
                     assert!(!problem.contains('\n'), "{problem}");
