@@ -83,7 +83,7 @@ def main():
                 name = source.name.removeprefix(family + "-")
                 if name.startswith("vae") or source.suffix == ".yaml":
                     continue
-                half = "half" in name or "fp16" in name
+                half = "half" in name
                 made, single = folder / "made", folder / "made.safetensors"
                 of_file = v if source.is_file() else []
                 for to, output in [("diffusers", made), ("compvis", single)]:
