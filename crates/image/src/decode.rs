@@ -3,9 +3,11 @@ use std::io::{Cursor, Read};
 use std::path::Path;
 
 use image::error::ImageError;
+use image::metadata::Orientation;
 use image::{DynamicImage, ImageDecoder, ImageFormat, ImageReader};
 
 use crate::error::{Error, Result, one_line};
+use crate::jpeg;
 use crate::raster::{RgbImage, RgbaImage};
 
 /// How large a picture may be. Checked from the header, before memory is taken.
@@ -63,7 +65,21 @@ pub fn decode(bytes: &[u8], limits: &Limits) -> Result<RgbImage> {
 /// [`Error::UnknownFormat`], [`Error::TooLarge`] or [`Error::Corrupt`].
 pub fn decode_rgba(bytes: &[u8], limits: &Limits) -> Result<RgbaImage> {
     check(bytes.len() as u64, limits.max_bytes, "bytes")?;
-    let (format, name) = known_format(bytes)?;
+    let (mut picture, orientation) = match known_format(bytes)? {
+        (ImageFormat::Jpeg, _) => jpeg::decode(bytes, limits)?,
+        (format, name) => decode_as(format, name, bytes, limits)?,
+    };
+    picture.apply_orientation(orientation);
+    RgbaImage::new(picture.width(), picture.height(), picture.into_rgba8().into_raw())
+}
+
+/// A PNG or WebP file.
+fn decode_as(
+    format: ImageFormat,
+    name: &'static str,
+    bytes: &[u8],
+    limits: &Limits,
+) -> Result<(DynamicImage, Orientation)> {
     let failed = |error: ImageError| match error {
         ImageError::Limits(_) => Error::TooLarge { found: 0, limit: limits.max_bytes, unit: "bytes" },
         other => Error::Corrupt { format: name, reason: one_line(other) },
@@ -77,9 +93,7 @@ pub fn decode_rgba(bytes: &[u8], limits: &Limits) -> Result<RgbaImage> {
     check(u64::from(width) * u64::from(height), limits.max_pixels, "pixels")?;
     check(decoder.total_bytes(), limits.max_bytes, "bytes")?;
     let orientation = decoder.orientation().map_err(failed)?;
-    let mut picture = DynamicImage::from_decoder(decoder).map_err(failed)?;
-    picture.apply_orientation(orientation);
-    RgbaImage::new(picture.width(), picture.height(), picture.into_rgba8().into_raw())
+    Ok((DynamicImage::from_decoder(decoder).map_err(failed)?, orientation))
 }
 
 /// The format of a file that is read, by its content, and its name.
@@ -92,6 +106,6 @@ pub(crate) fn known_format(bytes: &[u8]) -> Result<(ImageFormat, &'static str)> 
     }
 }
 
-fn check(found: u64, limit: u64, unit: &'static str) -> Result<()> {
+pub(crate) fn check(found: u64, limit: u64, unit: &'static str) -> Result<()> {
     if found > limit { Err(Error::TooLarge { found, limit, unit }) } else { Ok(()) }
 }

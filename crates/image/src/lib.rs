@@ -27,6 +27,7 @@ mod font;
 mod gray;
 mod grid;
 mod interpolate;
+mod jpeg;
 mod masking;
 mod png_text;
 mod raster;

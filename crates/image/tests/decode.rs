@@ -59,6 +59,14 @@ fn jpeg_is_told_by_content() {
     assert!(calotype_image::psnr(&picture, &back).unwrap() > 40.0);
 }
 
+/// Inks 40, 120, 200, 30 of 255, which Pillow wrote and reads as this colour.
+#[test]
+fn inks_become_colours() {
+    let picture = decode(include_bytes!("cmyk.jpg"), &Limits::default()).unwrap();
+    assert_eq!((picture.width(), picture.height()), (8, 8));
+    assert!(picture.data().chunks_exact(3).all(|pixel| pixel == [190, 119, 49]), "{:?}", picture.pixel(0, 0));
+}
+
 #[test]
 fn exif_orientation_is_applied() {
     // Orientation 6: the camera was turned, the upper left corner of what is stored belongs at the upper right.

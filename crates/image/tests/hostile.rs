@@ -93,6 +93,12 @@ fn a_picture_with_any_byte_changed_does_not_panic() {
     }
 }
 
+/// What fuzzing found: two frames, one with finer colours than brightness, at which the decoder before this one panicked.
+#[test]
+fn finds_are_read_or_refused() {
+    read(include_bytes!("finds/two_frames.jpg"));
+}
+
 #[test]
 fn bombs_are_refused_at_once() {
     let started = Instant::now();
