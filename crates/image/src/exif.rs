@@ -3,10 +3,11 @@
 use std::io::Cursor;
 
 use image::error::ImageError;
-use image::{ImageDecoder, ImageReader};
+use image::{ImageDecoder, ImageFormat, ImageReader};
 
 use crate::decode::known_format;
 use crate::error::{Error, Result, one_line};
+use crate::jpeg;
 
 /// Where IFD 0 says that the EXIF directory is.
 const EXIF_IFD: u16 = 0x8769;
@@ -23,10 +24,14 @@ const UNICODE: &[u8; CODE] = b"UNICODE\0";
 /// # Errors
 /// [`Error::UnknownFormat`] or [`Error::Corrupt`].
 pub fn read_user_comment(bytes: &[u8]) -> Result<Option<String>> {
-    let (format, name) = known_format(bytes)?;
-    let failed = |error: ImageError| Error::Corrupt { format: name, reason: one_line(error) };
-    let mut decoder = ImageReader::with_format(Cursor::new(bytes), format).into_decoder().map_err(failed)?;
-    let block = decoder.exif_metadata().map_err(failed)?;
+    let block = match known_format(bytes)? {
+        (ImageFormat::Jpeg, _) => jpeg::exif(bytes)?,
+        (format, name) => {
+            let failed = |error: ImageError| Error::Corrupt { format: name, reason: one_line(error) };
+            let mut decoder = ImageReader::with_format(Cursor::new(bytes), format).into_decoder().map_err(failed)?;
+            decoder.exif_metadata().map_err(failed)?
+        }
+    };
     Ok(block.and_then(|block| user_comment(block.strip_prefix(b"Exif\0\0").unwrap_or(&block))))
 }
 

@@ -13,8 +13,6 @@ use crate::{
 /// # Errors
 /// [`Error::TooLarge`] or [`Error::Corrupt`].
 pub(crate) fn decode(bytes: &[u8], limits: &Limits) -> Result<(DynamicImage, Orientation)> {
-    let corrupt = |reason: String| Error::Corrupt { format: "JPEG", reason };
-    let failed = |error: jpeg_decoder::Error| corrupt(one_line(error));
     let mut decoder = Decoder::new(bytes);
     decoder.set_max_decoding_buffer_size(usize::try_from(limits.max_bytes).unwrap_or(usize::MAX));
     decoder.read_info().map_err(failed)?;
@@ -33,6 +31,24 @@ pub(crate) fn decode(bytes: &[u8], limits: &Limits) -> Result<(DynamicImage, Ori
         PixelFormat::CMYK32 => RgbImage::from_raw(width, height, rgb_of_cmyk(&data)).map(DynamicImage::from),
     };
     Ok((picture.ok_or_else(|| corrupt("its rows are cut off".to_owned()))?, orientation))
+}
+
+/// The EXIF block of a JPEG file, if it has one. The pixels are not decoded.
+///
+/// # Errors
+/// [`Error::Corrupt`].
+pub(crate) fn exif(bytes: &[u8]) -> Result<Option<Vec<u8>>> {
+    let mut decoder = Decoder::new(bytes);
+    decoder.read_info().map_err(failed)?;
+    Ok(decoder.exif_data().map(<[u8]>::to_vec))
+}
+
+fn failed(error: jpeg_decoder::Error) -> Error {
+    corrupt(one_line(error))
+}
+
+fn corrupt(reason: String) -> Error {
+    Error::Corrupt { format: "JPEG", reason }
 }
 
 /// Ink on white paper, as Pillow mixes it.

@@ -2,10 +2,7 @@
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
-use std::io::Cursor;
-
 use calotype_image::{Error, Limits, RgbImage, decode, decode_rgba, encode_png, open};
-use image::codecs::jpeg::JpegEncoder;
 use image::codecs::webp::WebPEncoder;
 use image::{ExtendedColorType, ImageEncoder};
 
@@ -23,11 +20,12 @@ fn png(color: png::ColorType, depth: png::BitDepth, palette: &[u8], samples: &[u
 }
 
 fn jpeg(picture: &RgbImage) -> Vec<u8> {
-    let mut bytes = Cursor::new(Vec::new());
-    JpegEncoder::new_with_quality(&mut bytes, 95)
-        .write_image(picture.data(), picture.width(), picture.height(), ExtendedColorType::Rgb8)
+    let mut bytes = Vec::new();
+    let [width, height] = [picture.width(), picture.height()].map(|side| side as u16);
+    jpeg_encoder::Encoder::new(&mut bytes, 95)
+        .encode(picture.data(), width, height, jpeg_encoder::ColorType::Rgb)
         .unwrap();
-    bytes.into_inner()
+    bytes
 }
 
 #[test]

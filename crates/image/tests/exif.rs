@@ -5,7 +5,6 @@
 use std::io::Cursor;
 
 use calotype_image::{RgbImage, encode_png, read_user_comment};
-use image::codecs::jpeg::JpegEncoder;
 use image::codecs::webp::WebPEncoder;
 use image::{ExtendedColorType, ImageEncoder};
 
@@ -37,11 +36,11 @@ fn utf16(text: &str, big: bool) -> Vec<u8> {
 }
 
 fn jpeg(exif: Vec<u8>) -> Vec<u8> {
-    let mut bytes = Cursor::new(Vec::new());
-    let mut encoder = JpegEncoder::new(&mut bytes);
-    encoder.set_exif_metadata(exif).unwrap();
-    encoder.write_image(&[9; 12], 2, 2, ExtendedColorType::Rgb8).unwrap();
-    bytes.into_inner()
+    let mut bytes = Vec::new();
+    let mut encoder = jpeg_encoder::Encoder::new(&mut bytes, 75);
+    encoder.add_app_segment(1, [&b"Exif\0\0"[..], &exif].concat()).unwrap();
+    encoder.encode(&[9; 12], 2, 2, jpeg_encoder::ColorType::Rgb).unwrap();
+    bytes
 }
 
 fn webp(exif: Vec<u8>) -> Vec<u8> {

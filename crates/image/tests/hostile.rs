@@ -15,9 +15,7 @@ fn samples() -> [Vec<u8>; 2] {
     let data = (0..24 * 16 * 3).map(|i| (i * 7 % 251) as u8).collect();
     let picture = RgbImage::new(24, 16, data).unwrap();
     let mut jpeg = Vec::new();
-    image::codecs::jpeg::JpegEncoder::new(&mut jpeg)
-        .write_image(picture.data(), 24, 16, ExtendedColorType::Rgb8)
-        .unwrap();
+    jpeg_encoder::Encoder::new(&mut jpeg, 75).encode(picture.data(), 24, 16, jpeg_encoder::ColorType::Rgb).unwrap();
     [encode_png(&picture, &[("parameters", "Steps: 20"), ("other", "\u{1F419}")]).unwrap(), jpeg]
 }
 

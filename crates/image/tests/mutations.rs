@@ -27,7 +27,7 @@ fn pictures() -> Vec<Vec<u8>> {
     let picture = RgbImage::new(24, 16, data.clone()).unwrap();
     let texts = [("parameters", "a cat\nSteps: 20, Seed: 1"), ("other", "\u{1f419}")];
     let (mut jpeg, mut webp) = (Vec::new(), Vec::new());
-    image::codecs::jpeg::JpegEncoder::new(&mut jpeg).write_image(&data, 24, 16, ExtendedColorType::Rgb8).unwrap();
+    jpeg_encoder::Encoder::new(&mut jpeg, 75).encode(&data, 24, 16, jpeg_encoder::ColorType::Rgb).unwrap();
     image::codecs::webp::WebPEncoder::new_lossless(&mut webp)
         .write_image(&data, 24, 16, ExtendedColorType::Rgb8)
         .unwrap();
