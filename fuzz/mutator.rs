@@ -2,6 +2,8 @@
 //!
 //! Every input is made from the seed and its own number, so a find is made again from the two.
 
+#![allow(clippy::expect_used, clippy::print_stdout, clippy::print_stderr, reason = "a test tells what it found")]
+
 /// Numbers where readers go wrong.
 const EDGES: [u64; 12] =
     [0, 1, 0x7f, 0x80, 0xff, 0x7fff, 0xffff, 0x7fff_ffff, 0xffff_ffff, 0x7fff_ffff_ffff_ffff, u64::MAX, u64::MAX - 7];

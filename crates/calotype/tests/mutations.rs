@@ -2,13 +2,7 @@
 //! line, and what is read of a picture is written so that it is read again the same. The test command makes twenty thousand,
 //! the same every time; `MUTATIONS` and `SEED` make others.
 
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::print_stdout,
-    clippy::print_stderr,
-    reason = "a test fails by panicking"
-)]
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod common;
 #[path = "../../../fuzz/mutator.rs"]

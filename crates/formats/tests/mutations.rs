@@ -7,7 +7,7 @@
 //! MUTATIONS=10000000 SEED=2 cargo test --release -p calotype-formats --test mutations -- --nocapture pickle
 //! ```
 
-#![allow(clippy::unwrap_used, clippy::print_stdout, clippy::print_stderr)]
+#![allow(clippy::unwrap_used)]
 
 mod common;
 #[path = "../../../fuzz/mutator.rs"]

@@ -1,13 +1,7 @@
 //! Answers of a hub changed at random: each is read or refused by one line, and every path that is picked stays in its
 //! folder. The test command makes twenty thousand, the same every time; `MUTATIONS` and `SEED` make others.
 
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::print_stdout,
-    clippy::print_stderr,
-    reason = "a test fails by panicking"
-)]
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 #[path = "../../../fuzz/mutator.rs"]
 mod mutator;

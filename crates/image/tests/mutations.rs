@@ -1,13 +1,7 @@
 //! Pictures changed at random: each is decoded or refused, none panics. The test command makes twenty thousand, the same
 //! every time; `MUTATIONS=10000000 SEED=2 cargo test --release -p calotype-image --test mutations -- --nocapture` more.
 
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::print_stdout,
-    clippy::print_stderr,
-    reason = "a test fails by panicking"
-)]
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 #[path = "../../../fuzz/mutator.rs"]
 mod mutator;

@@ -1,13 +1,7 @@
 //! Adapters, embeddings, hypernetworks and configs changed at random: each is read or refused by one line. The test command
 //! makes twenty thousand of each, the same every time; `MUTATIONS` and `SEED` make others.
 
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::print_stdout,
-    clippy::print_stderr,
-    reason = "a test fails by panicking"
-)]
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 #[path = "../../../fuzz/mutator.rs"]
 mod mutator;

@@ -71,12 +71,12 @@ pub(super) const FIELDS: &[Field] = &[
     },
     Field {
         key: "Sigma churn",
-        write: |m| unless(m.sampler_settings.s_churn, 0.0),
+        write: |m| setting(m, |s| s.s_churn),
         read: |m, value| number(&mut m.sampler_settings.s_churn, value),
     },
     Field {
         key: "Sigma tmin",
-        write: |m| unless(m.sampler_settings.s_tmin, 0.0),
+        write: |m| setting(m, |s| s.s_tmin),
         read: |m, value| number(&mut m.sampler_settings.s_tmin, value),
     },
     Field {
@@ -91,7 +91,7 @@ pub(super) const FIELDS: &[Field] = &[
     },
     Field {
         key: "Sigma noise",
-        write: |m| unless(m.sampler_settings.s_noise, 1.0),
+        write: |m| setting(m, |s| s.s_noise),
         read: |m, value| number(&mut m.sampler_settings.s_noise, value),
     },
     Field {
@@ -111,37 +111,37 @@ pub(super) const FIELDS: &[Field] = &[
     },
     Field {
         key: "Beta schedule alpha",
-        write: |m| unless(m.sampler_settings.beta_alpha, 0.6),
+        write: |m| setting(m, |s| s.beta_alpha),
         read: |m, value| number(&mut m.sampler_settings.beta_alpha, value),
     },
     Field {
         key: "Beta schedule beta",
-        write: |m| unless(m.sampler_settings.beta_beta, 0.6),
+        write: |m| setting(m, |s| s.beta_beta),
         read: |m, value| number(&mut m.sampler_settings.beta_beta, value),
     },
     Field {
         key: "Discard penultimate sigma",
-        write: |m| m.sampler_settings.discard_next_to_last_sigma.then(|| "True".to_owned()),
+        write: |m| if_true(m.sampler_settings.discard_next_to_last_sigma),
         read: |m, value| flag(&mut m.sampler_settings.discard_next_to_last_sigma, value),
     },
     Field {
         key: "SGM noise multiplier",
-        write: |m| m.sampler_settings.sgm_noise_multiplier.then(|| "True".to_owned()),
+        write: |m| if_true(m.sampler_settings.sgm_noise_multiplier),
         read: |m, value| flag(&mut m.sampler_settings.sgm_noise_multiplier, value),
     },
     Field {
         key: "UniPC variant",
-        write: |m| differing(m.sampler_settings.uni_pc_variant, |default| default.uni_pc_variant),
+        write: |m| setting(m, |s| s.uni_pc_variant),
         read: |m, value| number(&mut m.sampler_settings.uni_pc_variant, value),
     },
     Field {
         key: "UniPC skip type",
-        write: |m| differing(m.sampler_settings.uni_pc_skip_type, |default| default.uni_pc_skip_type),
+        write: |m| setting(m, |s| s.uni_pc_skip_type),
         read: |m, value| number(&mut m.sampler_settings.uni_pc_skip_type, value),
     },
     Field {
         key: "UniPC order",
-        write: |m| differing(m.sampler_settings.uni_pc_order, |default| default.uni_pc_order),
+        write: |m| setting(m, |s| s.uni_pc_order),
         read: |m, value| number(&mut m.sampler_settings.uni_pc_order, value),
     },
     Field {
@@ -356,7 +356,7 @@ pub(super) const FIELDS: &[Field] = &[
     },
     Field {
         key: "Old prompt editing timelines",
-        write: |m| m.old_prompt_editing.then(|| "True".to_owned()),
+        write: |m| if_true(m.old_prompt_editing),
         read: |m, value| flag(&mut m.old_prompt_editing, value),
     },
     Field {
@@ -418,9 +418,15 @@ fn unless(value: f64, default: f64) -> Option<String> {
     Some(text_of(value)).filter(|_| value != default)
 }
 
-/// A setting that is not as by default.
-fn differing<T: PartialEq + ToString>(value: T, default: impl Fn(&SamplerSettings) -> T) -> Option<String> {
-    Some(value.to_string()).filter(|_| value != default(&SamplerSettings::default()))
+/// A setting of the sampler that is not as by default.
+fn setting<T: PartialEq + ToString>(metadata: &Metadata, of: impl Fn(&SamplerSettings) -> T) -> Option<String> {
+    let value = of(&metadata.sampler_settings);
+    Some(value.to_string()).filter(|_| value != of(&SamplerSettings::default()))
+}
+
+/// Python's word.
+fn if_true(value: bool) -> Option<String> {
+    value.then(|| "True".to_owned())
 }
 
 /// A1111 has an eta for the samplers that think in timesteps and one for the others.

@@ -18,7 +18,7 @@ pub use parameters::Parameters;
 
 use crate::{
     AdapterMetadata, Error, FileRef, Hires, Init, Inpaint, Model, PictureFile, Plan, Precision, Request, Result,
-    Tiling, ZERO_TERMINAL_SNR, adapters, error::brief,
+    Tiling, ZERO_TERMINAL_SNR, adapters, error::brief, request::is_default,
 };
 
 /// The PNG keyword of the text that A1111 and its successors read.
@@ -103,10 +103,6 @@ pub struct LatentsMetadata {
     pub sha256: String,
     /// Which picture of the file.
     pub index: usize,
-}
-
-fn is_default<T: Default + PartialEq>(value: &T) -> bool {
-    *value == T::default()
 }
 
 impl Default for Metadata {

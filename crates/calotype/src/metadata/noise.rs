@@ -3,7 +3,10 @@
 use calotype_diffusion::{Rng, SeedPer, Variation};
 use serde::{Deserialize, Serialize};
 
-use crate::{NoiseRequest, OneOf, Request, Result, request::is_one};
+use crate::{
+    NoiseRequest, OneOf, Request, Result,
+    request::{is_default, is_one},
+};
 
 /// Where the noise came from, besides the seed.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -131,8 +134,4 @@ impl NoiseMetadata {
             one_of: batch.map(|batch| OneOf { batch_size: batch.size, position: batch.position }),
         })
     }
-}
-
-fn is_default<T: Default + PartialEq>(value: &T) -> bool {
-    *value == T::default()
 }

@@ -1,6 +1,6 @@
 //! What a pass of the sampler starts from.
 
-use calotype_diffusion::{Batch, BatchNoise, Sampler, nchw_to_nhwc, nhwc_to_nchw};
+use calotype_diffusion::{Batch, BatchNoise, nchw_to_nhwc, nhwc_to_nchw};
 use calotype_image::{Interpolation, RgbImage, interpolate};
 use calotype_models::{Wrap, posterior};
 use calotype_tensor::Backend;
@@ -78,7 +78,7 @@ impl Pipeline<'_> {
             has_picture: !is_a1111 && encoded.is_some_and(|(init, prepared)| has_own_size(init, prepared)),
             ..Batch::default()
         };
-        let mut noise = self.noise(request, &plan.sampler, plan.latents_shape, drawn)?;
+        let mut noise = request.batch_noise(self.model, &plan.sampler, [channels, h, w], drawn)?;
         let mut picture =
             encoded.map(|(init, prepared)| self.encode_init(init, prepared, plan, &mut noise, wrap)).transpose()?;
         let start = match &request.latents {
@@ -115,8 +115,7 @@ impl Pipeline<'_> {
                 true => left.mean(batch, scaling_factor),
                 false => left.sample(&noise.draw(), scaling_factor),
             };
-            let rows = left.chunks_exact(channels.max(1)).zip(mask.iter().cycle());
-            beside = Some(rows.flat_map(|(left, &mask)| [&[mask][..], left].concat()).collect());
+            beside = Some(with_mask(&mask, &left, channels));
         }
         let overlay = prepared.and_then(|(_, prepared)| prepared.overlay);
         let noise_multiplier = request.noise.init_multiplier;
@@ -141,9 +140,8 @@ impl Pipeline<'_> {
                 false => posterior.sample(&noise.for_picture(), scaling_factor),
             });
         }
-        let whole = |side: u32| {
-            (side / self.model.vae_config().downscale() as u32).max(1) * self.model.vae_config().downscale() as u32
-        };
+        let downscale = self.model.vae_config().downscale() as u32;
+        let whole = |side: u32| (side / downscale).max(1) * downscale;
         let picture = prepared.picture.crop(0, 0, whole(prepared.picture.width()), whole(prepared.picture.height()));
         // Noise has the size of the result: of other latents the mean is taken.
         let posterior = self.encode_rgb(&picture, wrap)?;
@@ -173,17 +171,6 @@ impl Pipeline<'_> {
         Ok(Posterior { size: [shape[1], shape[2]], mean: backend.to_f32(&mean), deviation })
     }
 
-    /// The noise of a pass; `drawn` says what besides that of the steps.
-    fn noise(
-        &self,
-        request: &Request,
-        sampler: &Sampler,
-        [_, c, h, w]: [usize; 4],
-        drawn: Batch,
-    ) -> Result<BatchNoise> {
-        request.batch_noise(self.model, sampler, [c, h, w], drawn)
-    }
-
     /// The start of the second pass, the first one's latents `(B, h, w, C)` enlarged, and the noise of its steps. As in A1111
     /// the seeds' first noise is that of the start, and the next the steps'.
     pub(super) fn enlarged(
@@ -200,7 +187,7 @@ impl Pipeline<'_> {
         let wrap = request.tiling.wrap();
         let scaling_factor = self.model.vae_config().scaling_factor;
         // Noise of the larger size, as from the same seeds at the start.
-        let mut noise = self.noise(request, &hires.sampler, hires.latents_shape, Batch::default())?;
+        let mut noise = request.batch_noise(self.model, &hires.sampler, [channels, h, w], Batch::default())?;
         let start = noise.randn();
         let picture = match hires.upscaler.interpolation() {
             Some(method) => {
@@ -223,12 +210,18 @@ impl Pipeline<'_> {
         if self.model.is_inpainting() {
             let [height, width] = [h, w].map(|side| side * downscale);
             let left = self.encode_picture(vec![0.0; width * height * 3], [height, width], wrap)?;
-            let left = left.mean(batch, scaling_factor);
-            beside = Some(left.chunks_exact(channels.max(1)).flat_map(|left| [&[1.0][..], left].concat()).collect());
+            beside = Some(with_mask(&[1.0], &left.mean(batch, scaling_factor), channels));
         }
         let picture = Some(picture);
         Ok((Start { picture, noise: start, noise_multiplier: 1.0, kept: None, beside, overlay: None }, noise))
     }
+}
+
+/// What a model made for inpainting sees of each place, `(B, h, w, 1 + C)`: the mask, again and again, and the latents
+/// `(B, h, w, C)` of what is left.
+fn with_mask(mask: &[f32], left: &[f32], channels: usize) -> Vec<f32> {
+    let rows = left.chunks_exact(channels.max(1)).zip(mask.iter().cycle());
+    rows.flat_map(|(left, &mask)| [&[mask][..], left].concat()).collect()
 }
 
 /// Whether a picture is encoded at the size of the result, and not its latents stretched to it.

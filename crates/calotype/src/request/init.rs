@@ -112,7 +112,8 @@ impl<P> Init<P> {
     }
 }
 
-fn is_default<T: Default + PartialEq>(value: &T) -> bool {
+/// Whether a setting goes without saying.
+pub(crate) fn is_default<T: Default + PartialEq>(value: &T) -> bool {
     *value == T::default()
 }
 
@@ -199,7 +200,7 @@ fn one() -> f64 {
     1.0
 }
 
-/// Whether a setting goes without saying.
+/// The same where it is 1.
 pub(crate) fn is_one(value: &f64) -> bool {
     *value == one()
 }

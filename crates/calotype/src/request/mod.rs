@@ -13,8 +13,8 @@ use calotype_text::{Emphasis, PromptStyle};
 pub use check::Plan;
 pub(crate) use check::SecondPass;
 pub use hires::{Hires, Tiling, Upscaler};
-pub(crate) use init::is_one;
 pub use init::{FileRef, Fill, Init, Inpaint, PictureFile, ResizeMode, Sides, StrengthRule};
+pub(crate) use init::{is_default, is_one};
 pub use noise::{NoiseRequest, OneOf};
 pub(crate) use size::{MAX_SIDE, check_side, check_size, seamless_multiple};
 

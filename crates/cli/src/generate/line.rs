@@ -160,7 +160,6 @@ impl Line {
 
 #[cfg(test)]
 #[path = "../../../../fuzz/mutator.rs"]
-#[allow(clippy::print_stdout, clippy::print_stderr, reason = "it tells of a run")]
 mod mutator;
 
 #[cfg(test)]
