@@ -2,6 +2,7 @@
 
 use std::time::Instant;
 
+use calotype_checkpoint::NetworkFiles;
 use calotype_diffusion::{BatchNoise, Predictor};
 use calotype_models::{ModelConfig, Random, TextConfig, UNetConfig, VaeConfig, VaeDecoder};
 use calotype_tensor::{
@@ -15,7 +16,6 @@ use serde::Serialize;
 use crate::{
     BenchProfile, Convolution, Guided, Model, PartProfile, PipelineOptions, Precision, Result,
     memory::{self, PassSize, peak_memory},
-    model::Network,
     profile::{Peaks, part},
     request::check_size,
 };
@@ -185,7 +185,7 @@ impl<'m> Job<'_, 'm> {
 
         stage("text encoder: weights");
         let b = backend(options.precision.beside_the_unet())?;
-        let text_encoder = self.make(&b, &networks.text, |m| &m.text_encoder, &mut parameters)?;
+        let text_encoder = self.make(&b, &networks.text, Model::text_encoder, &mut parameters)?;
         stage("text encoder: two prompts");
         let ids: Vec<u32> = (0..2 * MAX_LENGTH).map(|n| (n * 7 % networks.text.vocab_size.max(1)) as u32).collect();
         let (context, text_encoder_run) = timed(|| calls(&b), || Ok(text_encoder.forward(&b, &ids, 2)?))?;
@@ -195,7 +195,7 @@ impl<'m> Job<'_, 'm> {
         stage("UNet: weights");
         let b = backend(options.precision)?;
         let context = b.from_f32(context_shape, context)?;
-        let unet = self.make(&b, &networks.unet, |m| &m.unet, &mut parameters)?;
+        let unet = self.make(&b, &networks.unet, Model::unet, &mut parameters)?;
         let x = BatchNoise::new(SEED, 1, [c, h, w]).randn();
         let shape = [1, h, w, c];
         memory::reserve_unet(cpu(&b), &networks.unet, [1, h, w])?;
@@ -235,7 +235,7 @@ impl<'m> Job<'_, 'm> {
         *parameters += count(config)?;
         Ok(match self.source {
             BenchSource::Sd15 => config.init_decoder(backend, &mut Random { seed: SEED })?,
-            BenchSource::Model(model) => model.vae.load_decoder(backend)?,
+            BenchSource::Model(model) => model.vae().load_decoder(backend)?,
         })
     }
 
@@ -244,13 +244,13 @@ impl<'m> Job<'_, 'm> {
         &self,
         backend: &B,
         config: &C,
-        network: impl FnOnce(&'m Model) -> &'m Network<C>,
+        network: impl FnOnce(&'m Model) -> &'m NetworkFiles<C>,
         parameters: &mut usize,
     ) -> Result<C::Model<B::Param>> {
         *parameters += count(config)?;
         match self.source {
             BenchSource::Sd15 => Ok(config.init(backend, &mut Random { seed: SEED })?),
-            BenchSource::Model(model) => network(model).load(backend),
+            BenchSource::Model(model) => Ok(network(model).load(backend)?),
         }
     }
 }

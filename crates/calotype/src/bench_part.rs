@@ -9,7 +9,7 @@ use calotype_text::MAX_LENGTH;
 use serde::Serialize;
 
 use crate::{
-    BenchOptions, BenchSource, Guided, Result,
+    BenchOptions, BenchSource, Guided, Model, Result,
     bench::{Job, Networks, SEED, TIMESTEP, beside},
     memory,
 };
@@ -76,7 +76,7 @@ pub fn bench_part(
     };
     match part {
         BenchPart::UNetStep => {
-            let unet = job.make(&backend, &networks.unet, |m| &m.unet, &mut work.parameters)?;
+            let unet = job.make(&backend, &networks.unet, Model::unet, &mut work.parameters)?;
             memory::reserve_unet(&backend, &networks.unet, [1, h, w])?;
             let context = random_context(&backend, &networks.text)?;
             let mut guided = beside(Guided::new(backend, unet, &context, 7.5, shape)?, &networks.unet, shape)?;

@@ -1,5 +1,3 @@
-use std::{io, path::Path};
-
 /// The result of everything in this crate that can fail.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
@@ -13,24 +11,9 @@ pub enum Error {
     /// A sampler can't run as asked.
     #[error(transparent)]
     Sampling(#[from] calotype_diffusion::Error),
-    /// A file or folder is not what it should be.
-    #[error("{file}: {problem}")]
-    File {
-        /// Which.
-        file: String,
-        /// What is wrong, what was expected, what to do.
-        problem: String,
-    },
-    /// The operating system refused.
-    #[error("{file}: cannot {action}: {source}")]
-    Io {
-        /// The file or folder.
-        file: String,
-        /// What was tried, as a verb phrase.
-        action: &'static str,
-        /// The system's reason.
-        source: io::Error,
-    },
+    /// A file or folder can't be read or written, or is not what it should be.
+    #[error(transparent)]
+    Checkpoint(#[from] calotype_checkpoint::Error),
     /// Latents became infinite or no number.
     #[error(
         "the latents are no longer finite numbers: lower guidance_scale, or check that the model's weights are sound"
@@ -60,6 +43,7 @@ impl Error {
         use calotype_diffusion::Error as Sampling;
         match self {
             Self::Request(_) => true,
+            Self::Checkpoint(error) => error.is_request(),
             Self::Text(error) => error.is_request(),
             Self::Sampling(error) => matches!(
                 error,
@@ -85,27 +69,6 @@ impl Error {
     }
 
     pub(crate) fn file(file: impl Into<String>, problem: impl Into<String>) -> Self {
-        Self::File { file: file.into(), problem: problem.into() }
+        calotype_checkpoint::Error::file(file, problem).into()
     }
-
-    pub(crate) fn io(path: &Path, action: &'static str, source: io::Error) -> Self {
-        Self::Io { file: show(path), action, source }
-    }
-}
-
-/// A path for a message: as the user typed it, but on one line.
-pub(crate) fn show(path: &Path) -> String {
-    let text = path.display().to_string();
-    if text.chars().any(char::is_control) { format!("{text:?}") } else { text }
-}
-
-/// Foreign text for a message: one line, not long.
-pub(crate) fn brief(text: &str) -> String {
-    const LONGEST: usize = 120;
-    let mut chars = text.chars().map(|c| if c.is_control() { ' ' } else { c });
-    let mut shown: String = chars.by_ref().take(LONGEST).collect();
-    if chars.next().is_some() {
-        shown.push('…');
-    }
-    shown
 }

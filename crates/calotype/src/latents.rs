@@ -2,9 +2,10 @@
 
 use std::{borrow::Cow, collections::BTreeMap, path::Path};
 
+use calotype_checkpoint::{hash, show};
 use calotype_formats::{DType, SafeTensors, encode_f32, write_safetensors};
 
-use crate::{Error, Result, error::show, hash};
+use crate::{Error, Result};
 
 /// The tensor's name in files.
 const NAME: &str = "latents";

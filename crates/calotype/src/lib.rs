@@ -25,27 +25,17 @@ mod adapters;
 mod bench;
 mod bench_part;
 mod conditioning;
-mod convert;
 mod error;
-mod files;
 mod guided;
-mod hash;
-mod inspect;
 mod latents;
-mod list;
 mod masked;
 mod memory;
 mod metadata;
-mod model;
-mod open;
-mod options;
 mod pipeline;
 mod prepare;
 mod profile;
 mod request;
 mod resident;
-mod scheduler;
-mod verify;
 mod warning;
 
 pub use adapters::{
@@ -53,6 +43,7 @@ pub use adapters::{
 };
 pub use bench::{BenchOptions, BenchReport, BenchSource, bench, median};
 pub use bench_part::{BenchPart, PartWork, bench_part};
+pub use calotype_checkpoint::{EmbeddedFile, Model, ModelOptions, ZERO_TERMINAL_SNR};
 pub use calotype_diffusion::{
     PredictionType, Rng, SamplerKind, SamplerSettings, ScheduleKind, SeedPer, Step, UniPcSkipType, UniPcVariant,
     Variation,
@@ -63,23 +54,13 @@ pub use calotype_models::WeightSet;
 pub use calotype_tensor::{Precision, cpu::Convolution};
 pub use calotype_text::{Emphasis, Network, PromptStyle};
 pub use conditioning::{Attended, Conditioning, Holding};
-pub use convert::{ConvertOptions, ConvertTo, Progress, convert, model_index};
 pub use error::{Error, Result};
-pub use files::EmbeddedFile;
 pub use guided::{Guided, guides};
-pub use inspect::{
-    AdapterFit, AdapterInspection, Alpha, Component, EmbeddingInspection, FileInspection, HypernetworkInspection,
-    Inspection, LoraInspection, ModelInspection, Training, WeightSets, inspect, inspect_for,
-};
 pub use latents::Latents;
-pub use list::{Listed, list, usual_places};
 pub use memory::peak_memory;
 pub use metadata::{
     BatchMetadata, JSON_KEYWORD, LatentsMetadata, Metadata, NoiseMetadata, PARAMETERS_KEYWORD, Parameters,
 };
-pub use model::{Model, ZERO_TERMINAL_SNR};
-pub use open::OpenNetwork;
-pub use options::ModelOptions;
 pub use pipeline::{Pictures, Pipeline, PipelineOptions, Run, fastest_precision};
 pub use profile::{BenchProfile, PartProfile, Peak, Peaks, ProfileRow};
 pub use request::{
@@ -87,5 +68,4 @@ pub use request::{
     StrengthRule, Tiling, Upscaler,
 };
 pub use resident::Keep;
-pub use verify::{Verification, verify};
 pub use warning::Warning;

@@ -1,8 +1,7 @@
 use std::fmt;
 
+use calotype_checkpoint::brief;
 use calotype_text::MAX_LENGTH;
-
-use crate::error::brief;
 
 /// Something that the caller should know, though the run goes on.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -6,9 +6,8 @@ mod common;
 
 use std::{collections::BTreeMap, fs, path::Path};
 
-use calotype::{
-    ConvertOptions, ConvertTo, DType, Inspection, Model, ModelOptions, WeightSet, convert, inspect, list, verify,
-};
+use calotype::{DType, Model, ModelOptions, WeightSet};
+use calotype_checkpoint::{ConvertOptions, ConvertTo, Inspection, convert, inspect, list, verify};
 use calotype_formats::{Checkpoint, encode_f32, write_safetensors};
 use common::{
     Tensors, distance,

@@ -6,7 +6,8 @@ mod common;
 
 use std::{fs, path::Path};
 
-use calotype::{Model, ModelOptions, inspect};
+use calotype::{Model, ModelOptions};
+use calotype_checkpoint::inspect;
 use common::{Sizes, tensors, write_weights};
 use tempfile::TempDir;
 

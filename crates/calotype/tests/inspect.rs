@@ -6,10 +6,8 @@ mod common;
 
 use std::{borrow::Cow, collections::BTreeMap, fs, path::Path, time::Instant};
 
-use calotype::{
-    AdapterInspection, DType, FileInspection, Inspection, Model, ModelInspection, ModelOptions, WeightSet, inspect,
-    inspect_for,
-};
+use calotype::{DType, Model, ModelOptions, WeightSet};
+use calotype_checkpoint::{AdapterInspection, FileInspection, Inspection, ModelInspection, inspect, inspect_for};
 use calotype_formats::{encode_f32, write_safetensors};
 use common::{
     Sizes, Tensors,
@@ -293,5 +291,7 @@ fn zeros_at_the_end_are_warned_of() {
     fs::write(&path, bytes).unwrap();
     let warnings = model(&path, &ModelOptions::default()).warnings;
     assert!(matches!(warnings.as_slice(), [one] if one.contains("64 KiB are zeros")), "{warnings:?}");
-    assert!(calotype::verify(&path, &ModelOptions::default(), None, &mut |_, _| true).unwrap().ends_in_zeros);
+    assert!(
+        calotype_checkpoint::verify(&path, &ModelOptions::default(), None, &mut |_, _| true).unwrap().ends_in_zeros
+    );
 }

@@ -8,7 +8,7 @@ use std::path::Path;
 
 use calotype::{
     Fill, Hires, Init, Inpaint, Keep, Latents, Metadata, Model, NoiseRequest, PictureFile, Pipeline, PipelineOptions,
-    Precision, PromptStyle, Request, ResizeMode, RgbImage, Sides, StrengthRule, Tiling, Upscaler,
+    Plan, Precision, PromptStyle, Request, ResizeMode, RgbImage, Sides, StrengthRule, Tiling, Upscaler,
 };
 use calotype_diffusion::{SampleOptions, Sampler};
 use calotype_image::encode_png;
@@ -220,7 +220,7 @@ fn requests_that_cannot_be_met_are_refused() {
     let (_folder, model) = model(&Sizes::default());
     let init = || Init::new(file(files.path(), "init.png", &picture(32, 24)));
     let refused = |request: Request, options: PipelineOptions, message: &str| {
-        let error = model.check(&request, options).expect_err(message);
+        let error = Plan::new(&model, &request, options).expect_err(message);
         assert!(error.is_request(), "{error}");
         assert_eq!(error.to_string(), message);
     };
@@ -278,7 +278,7 @@ fn noise_over_a_picture_is_multiplied() {
     assert!(distance(with(1.0, 1.0, 0.0).data(), expected.data()) > 1e-3);
     for (init_multiplier, extra) in [(1.6, 0.0), (-0.1, 0.0), (1.0, 1.1), (f64::NAN, 0.0)] {
         let noise = NoiseRequest { init_multiplier, extra, ..NoiseRequest::default() };
-        let error = model.check(&Request { noise, ..base.clone() }, PipelineOptions::default()).unwrap_err();
+        let error = Plan::new(&model, &Request { noise, ..base.clone() }, PipelineOptions::default()).unwrap_err();
         assert!(error.is_request() && error.to_string().contains("is out of range: give 0 to 1"), "{error}");
     }
 }
@@ -292,7 +292,7 @@ fn strength_rules_leave_different_steps() {
         let init = Some(Init { strength: 0.6, strength_rule: rule, ..init.clone() });
         let request =
             Request { num_inference_steps: 20, sampler: "euler".parse().unwrap(), init, ..Default::default() };
-        assert_eq!(model.check(&request, PipelineOptions::default()).unwrap().steps(), steps, "{rule:?}");
+        assert_eq!(Plan::new(&model, &request, PipelineOptions::default()).unwrap().steps(), steps, "{rule:?}");
     }
     // All steps of a second pass are taken, whatever its strength.
     let hires = Some(Hires { width: 0, height: 48, num_inference_steps: Some(7), strength: 0.3, ..Hires::default() });
@@ -304,7 +304,7 @@ fn strength_rules_leave_different_steps() {
         hires,
         ..Default::default()
     };
-    let plan = model.check(&request, PipelineOptions::default()).unwrap();
+    let plan = Plan::new(&model, &request, PipelineOptions::default()).unwrap();
     assert_eq!((plan.steps(), plan.final_shape()), (12, [1, 4, 12, 24]));
 }
 
@@ -335,10 +335,10 @@ fn prompts_are_checked_before_the_work() {
     let (_folder, model) = model(&Sizes::default());
     let request =
         |prompt: &str| Request { prompt: prompt.into(), prompt_style: PromptStyle::A1111, ..Default::default() };
-    let arena = |prompt: &str| model.check(&request(prompt), PipelineOptions::default()).unwrap().arena_bytes();
+    let arena = |prompt: &str| Plan::new(&model, &request(prompt), PipelineOptions::default()).unwrap().arena_bytes();
     assert!(arena(&"word ".repeat(750)) > arena("word"));
     for prompt in ["(a:1.2.3)", &"word ".repeat(75 * 65)] {
-        let error = model.check(&request(prompt), PipelineOptions::default()).unwrap_err();
+        let error = Plan::new(&model, &request(prompt), PipelineOptions::default()).unwrap_err();
         assert!(error.is_request() && !error.to_string().contains('\n'), "{error}");
     }
 }

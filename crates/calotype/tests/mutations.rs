@@ -80,7 +80,7 @@ fn folders_that_are_wrong() {
         ];
         mutator::run_part(20, name, std::slice::from_ref(&sound), &words, |bytes| {
             fs::write(&path, bytes).unwrap();
-            one_line(Model::open(folder.path()))
+            one_line(Model::open(folder.path()).map_err(calotype::Error::from))
         });
         fs::write(&path, sound).unwrap();
     }

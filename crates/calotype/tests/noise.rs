@@ -5,8 +5,8 @@
 mod common;
 
 use calotype::{
-    Keep, Latents, Metadata, Model, NoiseRequest, OneOf, Pipeline, PipelineOptions, Precision, Request, Rng, SeedPer,
-    Variation,
+    Keep, Latents, Metadata, Model, NoiseRequest, OneOf, Pipeline, PipelineOptions, Plan, Precision, Request, Rng,
+    SeedPer, Variation,
 };
 use common::{Sizes, model};
 
@@ -57,7 +57,7 @@ fn pictures_are_made_again_from_their_files() {
             let made = latents(&pipeline, &request);
             assert!(!seen.contains(&made), "{noise:?} is no other");
             for k in 0..2 {
-                let plan = model.check(&request, PipelineOptions::default()).unwrap();
+                let plan = Plan::new(&model, &request, PipelineOptions::default()).unwrap();
                 let metadata = Metadata::new(&model, &request, &plan, Precision::F32, k).unwrap();
                 let again = if k == 0 {
                     Metadata::from_json(&metadata.to_json()).unwrap()
@@ -69,7 +69,7 @@ fn pictures_are_made_again_from_their_files() {
                 let again = again.request().unwrap();
                 assert_eq!(Some(latents(&pipeline, &again)), made.slice(k, 1), "{sampler} {k} {noise:?}");
                 // And its file says the same.
-                let plan = model.check(&again, PipelineOptions::default()).unwrap();
+                let plan = Plan::new(&model, &again, PipelineOptions::default()).unwrap();
                 assert_eq!(Metadata::new(&model, &again, &plan, Precision::F32, 0).unwrap(), metadata);
             }
             seen.push(made);
@@ -134,7 +134,7 @@ fn wrong_noise_is_refused_before_the_work() {
     let (_folder, model) = model(&Sizes::default());
     let refused = |noise: NoiseRequest, expected: &str| {
         let request = Request { noise, ..Request::default() };
-        let error = model.check(&request, PipelineOptions::default()).unwrap_err().to_string();
+        let error = Plan::new(&model, &request, PipelineOptions::default()).unwrap_err().to_string();
         assert_eq!(error, expected);
     };
     let variation = Some(Variation { seed: 1, strength: 2.0 });

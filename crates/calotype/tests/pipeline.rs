@@ -4,7 +4,7 @@
 
 mod common;
 
-use calotype::{Keep, Latents, Metadata, Model, NoiseRequest, Pipeline, PipelineOptions, Precision, Request};
+use calotype::{Keep, Latents, Metadata, Model, NoiseRequest, Pipeline, PipelineOptions, Plan, Precision, Request};
 use common::{Sizes, distance, model};
 use serde::Deserialize;
 
@@ -196,7 +196,7 @@ fn starting_latents_take_the_place_of_the_seed() {
 fn requests_that_cannot_be_met_are_refused() {
     let (_folder, model) = model(&Sizes::default());
     let refused = |request: Request, message: &str| {
-        let error = model.check(&request, PipelineOptions::default()).expect_err(message);
+        let error = Plan::new(&model, &request, PipelineOptions::default()).expect_err(message);
         assert!(error.is_request(), "{error}");
         assert_eq!(error.to_string(), message);
     };
@@ -221,8 +221,7 @@ fn requests_that_cannot_be_met_are_refused() {
     if cfg!(target_os = "linux") {
         let huge = Request { batch_size: 1024, ..size(16384, 16384) };
         assert!(
-            model
-                .check(&huge, PipelineOptions::default())
+            Plan::new(&model, &huge, PipelineOptions::default())
                 .is_err_and(|error| error.to_string().contains("GiB of memory"))
         );
     }
@@ -245,7 +244,7 @@ fn metadata_has_the_form_of_a1111() {
         schedule: "karras".parse().unwrap(),
         ..short("a tree,\nin autumn")
     };
-    let plan = model.check(&request, PipelineOptions::default()).unwrap();
+    let plan = Plan::new(&model, &request, PipelineOptions::default()).unwrap();
     let metadata = Metadata::new(&model, &request, &plan, Precision::F32, 2).unwrap();
     let (short_hash, name) = (&model.hash().unwrap()[..10], model.name());
     let expected = format!(

@@ -7,8 +7,8 @@ mod common;
 use std::cell::Cell;
 
 use calotype::{
-    Conditioning, Emphasis, Keep, Latents, Metadata, Model, Pipeline, PipelineOptions, Precision, PromptStyle, Request,
-    SamplerKind, ScheduleKind, Warning,
+    Conditioning, Emphasis, Keep, Latents, Metadata, Model, Pipeline, PipelineOptions, Plan, Precision, PromptStyle,
+    Request, SamplerKind, ScheduleKind, Warning,
 };
 use calotype_diffusion::{BatchNoise, ModelDenoiser, Predictor, SampleOptions, Sampler, nchw_to_nhwc, nhwc_to_nchw};
 use calotype_models::TextConfig;
@@ -204,7 +204,7 @@ fn clip_skip_takes_layers_away_in_both_styles() {
         let skipped: Vec<Latents> = (1..=3).map(|clip_skip| latents(&pipeline, &with(clip_skip, style))).collect();
         assert!(skipped[0] != skipped[1] && skipped[1] != skipped[2]);
         for clip_skip in [0, 4] {
-            let error = model.check(&with(clip_skip, style), PipelineOptions::default()).unwrap_err();
+            let error = Plan::new(&model, &with(clip_skip, style), PipelineOptions::default()).unwrap_err();
             assert!(error.is_request());
             assert!(error.to_string().contains(&format!("clip skip {clip_skip} ")), "{error}");
         }
@@ -232,7 +232,7 @@ fn what_cannot_be_done_is_said() {
 fn metadata_say_how_prompts_were_read() {
     let (_folder, model) = model();
     let request = Request { clip_skip: 2, emphasis: Emphasis::NoNorm, ..a1111("(a:1.2)", "") };
-    let plan = model.check(&request, PipelineOptions::default()).unwrap();
+    let plan = Plan::new(&model, &request, PipelineOptions::default()).unwrap();
     let metadata = Metadata::new(&model, &request, &plan, Precision::default(), 0).unwrap();
     let text = metadata.parameters();
     for setting in [", Clip skip: 2,", ", Emphasis: No norm, Prompt style: a1111, Version: calotype "] {

@@ -59,6 +59,12 @@ impl From<calotype::Error> for Failure {
     }
 }
 
+impl From<calotype_checkpoint::Error> for Failure {
+    fn from(error: calotype_checkpoint::Error) -> Self {
+        calotype::Error::from(error).into()
+    }
+}
+
 impl From<calotype_hub::Error> for Failure {
     fn from(error: calotype_hub::Error) -> Self {
         if error.is_request() { Self::usage(error.to_string()) } else { Self::Failed(error.to_string()) }

@@ -4,7 +4,7 @@
 
 use std::{collections::BTreeMap, process::Command};
 
-const FLOORS: [(&str, u8); 11] = [
+const FLOORS: [(&str, u8); 12] = [
     ("calotype-tensor", 0),
     ("calotype-formats", 0),
     ("calotype-text", 0),
@@ -12,10 +12,11 @@ const FLOORS: [(&str, u8); 11] = [
     ("calotype-diffusion", 1),
     ("calotype-models", 1),
     ("calotype-hub", 1),
-    ("calotype", 2),
-    ("calotype-train", 3),
-    ("calotype-emoji", 3),
-    ("calotype-cli", 4),
+    ("calotype-checkpoint", 2),
+    ("calotype", 3),
+    ("calotype-train", 4),
+    ("calotype-emoji", 4),
+    ("calotype-cli", 6),
 ];
 
 /// Of every crate of the workspace, the crates of the workspace that it depends on.

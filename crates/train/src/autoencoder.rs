@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, path::Path};
 
-use calotype::OpenNetwork;
+use calotype_checkpoint::NetworkFiles;
 use calotype_diffusion::Generator;
 use calotype_image::{RgbImage, grid, psnr};
 use calotype_models::{AutoencoderKl, ModelConfig, Random, VaeConfig, posterior};
@@ -57,7 +57,7 @@ impl<B: Differentiable> AutoencoderTask<B> {
         let open = |folder: &Path| Dataset::open(folder, data.size, data.memory_limit_mb);
         let sizes = config.model.vae(data.size);
         let mut vae = match &config.train.init_from {
-            Some(from) => sizes.init(tape, &mut OpenNetwork::open(from)?.stored(&sizes)?)?,
+            Some(from) => sizes.init(tape, &mut NetworkFiles::open(from)?.stored_as(&sizes)?)?,
             None => sizes.init(tape, &mut Random { seed: config.train.seed })?,
         };
         vae.checkpointing = config.train.checkpointing;

@@ -2,7 +2,7 @@
 
 use std::{path::Path, time::Instant};
 
-use calotype::OpenNetwork;
+use calotype_checkpoint::NetworkFiles;
 use calotype_models::{ClipTextEncoder, ModelConfig, Random, TextConfig, UNet, UNetConfig, VaeConfig};
 use calotype_tensor::{
     Backend,
@@ -125,7 +125,7 @@ impl Step {
 
     fn of_config(tape: &Tape<Cpu>, file: &Path) -> Result<Self> {
         let DiffusionConfig { data, model, loss, train, .. } = &check::read(file)?;
-        let vae = match OpenNetwork::<VaeConfig>::open(&model.autoencoder) {
+        let vae = match NetworkFiles::<VaeConfig>::open(&model.autoencoder) {
             Ok(vae) => vae.config().clone(),
             Err(_) if !model.autoencoder.exists() => AutoencoderSizes::default().vae(data.size),
             Err(error) => return Err(error.into()),

@@ -2,7 +2,8 @@
 
 use std::{collections::BTreeMap, path::Path};
 
-use calotype::{Model, OpenNetwork};
+use calotype::Model;
+use calotype_checkpoint::NetworkFiles;
 use calotype_diffusion::{Generator, NoiseSchedule, PredictionType};
 use calotype_image::{RgbImage, grid};
 use calotype_models::{
@@ -100,7 +101,7 @@ impl<B: Differentiable> DiffusionTask<B> {
     /// Makes the networks on `tape`, and the latents of every picture.
     pub(crate) fn new(tape: &Tape<B>, config: &DiffusionConfig, folder: &RunFolder) -> Result<Self> {
         let (inner, data, seed) = (tape.inner(), &config.data, config.train.seed);
-        let network = OpenNetwork::<VaeConfig>::open(&config.model.autoencoder)?;
+        let network = NetworkFiles::<VaeConfig>::open(&config.model.autoencoder)?;
         let mut vae_config = network.config().clone();
         let vae_weights = Weights::read(&vae_config, &network)?;
         let vae = vae_config.init(inner, &mut &vae_weights)?;
@@ -122,7 +123,7 @@ impl<B: Differentiable> DiffusionTask<B> {
         let first: Vec<usize> =
             (0..SCALE_FACTOR_PICTURES.min(training.count as u64)).map(|number| order.picture(number)).collect();
         // A UNet that is there already knows latents of its own model's scale.
-        let known = config.train.init_from.as_ref().and_then(|from| OpenNetwork::<VaeConfig>::open(from).ok());
+        let known = config.train.init_from.as_ref().and_then(|from| NetworkFiles::<VaeConfig>::open(from).ok());
         match known {
             Some(vae) => training.latents.scaling_factor = vae.config().scaling_factor,
             None => training.latents.measure_scaling_factor(&first, &mut generator(seed, Stream::ScaleFactor, 0)),
@@ -137,11 +138,11 @@ impl<B: Differentiable> DiffusionTask<B> {
         let text_config = config.model.text();
         let (mut unet, mut text) = match &config.train.init_from {
             Some(from) => {
-                let (unet, text) = (OpenNetwork::<UNetConfig>::open(from)?, OpenNetwork::<TextConfig>::open(from)?);
+                let (unet, text) = (NetworkFiles::<UNetConfig>::open(from)?, NetworkFiles::<TextConfig>::open(from)?);
                 check_start(from, text.config(), &text_config)?;
                 (
-                    unet_config.init(tape, &mut unet.stored(&unet_config)?)?,
-                    text_config.init(tape, &mut text.stored(&text_config)?)?,
+                    unet_config.init(tape, &mut unet.stored_as(&unet_config)?)?,
+                    text_config.init(tape, &mut text.stored_as(&text_config)?)?,
                 )
             }
             None => (

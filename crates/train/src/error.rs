@@ -64,6 +64,9 @@ pub enum Error {
     /// A sampler or noise schedule can't be made.
     #[error(transparent)]
     Diffusion(#[from] calotype_diffusion::Error),
+    /// A model's files can't be used.
+    #[error(transparent)]
+    Checkpoint(#[from] calotype_checkpoint::Error),
     /// Sample pictures can't be made.
     #[error(transparent)]
     Sampling(#[from] calotype::Error),

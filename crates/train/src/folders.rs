@@ -45,7 +45,7 @@ pub(crate) fn network_config<C: ModelConfig>(config: &C, part: Part) -> Result<V
 
 /// Writes `model_index.json`, the scheduler's config and the tokenizer of a Stable Diffusion v1 folder.
 pub(crate) fn write_model(folder: &Path) -> Result<()> {
-    let index = calotype::model_index("StableDiffusionPipeline");
+    let index = calotype_checkpoint::model_index("StableDiffusionPipeline");
     let scheduler = json!({
         "_class_name": "DDIMScheduler",
         "beta_end": BETA_END,

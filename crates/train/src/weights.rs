@@ -2,7 +2,7 @@
 
 use std::{borrow::Cow, collections::BTreeMap, fs, path::Path};
 
-use calotype::OpenNetwork;
+use calotype_checkpoint::NetworkFiles;
 use calotype_formats::{DType, encode_f32, write_safetensors};
 use calotype_models::{Error as ModelError, ModelConfig, ParamSource, ParamSpec, Random};
 use calotype_tensor::{Differentiable, ParamData, tape::Tape, to_file_layout};
@@ -30,9 +30,9 @@ impl Weights {
     }
 
     /// Every value of a network.
-    pub(crate) fn read<C: ModelConfig>(config: &C, network: &OpenNetwork<C>) -> Result<Self> {
+    pub(crate) fn read<C: ModelConfig>(config: &C, network: &NetworkFiles<C>) -> Result<Self> {
         let specs = config.specs()?;
-        let mut source = network.stored(config)?;
+        let mut source = network.stored_as(config)?;
         let read = |spec: &ParamSpec| Ok((spec.name.clone(), source.data(spec)?.to_vec()?));
         Ok(Self(specs.iter().map(read).collect::<Result<_>>()?))
     }
@@ -120,7 +120,7 @@ mod tests {
         let weights = Weights(specs.iter().map(values).collect());
         let folder = tempfile::tempdir().unwrap();
         weights.write(folder.path(), VAE, &config, Precision::F32).unwrap();
-        let network = OpenNetwork::<VaeConfig>::open(folder.path()).unwrap();
+        let network = NetworkFiles::<VaeConfig>::open(folder.path()).unwrap();
         assert_eq!(network.config(), &config);
         let again = Weights::read(&config, &network).unwrap();
         assert_eq!(again.0, weights.0);

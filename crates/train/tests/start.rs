@@ -8,7 +8,8 @@ use std::{
     sync::atomic::AtomicBool,
 };
 
-use calotype::{ConvertOptions, ConvertTo, ModelOptions, convert};
+use calotype::ModelOptions;
+use calotype_checkpoint::{ConvertOptions, ConvertTo, convert};
 use calotype_image::{RgbImage, encode_png};
 use calotype_train::{RunOptions, Summary, train_autoencoder, train_diffusion};
 

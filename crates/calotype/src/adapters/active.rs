@@ -197,16 +197,16 @@ impl Active {
     /// Reads the UNet. Hypernetworks are not in it: see [`Self::set_hypernetworks`].
     pub(crate) fn load_unet<B: Backend>(&self, model: &Model, b: &B) -> Result<UNet<B::Param>> {
         let applied = self.applied();
-        let mut stored = model.unet.stored()?;
-        Ok(model.unet.config.init(b, &mut Adapted::new(&mut stored, Target::UNet, &applied))?)
+        let mut stored = model.unet().stored()?;
+        Ok(model.unet_config().init(b, &mut Adapted::new(&mut stored, Target::UNet, &applied))?)
     }
 
     /// Reads the text encoder, its table with the vectors of the embeddings.
     pub(crate) fn load_text_encoder<B: Backend>(&self, model: &Model, b: &B) -> Result<ClipTextEncoder<B::Param>> {
         let applied = self.applied();
-        let mut stored = model.text_encoder.stored()?;
+        let mut stored = model.text_encoder().stored()?;
         let mut adapted = Adapted::new(&mut stored, Target::TextEncoder, &applied);
-        let mut config = model.text_encoder.config.clone();
+        let mut config = model.text_config().clone();
         let embeddings = self.embeddings.iter().filter_map(|words| words.vectors.embedding());
         config.vocab_size += embeddings.clone().map(Embedding::count).sum::<usize>();
         Ok(config.init(b, &mut WithEmbeddings::new(&mut adapted, embeddings))?)

@@ -6,6 +6,7 @@ use std::{
     sync::{Arc, OnceLock},
 };
 
+use calotype_checkpoint::{hash::AdapterHashes, show};
 use calotype_formats::{Checkpoint, TorchFile};
 use calotype_models::{
     ModelConfig,
@@ -16,11 +17,7 @@ use super::{
     AdapterFile, EmbeddingOptions,
     folders::{AdapterFolders, stem},
 };
-use crate::{
-    Error, Model, Result,
-    error::show,
-    hash::{self, WeightFile, WeightSource},
-};
+use crate::{Error, Model, Result};
 
 /// By whom a LoRA was called when it was trained, in its metadata.
 const TRAINED_NAME: &str = "ss_output_name";
@@ -29,16 +26,7 @@ const TRAINED_NAME: &str = "ss_output_name";
 pub(crate) struct Opened<T> {
     pub(crate) path: PathBuf,
     pub(crate) adapter: Arc<T>,
-    hashes: OnceLock<Hashes>,
-}
-
-/// The hashes that pictures' files have of an adapter, hexadecimal.
-#[derive(Clone, Debug)]
-pub(crate) struct Hashes {
-    /// The SHA-256 of the file; of a folder, as [`Model::hash`] has it.
-    pub(crate) sha256: String,
-    /// A1111's hash of a network: see [`hash::of_data`].
-    pub(crate) of_data: String,
+    hashes: OnceLock<AdapterHashes>,
 }
 
 /// An embedding, and all that prompts may call it.
@@ -67,25 +55,13 @@ impl<T> Opened<T> {
     ///
     /// # Errors
     /// The file can't be read.
-    pub(crate) fn hashes(&self) -> Result<&Hashes> {
+    pub(crate) fn hashes(&self) -> Result<&AdapterHashes> {
         if let Some(hashes) = self.hashes.get() {
             return Ok(hashes);
         }
-        let hashes = hashes(&self.path)?;
+        let hashes = AdapterHashes::new(&self.path)?;
         Ok(self.hashes.get_or_init(|| hashes))
     }
-}
-
-fn hashes(path: &Path) -> Result<Hashes> {
-    let files = WeightFile::of_files(path, AdapterWeights::files(path));
-    let sha256 = hash::of_weights(&files)?;
-    let of_data = match files.as_slice() {
-        [WeightFile { source: WeightSource::Disk(file), .. }] => {
-            hash::of_data(file).map_err(|e| Error::io(file, "read the file", e))?
-        }
-        _ => sha256.clone(),
-    };
-    Ok(Hashes { sha256, of_data })
 }
 
 impl Library {
@@ -199,7 +175,7 @@ fn trained_name(path: &Path) -> Option<String> {
 }
 
 fn unknown(kind: &str, option: &str, name: &str, files: &[PathBuf]) -> Error {
-    let name = crate::error::brief(name);
+    let name = calotype_checkpoint::brief(name);
     if files.is_empty() {
         return Error::Request(format!(
             "the {kind} {name:?} can't be looked up: give the folder that it is in by {option}"
@@ -213,6 +189,7 @@ fn unknown(kind: &str, option: &str, name: &str, files: &[PathBuf]) -> Error {
             stem.contains(&name_in_lower) || name_in_lower.contains(&stem)
         })
     });
-    let hint = similar.map_or(String::new(), |similar| format!(" (there is {:?})", crate::error::brief(&similar)));
+    let hint =
+        similar.map_or(String::new(), |similar| format!(" (there is {:?})", calotype_checkpoint::brief(&similar)));
     Error::Request(format!("there is no {kind} {name:?} among {} files{hint}", files.len()))
 }

@@ -1,9 +1,10 @@
 //! `<lora:name:weight>` and its like in a prompt (A1111's `extra_networks_lora.py`, `extra_networks_hypernet.py`).
 
+use calotype_checkpoint::brief;
 use calotype_text::{Network, networks_of};
 
 use super::{AdapterFile, HypernetworkOptions, LoraOptions};
-use crate::{Error, Result, error::brief};
+use crate::{Error, Result};
 
 /// What a prompt calls for.
 #[derive(Debug, Default, PartialEq)]

@@ -9,6 +9,7 @@ mod parameters;
 
 use std::{convert::Infallible, path::PathBuf};
 
+use calotype_checkpoint::brief;
 use calotype_diffusion::SamplerSettings;
 use calotype_image::{RgbImage, encode_png};
 use serde::{Deserialize, Serialize};
@@ -18,7 +19,7 @@ pub use parameters::Parameters;
 
 use crate::{
     AdapterMetadata, Error, FileRef, Hires, Init, Inpaint, Model, PictureFile, Plan, Precision, Request, Result,
-    Tiling, ZERO_TERMINAL_SNR, adapters, error::brief, request::is_default,
+    Tiling, ZERO_TERMINAL_SNR, adapters, request::is_default,
 };
 
 /// The PNG keyword of the text that A1111 and its successors read.

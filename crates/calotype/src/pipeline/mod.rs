@@ -19,7 +19,7 @@ use start::Start;
 use text::EncodedTexts;
 
 use crate::{
-    Conditioning, Guided, Keep, Model, Request, Result,
+    Conditioning, Guided, Keep, Model, Plan, Request, Result,
     adapters::{Active, Key, Library},
     masked::Masked,
     resident::{Resident, Slot},
@@ -84,12 +84,12 @@ impl<'a> Pipeline<'a> {
     }
 
     fn vae_encoder(&self) -> Result<Resident<VaeEncoder<Param>>> {
-        let load = |backend: &Cpu| self.model.vae.load_encoder(backend);
+        let load = |backend: &Cpu| Ok(self.model.vae().load_encoder(backend)?);
         self.vae_encoder.get(Key::default(), || self.options.backend_beside_the_unet(), load)
     }
 
     fn vae_decoder(&self) -> Result<Resident<VaeDecoder<Param>>> {
-        let load = |backend: &Cpu| self.model.vae.load_decoder(backend);
+        let load = |backend: &Cpu| Ok(self.model.vae().load_decoder(backend)?);
         self.vae_decoder.get(Key::default(), || self.options.backend_beside_the_unet(), load)
     }
 
@@ -103,9 +103,9 @@ impl<'a> Pipeline<'a> {
     /// one step.
     ///
     /// # Errors
-    /// As [`Model::check`], or a file can't be read.
+    /// As [`Plan::new`], or a file can't be read.
     pub fn run(&self, request: &Request) -> Result<Run<'_>> {
-        let plan = self.model.check(request, self.options)?;
+        let plan = Plan::new(self.model, request, self.options)?;
         let mut warnings = Vec::new();
         let (adapters, request) = self.adapters(request, &mut warnings)?;
         let (conditioning, of_text) = self.adapted_conditioning(&request, &adapters, request.first_timeline())?;

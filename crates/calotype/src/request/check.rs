@@ -1,5 +1,6 @@
 //! The check of a request against a model.
 
+use calotype_checkpoint::MAX_SIDE;
 use calotype_diffusion::{SampleOptions, Sampler};
 use calotype_text::Timeline;
 
@@ -7,7 +8,7 @@ use crate::{
     Error, Hires, Init, Model, PipelineOptions, Request, ResizeMode, Result, Tiling, Upscaler,
     conditioning::Reading,
     memory::PassSize,
-    request::{MAX_SIDE, check_side, check_size, seamless_multiple},
+    request::{check_side, check_size},
 };
 
 /// The most pictures made at once.
@@ -45,6 +46,15 @@ pub(crate) struct SecondPass {
 }
 
 impl Plan {
+    /// Checks that a pipeline with these options can meet a request, before weights are read and anything is computed.
+    ///
+    /// # Errors
+    /// A value is out of range, the sampler can't do it, the size is not one this model can make or this machine has memory
+    /// for, or a prompt can't be read.
+    pub fn new(model: &Model, request: &Request, pipeline: PipelineOptions) -> Result<Self> {
+        Check { model, request, pipeline }.plan()
+    }
+
     /// Steps of all passes.
     #[must_use]
     pub fn steps(&self) -> usize {
@@ -64,19 +74,22 @@ impl Plan {
     }
 }
 
-impl Model {
-    /// Checks that a pipeline can meet a request, before weights are read and anything is computed.
-    ///
-    /// # Errors
-    /// A value is out of range, the sampler can't do it, the size is not one this model can make or this machine has memory
-    /// for, or a prompt can't be read.
-    pub fn check(&self, request: &Request, pipeline: PipelineOptions) -> Result<Plan> {
-        let sampler = self.sampler(request, request.num_inference_steps)?;
+/// A request that is being checked.
+struct Check<'a> {
+    model: &'a Model,
+    request: &'a Request,
+    pipeline: PipelineOptions,
+}
+
+impl Check<'_> {
+    fn plan(&self) -> Result<Plan> {
+        let Self { model, request, pipeline } = *self;
+        let sampler = self.whole()?;
         let scale = request.guidance_scale;
         if !(scale.is_finite() && scale >= 0.0) {
             return refuse(format!("guidance scale {scale} is out of range: give a number from 0, such as 7.5"));
         }
-        let layers = self.text_config().num_hidden_layers;
+        let layers = model.text_config().num_hidden_layers;
         if !(1..=layers).contains(&request.clip_skip) {
             let skip = request.clip_skip;
             return refuse(format!(
@@ -92,13 +105,13 @@ impl Model {
                 "seamless tiling needs the whole picture decoded at once: leave out the tiled VAE".to_owned(),
             );
         }
-        let (width, height) = self.size(request)?;
+        let (width, height) = self.size()?;
         let size = [width, height];
         let encoded = match &request.init {
-            Some(init) => Some(Self::encoded(init, size)),
-            None => Some(size).filter(|_| self.is_inpainting()),
+            Some(init) => Some(encoded_size(init, size)),
+            None => Some(size).filter(|_| model.is_inpainting()),
         };
-        let (latents_shape, arena) = self.check_pass(request, pipeline, size, encoded, request.first_timeline())?;
+        let (latents_shape, arena) = self.check_pass(size, encoded, request.first_timeline())?;
         if let Some(latents) = request.latents.as_ref().filter(|latents| latents.shape() != latents_shape) {
             let (got, expected) = (latents.shape(), latents_shape);
             return refuse(format!(
@@ -108,27 +121,31 @@ impl Model {
         let sampler = match &request.init {
             Some(init) => {
                 check_init(init)?;
-                self.part(request, sampler, init)?
+                self.part(sampler, init)?
             }
             None => sampler,
         };
         let hires = request.hires.as_ref();
-        let hires = hires.map(|hires| self.second_pass(request, hires, pipeline, [width, height])).transpose()?;
+        let hires = hires.map(|hires| self.second_pass(hires, [width, height])).transpose()?;
         Ok(Plan { sampler, width, height, latents_shape, arena, hires })
     }
 
-    fn sampler(&self, request: &Request, steps: usize) -> Result<Sampler> {
-        Ok(Sampler::new(request.sampler, request.schedule, self.noise_schedule(), options(request, steps))?)
+    /// The sampler of a whole first pass.
+    fn whole(&self) -> Result<Sampler> {
+        let Self { model, request, .. } = *self;
+        let options = options(request, request.num_inference_steps);
+        Ok(Sampler::new(request.sampler, request.schedule, model.noise_schedule(), options)?)
     }
 
     /// The part of a sampler's run that begins with a picture.
-    fn part(&self, request: &Request, whole: Sampler, init: &Init) -> Result<Sampler> {
+    fn part(&self, whole: Sampler, init: &Init) -> Result<Sampler> {
+        let Self { model, request, .. } = *self;
         let (kind, schedule) = (request.sampler, request.schedule);
         Ok(match init.strength_rule.rule(schedule) {
             Some(rule) => whole.img2img(init.strength, rule)?,
             None => {
                 let options = options(request, request.num_inference_steps);
-                Sampler::exact_img2img(kind, schedule, self.noise_schedule(), options, init.strength)?
+                Sampler::exact_img2img(kind, schedule, model.noise_schedule(), options, init.strength)?
             }
         })
     }
@@ -136,20 +153,19 @@ impl Model {
     /// Checks the size and the texts of a pass. Gives the shape of its latents and the arena that its UNet takes.
     fn check_pass(
         &self,
-        request: &Request,
-        pipeline: PipelineOptions,
         [width, height]: [usize; 2],
         encoded: Option<[usize; 2]>,
         timeline: Timeline,
     ) -> Result<([usize; 4], usize)> {
-        let (unet, vae) = (self.unet_config(), self.vae_config());
-        let context_length = Reading::new(request, timeline).length(self.tokenizer())?;
+        let Self { model, request, pipeline } = *self;
+        let (unet, vae) = (model.unet_config(), model.vae_config());
+        let context_length = Reading::new(request, timeline).length(model.tokenizer())?;
         let pass = PassSize { batch: request.batch_size, width, height, context_length, encoded };
         let arena = check_size(unet, vae, &pass, pipeline)?;
         let wrap = request.tiling.wrap();
         for (name, side, wraps) in [("width", width, wrap.x), ("height", height, wrap.y)] {
             if wraps {
-                check_side(name, side, seamless_multiple(unet, vae), "seamless tiling")?;
+                check_side(name, side, model.seamless_multiple(), "seamless tiling")?;
             }
         }
         let downscale = vae.downscale();
@@ -157,31 +173,15 @@ impl Model {
         Ok(([request.batch_size, vae.latent_channels, height / downscale, width / downscale], arena))
     }
 
-    /// Width and height of what is encoded of a picture to start from.
-    fn encoded(init: &Init, size: [usize; 2]) -> [usize; 2] {
-        match (init.resize_mode, &init.inpaint) {
-            (ResizeMode::Latent, None) => {
-                let picture = &init.picture.picture;
-                [picture.width(), picture.height()].map(|side| side as usize)
-            }
-            _ => size,
-        }
-    }
-
     /// Checks the second pass after a first one of this size.
-    fn second_pass(
-        &self,
-        request: &Request,
-        hires: &Hires,
-        pipeline: PipelineOptions,
-        first: [usize; 2],
-    ) -> Result<SecondPass> {
+    fn second_pass(&self, hires: &Hires, first: [usize; 2]) -> Result<SecondPass> {
+        let Self { model, request, .. } = *self;
         if request.init.is_some() {
             return refuse(
                 "a second, larger pass goes with pictures from text only: leave it or the picture out".to_owned(),
             );
         }
-        let multiple = self.vae_config().downscale();
+        let multiple = model.vae_config().downscale();
         let size = hires.size(first, multiple);
         let enlarged = covering(first, size, multiple);
         let [wide, high] = enlarged;
@@ -193,19 +193,19 @@ impl Model {
         }
         let encoded = match hires.upscaler.interpolation() {
             None => Some(enlarged),
-            Some(_) => Some(size).filter(|_| self.is_inpainting()),
+            Some(_) => Some(size).filter(|_| model.is_inpainting()),
         };
-        let (latents_shape, arena) = self.check_pass(request, pipeline, size, encoded, request.second_timeline())?;
+        let (latents_shape, arena) = self.check_pass(size, encoded, request.second_timeline())?;
         let options = options(request, hires.num_inference_steps.unwrap_or(request.num_inference_steps));
-        let noise_schedule = self.noise_schedule();
-        let sampler =
-            Sampler::exact_img2img(request.sampler, request.schedule, noise_schedule, options, hires.strength)?;
+        let (kind, schedule) = (request.sampler, request.schedule);
+        let sampler = Sampler::exact_img2img(kind, schedule, model.noise_schedule(), options, hires.strength)?;
         Ok(SecondPass { sampler, enlarged, latents_shape, arena, upscaler: hires.upscaler })
     }
 
     /// Width and height: as asked for, else those of the starting latents or picture, else the model's own.
-    fn size(&self, request: &Request) -> Result<(usize, usize)> {
-        let downscale = self.vae_config().downscale();
+    fn size(&self) -> Result<(usize, usize)> {
+        let Self { model, request, .. } = *self;
+        let downscale = model.vae_config().downscale();
         let up = |side: u64| usize::try_from(side).unwrap_or(usize::MAX).div_ceil(downscale).saturating_mul(downscale);
         let as_compvis = request.is_compvis() && request.init.as_ref().is_some_and(|init| init.inpaint.is_none());
         let multiple = if as_compvis { downscale.max(COMPVIS_MULTIPLE) } else { downscale };
@@ -226,9 +226,20 @@ impl Model {
                 let [_, _, h, w] = latents.shape();
                 (w.saturating_mul(downscale), h.saturating_mul(downscale))
             }
-            (None, None) => self.default_size(),
+            (None, None) => model.default_size(),
         };
         Ok(asked(request, default))
+    }
+}
+
+/// Width and height of what is encoded of a picture to start from.
+fn encoded_size(init: &Init, size: [usize; 2]) -> [usize; 2] {
+    match (init.resize_mode, &init.inpaint) {
+        (ResizeMode::Latent, None) => {
+            let picture = &init.picture.picture;
+            [picture.width(), picture.height()].map(|side| side as usize)
+        }
+        _ => size,
     }
 }
 

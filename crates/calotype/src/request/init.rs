@@ -2,11 +2,12 @@
 
 use std::path::Path;
 
+use calotype_checkpoint::{hash, show};
 use calotype_diffusion::ScheduleKind;
 use calotype_image::{Fit, GrayImage, Limits, RgbImage, RgbaImage, decode_rgba, read_limited};
 use serde::{Deserialize, Serialize};
 
-use crate::{Error, Result, error::show, hash};
+use crate::{Error, Result};
 
 /// A file, and what must be in it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -16,7 +16,7 @@ pub use hires::{Hires, Tiling, Upscaler};
 pub use init::{FileRef, Fill, Init, Inpaint, PictureFile, ResizeMode, Sides, StrengthRule};
 pub(crate) use init::{is_default, is_one};
 pub use noise::{NoiseRequest, OneOf};
-pub(crate) use size::{MAX_SIDE, check_side, check_size, seamless_multiple};
+pub(crate) use size::{check_side, check_size};
 
 use crate::{AdapterOptions, Latents, guides};
 

@@ -70,7 +70,7 @@ impl Request {
     pub(crate) fn check_noise(&self, downscale: usize) -> Result<()> {
         self.noise_options(downscale).check()?;
         if let Some([width, height]) = self.noise.seed_resize {
-            let most = crate::request::MAX_SIDE;
+            let most = calotype_checkpoint::MAX_SIDE;
             if width > most || height > most {
                 let problem =
                     format!("the seed is resized from {width} x {height} pixels: give at most {most} x {most}");

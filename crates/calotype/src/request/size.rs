@@ -1,20 +1,12 @@
 //! The sizes of pictures that a model can make.
 
+use calotype_checkpoint::MAX_SIDE;
 use calotype_models::{UNetConfig, VaeConfig};
 
 use crate::{
     Error, PipelineOptions, Result,
     memory::{self, PassSize},
 };
-
-/// The longest side of a picture.
-pub(crate) const MAX_SIDE: usize = 16384;
-
-/// What the width and height of pictures that go on at their other edge must be a multiple of; of others it is the
-/// VAE's downscale.
-pub(crate) fn seamless_multiple(unet: &UNetConfig, vae: &VaeConfig) -> usize {
-    vae.downscale() * unet.latent_multiple()
-}
 
 /// Checks that networks of these sizes can make such pictures, on this machine. Gives the arena that the UNet takes.
 pub(crate) fn check_size(

@@ -144,7 +144,7 @@ impl Job<'_> {
                 continue;
             }
             checked = Some(of);
-            let plan = self.model.check(&self.batch(batches, number)?, self.options)?;
+            let plan = Plan::new(self.model, &self.batch(batches, number)?, self.options)?;
             let [_, sides @ ..] = plan.final_shape();
             if one_size && *first.get_or_insert(sides) != sides {
                 let what = if self.output.grid { "--grid" } else { "--save-latents" };

@@ -2,9 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use calotype::{
-    AdapterFit, AdapterInspection, Component, EmbeddingInspection, FileInspection, HypernetworkInspection, Inspection,
-    LoraInspection, Model, ModelInspection,
+use calotype::Model;
+use calotype_checkpoint::{
+    AdapterFit, AdapterInspection, EmbeddingInspection, FileInspection, HypernetworkInspection, Inspection,
+    LoraInspection, ModelInspection, TensorGroup,
 };
 use serde_json::Value;
 
@@ -15,9 +16,9 @@ pub(super) fn run(args: &Inspect) -> Result<(), Failure> {
     let inspection = match (&args.path, &args.model) {
         (Some(path), Some(tried)) => {
             let model = Model::open_with(model::resolve(tried)?, &args.options.options())?;
-            calotype::inspect_for(path, &model)?
+            calotype_checkpoint::inspect_for(path, &model)?
         }
-        (Some(path), None) => calotype::inspect(&model::resolve(path)?, &args.options.options())?,
+        (Some(path), None) => calotype_checkpoint::inspect(&model::resolve(path)?, &args.options.options())?,
         (None, Some(_)) => {
             return Err(Failure::usage("--model is for an adapter to be tried with: give the adapter's file"));
         }
@@ -224,12 +225,12 @@ fn of_fit(fit: &AdapterFit) -> Vec<String> {
 }
 
 /// A row for each network or group of tensors.
-fn table(components: &[Component]) -> Vec<String> {
+fn table(components: &[TensorGroup]) -> Vec<String> {
     let head = ["", "tensors", "parameters", "size", "dtypes"].map(str::to_owned);
     aligned(&std::iter::once(head).chain(components.iter().map(row)).collect::<Vec<_>>())
 }
 
-fn row(component: &Component) -> [String; 5] {
+fn row(component: &TensorGroup) -> [String; 5] {
     let dtypes: Vec<&str> = component.dtypes.keys().map(String::as_str).collect();
     [
         component.name.clone(),

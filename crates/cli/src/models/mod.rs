@@ -5,7 +5,7 @@ mod pull;
 
 use std::sync::atomic::Ordering;
 
-use calotype::{ConvertOptions, Listed, Progress};
+use calotype_checkpoint::{ConvertOptions, Listed, Progress};
 use serde::Serialize;
 
 use crate::{
@@ -34,7 +34,7 @@ fn print_json(value: &impl Serialize) -> Result<(), Failure> {
 fn with_progress<T>(
     quiet: bool,
     message: &'static str,
-    work: impl FnOnce(Progress<'_>) -> Result<T, calotype::Error>,
+    work: impl FnOnce(Progress<'_>) -> Result<T, calotype_checkpoint::Error>,
 ) -> Result<T, Failure> {
     let cancel = interrupt::cancel_flag()?;
     let bar = progress::bytes(quiet, message);
@@ -53,7 +53,7 @@ fn with_progress<T>(
 fn verify(args: &Verify) -> Result<(), Failure> {
     let path = model::resolve(&args.path)?;
     let found = with_progress(args.quiet, "verify", |progress| {
-        calotype::verify(&path, &args.options.options(), args.sha256.as_deref(), progress)
+        calotype_checkpoint::verify(&path, &args.options.options(), args.sha256.as_deref(), progress)
     })?;
     if args.json {
         return print_json(&found);
@@ -77,14 +77,14 @@ fn verify(args: &Verify) -> Result<(), Failure> {
 fn convert(args: &Convert) -> Result<(), Failure> {
     let how = ConvertOptions {
         to: match args.to {
-            ConvertTo::Diffusers => calotype::ConvertTo::Diffusers,
-            ConvertTo::Compvis => calotype::ConvertTo::CompVis,
+            ConvertTo::Diffusers => calotype_checkpoint::ConvertTo::Diffusers,
+            ConvertTo::Compvis => calotype_checkpoint::ConvertTo::CompVis,
         },
         dtype: args.dtype.map(Into::into),
     };
     let path = model::resolve(&args.path)?;
     let left_out = with_progress(args.quiet, "convert", |progress| {
-        calotype::convert(&path, &args.options.options(), &args.output, how, progress)
+        calotype_checkpoint::convert(&path, &args.options.options(), &args.output, how, progress)
     })?;
     left_out.iter().for_each(|what| line("left out", what));
     if args.quiet { Ok(()) } else { stdout::print(&args.output.display().to_string()) }
@@ -93,7 +93,7 @@ fn convert(args: &Convert) -> Result<(), Failure> {
 fn list(args: &List) -> Result<(), Failure> {
     let found = if args.folders.is_empty() {
         let cache = calotype_hub::Environment::read()?.cache;
-        calotype::list(&[calotype::usual_places(), vec![cache]].concat())?
+        calotype_checkpoint::list(&[calotype_checkpoint::usual_places(), vec![cache]].concat())?
     } else {
         if let Some(missing) = args.folders.iter().find(|folder| !folder.is_dir()) {
             return Err(Failure::Failed(format!(
@@ -101,7 +101,7 @@ fn list(args: &List) -> Result<(), Failure> {
                 missing.display()
             )));
         }
-        calotype::list(&args.folders)?
+        calotype_checkpoint::list(&args.folders)?
     };
     if args.json {
         return print_json(&found);

@@ -8,7 +8,7 @@ use calotype_models::{Beside, Stored};
 use crate::{Model, Result, error::brief};
 
 /// The tensors of a model that no network computes with.
-pub(super) struct Rest<'a> {
+pub(super) struct Auxiliary<'a> {
     /// The text encoder's: its file, the name there, and the name to write.
     pub(super) text: Vec<(&'a Checkpoint, &'a str, String)>,
     /// The buffers of the noise.
@@ -19,7 +19,7 @@ pub(super) struct Rest<'a> {
     other: Vec<&'a str>,
 }
 
-impl<'a> Rest<'a> {
+impl<'a> Auxiliary<'a> {
     /// That of a model; nothing of a diffusers folder.
     pub(super) fn of(model: &'a Model) -> Result<Self> {
         let mut rest = Self { text: Vec::new(), schedule: Vec::new(), marks: Vec::new(), other: Vec::new() };

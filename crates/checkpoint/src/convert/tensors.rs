@@ -6,7 +6,7 @@ use calotype_formats::{Checkpoint, DType, TensorHead, encode_f32, write_safetens
 use calotype_models::{Layout, ModelConfig, ParamSource, ParamSpec, Stored};
 
 use super::Progress;
-use crate::{Error, Result, model::Network};
+use crate::{Error, NetworkFiles, Result};
 
 /// Numbers converted at a time.
 const PIECE: usize = 1 << 16;
@@ -45,7 +45,7 @@ impl<'a> Tensors<'a> {
     /// Adds a network's parameters, as `layout` names them and with the shapes that `shape` gives them.
     pub(super) fn add<C: ModelConfig>(
         &mut self,
-        network: &'a Network<C>,
+        network: &'a NetworkFiles<C>,
         layout: &Layout,
         dtype: Option<DType>,
         shape: impl Fn(&ParamSpec) -> Vec<usize>,

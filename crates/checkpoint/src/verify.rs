@@ -128,7 +128,7 @@ fn digits(text: &str, from: &str) -> Result<String> {
     if text.len() == 64 && text.bytes().all(|c| c.is_ascii_hexdigit()) {
         return Ok(text.to_ascii_lowercase());
     }
-    Err(Error::Request(format!("{from}: {:?} is no SHA-256: expected 64 hexadecimal digits", brief(text))))
+    Err(Error::Sha256 { from: from.to_owned(), text: brief(text) })
 }
 
 /// Reads a tensor; its numbers must be finite if they are floats.

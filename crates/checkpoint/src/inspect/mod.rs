@@ -24,11 +24,10 @@ pub use adapter::{
 pub use weights::WeightSets;
 
 use crate::{
-    Error, Model, ModelOptions, Result,
+    Error, Model, ModelOptions, NetworkFiles, Result,
     error::show,
     files::{TEXT_ENCODER, UNET, open_weights},
-    hash::{self, WeightFile, WeightSource},
-    model::Network,
+    hash::{self, AdapterHashes, WeightFile},
     open,
     scheduler::prediction_id,
 };
@@ -94,9 +93,9 @@ pub struct ModelInspection {
     /// What its user should know.
     pub warnings: Vec<String>,
     /// Its networks.
-    pub components: Vec<Component>,
+    pub components: Vec<TensorGroup>,
     /// Tensors that no network asks for, by the first part of their names.
-    pub extra: Vec<Component>,
+    pub extra: Vec<TensorGroup>,
 }
 
 /// What a file of tensors is.
@@ -123,12 +122,12 @@ pub struct FileInspection {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub fit: Option<AdapterFit>,
     /// Its tensors by network, or else by the first part of their names.
-    pub components: Vec<Component>,
+    pub components: Vec<TensorGroup>,
 }
 
 /// A network, or tensors that belong together by name.
 #[derive(Clone, Debug, PartialEq, Serialize)]
-pub struct Component {
+pub struct TensorGroup {
     /// Its name.
     pub name: String,
     /// Tensors.
@@ -269,14 +268,14 @@ impl Model {
     }
 
     /// The tensors of a checkpoint in one file that no network asks for.
-    fn extra(&self) -> Result<Vec<Component>> {
+    fn extra(&self) -> Result<Vec<TensorGroup>> {
         let stored = [self.text_encoder.stored()?, self.unet.stored()?, self.vae.stored()?];
         let used: HashSet<&str> = stored.iter().flat_map(Stored::keys).collect();
         Ok(components(&self.unet.weights, |name| (!used.contains(name)).then(|| first_part(name))))
     }
 }
 
-fn network<C: ModelConfig>(name: &str, network: &Network<C>) -> Result<Component> {
+fn network<C: ModelConfig>(name: &str, network: &NetworkFiles<C>) -> Result<TensorGroup> {
     // By way of text, which has the shortest digits of an f32.
     let config = serde_json::from_str(&network.config.to_json()).ok();
     let stored = network.stored()?;
@@ -285,7 +284,7 @@ fn network<C: ModelConfig>(name: &str, network: &Network<C>) -> Result<Component
     let mut component = of_network.pop().unwrap_or_else(|| empty(name));
     // A fused tensor, or one of which a part is used, counts as what the network has.
     component.parameters = network.config.specs()?.iter().map(|spec| spec.count()).sum();
-    Ok(Component { config, ..component })
+    Ok(TensorGroup { config, ..component })
 }
 
 fn of_file(path: &Path, Opened { weights: file, files }: &Opened, mut problems: Vec<String>) -> Result<FileInspection> {
@@ -298,14 +297,14 @@ fn of_file(path: &Path, Opened { weights: file, files }: &Opened, mut problems: 
         problems.dedup();
     }
     let kind = FileKind::of(file);
-    let sha256 = hash::of_weights(files)?;
-    let data_hash = match (kind, files.as_slice()) {
-        (FileKind::Adapter(_), [WeightFile { source: WeightSource::Disk(path), .. }]) => {
-            hash::of_data(path).map_err(|e| Error::io(path, "read the file", e))?
-        }
-        _ => sha256.clone(),
-    };
     let is_adapter = matches!(kind, FileKind::Adapter(_));
+    let (sha256, data_hash) = if is_adapter {
+        let AdapterHashes { sha256, of_data } = AdapterHashes::of_files(files)?;
+        (sha256, of_data)
+    } else {
+        let sha256 = hash::of_weights(files)?;
+        (sha256.clone(), sha256)
+    };
     let group = |name: &str| match is_adapter {
         true => Some(network_of(name).map_or_else(|| first_part(name), str::to_owned)),
         false => Some(first_part(name)),
@@ -348,8 +347,8 @@ fn first_part(name: &str) -> String {
 }
 
 /// The tensors of a file, put together by what `group` makes of their names: the largest groups, and the rest as one.
-fn components(weights: &Checkpoint, group: impl Fn(&str) -> Option<String>) -> Vec<Component> {
-    let mut groups: BTreeMap<String, Component> = BTreeMap::new();
+fn components(weights: &Checkpoint, group: impl Fn(&str) -> Option<String>) -> Vec<TensorGroup> {
+    let mut groups: BTreeMap<String, TensorGroup> = BTreeMap::new();
     for tensor in weights.tensors() {
         let Some(name) = group(&tensor.name) else { continue };
         let component = groups.entry(name.clone()).or_insert_with(|| empty(&name));
@@ -358,7 +357,7 @@ fn components(weights: &Checkpoint, group: impl Fn(&str) -> Option<String>) -> V
         component.bytes += tensor.byte_count();
         *component.dtypes.entry(tensor.dtype.name().to_owned()).or_insert(0) += tensor.element_count();
     }
-    let mut all: Vec<Component> = groups.into_values().collect();
+    let mut all: Vec<TensorGroup> = groups.into_values().collect();
     if all.len() > MOST_COMPONENTS {
         all.sort_by_key(|component| std::cmp::Reverse(component.bytes));
         let rest = all.split_off(MOST_COMPONENTS - 1);
@@ -377,6 +376,6 @@ fn components(weights: &Checkpoint, group: impl Fn(&str) -> Option<String>) -> V
     all
 }
 
-fn empty(name: &str) -> Component {
-    Component { name: name.to_owned(), tensors: 0, parameters: 0, bytes: 0, dtypes: BTreeMap::new(), config: None }
+fn empty(name: &str) -> TensorGroup {
+    TensorGroup { name: name.to_owned(), tensors: 0, parameters: 0, bytes: 0, dtypes: BTreeMap::new(), config: None }
 }

@@ -1,8 +1,8 @@
 //! From any layout to any other.
 
+mod auxiliary;
 mod compvis;
 mod diffusers;
-mod rest;
 mod stage;
 mod tensors;
 
@@ -14,10 +14,9 @@ use calotype_models::{FileKind, Layout, ModelConfig, TextConfig, UNetConfig, Vae
 pub use diffusers::model_index;
 
 use crate::{
-    Error, Model, ModelOptions, Result,
+    Error, Model, ModelOptions, NetworkFiles, Result,
     error::show,
     files::{TEXT_ENCODER, UNET, VAE},
-    model::Network,
     open,
 };
 
@@ -41,9 +40,9 @@ pub struct ConvertOptions {
 
 /// The networks to write, and what a whole model has beside them.
 struct Source<'a> {
-    text_encoder: Option<&'a Network<TextConfig>>,
-    unet: Option<&'a Network<UNetConfig>>,
-    vae: Option<&'a Network<VaeConfig>>,
+    text_encoder: Option<&'a NetworkFiles<TextConfig>>,
+    unet: Option<&'a NetworkFiles<UNetConfig>>,
+    vae: Option<&'a NetworkFiles<VaeConfig>>,
     model: Option<&'a Model>,
 }
 

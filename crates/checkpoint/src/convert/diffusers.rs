@@ -7,11 +7,10 @@ use calotype_formats::DType;
 use calotype_models::{HiddenAct, ModelConfig};
 use serde_json::{Value, json};
 
-use super::{Progress, Source, folder_layout, rest::Rest, stage::Stage, tensors::Tensors};
+use super::{Progress, Source, auxiliary::Auxiliary, folder_layout, stage::Stage, tensors::Tensors};
 use crate::{
-    Error, Model, Result,
+    Error, Model, NetworkFiles, Result,
     files::{Place, TEXT_ENCODER, UNET, VAE},
-    model::Network,
 };
 
 /// The version whose form the folder has.
@@ -38,14 +37,14 @@ pub(super) fn write(
     let mut left_out = Vec::new();
     if let Some(model) = source.model {
         beside_the_networks(model, &stage)?;
-        left_out = Rest::of(model)?.left_out(true);
+        left_out = Auxiliary::of(model)?.left_out(true);
     }
     stage.publish("", output).map(|()| left_out)
 }
 
 /// Writes a network's config, and gives the name and the tensors of its weights.
 fn file<'a, C: ModelConfig>(
-    network: &'a Network<C>,
+    network: &'a NetworkFiles<C>,
     place: Place,
     alone: bool,
     dtype: Option<DType>,

@@ -10,8 +10,8 @@ use calotype_models::{
 use calotype_tensor::ParamKind;
 use serde_json::{Value, json};
 
-use super::{Progress, Source, rest::Rest, stage::Stage, tensors::Tensors};
-use crate::{Error, Model, Result, model::Network};
+use super::{Progress, Source, auxiliary::Auxiliary, stage::Stage, tensors::Tensors};
+use crate::{Error, Model, NetworkFiles, Result};
 
 /// Groups of every group norm, which CompVis' code has fixed.
 const GROUPS: usize = 32;
@@ -38,7 +38,7 @@ pub(super) fn write(
     }
     let mut left_out = Vec::new();
     if let Some(model) = source.model {
-        let rest = Rest::of(model)?;
+        let rest = Auxiliary::of(model)?;
         rest.kept().for_each(|(file, name, key)| tensors.keep(file, name, key, dtype));
         schedule(model, &rest, &mut tensors);
         left_out = rest.left_out(false);
@@ -64,7 +64,7 @@ pub(super) fn write(
 
 /// The buffers of the noise: those of the file that the model came from if they are its noise, in their own number type; else,
 /// where the config can't say it, those by which CompVis' samplers go.
-fn schedule<'a>(model: &'a Model, rest: &Rest<'a>, tensors: &mut Tensors<'a>) {
+fn schedule<'a>(model: &'a Model, rest: &Auxiliary<'a>, tensors: &mut Tensors<'a>) {
     if model.scheduler.is_in(&model.unet.weights, &model.unet.label) {
         rest.schedule.iter().for_each(|(file, name)| tensors.keep(file, name, (*name).to_owned(), None));
         return;
@@ -87,8 +87,8 @@ fn need(label: &str, holds: bool, what: &str) -> Result<()> {
     }
 }
 
-fn unet_layout(network: &Network<UNetConfig>) -> Result<Layout> {
-    let Network { config, label, .. } = network;
+fn unet_layout(network: &NetworkFiles<UNetConfig>) -> Result<Layout> {
+    let NetworkFiles { config, label, .. } = network;
     let levels = config.block_out_channels.len();
     let down: Vec<bool> = config.down_block_types.iter().map(|&kind| kind == DownBlockType::CrossAttention).collect();
     let up: Vec<bool> = config.up_block_types.iter().rev().map(|&kind| kind == UpBlockType::CrossAttention).collect();
@@ -125,8 +125,8 @@ fn heads(config: &UNetConfig) -> Option<(&'static str, usize)> {
     widths.all(|width| width == first).then_some(("num_head_channels", first))
 }
 
-fn check_vae(network: &Network<VaeConfig>) -> Result<()> {
-    let Network { config, label, .. } = network;
+fn check_vae(network: &NetworkFiles<VaeConfig>) -> Result<()> {
+    let NetworkFiles { config, label, .. } = network;
     need(label, config.norm_num_groups == GROUPS, "its norms have other than 32 groups")?;
     need(label, config.use_quant_conv && config.use_post_quant_conv, "it has no quant_conv")?;
     need(label, config.mid_block_add_attention, "its middle has no attention")
@@ -140,8 +140,8 @@ fn vae_shape(spec: &ParamSpec) -> Vec<usize> {
     }
 }
 
-fn text_layout(network: &Network<TextConfig>) -> Result<Layout> {
-    let Network { config, label, .. } = network;
+fn text_layout(network: &NetworkFiles<TextConfig>) -> Result<Layout> {
+    let NetworkFiles { config, label, .. } = network;
     let width = config.hidden_size;
     need(label, config.num_attention_heads == (width / TEXT_HEAD).max(1), "its heads are not 64 wide")?;
     need(

@@ -2,35 +2,35 @@
 
 use std::{
     path::Path,
-    sync::{Arc, Mutex, OnceLock, PoisonError},
+    sync::{Mutex, OnceLock, PoisonError},
 };
 
 use calotype_diffusion::{NoiseSchedule, PredictionType};
-use calotype_formats::Checkpoint;
-use calotype_models::{Layout, ModelConfig, Stored, TextConfig, UNetConfig, VaeConfig, VaeDecoder, VaeEncoder};
-use calotype_tensor::Backend;
+use calotype_models::{TextConfig, UNetConfig, VaeConfig};
 use calotype_text::{MAX_LENGTH, Tokenizer};
 
 use crate::{
-    Error, ModelOptions, Result,
+    Error, ModelOptions, NetworkFiles, Result,
     files::{EmbeddedFile, Files},
     hash::{self, WeightFile},
     open,
-    request::{MAX_SIDE, seamless_multiple},
     scheduler::SchedulerConfig,
 };
+
+/// The longest side of an image, in pixels.
+pub const MAX_SIDE: usize = 16384;
 
 /// A1111's name of a noise schedule whose last timestep has no signal.
 pub const ZERO_TERMINAL_SNR: &str = "Zero Terminal SNR";
 
-/// A Stable Diffusion model, its configs read, its weights opened and every tensor checked by name and shape.
+/// A Stable Diffusion model: its configs read, its weights opened and every tensor checked by name and shape.
 ///
-/// No weights are in memory yet: [`Pipeline::load`](crate::Pipeline::load) reads them.
+/// No weights are in memory yet: a pipeline reads them.
 pub struct Model {
     pub(crate) name: String,
-    pub(crate) text_encoder: Network<TextConfig>,
-    pub(crate) unet: Network<UNetConfig>,
-    pub(crate) vae: Network<VaeConfig>,
+    pub(crate) text_encoder: NetworkFiles<TextConfig>,
+    pub(crate) unet: NetworkFiles<UNetConfig>,
+    pub(crate) vae: NetworkFiles<VaeConfig>,
     pub(crate) scheduler: SchedulerConfig,
     pub(crate) noise_schedule: NoiseSchedule,
     pub(crate) prediction_type: PredictionType,
@@ -57,9 +57,9 @@ pub(crate) enum ModelTokenizer {
 /// What [`open`] finds out about a model.
 pub(crate) struct Parts {
     pub(crate) name: String,
-    pub(crate) text_encoder: Network<TextConfig>,
-    pub(crate) unet: Network<UNetConfig>,
-    pub(crate) vae: Network<VaeConfig>,
+    pub(crate) text_encoder: NetworkFiles<TextConfig>,
+    pub(crate) unet: NetworkFiles<UNetConfig>,
+    pub(crate) vae: NetworkFiles<VaeConfig>,
     pub(crate) scheduler: SchedulerConfig,
     /// How messages call the scheduler's config.
     pub(crate) scheduler_label: String,
@@ -193,6 +193,24 @@ impl Model {
         }
     }
 
+    /// The files of its text encoder.
+    #[must_use]
+    pub fn text_encoder(&self) -> &NetworkFiles<TextConfig> {
+        &self.text_encoder
+    }
+
+    /// The files of its UNet.
+    #[must_use]
+    pub fn unet(&self) -> &NetworkFiles<UNetConfig> {
+        &self.unet
+    }
+
+    /// The files of its autoencoder.
+    #[must_use]
+    pub fn vae(&self) -> &NetworkFiles<VaeConfig> {
+        &self.vae
+    }
+
     /// The config of its text encoder.
     #[must_use]
     pub fn text_config(&self) -> &TextConfig {
@@ -223,12 +241,18 @@ impl Model {
         self.vae_config().downscale()
     }
 
+    /// What width and height of seamless images, which continue at their opposite edge, must be a multiple of.
+    #[must_use]
+    pub fn seamless_multiple(&self) -> usize {
+        self.vae_config().downscale() * self.unet_config().latent_multiple()
+    }
+
     /// Width and height of the pictures it was trained on.
     #[must_use]
     pub fn default_size(&self) -> (usize, usize) {
         let side = |n: usize| self.unet.config.sample_size.as_ref().map_or(0, |size| size.get(n));
         let pixels = |latent: usize| match latent {
-            0 => seamless_multiple(self.unet_config(), self.vae_config()),
+            0 => self.seamless_multiple(),
             _ => latent.saturating_mul(self.vae.config.downscale()),
         };
         // A list is (height, width), as diffusers has it.
@@ -277,38 +301,5 @@ impl Model {
             );
         }
         Ok(())
-    }
-}
-
-/// One network of the model: its config, and its weights on disk.
-pub(crate) struct Network<C> {
-    pub(crate) config: C,
-    /// How messages call what says its sizes: `config.json`, or the file of the weights.
-    pub(crate) label: String,
-    pub(crate) weights: Arc<Checkpoint>,
-    pub(crate) layout: Layout,
-}
-
-impl<C: ModelConfig> Network<C> {
-    /// Its parameters, all checked.
-    pub(crate) fn stored(&self) -> Result<Stored<'_>> {
-        Ok(Stored::in_layout(&self.weights, &self.layout, &self.config.specs()?)?)
-    }
-
-    /// Reads the weights.
-    pub(crate) fn load<B: Backend>(&self, backend: &B) -> Result<C::Model<B::Param>> {
-        Ok(self.config.init(backend, &mut self.stored()?)?)
-    }
-}
-
-impl Network<VaeConfig> {
-    /// Reads the weights of the encoder only.
-    pub(crate) fn load_encoder<B: Backend>(&self, backend: &B) -> Result<VaeEncoder<B::Param>> {
-        Ok(self.config.init_encoder(backend, &mut self.stored()?)?)
-    }
-
-    /// Reads the weights of the decoder only.
-    pub(crate) fn load_decoder<B: Backend>(&self, backend: &B) -> Result<VaeDecoder<B::Param>> {
-        Ok(self.config.init_decoder(backend, &mut self.stored()?)?)
     }
 }

@@ -7,7 +7,7 @@ use std::{
 };
 
 use calotype_formats::{Checkpoint, SafeTensors};
-use calotype_models::WeightSet;
+use calotype_models::{Names, WeightSet};
 use calotype_text::Tokenizer;
 
 use crate::{
@@ -31,6 +31,17 @@ pub(crate) struct Place {
     pub(crate) basename: &'static str,
     /// That of PyTorch's.
     pub(crate) bin: &'static str,
+}
+
+impl Place {
+    /// That of a network.
+    pub(crate) fn of(network: Names) -> Self {
+        match network {
+            Names::TextEncoder => TEXT_ENCODER,
+            Names::UNet => UNET,
+            Names::Vae => VAE,
+        }
+    }
 }
 
 pub(crate) const TEXT_ENCODER: Place = Place { folder: "text_encoder", basename: "model", bin: "pytorch_model" };

@@ -8,6 +8,7 @@ use std::{
     thread,
 };
 
+use calotype_models::adapters::AdapterWeights;
 use sha2::{Digest, Sha256};
 
 use crate::{Error, Result};
@@ -27,6 +28,37 @@ impl WeightFile {
             within.map(Path::as_os_str).or(file.file_name()).unwrap_or_default().to_string_lossy().replace('\\', "/")
         };
         files.into_iter().map(|file| Self { name: name(&file), source: WeightSource::Disk(file) }).collect()
+    }
+}
+
+/// The hashes of an adapter's files, hexadecimal, as image metadata have them.
+#[derive(Clone, Debug)]
+pub struct AdapterHashes {
+    /// The SHA-256 of the file; of a folder, as [`Model::hash`](crate::Model::hash) has it.
+    pub sha256: String,
+    /// A1111's hash of a network: the SHA-256 of a safetensors file without its header, so that changed metadata don't change
+    /// it; of others that of the file.
+    pub of_data: String,
+}
+
+impl AdapterHashes {
+    /// Those of the adapter at `path`, a file or a folder.
+    ///
+    /// # Errors
+    /// A file can't be read.
+    pub fn new(path: &Path) -> Result<Self> {
+        Self::of_files(&WeightFile::of_files(path, AdapterWeights::files(path)))
+    }
+
+    pub(crate) fn of_files(files: &[WeightFile]) -> Result<Self> {
+        let sha256 = of_weights(files)?;
+        let of_data = match files {
+            [WeightFile { source: WeightSource::Disk(file), .. }] => {
+                of_data(file).map_err(|e| Error::io(file, "read the file", e))?
+            }
+            _ => sha256.clone(),
+        };
+        Ok(Self { sha256, of_data })
     }
 }
 
@@ -66,7 +98,7 @@ fn of_file(file: &WeightFile) -> Result<String> {
 
 /// The SHA-256 of a safetensors file without its header, as kohya's sd-scripts and A1111 hash networks, so that changed
 /// metadata don't change it; that of the file for others.
-pub(crate) fn of_data(path: &Path) -> io::Result<String> {
+fn of_data(path: &Path) -> io::Result<String> {
     let mut file = File::open(path)?;
     if path.extension().is_some_and(|ending| ending.eq_ignore_ascii_case("safetensors")) {
         let mut length = [0; 8];
@@ -89,7 +121,7 @@ pub(crate) fn of_stream(mut stream: impl Read) -> io::Result<String> {
 }
 
 /// The SHA-256 of bytes, as 64 hexadecimal digits.
-pub(crate) fn of_bytes(bytes: &[u8]) -> String {
+pub fn of_bytes(bytes: &[u8]) -> String {
     hex(&Sha256::digest(bytes))
 }
 

@@ -14,11 +14,11 @@ use calotype_models::{
 use calotype_text::Tokenizer;
 
 use crate::{
-    Error, ModelOptions, Result,
+    Error, ModelOptions, NetworkFiles, Result,
     error::{brief, show},
     files::{self, Files, Place, TEXT_ENCODER, UNET, UNET_EMA, VAE, Weights},
     hash::{WeightFile, WeightSource},
-    model::{ModelTokenizer, Network, Parts},
+    model::{ModelTokenizer, Parts},
     scheduler::{Prediction, SchedulerConfig},
 };
 
@@ -93,9 +93,10 @@ fn single_file(path: &Path, options: &ModelOptions) -> Result<Parts> {
     let stem = path.file_stem().map_or_else(|| "model".to_owned(), |stem| stem.to_string_lossy().into_owned());
     let mut weight_files = Vec::new();
     let base = SingleFile { path, file: &file, compvis: &compvis, weights: options.weights };
-    let text_encoder: Network<TextConfig> = base.network(&options.text_encoder, TEXT_ENCODER, &mut weight_files)?;
-    let mut unet: Network<UNetConfig> = base.network(&options.unet, UNET, &mut weight_files)?;
-    let vae: Network<VaeConfig> = base.network(&options.vae, VAE, &mut weight_files)?;
+    let text_encoder: NetworkFiles<TextConfig> =
+        base.network(&options.text_encoder, TEXT_ENCODER, &mut weight_files)?;
+    let mut unet: NetworkFiles<UNetConfig> = base.network(&options.unet, UNET, &mut weight_files)?;
+    let vae: NetworkFiles<VaeConfig> = base.network(&options.vae, VAE, &mut weight_files)?;
     if weight_files.len() < 3 {
         weight_files.push(WeightFile { name: file_name(path), source: WeightSource::Disk(path.to_owned()) });
     }
@@ -128,7 +129,7 @@ fn file_name(path: &Path) -> String {
 }
 
 /// OpenCLIP, which has the exact GELU, pads with 0; CLIP with the end of the text.
-fn built_in_tokenizer(text_encoder: &Network<TextConfig>) -> ModelTokenizer {
+fn built_in_tokenizer(text_encoder: &NetworkFiles<TextConfig>) -> ModelTokenizer {
     ModelTokenizer::BuiltIn(match text_encoder.config.hidden_act {
         HiddenAct::Gelu => Tokenizer::open_clip(),
         HiddenAct::QuickGelu => Tokenizer::clip(),
@@ -199,7 +200,7 @@ impl SingleFile<'_> {
         other: &Option<PathBuf>,
         place: Place,
         weight_files: &mut Vec<WeightFile>,
-    ) -> Result<Network<C>> {
+    ) -> Result<NetworkFiles<C>> {
         match other {
             Some(other) => part(other, place, WeightSet::Auto, weight_files),
             None => in_file(self.path, self.file, self.compvis, self.weights),
@@ -214,7 +215,7 @@ fn network<C: ModelConfig>(
     other: &Option<PathBuf>,
     options: &ModelOptions,
     weight_files: &mut Vec<WeightFile>,
-) -> Result<Network<C>> {
+) -> Result<NetworkFiles<C>> {
     if let Some(other) = other {
         return part(other, place, WeightSet::Auto, weight_files);
     }
@@ -229,12 +230,12 @@ fn with_config<C: ModelConfig>(
     label: String,
     weights: impl FnOnce() -> Result<Weights>,
     weight_files: &mut Vec<WeightFile>,
-) -> Result<Network<C>> {
+) -> Result<NetworkFiles<C>> {
     let config = C::from_json(&config?).map_err(|error| Error::file(&label, error.to_string()))?;
     let Weights { checkpoint, files } = weights()?;
     Stored::new(&checkpoint, C::NAMES, &config.specs()?)?;
     weight_files.extend(files);
-    Ok(Network { config, label, weights: Arc::new(checkpoint), layout: Layout::folder(C::NAMES) })
+    Ok(NetworkFiles { config, label, weights: Arc::new(checkpoint), layout: Layout::folder(C::NAMES) })
 }
 
 /// A network of its own: the folder or file of it alone, or a whole model that has it.
@@ -243,7 +244,7 @@ pub(crate) fn part<C: ModelConfig>(
     place: Place,
     set: WeightSet,
     weight_files: &mut Vec<WeightFile>,
-) -> Result<Network<C>> {
+) -> Result<NetworkFiles<C>> {
     if !path.exists() {
         let problem = format!("there is no such file or folder: give a {}", C::MODEL);
         return Err(Error::file(show(path), problem));
@@ -261,7 +262,7 @@ pub(crate) fn part<C: ModelConfig>(
         return Ok(network);
     }
     let file = Arc::new(Checkpoint::open(path, "")?);
-    let mut network: Network<C> = in_file(path, &file, &compvis_config(path, &ModelOptions::default())?, set)?;
+    let mut network: NetworkFiles<C> = in_file(path, &file, &compvis_config(path, &ModelOptions::default())?, set)?;
     // A file out of a diffusers folder has its config beside it.
     let beside = path.with_file_name("config.json");
     if network.layout == Layout::folder(C::NAMES) && beside.is_file() {
@@ -283,7 +284,7 @@ fn in_file<C: ModelConfig>(
     file: &Arc<Checkpoint>,
     compvis: &CompVisConfig,
     set: WeightSet,
-) -> Result<Network<C>> {
+) -> Result<NetworkFiles<C>> {
     let label = show(path);
     let Some(layout) = Layout::detect(file, C::NAMES, set) else {
         let problem = match set {
@@ -299,7 +300,7 @@ fn in_file<C: ModelConfig>(
     };
     let config = C::infer(file, &layout, compvis)?;
     Stored::in_layout(file, &layout, &config.specs()?)?;
-    Ok(Network { config, label, weights: Arc::clone(file), layout })
+    Ok(NetworkFiles { config, label, weights: Arc::clone(file), layout })
 }
 
 /// Checks that the folder says it is a model of this kind.
@@ -316,37 +317,4 @@ fn check_index(files: &Files) -> Result<()> {
     }
     let problem = format!("_class_name is {:?}, expected \"StableDiffusionPipeline\"", brief(class));
     Err(Error::file(files.label(INDEX), problem))
-}
-
-/// One network of a model, opened by itself: of a checkpoint in one file, of a diffusers folder, or a file or folder of it alone.
-/// Nothing is in memory yet.
-pub struct OpenNetwork<C>(Network<C>);
-
-impl<C: ModelConfig> OpenNetwork<C> {
-    /// Opens the network at `path`, with its moving average where it has one; what is there is told by content.
-    ///
-    /// # Errors
-    /// There is no such network, or its weights don't fit its config. The message names the file.
-    pub fn open(path: &Path) -> Result<Self> {
-        let place = match C::NAMES {
-            Names::TextEncoder => TEXT_ENCODER,
-            Names::UNet => UNET,
-            Names::Vae => VAE,
-        };
-        part(path, place, WeightSet::Auto, &mut Vec::new()).map(Self)
-    }
-
-    /// What its file says of it, or its shapes.
-    #[must_use]
-    pub fn config(&self) -> &C {
-        &self.0.config
-    }
-
-    /// Its parameters, for a network of this `config`.
-    ///
-    /// # Errors
-    /// They have other names or shapes.
-    pub fn stored(&self, config: &C) -> Result<Stored<'_>> {
-        Ok(Stored::in_layout(&self.0.weights, &self.0.layout, &config.specs()?)?)
-    }
 }
