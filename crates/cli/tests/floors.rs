@@ -15,7 +15,7 @@ const FLOORS: [(&str, u8); 12] = [
     ("calotype-checkpoint", 2),
     ("calotype", 3),
     ("calotype-train", 4),
-    ("calotype-emoji", 4),
+    ("calotype-icons", 4),
     ("calotype-cli", 6),
 ];
 
