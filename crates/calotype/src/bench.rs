@@ -189,7 +189,7 @@ impl<'m> Job<'_, 'm> {
         stage("text encoder: two prompts");
         let ids: Vec<u32> = (0..2 * MAX_LENGTH).map(|n| (n * 7 % networks.text.vocab_size.max(1)) as u32).collect();
         let (context, text_encoder_run) = timed(|| calls(&b), || Ok(text_encoder.forward(&b, &ids, 2)?))?;
-        let (context_shape, context) = (b.shape(&context), b.to_f32(&context));
+        let (context_shape, context) = (b.shape(&context), b.to_f32(&context)?);
         drop((text_encoder, b));
 
         stage("UNet: weights");

@@ -65,7 +65,7 @@ impl<B: Backend> Guided<B> {
         shape: [usize; 4],
     ) -> Result<Self> {
         let [_, length, width] = infer::sequence("guidance", "the context", backend.shape(context))?;
-        let mut rows = backend.to_f32(context);
+        let mut rows = backend.to_f32(context)?;
         let cond = rows.split_off(if guides(guidance_scale) { rows.len() / 2 } else { 0 });
         let uncond = Some(rows).filter(|_| guides(guidance_scale));
         let conditioning = Conditioning::constant([length, width], uncond, cond);
@@ -146,7 +146,7 @@ impl<B: Backend> Guided<B> {
             latents = self.backend.concat(&latents, if texts.len() == 1 { one } else { two })?;
         }
         let Some((_, context)) = self.prepared.last() else { return Ok(Vec::new()) };
-        Ok(self.backend.to_f32(&self.unet.forward(&self.backend, &latents, time, context)?))
+        Ok(self.backend.to_f32(&self.unet.forward(&self.backend, &latents, time, context)?)?)
     }
 
     /// The guided prediction with each picture at its timestep, and the unconditional one if there is guidance.

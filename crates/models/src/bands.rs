@@ -25,7 +25,7 @@ pub(crate) fn join<B: Backend>(b: &B, bands: &[B::Tensor]) -> Computed<B::Tensor
     let (mut rows, mut data) = (0, Vec::new());
     for band in bands {
         rows += infer::picture("bands", "a band", b.shape(band))?[1];
-        data.extend(b.to_f32(band));
+        data.extend(b.to_f32(band)?);
     }
     let row = data.len() / rows.max(1);
     let channels = bands.first().map_or(0, |band| b.shape(band).last());
@@ -109,7 +109,8 @@ impl<'a, P> BandNorm<'a, P> {
     /// Takes the statistics of all bands.
     pub(crate) fn new<B: Backend<Param = P>>(b: &B, norm: &'a GroupNorm<P>, bands: &[B::Tensor]) -> Computed<Self> {
         let (gamma, beta) = norm.gain_and_offset(b)?;
-        let sums: Vec<Sums> = bands.iter().map(|band| Sums::new(&b.to_f32(band), gamma.len(), norm.groups)).collect();
+        let sums = |band| Ok(Sums::new(&b.to_f32(band)?, gamma.len(), norm.groups));
+        let sums: Vec<Sums> = bands.iter().map(sums).collect::<Computed<_>>()?;
         let moments = |sums: &Sums| sums.moments(norm.eps);
         let whole = sums.iter().fold(Sums::default(), Sums::add);
         Ok(Self { norm, gamma, beta, whole: moments(&whole), bands: sums.iter().map(moments).collect() })

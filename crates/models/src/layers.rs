@@ -184,7 +184,7 @@ impl<P> GroupNorm<P> {
         let channels = b.param_shape(&self.gamma).count();
         let pixels = [vec![1.0; channels], vec![-1.0; channels]].concat();
         let x = b.from_f32([1, 2, 1, channels].into(), pixels)?;
-        let y = b.to_f32(&self.forward(b, &x, Activation::None)?);
+        let y = b.to_f32(&self.forward(b, &x, Activation::None)?)?;
         let (above, below) = y.split_at(channels);
         let root = (1.0 + self.eps).sqrt();
         Ok(above.iter().zip(below).map(|(a, b)| ((a - b) / 2.0 * root, (a + b) / 2.0)).unzip())

@@ -122,7 +122,7 @@ impl Goldens {
         if network == "text_encoder" {
             let mut source = Adapted::new(&mut formula, Target::TextEncoder, adapters);
             let encoder = self.text_encoder().init(b, &mut source)?;
-            return Ok(b.to_f32(&encoder.forward(b, &self.ids.concat(), self.ids.len())?));
+            return Ok(b.to_f32(&encoder.forward(b, &self.ids.concat(), self.ids.len())?).unwrap());
         }
         let mut source = Adapted::new(&mut formula, Target::UNet, adapters);
         let unet = self.unet().init(b, &mut source)?;
@@ -132,7 +132,7 @@ impl Goldens {
         };
         let context = unet.prepare(b, &input("context", &self.context)?)?;
         let time = unet.time_embedding(b, &[self.timestep])?;
-        Ok(b.to_f32(&unet.forward(b, &input("latents", &self.latents)?, &time, &context)?))
+        Ok(b.to_f32(&unet.forward(b, &input("latents", &self.latents)?, &time, &context)?).unwrap())
     }
 }
 

@@ -53,14 +53,14 @@ fn renamed(tensors: Tensors, rename: impl Fn(&str) -> String) -> Tensors {
 
 fn context(file: &Checkpoint) -> Vec<f32> {
     let b = Reference::<f32>::default();
-    b.to_f32(&text().load(&b, file).unwrap().forward(&b, &[1, 2, 3], 1).unwrap())
+    b.to_f32(&text().load(&b, file).unwrap().forward(&b, &[1, 2, 3], 1).unwrap()).unwrap()
 }
 
 fn picture(file: &Checkpoint) -> Vec<f32> {
     let b = Reference::<f32>::default();
     let (shape, data) = tensor("x", &[1, 2, 3, 4]);
     let latents = b.from_f32(shape, data).unwrap();
-    b.to_f32(&vae().load(&b, file).unwrap().decode(&b, &latents).unwrap())
+    b.to_f32(&vae().load(&b, file).unwrap().decode(&b, &latents).unwrap()).unwrap()
 }
 
 #[test]

@@ -12,7 +12,7 @@ const TOLERANCE: f32 = 1e-5;
 
 fn check<B: Backend>(b: &B, name: &str, golden: &Golden, output: &B::Tensor) {
     assert_eq!(&*b.shape(output), &golden.shape, "{name}");
-    assert_close(name, &b.to_f32(output), &golden.output, TOLERANCE);
+    assert_close(name, &b.to_f32(output).unwrap(), &golden.output, TOLERANCE);
 }
 
 fn input<B: Backend>(b: &B, name: &str, shape: &[usize]) -> B::Tensor {

@@ -37,7 +37,7 @@ fn check<B: Differentiable>(
     let (shape, data) = tensor("loss", &golden.shape);
     let weights = tape.constant(tape.inner().from_f32(shape, data).unwrap());
     let loss = tape.mean(&tape.mul(&output, &weights).unwrap()).unwrap();
-    let value = tape.to_f32(&loss)[0];
+    let value = tape.to_f32(&loss).unwrap()[0];
     let scale = golden.output.iter().fold(0.0f32, |m, v| m.max(v.abs()));
     assert!((value - golden.loss).abs() < 1e-5 * scale, "{what}: loss {value}, expected {}", golden.loss);
 
@@ -45,14 +45,14 @@ fn check<B: Differentiable>(
     let mut got = BTreeMap::new();
     for parameter in tape.parameters() {
         if let Some(gradient) = gradients.get(&parameter) {
-            let data = tape.inner().to_f32(gradient);
+            let data = tape.inner().to_f32(gradient).unwrap();
             let (_, data) = to_file_layout(parameter.kind(), parameter.shape(), data).unwrap();
             let probe = values(&format!("probe.{}", parameter.name()), data.len());
             got.insert(parameter.name().to_owned(), norm_and_dot(&data, probe.into_iter()));
         }
     }
     for ((name, shape), leaf) in inputs.iter().zip(&leaves) {
-        let data = tape.inner().to_f32(gradients.leaf(leaf).expect("inputs have gradients"));
+        let data = tape.inner().to_f32(gradients.leaf(leaf).expect("inputs have gradients")).unwrap();
         let (_, probe) = tensor(&format!("probe.{name}"), shape);
         got.insert((*name).to_owned(), norm_and_dot(&data, probe.into_iter().map(f64::from)));
     }

@@ -19,8 +19,13 @@ pub trait Backend: Sized + 'static {
     /// A tensor from row-major data. Errors when the length is not the shape's.
     #[expect(clippy::wrong_self_convention, reason = "the backend makes it, as torch.from_numpy does")]
     fn from_f32(&self, shape: Shape, data: Vec<f32>) -> Result<Self::Tensor>;
-    /// The data of a tensor, row-major.
-    fn to_f32(&self, x: &Self::Tensor) -> Vec<f32>;
+    /// The data of a tensor, row-major. It waits for the operations that the tensor is the result of, and so carries their errors
+    /// where a device reports them late.
+    fn to_f32(&self, x: &Self::Tensor) -> Result<Vec<f32>>;
+    /// Returns when every operation that was asked for has run: at once, unless a device works on its own.
+    fn synchronize(&self) -> Result<()> {
+        Ok(())
+    }
     /// The shape of a tensor.
     fn shape(&self, x: &Self::Tensor) -> Shape;
     /// A parameter from data in the layout of files. `name` is its checkpoint path, `shape` its shape there.

@@ -79,7 +79,7 @@ pub trait Differentiable: Backend {
     /// `into += x`, of one shape.
     fn accumulate(&self, into: &mut Self::Tensor, x: &Self::Tensor) -> Result<()>;
     /// The sum of the squares of all elements, summed in double precision.
-    fn sum_squares(&self, x: &Self::Tensor) -> f64;
+    fn sum_squares(&self, x: &Self::Tensor) -> Result<f64>;
     /// Packs a trained value, in the layout of `kind`, for computing.
     fn pack(&self, kind: ParamKind, value: &Self::Tensor) -> Result<Self::Param>;
     /// One step of AdamW (Loshchilov & Hutter 2019, algorithm 2, as `torch.optim.AdamW` orders it) on `value`, with its moments `m` and `v`.

@@ -116,6 +116,7 @@ impl<B: Backend> Profile<B> {
     ) -> Result<B::Tensor> {
         let start = Instant::now();
         let result = run(&self.inner)?;
+        self.inner.synchronize()?;
         let seconds = start.elapsed().as_secs_f64();
         if let Some(parameter) = parameter {
             self.layer.replace(parameter.layer.clone());
@@ -208,8 +209,12 @@ impl<B: Backend> Backend for Profile<B> {
         self.inner.from_f32(shape, data)
     }
 
-    fn to_f32(&self, x: &B::Tensor) -> Vec<f32> {
+    fn to_f32(&self, x: &B::Tensor) -> Result<Vec<f32>> {
         self.inner.to_f32(x)
+    }
+
+    fn synchronize(&self) -> Result<()> {
+        self.inner.synchronize()
     }
 
     fn shape(&self, x: &B::Tensor) -> Shape {

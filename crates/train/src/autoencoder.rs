@@ -89,7 +89,7 @@ impl<B: Differentiable> AutoencoderTask<B> {
         for batch in indices.chunks(BATCH) {
             let x = inner.from_f32(self.shape(batch.len()), set.batch(batch)?)?;
             let (mean, _) = posterior(inner, &vae.encode(inner, &x)?)?;
-            let decoded = inner.to_f32(&vae.decode(inner, &mean)?);
+            let decoded = inner.to_f32(&vae.decode(inner, &mean)?)?;
             for (&index, values) in batch.iter().zip(decoded.chunks_exact(decoded.len() / batch.len())) {
                 let size = self.config.data.size;
                 pairs.push((set.picture(index)?, RgbImage::from_unit_f32(values, size, size)?));

@@ -112,7 +112,7 @@ impl<B: Differentiable> DiffusionTask<B> {
             let size = data.size as usize;
             let latents = Latents::load_or_compute(&folder.cache(cache), hash, &set, shape, |count, values| {
                 let pixels = inner.from_f32([count, size, size, 3].into(), values)?;
-                Ok(inner.to_f32(&vae.encode(inner, &pixels)?))
+                Ok(inner.to_f32(&vae.encode(inner, &pixels)?)?)
             })?;
             Ok(LatentSet { latents, captions: Captions::new(set.captions()), count: set.len(), hash: set.hash() })
         };
@@ -280,7 +280,7 @@ impl<B: Differentiable + Clone> Task<B> for DiffusionTask<B> {
                 noised.push(&x0, noise, timestep, &self.schedule, LossWeighting::Uniform)?;
             }
             let loss = noise_loss(inner, &unet, &text, &ids, noised, latents.shape())?;
-            sum += scalar(inner, &loss) * batch.len() as f64;
+            sum += scalar(inner, &loss)? * batch.len() as f64;
         }
         Ok(BTreeMap::from([("loss".to_owned(), sum / pictures.len().max(1) as f64)]))
     }

@@ -13,7 +13,7 @@ impl<B: Differentiable> Ema<B> {
     /// Starts as a copy of the parameters.
     pub(crate) fn new(inner: &B, parameters: &[Parameter<B>]) -> Result<Self> {
         // Not the parameters' own storage: both change in place from here on.
-        let copy = |p: &Parameter<B>| Ok(inner.from_f32(p.shape(), inner.to_f32(&p.value()))?);
+        let copy = |p: &Parameter<B>| Ok(inner.from_f32(p.shape(), inner.to_f32(&p.value())?)?);
         Ok(Self { average: parameters.iter().map(copy).collect::<Result<_>>()? })
     }
 

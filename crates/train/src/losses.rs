@@ -39,7 +39,7 @@ pub(crate) fn weighted_sum<B: Backend>(
     let (mut sum, mut parts) = (backend.from_f32([1].into(), vec![0.0])?, Vec::new());
     for (weight, term) in terms {
         let part = term.loss(backend, batch)?;
-        parts.push((term.name(), scalar(backend, &part)));
+        parts.push((term.name(), scalar(backend, &part)?));
         sum = backend.add(&sum, &backend.scale(&part, *weight)?)?;
     }
     Ok((sum, parts))

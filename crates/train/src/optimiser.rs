@@ -28,7 +28,8 @@ impl<B: Differentiable> Optimiser<B> {
         step: u64,
         config: &TrainConfig,
     ) -> Result<f64> {
-        let squares: f64 = gradients.iter().map(|(_, gradient)| inner.sum_squares(gradient)).sum();
+        let squares =
+            gradients.iter().map(|(_, gradient)| inner.sum_squares(gradient)).sum::<calotype_tensor::Result<f64>>()?;
         let norm = squares.sqrt() / batches as f64;
         if !norm.is_finite() {
             return Err(Error::NotFinite { step, what: "the gradient" });

@@ -244,7 +244,7 @@ fn gradients<B: Differentiable, T: Task<B>>(
         let pictures: Vec<usize> = (batch * size..(batch + 1) * size).map(|number| order.picture(number)).collect();
         tape.clear();
         let part = task.loss(tape, &pictures, &mut generator(train.seed, Stream::Training, batch))?;
-        let value = scalar(tape.inner(), part.value.value());
+        let value = scalar(tape.inner(), part.value.value())?;
         if !value.is_finite() {
             return Err(Error::NotFinite { step, what: "the loss" });
         }
@@ -263,8 +263,8 @@ fn gradients<B: Differentiable, T: Task<B>>(
 }
 
 /// The value of a tensor of shape `(1)`.
-pub(crate) fn scalar<B: Backend>(backend: &B, x: &B::Tensor) -> f64 {
-    backend.to_f32(x).first().map_or(f64::NAN, |&x| f64::from(x))
+pub(crate) fn scalar<B: Backend>(backend: &B, x: &B::Tensor) -> Result<f64> {
+    Ok(backend.to_f32(x)?.first().map_or(f64::NAN, |&x| f64::from(x)))
 }
 
 fn draw_losses(metrics: &Metrics, path: &Path) -> Result<()> {

@@ -50,7 +50,7 @@ impl<B: Differentiable> State<B> {
             let values = [Some(parameter.value())].into_iter().flatten();
             let rest = [&self.ema.average, &self.optimiser.m, &self.optimiser.v].map(|list| list.get(i).cloned());
             for (part, tensor) in PARTS.iter().zip(values.chain(rest.into_iter().flatten())) {
-                let data = encode_f32(&inner.to_f32(&tensor), DType::F32)?;
+                let data = encode_f32(&inner.to_f32(&tensor)?, DType::F32)?;
                 let name = format!("{part}/{}", parameter.name());
                 tensors.push((name, DType::F32, parameter.shape().to_vec(), Cow::from(data)));
             }

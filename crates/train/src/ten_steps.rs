@@ -108,7 +108,7 @@ impl<B: Differentiable, L: FixedLoss<B>> Task<B> for Fixed<L> {
 
     fn evaluate(&self, inner: &B, weights: &Weights) -> Result<BTreeMap<String, f64>> {
         let loss = self.loss.averaged(inner, weights, 0)?;
-        Ok(BTreeMap::from([("loss".into(), scalar(inner, &loss))]))
+        Ok(BTreeMap::from([("loss".into(), scalar(inner, &loss)?)]))
     }
 
     fn samples(&self, _: &B, _: &Weights) -> Result<Option<RgbImage>> {

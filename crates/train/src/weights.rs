@@ -22,7 +22,7 @@ impl Weights {
     pub(crate) fn averaged<B: Differentiable>(tape: &Tape<B>, ema: &Ema<B>) -> Result<Self> {
         let mut weights = BTreeMap::new();
         for (parameter, average) in tape.parameters().iter().zip(&ema.average) {
-            let data = tape.inner().to_f32(average);
+            let data = tape.inner().to_f32(average)?;
             let (_, data) = to_file_layout(parameter.kind(), parameter.shape(), data)?;
             weights.insert(parameter.name().to_owned(), data);
         }

@@ -131,7 +131,7 @@ impl Encoder<'_> {
     pub(crate) fn encode(&self, ids: &[u32], batch: usize, clip_skip: usize) -> Result<Vec<f32>> {
         let Resident { backend, network } = &self.network;
         let context = network.forward_skipping::<Cpu>(backend, ids, batch, clip_skip.saturating_sub(1))?;
-        Ok(backend.to_f32(&context))
+        Ok(backend.to_f32(&context)?)
     }
 
     fn plain(&self, reading: &Reading) -> Result<(Conditioning, Vec<Warning>)> {

@@ -54,7 +54,7 @@ impl Pipeline<'_> {
             };
             let [_, height, width, _] = infer::picture("decode", "the picture", backend.shape(&decoded))?;
             let side = |n: usize| u32::try_from(n).unwrap_or(u32::MAX);
-            let values = backend.to_f32(&decoded);
+            let values = backend.to_f32(&decoded)?;
             pictures.push(RgbImage::from_unit_f32_with(&values, side(width), side(height), rounding)?);
         }
         Ok(pictures)
@@ -93,5 +93,5 @@ fn upload(backend: &Cpu, data: &[f32], shape: [usize; 4]) -> Result<Tensor> {
 fn download(backend: &Cpu, x: &Tensor) -> Result<Latents> {
     let [b, h, w, c] = infer::picture("pipeline", "the output", backend.shape(x))?;
     let shape = [b, c, h, w];
-    Latents::new(shape, nhwc_to_nchw(&backend.to_f32(x), shape)?)
+    Latents::new(shape, nhwc_to_nchw(&backend.to_f32(x)?, shape)?)
 }

@@ -167,8 +167,8 @@ impl Pipeline<'_> {
         let pixels = backend.from_f32([1, height, width, 3].into(), values)?;
         let (mean, logvar) = posterior(&backend, &network.forward(&backend, &pixels, false)?)?;
         let shape = backend.shape(&mean);
-        let deviation = backend.to_f32(&logvar).into_iter().map(|logvar| (0.5 * logvar).exp()).collect();
-        Ok(Posterior { size: [shape[1], shape[2]], mean: backend.to_f32(&mean), deviation })
+        let deviation = backend.to_f32(&logvar)?.into_iter().map(|logvar| (0.5 * logvar).exp()).collect();
+        Ok(Posterior { size: [shape[1], shape[2]], mean: backend.to_f32(&mean)?, deviation })
     }
 
     /// The start of the second pass, the first one's latents `(B, h, w, C)` enlarged, and the noise of its steps. As in A1111

@@ -166,7 +166,7 @@ impl<P> Network<P> {
         for Layer { linear, curve, norm } in &self.0 {
             x = linear.forward(b, &x)?;
             if let Some(curve) = curve {
-                let mut values = b.to_f32(&x);
+                let mut values = b.to_f32(&x)?;
                 curve.apply(&mut values);
                 x = b.from_f32(b.shape(&x), values)?;
             }

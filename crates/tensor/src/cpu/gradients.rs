@@ -147,8 +147,8 @@ impl Differentiable for Cpu {
         self.update("accumulate", into, |start, y| gemm::add(self.isa, y, &x[start..][..y.len()]))
     }
 
-    fn sum_squares(&self, x: &Tensor) -> f64 {
-        self.sum_chunks(x, |x| ew::squares(self.isa, x))
+    fn sum_squares(&self, x: &Tensor) -> Result<f64> {
+        Ok(self.sum_chunks(x, |x| ew::squares(self.isa, x)))
     }
 
     fn pack(&self, kind: ParamKind, value: &Tensor) -> Result<Param> {

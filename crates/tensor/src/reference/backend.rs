@@ -20,8 +20,8 @@ impl<E: Element> Backend for Reference<E> {
         Array::new(shape, data.into_iter().map(|x| E::from_f64(x.into())).collect())
     }
 
-    fn to_f32(&self, x: &Array<E>) -> Vec<f32> {
-        x.data().iter().map(|x| x.to_f64() as f32).collect()
+    fn to_f32(&self, x: &Array<E>) -> Result<Vec<f32>> {
+        Ok(x.data().iter().map(|x| x.to_f64() as f32).collect())
     }
 
     fn shape(&self, x: &Array<E>) -> Shape {

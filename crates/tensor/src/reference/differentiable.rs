@@ -123,8 +123,8 @@ impl<E: Element> Differentiable for Reference<E> {
         Ok(())
     }
 
-    fn sum_squares(&self, x: &Array<E>) -> f64 {
-        x.data().iter().map(|x| x.to_f64().powi(2)).sum()
+    fn sum_squares(&self, x: &Array<E>) -> Result<f64> {
+        Ok(x.data().iter().map(|x| x.to_f64().powi(2)).sum())
     }
 
     fn pack(&self, kind: ParamKind, value: &Array<E>) -> Result<Param<E>> {

@@ -48,8 +48,12 @@ impl<B: Differentiable> Backend for Tape<B> {
         Ok(self.constant(self.inner.from_f32(shape, data)?))
     }
 
-    fn to_f32(&self, x: &Var<B>) -> Vec<f32> {
+    fn to_f32(&self, x: &Var<B>) -> Result<Vec<f32>> {
         self.inner.to_f32(x.value())
+    }
+
+    fn synchronize(&self) -> Result<()> {
+        self.inner.synchronize()
     }
 
     fn shape(&self, x: &Var<B>) -> Shape {

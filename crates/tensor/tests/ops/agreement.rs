@@ -20,18 +20,23 @@ impl Exactness {
 }
 
 /// What is wrong with a result, if anything is.
-fn fault<B: Differentiable>(backend: &B, got: &B::Tensor, expected: &Expected, exactness: Exactness) -> Option<String> {
+fn fault<B: Differentiable>(
+    backend: &B,
+    got: &B::Tensor,
+    expected: &Expected,
+    exactness: Exactness,
+) -> Result<Option<String>> {
     let Expected { name, value, .. } = expected;
     let tolerance = expected.tolerance(exactness.rounding, exactness.looser);
     if backend.shape(got) != value.shape() {
-        return Some(format!("{name}: shape {}, expected {}", backend.shape(got), value.shape()));
+        return Ok(Some(format!("{name}: shape {}, expected {}", backend.shape(got), value.shape())));
     }
-    let got = widen(&backend.to_f32(got));
+    let got = widen(&backend.to_f32(got)?);
     if let Some((got, truth)) = got.iter().zip(value.data()).find(|(got, _)| !got.is_finite()) {
-        return Some(format!("{name}: an element is {got}, expected {truth}"));
+        return Ok(Some(format!("{name}: an element is {got}, expected {truth}")));
     }
     let error = distance(&got, value.data());
-    (error > tolerance).then(|| format!("{name}: error {error:.1e}, at most {tolerance:.1e}"))
+    Ok((error > tolerance).then(|| format!("{name}: error {error:.1e}, at most {tolerance:.1e}")))
 }
 
 fn faults<B: Differentiable>(backend: &B, truth: &Truth, exactness: Exactness) -> Result<Vec<String>> {
@@ -44,8 +49,8 @@ fn faults<B: Differentiable>(backend: &B, truth: &Truth, exactness: Exactness) -
         got.extend(case.backward(backend, &inputs, &dy)?);
         assert_eq!(got.len(), truth.results.len(), "{case}");
     }
-    let faults = got.iter().zip(&truth.results).filter_map(|(got, expected)| fault(backend, got, expected, exactness));
-    Ok(faults.collect())
+    let faults = got.iter().zip(&truth.results).map(|(got, expected)| fault(backend, got, expected, exactness));
+    faults.filter_map(Result::transpose).collect()
 }
 
 /// Fails with a list of every result that is too far from the truth.

@@ -35,7 +35,7 @@ fn products_are_as_near_as_eight_bits_allow() -> Result<()> {
             let y = truth.case.forward(&cpu, &truth.case.upload(&cpu, &truth.inputs)?)?;
             let expected = truth.results[0].value.data();
             let square = |of: &mut dyn Iterator<Item = f64>| of.map(|x| x * x).sum::<f64>();
-            let error = square(&mut widen(&cpu.to_f32(&y)).iter().zip(expected).map(|(got, truth)| got - truth));
+            let error = square(&mut widen(&cpu.to_f32(&y)?).iter().zip(expected).map(|(got, truth)| got - truth));
             let relative = (error / square(&mut expected.iter().copied())).sqrt();
             assert!(relative <= TOLERANCE, "{}: {}: {relative:.4}", cpu.isa(), truth.case);
         }
@@ -47,7 +47,7 @@ fn products_are_as_near_as_eight_bits_allow() -> Result<()> {
 fn the_number_of_threads_changes_no_bit() -> Result<()> {
     for (one, three) in backends(1)?.iter().zip(backends(3)?) {
         for truth in TRUTHS.iter().filter(|truth| has_weight(&truth.case)) {
-            let run = |cpu: &Cpu| Ok(cpu.to_f32(&truth.case.forward(cpu, &truth.case.upload(cpu, &truth.inputs)?)?));
+            let run = |cpu: &Cpu| cpu.to_f32(&truth.case.forward(cpu, &truth.case.upload(cpu, &truth.inputs)?)?);
             assert_eq!(run(one)?, run(&three)?, "{}: {}", one.isa(), truth.case);
         }
     }
@@ -74,8 +74,8 @@ fn integers_are_multiplied_exactly() -> Result<()> {
         let y = b.conv2d(&x, &weight, None, None, Conv2d { stride, ..Conv2d::padded(1) })?;
         let square = integers(3, outputs, channels, -127, 127);
         let square = b.param("w", ParamKind::Linear, [outputs, channels].into(), &square)?;
-        let mut results = b.to_f32(&y);
-        results.extend(b.to_f32(&b.linear(&x, &square, None, None, Activation::None)?));
+        let mut results = b.to_f32(&y)?;
+        results.extend(b.to_f32(&b.linear(&x, &square, None, None, Activation::None)?)?);
         Ok(results)
     }
     for (stride, channels) in [(1, 2), (2, 3), (1, 5), (2, 30), (1, 33)] {
@@ -94,7 +94,7 @@ fn product(cpu: &Cpu, name: &str, x: &[f32], weight: &[f32], outputs: usize) -> 
     let channels = weight.len() / outputs;
     let x = cpu.from_f32([x.len() / channels, channels].into(), x.to_vec())?;
     let weight = cpu.param(name, ParamKind::Linear, [outputs, channels].into(), &weight)?;
-    Ok(cpu.to_f32(&cpu.linear(&x, &weight, None, None, Activation::None)?))
+    Ok(cpu.to_f32(&cpu.linear(&x, &weight, None, None, Activation::None)?)?)
 }
 
 #[test]
@@ -171,7 +171,7 @@ fn attention_inputs([batch, queries, keys, channels]: [usize; 4]) -> [(Shape, Ve
 
 fn attend<B: Backend>(b: &B, inputs: &[(Shape, Vec<f32>); 3], options: Attention) -> Result<Vec<f32>> {
     let [q, k, v] = inputs.each_ref().map(|(shape, data)| b.from_f32(*shape, data.clone()));
-    Ok(b.to_f32(&b.attention(&q?, &k?, &v?, options)?))
+    Ok(b.to_f32(&b.attention(&q?, &k?, &v?, options)?)?)
 }
 
 /// Many keys are compared in bytes, in blocks of 512: fewer than a block, whole ones, parts of one.
