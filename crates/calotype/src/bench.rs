@@ -16,6 +16,7 @@ use serde::Serialize;
 use crate::{
     BenchProfile, Convolution, Guided, Model, PartProfile, PipelineOptions, Precision, Result,
     memory::{self, PassSize, peak_memory},
+    pipeline::auxiliary_precision,
     profile::{Peaks, part},
     request::check_size,
 };
@@ -184,7 +185,7 @@ impl<'m> Job<'_, 'm> {
         let mut parameters = 0;
 
         stage("text encoder: weights");
-        let b = backend(options.precision.beside_the_unet())?;
+        let b = backend(auxiliary_precision(options.precision))?;
         let text_encoder = self.make(&b, &networks.text, Model::text_encoder, &mut parameters)?;
         stage("text encoder: two prompts");
         let ids: Vec<u32> = (0..2 * MAX_LENGTH).map(|n| (n * 7 % networks.text.vocab_size.max(1)) as u32).collect();
@@ -213,7 +214,7 @@ impl<'m> Job<'_, 'm> {
         drop((guided, context, b));
 
         stage("VAE: weights");
-        let b = backend(options.precision.beside_the_unet())?;
+        let b = backend(auxiliary_precision(options.precision))?;
         let vae = self.vae_decoder(&b, &mut parameters)?;
         memory::reserve_decoder(cpu(&b), &networks.vae, [h, w], options.vae_tiling)?;
         let latents = b.from_f32(shape.into(), x)?;

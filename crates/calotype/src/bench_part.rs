@@ -12,6 +12,7 @@ use crate::{
     BenchOptions, BenchSource, Guided, Model, Result,
     bench::{Job, Networks, SEED, TIMESTEP, beside},
     memory,
+    pipeline::auxiliary_precision,
 };
 
 /// A network, and what it does.
@@ -59,7 +60,7 @@ pub fn bench_part(
     let job = Job { source, networks: &networks, options };
     let precision = match part {
         BenchPart::UNetStep => options.precision,
-        BenchPart::VaeDecode => options.precision.beside_the_unet(),
+        BenchPart::VaeDecode => auxiliary_precision(options.precision),
     };
     let backend = options.backend(precision)?;
     let [c, h, w] = networks.latents;

@@ -92,7 +92,7 @@ pub(crate) fn check(unet: &UNetConfig, vae: &VaeConfig, pass: &PassSize, options
     let cpu = planning.backend()?;
     let denoiser = Need::unet(&cpu, unet, [batch, h, w], context_length)?;
     let Some(free) = available() else { return Ok(denoiser.arena) };
-    let beside = planning.backend_beside_the_unet()?;
+    let beside = planning.auxiliary_backend()?;
     let decoder = if options.vae_tiling {
         Need::banded_decoder(&beside, vae, [h, w])
     } else {

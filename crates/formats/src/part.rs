@@ -33,25 +33,48 @@ impl<'a, T> Part<'a, T> {
 
     /// Fills `to` with the numbers from `start` on.
     pub(crate) fn read(&self, start: usize, to: &mut [T]) -> Result<()> {
-        let count = self.count();
-        if start.checked_add(to.len()).is_none_or(|end| end > count) {
-            let problem = format!("{} numbers from {start} on were asked for, it has {count}: ask for fewer", to.len());
-            return Err(Error::tensor(&self.source.label, &self.tensor.name, problem));
-        }
+        self.check(start, to.len())?;
         let size = self.tensor.dtype.size();
         if let Some(gathered) = &self.gathered {
             (self.decode)(self.tensor.dtype, &gathered[start * size..][..to.len() * size], to);
             return Ok(());
         }
         let mut buffer = [0; PIECE];
-        let mut offset = self.tensor.bytes.start + (start * size) as u64;
+        let mut first = start;
         for numbers in to.chunks_mut(PIECE / size) {
             let bytes = &mut buffer[..numbers.len() * size];
-            self.source.read_tensor_at(&self.tensor.name, bytes, offset)?;
+            self.fill(first, bytes)?;
             (self.decode)(self.tensor.dtype, bytes, numbers);
-            offset += bytes.len() as u64;
+            first += numbers.len();
         }
         Ok(())
+    }
+
+    /// Fills `to` with the bytes of the numbers from `start` on.
+    pub(crate) fn read_bytes(&self, start: usize, to: &mut [u8]) -> Result<()> {
+        let size = self.tensor.dtype.size();
+        self.check(start, to.len().div_ceil(size))?;
+        match &self.gathered {
+            Some(gathered) => to.copy_from_slice(&gathered[start * size..][..to.len()]),
+            None => self.fill(start, to)?,
+        }
+        Ok(())
+    }
+
+    /// Refuses numbers that it does not have.
+    fn check(&self, start: usize, length: usize) -> Result<()> {
+        let count = self.count();
+        if start.checked_add(length).is_none_or(|end| end > count) {
+            let problem = format!("{length} numbers from {start} on were asked for, it has {count}: ask for fewer");
+            return Err(Error::tensor(&self.source.label, &self.tensor.name, problem));
+        }
+        Ok(())
+    }
+
+    /// Reads bytes from that of number `first` on.
+    fn fill(&self, first: usize, bytes: &mut [u8]) -> Result<()> {
+        let offset = self.tensor.bytes.start + (first * self.tensor.dtype.size()) as u64;
+        self.source.read_tensor_at(&self.tensor.name, bytes, offset)
     }
 }
 
@@ -62,6 +85,19 @@ impl Floats<'_> {
     /// How many there are.
     pub fn count(&self) -> usize {
         self.0.count()
+    }
+
+    /// Their type in the file.
+    pub fn dtype(&self) -> DType {
+        self.0.tensor.dtype
+    }
+
+    /// Fills `to` with the numbers from `start` on as they stand in the file, [`Self::dtype`], little-endian.
+    ///
+    /// # Errors
+    /// There are not so many, or the file can't be read.
+    pub fn read_bytes(&self, start: usize, to: &mut [u8]) -> Result<()> {
+        self.0.read_bytes(start, to)
     }
 
     /// Fills `to` with the numbers from `start` on, rounded to nearest where `f32` is the narrower type.

@@ -238,10 +238,16 @@ fn a_file_longer_than_one_chunk_is_read_in_every_dtype_by_many_threads() {
                     let mut piece = vec![f32::NAN; length];
                     floats.read(start, &mut piece).unwrap();
                     assert_eq!(piece, whole[start..][..length], "{dtype}");
+                    let size = dtype.size();
+                    let mut bytes = vec![0xff; length * size];
+                    floats.read_bytes(start, &mut bytes).unwrap();
+                    assert_eq!(bytes, file.read(dtype.name()).unwrap()[start * size..][..length * size], "{dtype}");
                 }
                 for start in [whole.len(), usize::MAX] {
-                    let message = floats.read(start, &mut [0.0]).unwrap_err().to_string();
-                    assert!(message.contains("were asked for, it has") && !message.contains('\n'), "{message}");
+                    let errors = [floats.read(start, &mut [0.0]), floats.read_bytes(start, &mut [0])];
+                    for message in errors.map(|result| result.unwrap_err().to_string()) {
+                        assert!(message.contains("were asked for, it has") && !message.contains('\n'), "{message}");
+                    }
                 }
             });
         }

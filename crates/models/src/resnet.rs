@@ -34,7 +34,7 @@ impl<P> ResnetBlock<P> {
             norm1: GroupNorm::new(scope.sub("norm1"), inputs, groups, eps)?,
             conv1: Conv::new(scope.sub("conv1"), inputs, outputs, 3)?,
             time_emb_proj: time_width
-                .map(|width| Linear::new(scope.sub("time_emb_proj"), width, outputs))
+                .map(|width| Linear::new(scope.sub("time_emb_proj").unquantised(), width, outputs))
                 .transpose()?,
             norm2: GroupNorm::new(scope.sub("norm2"), outputs, groups, eps)?,
             conv2: Conv::new(scope.sub("conv2"), outputs, outputs, 3)?,

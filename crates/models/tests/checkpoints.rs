@@ -7,8 +7,8 @@ mod common;
 use std::{borrow::Cow, collections::BTreeMap};
 
 use calotype_formats::{Checkpoint, DType, SafeTensors, encode_f32, to_bytes};
-use calotype_models::{ModelConfig, ParamSource, TextConfig, VaeConfig};
-use calotype_tensor::{Backend, reference::Reference};
+use calotype_models::{ModelConfig, Names, ParamSource, Stored, TextConfig, VaeConfig};
+use calotype_tensor::{Backend, ParamData, reference::Reference};
 use common::{Formula, assert_close, tensor};
 
 fn text() -> TextConfig {
@@ -111,4 +111,34 @@ fn missing_extra_and_misshapen_tensors_are_named() {
     bad.insert(name.into(), (vec![6, 6, 9], vec![0.0; 324]));
     refused(&bad, DType::F32, &format!("tensor {name} is [6, 6, 9], but the config asks for [6, 6, 3, 3]"));
     refused(&good, DType::F64, "is F64, but the config asks for f32, f16 or bf16");
+}
+
+#[test]
+fn parameters_come_in_the_bytes_of_their_file() {
+    let tensors = tensors(&vae());
+    for (dtype, expected) in [
+        (DType::F32, calotype_tensor::DType::F32),
+        (DType::F16, calotype_tensor::DType::F16),
+        (DType::BF16, calotype_tensor::DType::BF16),
+    ] {
+        let file = file(&tensors, dtype);
+        let mut stored = Stored::new(&file, Names::Vae, &vae().specs().unwrap()).unwrap();
+        for spec in vae().specs().unwrap() {
+            let data = stored.data(&spec).unwrap();
+            assert_eq!(data.dtype(), expected, "{}", spec.name);
+            let size = dtype.size();
+            let mut bytes = vec![0; data.count() * size];
+            data.read_bytes(0, &mut bytes).unwrap();
+            assert_eq!(bytes, file.read(&spec.name).unwrap(), "{}", spec.name);
+            let mut last = vec![0; size];
+            data.read_bytes(data.count() - 1, &mut last).unwrap();
+            assert_eq!(last, bytes[bytes.len() - size..], "{}", spec.name);
+            assert!(data.read_bytes(data.count(), &mut last).is_err(), "{}", spec.name);
+        }
+    }
+    let floats: &[f32] = &[1.0, -2.5];
+    let (mut bytes, data) = ([0; 4], &floats as &dyn ParamData);
+    data.read_bytes(1, &mut bytes).unwrap();
+    assert_eq!((data.dtype(), bytes), (calotype_tensor::DType::F32, (-2.5f32).to_le_bytes()));
+    assert!(data.read_bytes(0, &mut [0; 3]).is_err() && data.read_bytes(2, &mut bytes).is_err());
 }

@@ -4,7 +4,8 @@
 
 use proptest::prelude::*;
 
-use calotype_models::{ModelConfig, PerBlock, TextConfig, UNetConfig, VaeConfig};
+use calotype_models::{ModelConfig, ParamSpec, PerBlock, TextConfig, UNetConfig, VaeConfig};
+use calotype_tensor::ParamKind;
 
 fn count(config: &impl ModelConfig) -> (usize, usize) {
     let specs = config.specs().unwrap();
@@ -17,6 +18,24 @@ fn stable_diffusion_v1_has_its_size() {
     assert_eq!(count(&VaeConfig::sd15()), (248, 83_653_863));
     assert_eq!(count(&TextConfig::sd15()), (196, 123_060_480));
     assert_eq!((UNetConfig::sd15().latent_multiple(), VaeConfig::sd15().downscale()), (8, 8));
+}
+
+/// What goes into every layer, or out of the network, keeps its bits.
+#[test]
+fn layers_at_the_ends_of_a_network_are_not_quantised() {
+    let wide = |config: &dyn Fn() -> Vec<ParamSpec>| -> Vec<String> {
+        let specs = config().into_iter().filter(|spec| !spec.quantise && spec.kind != ParamKind::Vector);
+        specs.map(|spec| spec.name).collect()
+    };
+    let unet = wide(&|| UNetConfig::sd15().specs().unwrap());
+    let ends =
+        ["conv_in.weight", "time_embedding.linear_1.weight", "time_embedding.linear_2.weight", "conv_out.weight"];
+    let (of_time, others): (Vec<_>, Vec<_>) = unet.iter().partition(|name| name.ends_with(".time_emb_proj.weight"));
+    assert_eq!((of_time.len(), others), (22, ends.map(str::to_owned).iter().collect::<Vec<_>>()));
+    let vae = wide(&|| VaeConfig::sd15().specs().unwrap());
+    let ends = ["encoder.conv_in", "encoder.conv_out", "decoder.conv_in", "decoder.conv_out"];
+    assert_eq!(vae, ends.map(|name| format!("{name}.weight")));
+    assert!(wide(&|| TextConfig::sd15().specs().unwrap()).is_empty());
 }
 
 #[test]

@@ -28,8 +28,9 @@ pub trait Backend: Sized + 'static {
     }
     /// The shape of a tensor.
     fn shape(&self, x: &Self::Tensor) -> Shape;
-    /// A parameter from data in the layout of files. `name` is its checkpoint path, `shape` its shape there.
-    fn param(&self, name: &str, kind: ParamKind, shape: Shape, data: &dyn ParamData) -> Result<Self::Param>;
+    /// A parameter from data in the layout of files, where its shape is `shape`. `name` is for messages only; a [`ParamKind`] alone
+    /// is a [`ParamRole`] that may be quantised.
+    fn param(&self, name: &str, role: impl Into<ParamRole>, shape: Shape, data: &dyn ParamData) -> Result<Self::Param>;
     /// The shape of a parameter, in the layout of its [`ParamKind`].
     fn param_shape(&self, p: &Self::Param) -> Shape;
 
@@ -171,6 +172,22 @@ pub enum ParamKind {
     Vector,
     /// An embedding table, `(R, C)`.
     Table,
+}
+
+/// What a parameter is, and how exactly it is kept.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct ParamRole {
+    /// What it is.
+    pub kind: ParamKind,
+    /// Whether a backend of [`Precision::Int8`](crate::Precision::Int8) may keep a weight in 8 bits. A layer whose result goes into
+    /// all others, or out of the network, says no.
+    pub quantise: bool,
+}
+
+impl From<ParamKind> for ParamRole {
+    fn from(kind: ParamKind) -> Self {
+        Self { kind, quantise: true }
+    }
 }
 
 /// Activation functions.

@@ -26,6 +26,9 @@ pub enum Error {
         /// What was got and what was expected.
         message: String,
     },
+    /// The backend's [`CancelToken`](crate::CancelToken) was cancelled.
+    #[error("cancelled")]
+    Cancelled,
     /// The values of a parameter can't be read; the reason is the source's own.
     #[error(transparent)]
     Data(Arc<dyn std::error::Error + Send + Sync>),

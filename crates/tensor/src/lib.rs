@@ -7,8 +7,10 @@
 //! Activations are channels-last: `(B, H, W, C)` for pictures, `(B, L, C)` for sequences.
 
 mod backend;
+mod cancel;
 pub mod cases;
 pub mod cpu;
+mod device;
 mod dtype;
 mod error;
 mod gradients;
@@ -20,8 +22,11 @@ pub mod profile;
 pub mod reference;
 mod shape;
 pub mod tape;
+mod threads;
 
-pub use backend::{Activation, Attention, Backend, Conv2d, Padding, ParamKind};
+pub use backend::{Activation, Attention, Backend, Conv2d, Padding, ParamKind, ParamRole};
+pub use cancel::CancelToken;
+pub use device::{BackendOptions, Device};
 pub use dtype::DType;
 pub use error::{Error, Result};
 pub use gradients::{AdamW, Differentiable};
@@ -29,3 +34,4 @@ pub use layout::{from_file_layout, to_file_layout};
 pub use param_data::ParamData;
 pub use precision::Precision;
 pub use shape::Shape;
+pub use threads::Threads;

@@ -33,15 +33,6 @@ impl Precision {
         }
     }
 
-    /// The precision of the networks beside the UNet: they run once, so 8 bits would gain little and cost quality.
-    #[must_use]
-    pub const fn beside_the_unet(self) -> Self {
-        match self {
-            Self::Int8 => Self::BF16,
-            other => other,
-        }
-    }
-
     /// The element type of activations.
     #[must_use]
     pub const fn activations(self) -> DType {

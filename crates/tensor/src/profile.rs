@@ -4,7 +4,7 @@ use std::cell::RefCell;
 use std::rc::Rc;
 use std::time::Instant;
 
-use crate::{Activation, Attention, Backend, Conv2d, DType, ParamData, ParamKind, Result, Shape, cases::Op};
+use crate::{Activation, Attention, Backend, Conv2d, DType, ParamData, ParamRole, Result, Shape, cases::Op};
 
 /// The layer of operations that come before any with a parameter.
 const INPUT: &str = "input";
@@ -222,9 +222,15 @@ impl<B: Backend> Backend for Profile<B> {
     }
 
     /// The layer is `name` without its last part.
-    fn param(&self, name: &str, kind: ParamKind, shape: Shape, data: &dyn ParamData) -> Result<Named<B::Param>> {
+    fn param(
+        &self,
+        name: &str,
+        role: impl Into<ParamRole>,
+        shape: Shape,
+        data: &dyn ParamData,
+    ) -> Result<Named<B::Param>> {
         let layer = name.rsplit_once('.').map_or(name, |(layer, _)| layer);
-        Ok(Named { inner: self.inner.param(name, kind, shape, data)?, layer: layer.into() })
+        Ok(Named { inner: self.inner.param(name, role, shape, data)?, layer: layer.into() })
     }
 
     fn param_shape(&self, p: &Named<B::Param>) -> Shape {

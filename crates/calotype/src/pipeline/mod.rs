@@ -12,6 +12,7 @@ use calotype_diffusion::{BatchNoise, ModelDenoiser, Sampler};
 use calotype_models::{ClipTextEncoder, UNet, VaeDecoder, VaeEncoder};
 use calotype_tensor::cpu::{Cpu, Param};
 
+pub(crate) use options::auxiliary_precision;
 pub use options::{PipelineOptions, fastest_precision};
 use run::Steps;
 pub use run::{Pictures, Run};
@@ -73,7 +74,7 @@ impl<'a> Pipeline<'a> {
 
     fn text_encoder(&self, adapters: &Active) -> Result<Resident<ClipTextEncoder<Param>>> {
         let load = |backend: &Cpu| adapters.load_text_encoder(self.model, backend);
-        self.text_encoder.get(adapters.text_key(), || self.options.backend_beside_the_unet(), load)
+        self.text_encoder.get(adapters.text_key(), || self.options.auxiliary_backend(), load)
     }
 
     fn unet(&self, adapters: &Active) -> Result<Resident<UNet<Param>>> {
@@ -85,12 +86,12 @@ impl<'a> Pipeline<'a> {
 
     fn vae_encoder(&self) -> Result<Resident<VaeEncoder<Param>>> {
         let load = |backend: &Cpu| Ok(self.model.vae().load_encoder(backend)?);
-        self.vae_encoder.get(Key::default(), || self.options.backend_beside_the_unet(), load)
+        self.vae_encoder.get(Key::default(), || self.options.auxiliary_backend(), load)
     }
 
     fn vae_decoder(&self) -> Result<Resident<VaeDecoder<Param>>> {
         let load = |backend: &Cpu| Ok(self.model.vae().load_decoder(backend)?);
-        self.vae_decoder.get(Key::default(), || self.options.backend_beside_the_unet(), load)
+        self.vae_decoder.get(Key::default(), || self.options.auxiliary_backend(), load)
     }
 
     /// The model.

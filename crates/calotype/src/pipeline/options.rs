@@ -2,7 +2,7 @@
 
 use calotype_tensor::{
     Precision,
-    cpu::{Convolution, Cpu, CpuOptions},
+    cpu::{Convolution, Cpu, CpuOptions, Isa},
 };
 
 use crate::{Keep, Result};
@@ -39,8 +39,16 @@ impl PipelineOptions {
     }
 
     /// What the other networks compute on.
-    pub(crate) fn backend_beside_the_unet(self) -> Result<Cpu> {
-        Self { precision: self.precision.beside_the_unet(), ..self }.backend()
+    pub(crate) fn auxiliary_backend(self) -> Result<Cpu> {
+        Self { precision: auxiliary_precision(self.precision), ..self }.backend()
+    }
+}
+
+/// The precision of a model's other networks where the UNet's is `unet`: they run once, so 8 bits would gain little and cost quality.
+pub(crate) const fn auxiliary_precision(unet: Precision) -> Precision {
+    match unet {
+        Precision::Int8 => Precision::BF16,
+        other => other,
     }
 }
 
@@ -49,5 +57,5 @@ impl PipelineOptions {
 /// # Errors
 /// The environment asks for an instruction set that this processor lacks.
 pub fn fastest_precision() -> Result<Precision> {
-    Ok(Cpu::fastest_precision()?)
+    Ok(Isa::preferred()?.fastest_precision())
 }

@@ -9,7 +9,7 @@ pub(crate) mod stored;
 
 use std::{collections::HashMap, fmt::Display};
 
-use calotype_tensor::{Backend, ParamData, ParamKind, Shape};
+use calotype_tensor::{Backend, ParamData, ParamKind, ParamRole, Shape};
 
 pub use random::Random;
 pub use stored::Stored;
@@ -27,12 +27,20 @@ pub struct ParamSpec {
     pub shape: Vec<usize>,
     /// How training starts it.
     pub init: Init,
+    /// Whether it may be kept in 8 bits ([`ParamRole::quantise`]).
+    pub quantise: bool,
 }
 
 impl ParamSpec {
     /// The number of its elements.
     pub fn count(&self) -> usize {
         self.shape.iter().product()
+    }
+
+    /// What a backend needs to know of it.
+    #[must_use]
+    pub fn role(&self) -> ParamRole {
+        ParamRole { kind: self.kind, quantise: self.quantise }
     }
 }
 
@@ -97,7 +105,7 @@ struct Loader<'a, B> {
 impl<B: Backend> Maker<B::Param> for Loader<'_, B> {
     fn make(&mut self, spec: ParamSpec) -> Result<B::Param> {
         let data = self.source.data(&spec)?;
-        Ok(self.backend.param(&spec.name, spec.kind, Shape::new(&spec.shape)?, &*data)?)
+        Ok(self.backend.param(&spec.name, spec.role(), Shape::new(&spec.shape)?, &*data)?)
     }
 }
 
@@ -113,19 +121,29 @@ impl Maker<()> for Vec<ParamSpec> {
 pub struct Scope<'a, P> {
     maker: &'a mut dyn Maker<P>,
     path: String,
+    quantise: bool,
 }
 
-impl<P> Scope<'_, P> {
+impl<'a, P> Scope<'a, P> {
+    fn root(maker: &'a mut dyn Maker<P>) -> Self {
+        Self { maker, path: String::new(), quantise: true }
+    }
+
     /// The place `name` below this one.
     pub fn sub(&mut self, name: impl Display) -> Scope<'_, P> {
         let path = self.join(name);
-        Scope { maker: &mut *self.maker, path }
+        Scope { maker: &mut *self.maker, path, quantise: self.quantise }
+    }
+
+    /// The same place, for a layer whose weights are never kept in 8 bits: its result goes into all others, or out of the network.
+    pub(crate) fn unquantised(self) -> Self {
+        Self { quantise: false, ..self }
     }
 
     /// The parameter `name` here; `shape` is its file layout.
     pub(crate) fn param(&mut self, name: &str, kind: ParamKind, shape: &[usize], init: Init) -> Result<P> {
         let name = self.join(name);
-        self.maker.make(ParamSpec { name, kind, shape: shape.to_vec(), init })
+        self.maker.make(ParamSpec { name, kind, shape: shape.to_vec(), init, quantise: self.quantise })
     }
 
     fn join(&self, name: impl Display) -> String {
@@ -139,12 +157,12 @@ pub(crate) fn with_backend<B: Backend, T>(
     source: &mut dyn ParamSource,
     new: impl FnOnce(&mut Scope<'_, B::Param>) -> Result<T>,
 ) -> Result<T> {
-    new(&mut Scope { maker: &mut Loader { backend, source }, path: String::new() })
+    new(&mut Scope::root(&mut Loader { backend, source }))
 }
 
 /// Runs a constructor only to list what it asks for.
 pub(crate) fn list<T>(new: impl FnOnce(&mut Scope<'_, ()>) -> Result<T>) -> Result<Vec<ParamSpec>> {
     let mut specs = Vec::new();
-    new(&mut Scope { maker: &mut specs, path: String::new() })?;
+    new(&mut Scope::root(&mut specs))?;
     Ok(specs)
 }

@@ -85,14 +85,15 @@ mod tests {
     use super::*;
 
     fn values(seed: u64, name: &str, init: Init) -> Vec<f32> {
-        let spec = ParamSpec { name: name.into(), kind: ParamKind::Vector, shape: vec![100_001], init };
+        let spec = ParamSpec { name: name.into(), kind: ParamKind::Vector, shape: vec![100_001], init, quantise: true };
         Random { seed }.data(&spec).unwrap().to_vec().unwrap()
     }
 
     #[test]
     fn values_do_not_depend_on_where_reading_starts() {
         for init in [Init::Zeros, Init::Ones, Init::Uniform(1.0), Init::Normal(1.0)] {
-            let spec = ParamSpec { name: "a".into(), kind: ParamKind::Vector, shape: vec![100_001], init };
+            let spec =
+                ParamSpec { name: "a".into(), kind: ParamKind::Vector, shape: vec![100_001], init, quantise: true };
             let mut source = Random { seed: 1 };
             let data = source.data(&spec).unwrap();
             let mut values = vec![f32::NAN; data.count()];

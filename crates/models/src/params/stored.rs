@@ -113,17 +113,39 @@ struct StoredData<'a> {
     count: usize,
 }
 
+impl StoredData<'_> {
+    /// Refuses elements that it does not have.
+    fn check(&self, start: usize, length: usize) -> calotype_tensor::Result<()> {
+        if start.checked_add(length).is_none_or(|end| end > self.count) {
+            let message = format!("{length} elements from {start} on were asked for, there are {}", self.count);
+            return Err(calotype_tensor::Error::Invalid { op: "param", message });
+        }
+        Ok(())
+    }
+}
+
 impl ParamData for StoredData<'_> {
     fn count(&self) -> usize {
         self.count
     }
 
     fn read(&self, start: usize, to: &mut [f32]) -> calotype_tensor::Result<()> {
-        if start.checked_add(to.len()).is_none_or(|end| end > self.count) {
-            let message = format!("{} elements from {start} on were asked for, there are {}", to.len(), self.count);
-            return Err(calotype_tensor::Error::Invalid { op: "param", message });
-        }
+        self.check(start, to.len())?;
         self.floats.read(self.first + start, to).map_err(calotype_tensor::Error::data)
+    }
+
+    /// That of the file: [`check`] lets no other through.
+    fn dtype(&self) -> calotype_tensor::DType {
+        match self.floats.dtype() {
+            DType::F16 => calotype_tensor::DType::F16,
+            DType::BF16 => calotype_tensor::DType::BF16,
+            _ => calotype_tensor::DType::F32,
+        }
+    }
+
+    fn read_bytes(&self, start: usize, to: &mut [u8]) -> calotype_tensor::Result<()> {
+        self.check(start, to.len().div_ceil(self.floats.dtype().size()))?;
+        self.floats.read_bytes(self.first + start, to).map_err(calotype_tensor::Error::data)
     }
 }
 

@@ -47,9 +47,9 @@ impl<P> UNet<P> {
         Ok(Self {
             checkpointing: false,
             config: config.clone(),
-            conv_in: Conv::new(scope.sub("conv_in"), config.in_channels, width, 3)?,
-            time_linear_1: Linear::new(scope.sub("time_embedding.linear_1"), width, time_width)?,
-            time_linear_2: Linear::new(scope.sub("time_embedding.linear_2"), time_width, time_width)?,
+            conv_in: Conv::new(scope.sub("conv_in").unquantised(), config.in_channels, width, 3)?,
+            time_linear_1: Linear::new(scope.sub("time_embedding.linear_1").unquantised(), width, time_width)?,
+            time_linear_2: Linear::new(scope.sub("time_embedding.linear_2").unquantised(), time_width, time_width)?,
             down_blocks: (0..blocks)
                 .map(|i| DownBlock::new(scope.sub(format_args!("down_blocks.{i}")), config, i))
                 .collect::<Result<_>>()?,
@@ -61,7 +61,7 @@ impl<P> UNet<P> {
                 .map(|i| UpBlock::new(scope.sub(format_args!("up_blocks.{i}")), config, i))
                 .collect::<Result<_>>()?,
             conv_norm_out: GroupNorm::new(scope.sub("conv_norm_out"), width, config.norm_num_groups, config.norm_eps)?,
-            conv_out: Conv::new(scope.sub("conv_out"), width, config.out_channels, 3)?,
+            conv_out: Conv::new(scope.sub("conv_out").unquantised(), width, config.out_channels, 3)?,
         })
     }
 

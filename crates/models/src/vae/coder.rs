@@ -126,7 +126,7 @@ impl<P> VaeEncoder<P> {
         let quant_conv = pointwise(scope.sub("quant_conv"), config.use_quant_conv, 2 * config.latent_channels)?;
         let mut scope = scope.sub("encoder");
         let (first, last) = ends(config);
-        let conv_in = Conv::new(scope.sub("conv_in"), config.in_channels, first, 3)?;
+        let conv_in = Conv::new(scope.sub("conv_in").unquantised(), config.in_channels, first, 3)?;
         let mut down_blocks = Vec::new();
         let mut inputs = first;
         for (i, &outputs) in config.block_out_channels.iter().enumerate() {
@@ -144,7 +144,7 @@ impl<P> VaeEncoder<P> {
             down_blocks,
             mid_block: Middle::new(scope.sub("mid_block"), config, last)?,
             conv_norm_out: GroupNorm::new(scope.sub("conv_norm_out"), last, config.norm_num_groups, NORM_EPS)?,
-            conv_out: Conv::new(scope.sub("conv_out"), last, 2 * config.latent_channels, 3)?,
+            conv_out: Conv::new(scope.sub("conv_out").unquantised(), last, 2 * config.latent_channels, 3)?,
         })
     }
 
@@ -203,7 +203,7 @@ impl<P> VaeDecoder<P> {
             pointwise(scope.sub("post_quant_conv"), config.use_post_quant_conv, config.latent_channels)?;
         let mut scope = scope.sub("decoder");
         let (first, last) = ends(config);
-        let conv_in = Conv::new(scope.sub("conv_in"), config.latent_channels, last, 3)?;
+        let conv_in = Conv::new(scope.sub("conv_in").unquantised(), config.latent_channels, last, 3)?;
         let mut up_blocks = Vec::new();
         let mut inputs = last;
         for (i, &outputs) in config.block_out_channels.iter().rev().enumerate() {
@@ -221,7 +221,7 @@ impl<P> VaeDecoder<P> {
             mid_block: Middle::new(scope.sub("mid_block"), config, last)?,
             up_blocks,
             conv_norm_out: GroupNorm::new(scope.sub("conv_norm_out"), first, config.norm_num_groups, NORM_EPS)?,
-            conv_out: Conv::new(scope.sub("conv_out"), first, config.out_channels, 3)?,
+            conv_out: Conv::new(scope.sub("conv_out").unquantised(), first, config.out_channels, 3)?,
         })
     }
 

@@ -1,7 +1,10 @@
 //! The op set on the CPU: shape checks, then the kernels.
 
 use super::{Cpu, Param, Tensor, element::narrow, element::widen, elementwise as ew, tensor::join_rows};
-use crate::{Activation, Attention, Backend, Conv2d, DType, ParamData, ParamKind, Precision, Result, Shape, infer};
+use crate::{
+    Activation, Attention, Backend, Conv2d, DType, ParamData, ParamRole, Precision, Result, Shape, infer,
+    param_data::Cancellable,
+};
 
 impl Backend for Cpu {
     type Tensor = Tensor;
@@ -26,8 +29,8 @@ impl Backend for Cpu {
         x.shape()
     }
 
-    fn param(&self, name: &str, kind: ParamKind, shape: Shape, data: &dyn ParamData) -> Result<Param> {
-        Param::load(self, name, kind, shape, data)
+    fn param(&self, _name: &str, role: impl Into<ParamRole>, shape: Shape, data: &dyn ParamData) -> Result<Param> {
+        Param::load(self, role.into(), shape, &Cancellable { data, cancel: &self.cancel })
     }
 
     fn param_shape(&self, p: &Param) -> Shape {
@@ -42,6 +45,7 @@ impl Backend for Cpu {
         residual: Option<&Tensor>,
         options: Conv2d,
     ) -> Result<Tensor> {
+        self.cancel.check()?;
         self.convolve(x, weight, bias, residual, options)
     }
 
@@ -53,18 +57,22 @@ impl Backend for Cpu {
         residual: Option<&Tensor>,
         activation: Activation,
     ) -> Result<Tensor> {
+        self.cancel.check()?;
         self.multiply(x, weight, bias, residual, activation)
     }
 
     fn upsample_conv2d(&self, x: &Tensor, weight: &Param, bias: Option<&Param>) -> Result<Tensor> {
+        self.cancel.check()?;
         self.convolve_upsampled(x, weight, bias)
     }
 
     fn linear_geglu(&self, x: &Tensor, weight: &Param, bias: Option<&Param>) -> Result<Tensor> {
+        self.cancel.check()?;
         self.multiply_gated(x, weight, bias)
     }
 
     fn attention(&self, q: &Tensor, k: &Tensor, v: &Tensor, options: Attention) -> Result<Tensor> {
+        self.cancel.check()?;
         self.attend(q, k, v, options)
     }
 
@@ -77,10 +85,12 @@ impl Backend for Cpu {
         eps: f32,
         activation: Activation,
     ) -> Result<Tensor> {
+        self.cancel.check()?;
         self.normalise_groups(x, gamma, beta, groups, eps, activation)
     }
 
     fn layer_norm(&self, x: &Tensor, gamma: &Param, beta: &Param, eps: f32) -> Result<Tensor> {
+        self.cancel.check()?;
         self.normalise_layers(x, gamma, beta, eps)
     }
 
@@ -157,6 +167,7 @@ impl Backend for Cpu {
     }
 
     fn upsample_nearest_2x(&self, x: &Tensor) -> Result<Tensor> {
+        self.cancel.check()?;
         let shape = infer::upsample_nearest_2x(x.shape())?;
         let [_, height, width, channels] = infer::picture("upsample_nearest_2x", "y", shape)?;
         Ok(self.make_rows(shape, |[scratch, _], pixel, y| {

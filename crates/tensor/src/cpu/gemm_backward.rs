@@ -7,8 +7,9 @@ use super::{
     isa::Isa,
     kernel::{ROWS, Tile, WIDEST, outer},
     packed::{Packed, bits},
-    parallel::{Shared, Threads},
+    parallel::Shared,
 };
+use crate::Threads;
 
 /// Pixels that a gradient of a weight sums before it goes to the next tile.
 const BLOCK_PIXELS: usize = 256;

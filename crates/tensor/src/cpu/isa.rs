@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use crate::{Error, Result};
+use crate::{Error, Precision, Result};
 
 /// An instruction set that the kernels are built for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -63,6 +63,13 @@ impl Isa {
                 message: format!("{VARIABLE} is \"{name}\", this processor has {}", has.join(", ")),
             }
         })
+    }
+
+    /// The fastest precision with it that changes images no more than rounding does: bf16 where there are instructions for it,
+    /// else f32.
+    #[must_use]
+    pub fn fastest_precision(self) -> Precision {
+        if self >= Self::Avx512Bf16 { Precision::BF16 } else { Precision::F32 }
     }
 
     /// Floats in one vector register.

@@ -9,9 +9,9 @@ use super::{
     element::{ElementsMut, narrow},
     isa::Isa,
     packed::{Format, Packed, Panel},
-    parallel::{Shared, Threads},
+    parallel::Shared,
 };
-use crate::{DType, ParamData, Result, Shape};
+use crate::{DType, ParamData, Result, Shape, Threads};
 
 /// Columns that one task packs: with two bytes an element and two in a word they fill a cache line, which is then written once.
 pub(super) const GROUP: usize = 16;

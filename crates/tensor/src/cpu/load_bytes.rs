@@ -6,10 +6,10 @@ use super::{
     buffer::{Buffer, Pool},
     load::{GROUP, Group, interleave},
     packed::Packed,
-    parallel::{Shared, Threads},
+    parallel::Shared,
     quantise::{BALANCE, quantise_column},
 };
-use crate::{ParamData, Result};
+use crate::{ParamData, Result, Threads};
 
 impl Packed {
     /// As [`load`](Self::load), with bytes, `N` to a word.

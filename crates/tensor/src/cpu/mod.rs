@@ -8,6 +8,7 @@ mod attention_int8;
 mod backend;
 mod buffer;
 mod conv;
+mod device;
 mod element;
 mod elementwise;
 mod gemm;
@@ -40,18 +41,18 @@ use std::sync::Arc;
 
 use buffer::{Buffer, Plain, Pool};
 use element::{ElementsMut, narrow};
-use parallel::Threads;
 
-use crate::{DType, Error, Precision, Result, Shape};
+use crate::{BackendOptions, CancelToken, DType, Device, Precision, Result, Shape, Threads};
 
 pub use arithmetic::Arithmetic;
+pub use device::{CpuDevice, CpuDeviceOptions};
 pub use isa::Isa;
 pub use param::Param;
 pub use sizes::Sizes;
 pub use tensor::Tensor;
 pub use winograd::Convolution;
 
-/// How a [`Cpu`] computes.
+/// How a [`Cpu`] computes that is made without a [`CpuDevice`].
 #[derive(Clone, Copy, Debug, Default)]
 pub struct CpuOptions {
     /// Threads; 0 for one on each core.
@@ -70,7 +71,8 @@ pub struct Cpu {
     isa: Isa,
     precision: Precision,
     convolution: Convolution,
-    threads: Arc<Threads>,
+    threads: Threads,
+    cancel: CancelToken,
     pool: Arc<Pool>,
 }
 
@@ -83,38 +85,14 @@ impl Cpu {
         Self::with_options(CpuOptions { threads, ..CpuOptions::default() })
     }
 
-    /// With these options.
+    /// With these options, on threads of its own.
     ///
     /// # Errors
-    /// This processor lacks the instruction set, or threads can't be started.
+    /// As [`CpuDevice::new`].
     pub fn with_options(options: CpuOptions) -> Result<Self> {
-        let available = Isa::available();
-        let isa = options.isa.map_or_else(Isa::preferred, Ok)?;
-        if !available.contains(&isa) {
-            let has: Vec<String> = available.iter().map(Isa::to_string).collect();
-            return Err(Error::Invalid {
-                op: "cpu",
-                message: format!("this processor has no {isa}, it has {}", has.join(", ")),
-            });
-        }
-        let threads = Threads::new(options.threads)
-            .map_err(|e| Error::Invalid { op: "cpu", message: format!("threads can't be started: {e}") })?;
-        Ok(Self {
-            isa,
-            precision: options.precision,
-            convolution: options.convolution,
-            threads: Arc::new(threads),
-            pool: Arc::default(),
-        })
-    }
-
-    /// The fastest precision on this processor that changes pictures no more than rounding does: bf16 where there are
-    /// instructions for it, else f32.
-    ///
-    /// # Errors
-    /// As [`Isa::preferred`].
-    pub fn fastest_precision() -> Result<Precision> {
-        Ok(if Isa::preferred()? >= Isa::Avx512Bf16 { Precision::BF16 } else { Precision::F32 })
+        let CpuOptions { threads, isa, precision, convolution } = options;
+        let device = CpuDevice::new(CpuDeviceOptions { threads, isa, convolution })?;
+        device.backend(BackendOptions::in_precision(precision))
     }
 
     /// The instruction set in use.

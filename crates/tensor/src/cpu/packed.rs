@@ -7,10 +7,10 @@ use super::{
     buffer::{Buffer, Pool},
     element::{Bf16, Element, Elements, F16, widen},
     isa::Isa,
-    parallel::{Shared, Threads},
+    parallel::Shared,
     quantise::widen_bytes,
 };
-use crate::DType;
+use crate::{DType, Threads};
 
 /// How the elements of a [`Packed`] are kept, and how they are computed with.
 #[derive(Clone, Copy, PartialEq, Eq)]

@@ -6,7 +6,7 @@ use super::{
     quantise,
     upsample_conv::{Quarters, load_quarters},
 };
-use crate::{DType, Error, ParamData, ParamKind, Precision, Result, Shape, infer};
+use crate::{DType, Error, ParamData, ParamKind, ParamRole, Precision, Result, Shape, infer};
 
 /// A parameter: a weight packed for the kernels, or a plain array. Cloning shares it.
 #[derive(Clone)]
@@ -54,7 +54,7 @@ impl Param {
         infer::param(kind, shape)?;
         infer::data("param", shape, data.len())?;
         let Some(matrix @ [_, channels, columns]) = matrix(kind, shape) else {
-            return Self::load(cpu, "", kind, shape, &data);
+            return Self::load(cpu, kind.into(), shape, &data);
         };
         let packed = |format| {
             Packed::new(format, &cpu.threads, &cpu.pool, matrix, |tap, channel, n, row| {
@@ -70,15 +70,9 @@ impl Param {
     }
 
     /// From data in the layout of files.
-    pub(super) fn load(
-        cpu: &Cpu,
-        name: &str,
-        kind: ParamKind,
-        file_shape: Shape,
-        data: &dyn ParamData,
-    ) -> Result<Self> {
-        let shape = infer::param_from_file(kind, file_shape, data.count())?;
-        let form = match storage(cpu, name, kind, shape) {
+    pub(super) fn load(cpu: &Cpu, role: ParamRole, file_shape: Shape, data: &dyn ParamData) -> Result<Self> {
+        let shape = infer::param_from_file(role.kind, file_shape, data.count())?;
+        let form = match storage(cpu, role, shape) {
             Storage::Quarters(format, matrix) => Form::Quarters(Arc::new(load_quarters(cpu, format, matrix, data)?)),
             Storage::Matrix(format, matrix) => {
                 Form::weight(Packed::load(format, &cpu.threads, &cpu.pool, matrix, data)?)
@@ -143,11 +137,11 @@ pub(super) enum Storage {
 }
 
 /// How a parameter of this shape is kept, in the layout of its kind.
-pub(super) fn storage(cpu: &Cpu, name: &str, kind: ParamKind, shape: Shape) -> Storage {
+pub(super) fn storage(cpu: &Cpu, ParamRole { kind, quantise }: ParamRole, shape: Shape) -> Storage {
     let Some(matrix) = matrix(kind, shape) else {
         return Storage::Plain(if kind == ParamKind::Table { cpu.precision.activations() } else { DType::F32 });
     };
-    let format = Format::new(cpu.isa, stored(cpu.precision, name, matrix[1]));
+    let format = Format::new(cpu.isa, stored(cpu.precision, quantise, matrix[1]));
     if divides(cpu, kind) { Storage::Quarters(format, matrix) } else { Storage::Matrix(format, matrix) }
 }
 
@@ -167,11 +161,8 @@ fn divides(cpu: &Cpu, kind: ParamKind) -> bool {
     kind == ParamKind::UpsampledConv && cpu.precision != Precision::F32
 }
 
-/// Layers that are not kept in 8 bits, by the parts of their checkpoint path: what they make goes into every other layer, or into the picture.
-const WIDE: [&str; 4] = ["conv_in", "conv_out", "time_embedding", "time_emb_proj"];
-
 /// The type that a weight with this many input channels is kept in.
-fn stored(precision: Precision, name: &str, channels: usize) -> DType {
-    let wide = channels > quantise::LONGEST || name.split('.').any(|part| WIDE.contains(&part));
-    if precision == Precision::Int8 && !wide { DType::I8 } else { precision.activations() }
+fn stored(precision: Precision, quantise: bool, channels: usize) -> DType {
+    let in_bytes = precision == Precision::Int8 && quantise && channels <= quantise::LONGEST;
+    if in_bytes { DType::I8 } else { precision.activations() }
 }

@@ -11,7 +11,7 @@ use super::{
     packed::Packed,
     param::{Storage, storage},
 };
-use crate::{Activation, Attention, Backend, Conv2d, DType, ParamData, ParamKind, Result, Shape, infer};
+use crate::{Activation, Attention, Backend, Conv2d, DType, ParamData, ParamRole, Result, Shape, infer};
 
 /// A backend that computes nothing: a model's `forward` on it finds how large an arena a [`Cpu`] needs for the same.
 ///
@@ -130,9 +130,10 @@ impl Backend for Sizes {
     }
 
     /// The data are not read.
-    fn param(&self, name: &str, kind: ParamKind, shape: Shape, data: &dyn ParamData) -> Result<Weight> {
-        let shape = infer::param_from_file(kind, shape, data.count())?;
-        let (bytes, arithmetic) = match storage(&self.cpu, name, kind, shape) {
+    fn param(&self, _name: &str, role: impl Into<ParamRole>, shape: Shape, data: &dyn ParamData) -> Result<Weight> {
+        let role = role.into();
+        let shape = infer::param_from_file(role.kind, shape, data.count())?;
+        let (bytes, arithmetic) = match storage(&self.cpu, role, shape) {
             Storage::Plain(dtype) => (shape.count() * dtype.size(), None),
             Storage::Matrix(format, matrix) => (Packed::bytes(format, matrix), Some(format.arithmetic)),
             Storage::Quarters(format, [_, channels, columns]) => {

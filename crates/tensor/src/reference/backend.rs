@@ -4,7 +4,8 @@ use super::{
     Array, Element, Param, Reference, activation, array::Wide, attention, conv, elementwise, form, linear, norm, round,
 };
 use crate::{
-    Activation, Attention, Backend, Conv2d, DType, ParamData, ParamKind, Result, Shape, from_file_layout, infer,
+    Activation, Attention, Backend, Conv2d, DType, ParamData, ParamKind, ParamRole, Result, Shape, from_file_layout,
+    infer,
 };
 
 impl<E: Element> Backend for Reference<E> {
@@ -28,7 +29,9 @@ impl<E: Element> Backend for Reference<E> {
         x.shape()
     }
 
-    fn param(&self, _name: &str, kind: ParamKind, shape: Shape, data: &dyn ParamData) -> Result<Param<E>> {
+    fn param(&self, _name: &str, role: impl Into<ParamRole>, shape: Shape, data: &dyn ParamData) -> Result<Param<E>> {
+        self.check_cancel()?;
+        let kind = role.into().kind;
         let (shape, data) = from_file_layout(kind, shape, data)?;
         Param::new(kind, self.from_f32(shape, data)?)
     }
@@ -45,6 +48,7 @@ impl<E: Element> Backend for Reference<E> {
         residual: Option<&Array<E>>,
         options: Conv2d,
     ) -> Result<Array<E>> {
+        self.check_cancel()?;
         let weight = weight.widen("conv2d", "weight", ParamKind::Conv)?;
         let bias = bias.map(|bias| bias.widen("conv2d", "bias", ParamKind::Vector)).transpose()?;
         let residual = residual.map(Array::widen);
@@ -59,6 +63,7 @@ impl<E: Element> Backend for Reference<E> {
         residual: Option<&Array<E>>,
         activation: Activation,
     ) -> Result<Array<E>> {
+        self.check_cancel()?;
         let weight = weight.widen("linear", "weight", ParamKind::Linear)?;
         let bias = bias.map(|bias| bias.widen("linear", "bias", ParamKind::Vector)).transpose()?;
         let residual = residual.map(Array::widen);
@@ -66,6 +71,7 @@ impl<E: Element> Backend for Reference<E> {
     }
 
     fn attention(&self, q: &Array<E>, k: &Array<E>, v: &Array<E>, options: Attention) -> Result<Array<E>> {
+        self.check_cancel()?;
         attention::attention(&q.widen(), &k.widen(), &v.widen(), options).map(round)
     }
 
@@ -78,6 +84,7 @@ impl<E: Element> Backend for Reference<E> {
         eps: f32,
         activation: Activation,
     ) -> Result<Array<E>> {
+        self.check_cancel()?;
         let gamma = gamma.widen("group_norm", "gamma", ParamKind::Vector)?;
         let beta = beta.widen("group_norm", "beta", ParamKind::Vector)?;
         let sets = norm::groups(x.shape(), gamma.shape(), beta.shape(), groups, activation)?;
@@ -85,6 +92,7 @@ impl<E: Element> Backend for Reference<E> {
     }
 
     fn layer_norm(&self, x: &Array<E>, gamma: &Param<E>, beta: &Param<E>, eps: f32) -> Result<Array<E>> {
+        self.check_cancel()?;
         let gamma = gamma.widen("layer_norm", "gamma", ParamKind::Vector)?;
         let beta = beta.widen("layer_norm", "beta", ParamKind::Vector)?;
         let sets = norm::rows(x.shape(), gamma.shape(), beta.shape())?;
@@ -148,6 +156,7 @@ impl<E: Element> Backend for Reference<E> {
     }
 
     fn upsample_nearest_2x(&self, x: &Array<E>) -> Result<Array<E>> {
+        self.check_cancel()?;
         form::upsample_nearest_2x(&x.widen()).map(round)
     }
 

@@ -8,6 +8,7 @@ mod array;
 mod attention;
 mod backend;
 mod conv;
+mod device;
 mod differentiable;
 mod elementwise;
 mod form;
@@ -17,17 +18,33 @@ mod optimizer;
 
 use std::marker::PhantomData;
 
+use crate::{CancelToken, Result};
+
 use array::Wide;
 pub use array::{Array, Element, Param};
+pub use device::ReferenceDevice;
 
 /// The reference backend with elements `E`: `f32` or `f64`.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct Reference<E>(PhantomData<E>);
+#[derive(Clone, Debug, Default)]
+pub struct Reference<E> {
+    /// What stops it, if anything does.
+    cancel: Option<CancelToken>,
+    elements: PhantomData<E>,
+}
 
 impl<E: Element> Reference<E> {
-    /// The backend; it has no state.
+    /// The backend, which nothing stops.
     pub const fn new() -> Self {
-        Self(PhantomData)
+        Self { cancel: None, elements: PhantomData }
+    }
+
+    fn with_cancel(cancel: CancelToken) -> Self {
+        Self { cancel: Some(cancel), ..Self::new() }
+    }
+
+    /// Fails once it was cancelled.
+    fn check_cancel(&self) -> Result<()> {
+        self.cancel.as_ref().map_or(Ok(()), CancelToken::check)
     }
 }
 

@@ -3,7 +3,7 @@
 use super::var::Source;
 use super::{Mode, Parameter, Tape, Var, invalid};
 use crate::{
-    Activation, Attention, Backend, Conv2d, DType, Differentiable, ParamData, ParamKind, Result, Shape,
+    Activation, Attention, Backend, Conv2d, DType, Differentiable, ParamData, ParamRole, Result, Shape,
     from_file_layout, infer,
 };
 
@@ -61,7 +61,14 @@ impl<B: Differentiable> Backend for Tape<B> {
     }
 
     /// Makes a trained parameter. Errors too when the tape has one of this name.
-    fn param(&self, name: &str, kind: ParamKind, shape: Shape, data: &dyn ParamData) -> Result<Parameter<B>> {
+    fn param(
+        &self,
+        name: &str,
+        role: impl Into<ParamRole>,
+        shape: Shape,
+        data: &dyn ParamData,
+    ) -> Result<Parameter<B>> {
+        let kind = role.into().kind;
         let (shape, data) = from_file_layout(kind, shape, data)?;
         let value = self.inner.from_f32(shape, data)?;
         let mut parameters = self.parameters.borrow_mut();
