@@ -197,7 +197,7 @@ impl<'m> Job<'_, 'm> {
         let b = backend(options.precision)?;
         let context = b.from_f32(context_shape, context)?;
         let unet = self.make(&b, &networks.unet, Model::unet, &mut parameters)?;
-        let x = BatchNoise::new(SEED, 1, [c, h, w]).randn();
+        let x = BatchNoise::new(SEED, 1, [h, w, c]).randn();
         let shape = [1, h, w, c];
         memory::reserve_unet(cpu(&b), &networks.unet, [1, h, w])?;
         let guided = Guided::new(b.clone(), unet, &context, 7.5, shape)?;
@@ -217,7 +217,7 @@ impl<'m> Job<'_, 'm> {
         let b = backend(auxiliary_precision(options.precision))?;
         let vae = self.vae_decoder(&b, &mut parameters)?;
         memory::reserve_decoder(cpu(&b), &networks.vae, [h, w], options.vae_tiling)?;
-        let latents = b.from_f32(shape.into(), x)?;
+        let latents = b.from_f32(shape.into(), x.into_data())?;
         let mut vae_decodes = Vec::new();
         for decode in 1..=repeat {
             stage(&format!("VAE: decode {decode} of {repeat}"));

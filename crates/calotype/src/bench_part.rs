@@ -65,7 +65,7 @@ pub fn bench_part(
     let backend = options.backend(precision)?;
     let [c, h, w] = networks.latents;
     let shape = [1, h, w, c];
-    let x = BatchNoise::new(SEED, 1, [c, h, w]).randn();
+    let x = BatchNoise::new(SEED, 1, [h, w, c]).randn();
     let mut work = PartWork {
         name: networks.name.clone(),
         width: options.width,
@@ -91,7 +91,7 @@ pub fn bench_part(
         BenchPart::VaeDecode => {
             let vae = job.vae_decoder(&backend, &mut work.parameters)?;
             memory::reserve_decoder(&backend, &networks.vae, [h, w], false)?;
-            let latents = backend.from_f32(shape.into(), x)?;
+            let latents = backend.from_f32(shape.into(), x.into_data())?;
             repeat(&work, next, || {
                 vae.forward(&backend, &latents, false)?;
                 Ok(())
@@ -103,7 +103,7 @@ pub fn bench_part(
 
 /// Two encoded prompts, `(2, L, C)`.
 fn random_context(backend: &Cpu, text: &TextConfig) -> Result<<Cpu as Backend>::Tensor> {
-    let noise = BatchNoise::new(SEED, 2, [1, MAX_LENGTH, text.hidden_size]).randn();
+    let noise = BatchNoise::new(SEED, 2, [MAX_LENGTH, text.hidden_size, 1]).randn().into_data();
     Ok(backend.from_f32([2, MAX_LENGTH, text.hidden_size].into(), noise)?)
 }
 

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use calotype_diffusion::{Predictor, compose};
+use calotype_diffusion::{Latents, Predictor, compose};
 use calotype_models::{Context, TimeEmbedding, UNet};
 use calotype_tensor::{Backend, infer};
 
@@ -150,42 +150,38 @@ impl<B: Backend> Guided<B> {
     }
 
     /// The guided prediction with each picture at its timestep, and the unconditional one if there is guidance.
-    fn guide(&mut self, x: &[f32], timesteps: &[f32]) -> Result<(Vec<f32>, Option<Vec<f32>>)> {
+    fn guide(&mut self, x: &Latents, timesteps: &[f32]) -> Result<(Latents, Option<Latents>)> {
         let holding = self.conditioning.at(self.evaluation);
         self.evaluation += 1;
         let mut predicted = Vec::new();
         for texts in passes(&holding) {
-            predicted.extend(self.forward(&texts, x, timesteps)?);
+            predicted.extend(self.forward(&texts, x.data(), timesteps)?);
         }
         if holding.uncond.is_none() {
-            return Ok((predicted, None));
+            return Ok((x.with_data(predicted)?, None));
         }
-        let mut predictions = predicted.chunks_exact(x.len().max(1));
+        let mut predictions = predicted.chunks_exact(x.data().len().max(1));
         let uncond = predictions.next().unwrap_or_default();
         let scales = holding.parts.iter().map(|(_, weight)| weight * self.guidance_scale);
         let conds: Vec<(&[f32], f32)> = predictions.zip(scales).collect();
-        Ok((compose(uncond, &conds)?, Some(uncond.to_vec())))
+        Ok((x.with_data(compose(uncond, &conds)?)?, Some(x.with_data(uncond.to_vec())?)))
     }
 }
 
 impl<B: Backend> Predictor for Guided<B> {
     type Error = Error;
 
-    fn predict(&mut self, x: &[f32], timestep: f64) -> Result<Vec<f32>> {
+    fn predict(&mut self, x: &Latents, timestep: f64) -> Result<Latents> {
         Ok(self.guide(x, &vec![timestep as f32; self.shape[0]])?.0)
     }
 
-    fn predict_with_uncond(&mut self, x: &[f32], timestep: f64) -> Result<[Vec<f32>; 2]> {
+    fn predict_with_uncond(&mut self, x: &Latents, timestep: f64) -> Result<[Latents; 2]> {
         let (guided, uncond) = self.guide(x, &vec![timestep as f32; self.shape[0]])?;
         let uncond = uncond.unwrap_or_else(|| guided.clone());
         Ok([guided, uncond])
     }
 
-    fn batch_size(&self) -> usize {
-        self.shape[0]
-    }
-
-    fn predict_each(&mut self, x: &[f32], timesteps: &[f64]) -> Result<Vec<f32>> {
+    fn predict_each(&mut self, x: &Latents, timesteps: &[f64]) -> Result<Latents> {
         let timesteps: Vec<f32> = timesteps.iter().map(|&timestep| timestep as f32).collect();
         Ok(self.guide(x, &timesteps)?.0)
     }

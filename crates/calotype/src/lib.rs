@@ -45,8 +45,8 @@ pub use bench::{BenchOptions, BenchReport, BenchSource, bench, median};
 pub use bench_part::{BenchPart, PartWork, bench_part};
 pub use calotype_checkpoint::{EmbeddedFile, Model, ModelOptions, ZERO_TERMINAL_SNR};
 pub use calotype_diffusion::{
-    PredictionType, Rng, SamplerKind, SamplerSettings, ScheduleKind, SeedPer, Step, UniPcSkipType, UniPcVariant,
-    Variation,
+    Latents, PredictionType, Rng, SamplerKind, SamplerSettings, ScheduleKind, SeedPer, Step, UniPcSkipType,
+    UniPcVariant, Variation,
 };
 pub use calotype_formats::DType;
 pub use calotype_image::RgbImage;
@@ -56,7 +56,7 @@ pub use calotype_text::{Emphasis, Network, PromptStyle};
 pub use conditioning::{Attended, Conditioning, Holding};
 pub use error::{Error, Result};
 pub use guided::{Guided, guides};
-pub use latents::Latents;
+pub use latents::{latents_sha256, read_latents, write_latents};
 pub use memory::peak_memory;
 pub use metadata::{
     BatchMetadata, JSON_KEYWORD, LatentsMetadata, Metadata, NoiseMetadata, PARAMETERS_KEYWORD, Parameters,

@@ -1,6 +1,6 @@
 //! What stays of a picture while the rest of it is made.
 
-use calotype_diffusion::{Denoiser, NoiseLevel};
+use calotype_diffusion::{Denoiser, Latents, NoiseLevel};
 
 /// Latents that stay where they are, as A1111 does it: after each prediction the denoised latents are those of the
 /// picture, save where the mask is 1. No sampler knows of it.
@@ -12,21 +12,21 @@ pub(crate) struct Masked<D> {
 /// A picture's latents, and the mask.
 #[derive(Clone)]
 pub(crate) struct Kept {
-    pub(crate) latents: Vec<f32>,
+    pub(crate) latents: Latents,
     /// 1 where they are made anew, of the length of the latents.
     pub(crate) mask: Vec<f32>,
 }
 
 impl Kept {
     /// `(1 - mask) · kept + mask · fresh`: what is masked starts from something else.
-    pub(crate) fn fill(&self, latents: &mut [f32], fresh: &[f32]) {
-        latents.copy_from_slice(fresh);
-        self.blend(latents);
+    pub(crate) fn fill(&self, mut fresh: Latents) -> Latents {
+        self.blend(&mut fresh);
+        fresh
     }
 
     /// `mask · new + (1 - mask) · kept`.
-    pub(crate) fn blend(&self, new: &mut [f32]) {
-        for ((new, kept), mask) in new.iter_mut().zip(&self.latents).zip(&self.mask) {
+    pub(crate) fn blend(&self, new: &mut Latents) {
+        for ((new, kept), mask) in new.data_mut().iter_mut().zip(self.latents.data()).zip(&self.mask) {
             *new = *new * mask + kept * (1.0 - mask);
         }
     }
@@ -35,28 +35,24 @@ impl Kept {
 impl<D: Denoiser> Denoiser for Masked<D> {
     type Error = D::Error;
 
-    fn denoise(&mut self, x: &[f32], level: NoiseLevel) -> Result<Vec<f32>, D::Error> {
+    fn denoise(&mut self, x: &Latents, level: NoiseLevel) -> Result<Latents, D::Error> {
         let denoised = self.inner.denoise(x, level)?;
         Ok(self.blended(denoised))
     }
 
-    fn denoise_with_uncond(&mut self, x: &[f32], level: NoiseLevel) -> Result<[Vec<f32>; 2], D::Error> {
+    fn denoise_with_uncond(&mut self, x: &Latents, level: NoiseLevel) -> Result<[Latents; 2], D::Error> {
         let [denoised, uncond] = self.inner.denoise_with_uncond(x, level)?;
         Ok([self.blended(denoised), uncond])
     }
 
-    fn batch_size(&self) -> usize {
-        self.inner.batch_size()
-    }
-
-    fn denoise_each(&mut self, x: &[f32], levels: &[NoiseLevel]) -> Result<Vec<f32>, D::Error> {
+    fn denoise_each(&mut self, x: &Latents, levels: &[NoiseLevel]) -> Result<Latents, D::Error> {
         let denoised = self.inner.denoise_each(x, levels)?;
         Ok(self.blended(denoised))
     }
 }
 
 impl<D> Masked<D> {
-    fn blended(&self, mut denoised: Vec<f32>) -> Vec<f32> {
+    fn blended(&self, mut denoised: Latents) -> Latents {
         if let Some(kept) = &self.kept {
             kept.blend(&mut denoised);
         }

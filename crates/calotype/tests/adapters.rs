@@ -114,7 +114,7 @@ fn load(model: &Model, keep: Keep, precision: Precision) -> Pipeline<'_> {
 }
 
 fn latents(pipeline: &Pipeline<'_>, request: &Request) -> Vec<f32> {
-    pipeline.run(request).unwrap().finish_latents().unwrap().data().to_vec()
+    pipeline.run(request).unwrap().finish_latents().unwrap().to_nchw()
 }
 
 #[test]
@@ -210,7 +210,7 @@ fn folders_of_embeddings_are_open_to_prompts() {
     let names: Vec<String> = run.adapters().unwrap().into_iter().map(|adapter| adapter.name).collect();
     assert_eq!(names, ["inkwash", "toy"]);
     let got = run.finish_latents().unwrap();
-    assert!(distance(got.data(), &fixture.golden.with_embeddings) <= 1e-4);
+    assert!(distance(&got.to_nchw(), &fixture.golden.with_embeddings) <= 1e-4);
     let asked = |name: &str| AdapterOptions {
         embeddings: vec![EmbeddingOptions { file: fixture.path(name), name: None }],
         ..AdapterOptions::default()
@@ -324,7 +324,7 @@ fn embeddings_in_a_loras_file_are_open_to_prompts() {
     let run = pipeline.run(&bundled).unwrap();
     assert_eq!(run.warnings(), []);
     assert_eq!(run.adapters().unwrap().len(), 1, "the LoRA brings them along");
-    assert!(distance(run.finish_latents().unwrap().data(), &fixture.golden.with_embeddings) <= 1e-4);
+    assert!(distance(&run.finish_latents().unwrap().to_nchw(), &fixture.golden.with_embeddings) <= 1e-4);
     assert!(distance(&latents(&pipeline, &request(Vec::new(), Vec::new())), &fixture.golden.plain) <= 1e-4);
     // Files go before them.
     let other = BTreeMap::from([("emb_params".to_owned(), (vec![1, 8], vec![0.25; 8]))]);

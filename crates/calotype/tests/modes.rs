@@ -120,7 +120,7 @@ fn equals_diffusers() {
         let pictures = run.finish().unwrap();
         let expected: Vec<f32> =
             case["latents"].as_array().unwrap().iter().map(|x| x.as_f64().unwrap() as f32).collect();
-        let distance = distance(pictures.latents.data(), &expected);
+        let distance = distance(&pictures.latents.to_nchw(), &expected);
         println!("{} {} {total} steps: {distance:.1e}", case["mode"], case["sampler"]);
         assert!(distance < 1e-4, "{} {}: {distance:.1e}", case["mode"], case["seed"]);
         if let Some(pixels) = case["picture"].as_array() {
@@ -266,7 +266,8 @@ fn noise_over_a_picture_is_multiplied() {
     let sigma = sampler.img2img(0.75, calotype_diffusion::StrengthRule::Diffusers).unwrap().noised_level().sigma;
     let noise = values("noise", 4 * 6 * 8);
     let times = |factor: f64| {
-        Latents::new([1, 4, 6, 8], noise.iter().map(|&x| (f64::from(x as f32) * factor) as f32).collect()).unwrap()
+        let noise: Vec<f32> = noise.iter().map(|&x| (f64::from(x as f32) * factor) as f32).collect();
+        Latents::from_nchw([1, 4, 6, 8], &noise).unwrap()
     };
     let with = |factor: f64, init_multiplier, extra| {
         let noise = NoiseRequest { init_multiplier, extra, ..NoiseRequest::default() };
@@ -305,7 +306,7 @@ fn strength_rules_leave_different_steps() {
         ..Default::default()
     };
     let plan = Plan::new(&model, &request, PipelineOptions::default()).unwrap();
-    assert_eq!((plan.steps(), plan.final_shape()), (12, [1, 4, 12, 24]));
+    assert_eq!((plan.steps(), plan.final_shape()), (12, [1, 12, 24, 4]));
 }
 
 /// A1111's masks: of a picture with transparent parts what is opaque counts, whatever its colour.

@@ -95,7 +95,7 @@ fn batches_of_one_stream() {
         };
         let mut stream = calotype_diffusion::Generator::manual_seed(42);
         (0..2 * draws).for_each(|_| stream.skip_randn(3 * 256));
-        let start = Latents::new([3, 4, 8, 8], stream.randn(3 * 256)).unwrap();
+        let start = Latents::from_nchw([3, 4, 8, 8], &stream.randn(3 * 256)).unwrap();
         let given = Request { latents: Some(start), noise: NoiseRequest::default(), ..request.clone() };
         assert_eq!(latents(&pipeline, &request), latents(&pipeline, &given), "{sampler}");
     }
@@ -106,7 +106,7 @@ fn batches_of_one_stream() {
 fn batches_of_one_stream_from_given_noise() {
     let (_folder, model) = model(&Sizes::default());
     let pipeline = load(&model);
-    let given = Latents::new([1, 4, 8, 8], calotype_diffusion::Generator::manual_seed(9).randn(256)).unwrap();
+    let given = Latents::from_nchw([1, 4, 8, 8], &calotype_diffusion::Generator::manual_seed(9).randn(256)).unwrap();
     let request = |eta, noise: NoiseRequest, latents| Request {
         num_inference_steps: 4,
         schedule: "compvis".parse().unwrap(),
@@ -119,7 +119,7 @@ fn batches_of_one_stream_from_given_noise() {
     let run = |eta, noise, latents| self::latents(&pipeline, &request(eta, noise, latents));
     // A fixed start is drawn before all else, so what follows is one draw later.
     let mut stream = calotype_diffusion::Generator::manual_seed(42);
-    let start = Latents::new([1, 4, 8, 8], stream.randn(256)).unwrap();
+    let start = Latents::from_nchw([1, 4, 8, 8], &stream.randn(256)).unwrap();
     assert_eq!(run(0.0, noise(1, true), None), run(0.0, noise(1, false), Some(start.clone())));
     assert_ne!(run(0.8, noise(1, true), None), run(0.8, noise(1, false), Some(start)));
     // Batches differ in their steps' noise alone, and a fixed start beside a given one is none.

@@ -4,7 +4,10 @@
 
 mod common;
 
-use calotype::{Keep, Latents, Metadata, Model, NoiseRequest, Pipeline, PipelineOptions, Plan, Precision, Request};
+use calotype::{
+    Keep, Latents, Metadata, Model, NoiseRequest, Pipeline, PipelineOptions, Plan, Precision, Request, read_latents,
+    write_latents,
+};
 use common::{Sizes, distance, model};
 use serde::Deserialize;
 
@@ -86,7 +89,7 @@ fn equals_diffusers() {
             ..Default::default()
         };
         let pictures = pipeline.run(&request).unwrap().finish().unwrap();
-        let error = distance(pictures.latents.data(), &golden.latents);
+        let error = distance(&pictures.latents.to_nchw(), &golden.latents);
         println!("{} {}: {error:.1e}", golden.sampler, golden.schedule);
         assert!(error <= 1e-4, "{} {}: {error:.1e}", golden.sampler, golden.schedule);
         if let Some(expected) = golden.picture {
@@ -122,7 +125,7 @@ fn a_run_is_an_iterator_of_steps() {
     let pipeline = load(&model);
     let mut run = pipeline.run(&short("a tree")).unwrap();
     let first = run.next().unwrap().unwrap();
-    assert_eq!((first.index, first.total, first.latents.len()), (0, 3, 4 * 8 * 8));
+    assert_eq!((first.index, first.total, first.latents.shape()), (0, 3, [1, 8, 8, 4]));
     let rest: Vec<usize> = (&mut run).map(|step| step.unwrap().index).collect();
     assert_eq!(rest, [1, 2]);
     assert_eq!(run.finish_latents().unwrap(), latents(&pipeline, &short("a tree")));
@@ -182,13 +185,13 @@ fn starting_latents_take_the_place_of_the_seed() {
     let request = Request { batch_size: 2, ..short("a tree") };
     let file = folder.path().join("latents.safetensors");
     let expected = latents(&pipeline, &request);
-    expected.save(&file).unwrap();
-    assert_eq!(Latents::open(&file).unwrap(), expected);
+    write_latents(&file, &expected).unwrap();
+    assert_eq!(read_latents(&file).unwrap(), expected);
 
     // diffusers' noise of seed 42, as torch draws it, is what the seed starts from.
-    let noise = Latents::new([1, 4, 8, 8], calotype_diffusion::Generator::manual_seed(42).randn(256)).unwrap();
-    noise.save(&file).unwrap();
-    let request = Request { seed: 5, latents: Some(Latents::open(&file).unwrap()), ..short("a tree") };
+    let noise = Latents::from_nchw([1, 4, 8, 8], &calotype_diffusion::Generator::manual_seed(42).randn(256)).unwrap();
+    write_latents(&file, &noise).unwrap();
+    let request = Request { seed: 5, latents: Some(read_latents(&file).unwrap()), ..short("a tree") };
     assert_eq!(Some(latents(&pipeline, &request)), expected.slice(0, 1));
 }
 
@@ -215,7 +218,7 @@ fn requests_that_cannot_be_met_are_refused() {
     refused(Request { batch_size: 0, ..short("") }, "batch size 0 is out of range: give 1 to 1024");
     let euler = Request { sampler: "euler".parse().unwrap(), eta: Some(0.5), ..short("") };
     refused(euler, "sampler euler has no eta (got 0.5): leave eta at 0 or use the sampler ddim");
-    let start = Latents::new([1, 4, 8, 4], vec![0.0; 128]).unwrap();
+    let start = Latents::new([1, 8, 4, 4], vec![0.0; 128]).unwrap();
     let given = Request { latents: Some(start), width: Some(32), ..short("") };
     refused(given, "the starting latents are [1, 4, 8, 4], expected [1, 4, 8, 8] for 1 of 32 x 32 pixels");
     if cfg!(target_os = "linux") {
@@ -304,4 +307,12 @@ fn tiles_of_the_shipped_models_pictures_have_no_seams() {
     assert!(mean < 0.01 && distances.iter().all(|&d| d <= 1), "{mean}");
     let mid = whole.data().iter().map(|&x| f64::from(x)).sum::<f64>() / distances.len() as f64;
     assert!(whole.data().iter().any(|&x| (f64::from(x) - mid).abs() > 30.0), "the picture is a plain area");
+}
+
+/// A program moves what it holds to other threads, a run under way included.
+#[test]
+fn a_run_can_be_sent() {
+    fn assert_send<T: Send>() {}
+    assert_send::<calotype::Run<'static>>();
+    assert_send::<Pipeline<'static>>();
 }

@@ -39,7 +39,7 @@ impl Golden {
 
     fn latents(&self, key: &str) -> Latents {
         let shape = self.file.get(key).unwrap().shape.as_slice().try_into().unwrap();
-        Latents::new(shape, self.tensor(key)).unwrap()
+        Latents::from_nchw(shape, &self.tensor(key)).unwrap()
     }
 
     fn prompt(&self, n: usize) -> &str {
@@ -58,12 +58,11 @@ impl Golden {
     fn networks(&self, pipeline: &Pipeline<'_>) -> Vec<(String, Vec<f32>)> {
         let context = |n| (format!("context_{n}"), pipeline.encode_text(&[self.prompt(n)]).unwrap().0);
         let mut outputs: Vec<_> = (0..3).map(context).collect();
-        let mut output = |key: &str, values: Latents| outputs.push((key.to_owned(), values.data().to_vec()));
+        let mut output = |key: &str, values: Latents| outputs.push((key.to_owned(), values.to_nchw()));
         let x = self.latents("unet_x");
         output("unet_t500", pipeline.predict(&x, 500.0, &self.tensor("context_0")).unwrap());
         output("vae_decode", pipeline.decode_unscaled(&x).unwrap());
-        let picture = self.tensor("vae_decode").iter().map(|x| x.clamp(-1.0, 1.0)).collect();
-        let picture = Latents::new(self.latents("vae_decode").shape(), picture).unwrap();
+        let picture = self.latents("vae_decode").map(|x| x.clamp(-1.0, 1.0));
         output("vae_moments", pipeline.encode_unscaled(&picture).unwrap());
         outputs
     }
@@ -116,16 +115,14 @@ fn every_sampler_equals_the_reference() {
     for case in golden.cases() {
         let key = case["key"].as_str().unwrap();
         let latents = golden.run(&pipeline, case);
-        let error = distance(latents.data(), &golden.tensor(key));
+        let error = distance(&latents.to_nchw(), &golden.tensor(key));
         println!("{key}: {error:.1e}");
         assert!(error <= 1e-4, "{key}: {error:.1e}");
         if key == "latents_ddim_0" {
             let picture = pipeline.decode(&latents).unwrap().pop().unwrap();
             let expected = golden.latents("image_ddim_0");
-            let [_, c, h, w] = expected.shape();
-            for (n, &value) in picture.data().iter().enumerate() {
-                let (channel, pixel) = (n % c, n / c);
-                let grey = (expected.data()[channel * h * w + pixel] * 0.5 + 0.5).clamp(0.0, 1.0) * 255.0;
+            for (n, (&value, expected)) in picture.data().iter().zip(expected.data()).enumerate() {
+                let grey = (expected * 0.5 + 0.5).clamp(0.0, 1.0) * 255.0;
                 assert!((f32::from(value) - grey).abs() <= 1.0, "value {n}");
             }
         }

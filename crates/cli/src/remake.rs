@@ -116,7 +116,7 @@ fn latents(metadata: &LatentsMetadata) -> Result<LatentsFile, Failure> {
     let file = LatentsFile::open(Path::new(&metadata.file))?;
     let failed = |problem: &str| Failure::Failed(format!("{}: {problem}", metadata.file));
     let file = file.picture(metadata.index).ok_or_else(|| failed("the picture's starting noise is not in it"))?;
-    match file.latents.hash() == metadata.sha256 {
+    match calotype::latents_sha256(&file.latents) == metadata.sha256 {
         true => Ok(file),
         false => Err(failed("not the noise that the picture started from: its SHA-256 is another")),
     }

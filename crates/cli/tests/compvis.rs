@@ -10,7 +10,7 @@ mod torch_files;
 
 use std::{fs, path::Path, process::Command};
 
-use calotype::{Latents, RgbImage};
+use calotype::{RgbImage, read_latents};
 use calotype_image::{Limits, decode, encode_png};
 use common::{Tensors, distance, family::SD1, values, write_weights};
 use serde::Deserialize;
@@ -99,8 +99,8 @@ fn the_scripts_of_compvis_make_the_same() {
         let what = format!("{} {}", golden.script, golden.options);
         assert!(output.status.success(), "{what}: {}", String::from_utf8_lossy(&output.stderr));
 
-        let latents = Latents::open(&save).unwrap();
-        let error = distance(latents.data(), &golden.latents);
+        let latents = read_latents(&save).unwrap();
+        let error = distance(&latents.to_nchw(), &golden.latents);
         println!("{what}: {error:.1e}");
         assert!(error <= 2e-5, "{what}: {error:.1e} from CompVis");
         let read = |name: &str| {
@@ -131,7 +131,7 @@ fn a_last_batch_need_not_be_full() {
         let mut command = Command::new(env!("CARGO_BIN_EXE_calotype"));
         let arguments = line.split(' ').chain([name, "--output", &name[..1]]);
         assert!(command.current_dir(folder.path()).args(arguments).status().unwrap().success());
-        Latents::open(folder.path().join(name)).unwrap()
+        read_latents(folder.path().join(name)).unwrap()
     };
     let [three, four] = [made("a\nb\nc\n", "3.safetensors"), made("a\nb\nc\nd\n", "4.safetensors")];
     assert_eq!([three.shape()[0], four.shape()[0]], [6, 8]);

@@ -1,4 +1,4 @@
-use crate::{Error, PredictionType};
+use crate::{Error, Latents, PredictionType};
 
 /// How noisy a sample is.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -21,80 +21,86 @@ impl NoiseLevel {
 }
 
 /// What a sampler asks of a model: the expected clean sample.
+///
+/// A denoiser around another one changes what every sampler sees; no sampler knows of it:
+///
+/// ```
+/// use calotype_diffusion::{Denoiser, Latents, NoiseLevel};
+///
+/// /// Keeps the clean sample within the range that the autoencoder was trained on.
+/// struct Clamped<D>(D);
+///
+/// impl<D: Denoiser> Denoiser for Clamped<D> {
+///     type Error = D::Error;
+///
+///     fn denoise(&mut self, x: &Latents, level: NoiseLevel) -> Result<Latents, D::Error> {
+///         Ok(self.0.denoise(x, level)?.map(|x0| x0.clamp(-4.0, 4.0)))
+///     }
+/// }
+/// ```
 pub trait Denoiser {
     /// The error of this model; it also has to carry the sampler's own.
     type Error: From<Error>;
 
-    /// The model's estimate of `x0` given `x = x0 + sigma · noise`, both of one length and layout.
+    /// The model's estimate of `x0` given `x = x0 + sigma · noise`, both `(B, h, w, C)`.
     ///
     /// # Errors
     /// Whatever the model meets.
-    fn denoise(&mut self, x: &[f32], level: NoiseLevel) -> Result<Vec<f32>, Self::Error>;
+    fn denoise(&mut self, x: &Latents, level: NoiseLevel) -> Result<Latents, Self::Error>;
 
     /// The same, and beside it the estimate without the prompt, which `ddim_cfgpp` walks on with. A model without
     /// guidance has one estimate; one with guidance, or around such a one, has to give both.
     ///
     /// # Errors
     /// As [`Denoiser::denoise`].
-    fn denoise_with_uncond(&mut self, x: &[f32], level: NoiseLevel) -> Result<[Vec<f32>; 2], Self::Error> {
+    fn denoise_with_uncond(&mut self, x: &Latents, level: NoiseLevel) -> Result<[Latents; 2], Self::Error> {
         let denoised = self.denoise(x, level)?;
         Ok([denoised.clone(), denoised])
     }
 
-    /// How many pictures `x` holds, one after the other; a model around another has to ask it. `dpm_adaptive` chooses
-    /// the steps of each by itself.
-    fn batch_size(&self) -> usize {
-        1
-    }
-
-    /// As [`Denoiser::denoise`], each picture at a level of its own: [`Denoiser::batch_size`] of them.
-    /// What is not overridden calls the model once for each level.
+    /// As [`Denoiser::denoise`], each image of the batch at a level of its own: `dpm_adaptive` chooses the steps of each
+    /// by itself. What is not overridden calls the model once for each level.
     ///
     /// # Errors
     /// As [`Denoiser::denoise`].
-    fn denoise_each(&mut self, x: &[f32], levels: &[NoiseLevel]) -> Result<Vec<f32>, Self::Error> {
-        per_picture(x, levels, |level| self.denoise(x, level))
+    fn denoise_each(&mut self, x: &Latents, levels: &[NoiseLevel]) -> Result<Latents, Self::Error> {
+        per_image(x, levels, |level| self.denoise(x, level))
     }
 }
 
 impl<D: Denoiser + ?Sized> Denoiser for &mut D {
     type Error = D::Error;
 
-    fn denoise(&mut self, x: &[f32], level: NoiseLevel) -> Result<Vec<f32>, Self::Error> {
+    fn denoise(&mut self, x: &Latents, level: NoiseLevel) -> Result<Latents, Self::Error> {
         (**self).denoise(x, level)
     }
 
-    fn denoise_with_uncond(&mut self, x: &[f32], level: NoiseLevel) -> Result<[Vec<f32>; 2], Self::Error> {
+    fn denoise_with_uncond(&mut self, x: &Latents, level: NoiseLevel) -> Result<[Latents; 2], Self::Error> {
         (**self).denoise_with_uncond(x, level)
     }
 
-    fn batch_size(&self) -> usize {
-        (**self).batch_size()
-    }
-
-    fn denoise_each(&mut self, x: &[f32], levels: &[NoiseLevel]) -> Result<Vec<f32>, Self::Error> {
+    fn denoise_each(&mut self, x: &Latents, levels: &[NoiseLevel]) -> Result<Latents, Self::Error> {
         (**self).denoise_each(x, levels)
     }
 }
 
-/// Each picture's part of what `all` gives for its value; one call for values in a row that are the same.
-fn per_picture<T: Copy + PartialEq, E>(
-    x: &[f32],
+/// Each image's part of what `all` gives for its value; one call for values in a row that are the same.
+fn per_image<T: Copy + PartialEq, E: From<Error>>(
+    x: &Latents,
     values: &[T],
-    mut all: impl FnMut(T) -> Result<Vec<f32>, E>,
-) -> Result<Vec<f32>, E> {
-    let size = (x.len() / values.len().max(1)).max(1);
-    let mut out = Vec::with_capacity(x.len());
-    let mut last: Option<(T, Vec<f32>)> = None;
-    for (picture, &value) in values.iter().enumerate() {
+    mut all: impl FnMut(T) -> Result<Latents, E>,
+) -> Result<Latents, E> {
+    let mut out = Vec::with_capacity(x.data().len());
+    let mut last: Option<(T, Latents)> = None;
+    for (image, &value) in values.iter().enumerate() {
         let of_all = match last.take() {
             Some((of, of_all)) if of == value => of_all,
             _ => all(value)?,
         };
-        out.extend(of_all.chunks(size).nth(picture).unwrap_or_default());
+        out.extend(of_all.images().nth(image).unwrap_or_default());
         last = Some((value, of_all));
     }
-    Ok(out)
+    Ok(x.with_data(out)?)
 }
 
 /// A network as Stable Diffusion trains it, guidance included.
@@ -109,47 +115,38 @@ pub trait Predictor {
     ///
     /// # Errors
     /// Whatever the network meets.
-    fn predict(&mut self, x: &[f32], timestep: f64) -> Result<Vec<f32>, Self::Error>;
+    fn predict(&mut self, x: &Latents, timestep: f64) -> Result<Latents, Self::Error>;
 
     /// The guided prediction and the unconditional one ([`Denoiser::denoise_with_uncond`]).
     ///
     /// # Errors
     /// Whatever the network meets.
-    fn predict_with_uncond(&mut self, x: &[f32], timestep: f64) -> Result<[Vec<f32>; 2], Self::Error> {
+    fn predict_with_uncond(&mut self, x: &Latents, timestep: f64) -> Result<[Latents; 2], Self::Error> {
         let predicted = self.predict(x, timestep)?;
         Ok([predicted.clone(), predicted])
     }
 
-    /// How many pictures `x` holds ([`Denoiser::batch_size`]).
-    fn batch_size(&self) -> usize {
-        1
-    }
-
-    /// Each picture at a timestep of its own ([`Denoiser::denoise_each`]).
+    /// Each image of the batch at a timestep of its own ([`Denoiser::denoise_each`]).
     ///
     /// # Errors
     /// Whatever the network meets.
-    fn predict_each(&mut self, x: &[f32], timesteps: &[f64]) -> Result<Vec<f32>, Self::Error> {
-        per_picture(x, timesteps, |timestep| self.predict(x, timestep))
+    fn predict_each(&mut self, x: &Latents, timesteps: &[f64]) -> Result<Latents, Self::Error> {
+        per_image(x, timesteps, |timestep| self.predict(x, timestep))
     }
 }
 
 impl<P: Predictor + ?Sized> Predictor for &mut P {
     type Error = P::Error;
 
-    fn predict(&mut self, x: &[f32], timestep: f64) -> Result<Vec<f32>, Self::Error> {
+    fn predict(&mut self, x: &Latents, timestep: f64) -> Result<Latents, Self::Error> {
         (**self).predict(x, timestep)
     }
 
-    fn predict_with_uncond(&mut self, x: &[f32], timestep: f64) -> Result<[Vec<f32>; 2], Self::Error> {
+    fn predict_with_uncond(&mut self, x: &Latents, timestep: f64) -> Result<[Latents; 2], Self::Error> {
         (**self).predict_with_uncond(x, timestep)
     }
 
-    fn batch_size(&self) -> usize {
-        (**self).batch_size()
-    }
-
-    fn predict_each(&mut self, x: &[f32], timesteps: &[f64]) -> Result<Vec<f32>, Self::Error> {
+    fn predict_each(&mut self, x: &Latents, timesteps: &[f64]) -> Result<Latents, Self::Error> {
         (**self).predict_each(x, timesteps)
     }
 }
@@ -173,56 +170,54 @@ impl<P> ModelDenoiser<P> {
     }
 }
 
-impl<P: Predictor> ModelDenoiser<P> {
-    /// `x` in the scale the network was trained at.
-    fn input(x: &[f32], level: NoiseLevel) -> impl Iterator<Item = f32> {
-        let scale = level.scale();
-        x.iter().map(move |&x| (f64::from(x) / scale) as f32)
-    }
+/// `x` in the scale the network was trained at.
+fn input(x: &[f32], level: NoiseLevel) -> impl Iterator<Item = f32> {
+    let scale = level.scale();
+    x.iter().map(move |&x| (f64::from(x) / scale) as f32)
+}
 
+impl<P: Predictor> ModelDenoiser<P> {
     /// ε: `x0 = x − σ ε`. v (Salimans & Ho 2022): `x0 = x / (σ² + 1) − v σ / sqrt(σ² + 1)`.
-    fn denoised(&self, x: &[f32], predicted: &[f32], level: NoiseLevel) -> Result<Vec<f32>, Error> {
-        if predicted.len() != x.len() {
-            return Err(Error::Length { what: "the prediction", got: predicted.len(), expected: x.len() });
-        }
+    fn denoised(&self, x: &[f32], predicted: &[f32], level: NoiseLevel) -> impl Iterator<Item = f32> {
         let scale = level.scale();
         let (c_skip, c_out) = match self.prediction_type {
             PredictionType::Epsilon => (1.0, -level.sigma),
             PredictionType::VPrediction => (1.0 / (scale * scale), -level.sigma / scale),
         };
-        let of = |(&x, &out): (&f32, &f32)| (c_skip * f64::from(x) + c_out * f64::from(out)) as f32;
-        Ok(x.iter().zip(predicted).map(of).collect())
+        let of = move |(&x, &out): (&f32, &f32)| (c_skip * f64::from(x) + c_out * f64::from(out)) as f32;
+        x.iter().zip(predicted).map(of)
+    }
+
+    /// The same of a whole batch.
+    fn denoised_batch(&self, x: &Latents, predicted: Latents, level: NoiseLevel) -> Result<Latents, Error> {
+        let predicted = predicted.of_shape(x.shape(), PREDICTION)?;
+        x.with_data(self.denoised(x.data(), predicted.data(), level).collect())
     }
 }
+
+/// What a prediction is called in errors.
+const PREDICTION: &str = "the prediction";
 
 impl<P: Predictor> Denoiser for ModelDenoiser<P> {
     type Error = P::Error;
 
-    fn denoise(&mut self, x: &[f32], level: NoiseLevel) -> Result<Vec<f32>, Self::Error> {
-        let predicted = self.predictor.predict(&Self::input(x, level).collect::<Vec<_>>(), level.timestep)?;
-        Ok(self.denoised(x, &predicted, level)?)
+    fn denoise(&mut self, x: &Latents, level: NoiseLevel) -> Result<Latents, Self::Error> {
+        let predicted = self.predictor.predict(&x.with_data(input(x.data(), level).collect())?, level.timestep)?;
+        Ok(self.denoised_batch(x, predicted, level)?)
     }
 
-    fn denoise_with_uncond(&mut self, x: &[f32], level: NoiseLevel) -> Result<[Vec<f32>; 2], Self::Error> {
-        let input: Vec<f32> = Self::input(x, level).collect();
+    fn denoise_with_uncond(&mut self, x: &Latents, level: NoiseLevel) -> Result<[Latents; 2], Self::Error> {
+        let input = x.with_data(input(x.data(), level).collect())?;
         let [guided, uncond] = self.predictor.predict_with_uncond(&input, level.timestep)?;
-        Ok([self.denoised(x, &guided, level)?, self.denoised(x, &uncond, level)?])
+        Ok([self.denoised_batch(x, guided, level)?, self.denoised_batch(x, uncond, level)?])
     }
 
-    fn batch_size(&self) -> usize {
-        self.predictor.batch_size()
-    }
-
-    fn denoise_each(&mut self, x: &[f32], levels: &[NoiseLevel]) -> Result<Vec<f32>, Self::Error> {
-        let size = (x.len() / levels.len().max(1)).max(1);
-        let pictures = || x.chunks(size).zip(levels.iter().copied());
-        let input: Vec<f32> = pictures().flat_map(|(x, level)| Self::input(x, level)).collect();
+    fn denoise_each(&mut self, x: &Latents, levels: &[NoiseLevel]) -> Result<Latents, Self::Error> {
+        let images = || x.images().zip(levels.iter().copied());
+        let input = x.with_data(images().flat_map(|(x, level)| input(x, level)).collect())?;
         let timesteps: Vec<f64> = levels.iter().map(|level| level.timestep).collect();
-        let predicted = self.predictor.predict_each(&input, &timesteps)?;
-        let mut out = Vec::with_capacity(x.len());
-        for ((x, level), predicted) in pictures().zip(predicted.chunks(size)) {
-            out.extend(self.denoised(x, predicted, level)?);
-        }
-        Ok(out)
+        let predicted = self.predictor.predict_each(&input, &timesteps)?.of_shape(x.shape(), PREDICTION)?;
+        let denoised = images().zip(predicted.images()).flat_map(|((x, level), out)| self.denoised(x, out, level));
+        Ok(x.with_data(denoised.collect())?)
     }
 }

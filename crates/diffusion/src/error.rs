@@ -146,6 +146,32 @@ pub enum Error {
         /// What it should hold.
         expected: &'static str,
     },
+    /// Latents with another number of elements than their shape has.
+    #[error("{got} numbers were given for latents of shape {shape:?} (B, h, w, C): give one for each element")]
+    LatentsShape {
+        /// `[B, h, w, C]`.
+        shape: [usize; 4],
+        /// The numbers given.
+        got: usize,
+    },
+    /// Latents that can't be one batch, or none at all.
+    #[error("latents {other:?} can't be joined with others of {first:?}: h, w and C of (B, h, w, C) must be the same")]
+    LatentsConcat {
+        /// The shape of the first.
+        first: [usize; 4],
+        /// A shape that differs.
+        other: [usize; 4],
+    },
+    /// Latents that belong together differ in shape.
+    #[error("{what} has shape {got:?}, expected {expected:?}: latents, noise and predictions must have one shape")]
+    Shape {
+        /// Which of them.
+        what: &'static str,
+        /// Its shape, `[B, h, w, C]`.
+        got: [usize; 4],
+        /// The shape it should have.
+        expected: [usize; 4],
+    },
     /// Two buffers that belong together differ in length.
     #[error("{what} has {got} numbers, expected {expected}: latents, noise and predictions must have one shape")]
     Length {

@@ -1,11 +1,11 @@
 //! Noise schedules, samplers, guidance and noise generators of latent diffusion.
 //!
 //! This crate knows no tensors and no model: latents are a few thousand numbers, so they live on the host as
-//! `&[f32]`, and the network is seen only through [`Denoiser`].
+//! [`Latents`], and the network is seen only through [`Denoiser`].
 //!
 //! ```text
-//! seed  → Generator, BatchNoise → unit-variance noise (B, h, w, C)
-//! noise → Sampler::run(denoiser, noise, noise source) → iterator of Step { index, total, sigma, latents }
+//! seed  → Generator, BatchNoise → unit-variance noise, Latents (B, h, w, C)
+//! noise → Sampler::run(denoiser, &noise, noise source) → iterator of Step { index, total, sigma, latents }
 //! ```
 //!
 //! Every sampler works in the variance-exploding form of k-diffusion: `x = x0 + sigma · noise`
@@ -13,7 +13,8 @@
 //! Networks of Stable Diffusion are trained in the variance-preserving form, `x / sqrt(sigma² + 1)`, and predict ε or v:
 //! [`ModelDenoiser`] turns such a [`Predictor`] into a [`Denoiser`] once, so that a sampler never sees the difference.
 //!
-//! All steps are elementwise, so any layout of the latents works, as long as noise and predictor use the same one.
+//! Everything can be sent to another thread, runs under way included, as long as the caller's own denoiser can.
+//!
 //! Final latents equal those of diffusers 0.42 (`output_type="latent"`) for the same noise; where diffusers has no such
 //! sampler or schedule, those of k-diffusion and A1111 1.10, or of CompVis' scripts.
 
@@ -21,6 +22,7 @@ mod denoiser;
 mod error;
 mod generator;
 mod guidance;
+mod latents;
 mod linspace;
 mod noise;
 mod normal;
@@ -33,7 +35,8 @@ pub use denoiser::{Denoiser, ModelDenoiser, NoiseLevel, Predictor};
 pub use error::Error;
 pub use generator::Generator;
 pub use guidance::{compose, guide};
-pub use noise::{Batch, BatchNoise, NoiseOptions, NoiseSource, SeedPer, Variation, nchw_to_nhwc, nhwc_to_nchw};
+pub use latents::Latents;
+pub use noise::{Batch, BatchNoise, NoiseOptions, NoiseSource, SeedPer, Variation};
 pub use rng::{NormalStream, Rng};
 pub use sampler::{
     Run, SampleOptions, Sampler, SamplerKind, SamplerSettings, ScheduleKind, Step, StrengthRule, UniPcSkipType,

@@ -4,10 +4,10 @@
 mod common;
 
 use calotype_diffusion::{
-    BatchNoise, Denoiser, Error, ModelDenoiser, NoiseLevel, NoiseSchedule, PredictionType, Predictor, SampleOptions,
-    Sampler, SamplerKind, SamplerSettings, ScheduleKind, StrengthRule, UniPcVariant, nhwc_to_nchw,
+    BatchNoise, Denoiser, Error, Latents, ModelDenoiser, NoiseLevel, NoiseSchedule, PredictionType, Predictor,
+    SampleOptions, Sampler, SamplerKind, SamplerSettings, ScheduleKind, StrengthRule, UniPcVariant, guide,
 };
-use common::{Network, distance, parse_bits, sd1};
+use common::{Network, distance, parse_bits, pixel, sd1};
 use proptest::prelude::*;
 
 const GOLDENS: &str = include_str!("goldens/a1111.txt");
@@ -23,16 +23,16 @@ struct Guided;
 impl Predictor for Guided {
     type Error = Error;
 
-    fn predict(&mut self, x: &[f32], timestep: f64) -> Result<Vec<f32>, Error> {
+    fn predict(&mut self, x: &Latents, timestep: f64) -> Result<Latents, Error> {
         Network.predict(x, timestep)
     }
 
-    fn predict_with_uncond(&mut self, x: &[f32], timestep: f64) -> Result<[Vec<f32>; 2], Error> {
+    fn predict_with_uncond(&mut self, x: &Latents, timestep: f64) -> Result<[Latents; 2], Error> {
         let uncond = |x: f64| 0.6 * x + 0.2 * (x - timestep / 500.0).cos();
-        let uncond: Vec<f32> = x.iter().map(|&x| uncond(f64::from(x)) as f32).collect();
+        let uncond = x.map(|x| uncond(f64::from(x)) as f32);
         let scale = SamplerKind::DdimCfgpp.guidance_scale(7.5);
-        let guided = uncond.iter().zip(self.predict(x, timestep)?).map(|(&u, c)| u + scale * (c - u)).collect();
-        Ok([guided, uncond])
+        let guided = guide(uncond.data(), self.predict(x, timestep)?.data(), scale)?;
+        Ok([x.with_data(guided)?, uncond])
     }
 }
 
@@ -69,14 +69,14 @@ fn options(steps: usize, text: &str) -> SampleOptions {
 
 /// The latents of a run of the stand-in network, NCHW, and how many steps it had.
 fn final_latents(sampler: &Sampler) -> (Vec<f32>, usize) {
-    let mut noise = BatchNoise::new(SEED, 1, [4, 2, 2]);
+    let mut noise = BatchNoise::new(SEED, 1, [2, 2, 4]);
     let start = noise.randn();
     let denoiser = ModelDenoiser::new(Guided, PredictionType::Epsilon);
     let steps: Result<Vec<_>, Error> = sampler.run(denoiser, &start, noise).collect();
     let steps = steps.expect("no error");
     let last = steps.last().expect("a step");
     assert_eq!(last.index + 1, last.total, "{sampler:?}");
-    (nhwc_to_nchw(&last.latents, [1, 4, 2, 2]).expect("shape"), steps.len())
+    (last.latents.to_nchw(), steps.len())
 }
 
 #[test]
@@ -157,12 +157,11 @@ fn sde_samplers_equal_k_diffusion_on_a_brownian_tree() {
         let options = options(steps.parse().expect("a count"), given);
         let sampler = Sampler::new(kind, schedule, &sd1(), options).expect("valid");
         let [min, max] = sampler.sigma_range();
-        let mut noise = BatchNoise::new(SEED, 1, [4, 2, 2]).brownian(min, max);
+        let mut noise = BatchNoise::new(SEED, 1, [2, 2, 4]).brownian(min, max);
         let start = noise.randn();
         let denoiser = ModelDenoiser::new(Network, PredictionType::Epsilon);
         let last = sampler.run(denoiser, &start, noise).last().expect("a step").expect("no error");
-        let latents = nhwc_to_nchw(&last.latents, [1, 4, 2, 2]).expect("shape");
-        let error = distance(&latents, &parse_bits(hex));
+        let error = distance(&last.latents.to_nchw(), &parse_bits(hex));
         assert!(error < 5e-6, "{kind} {schedule} {steps} steps, {given}: {error:.1e} from the reference");
         if schedule == kind.own_schedule() {
             assert_eq!(Sampler::new(kind, ScheduleKind::Automatic, &sd1(), options).expect("valid"), sampler);
@@ -187,18 +186,14 @@ const STRENGTHS: [(f64, StrengthRule); 9] = [
     (1.0, StrengthRule::A1111),
 ];
 
-/// Knows the truth at every level, and how many pictures it has.
-struct Oracle(Vec<f32>, usize);
+/// Knows the truth at every level.
+struct Oracle(Vec<f32>);
 
 impl Denoiser for Oracle {
     type Error = Error;
 
-    fn denoise(&mut self, _x: &[f32], _level: NoiseLevel) -> Result<Vec<f32>, Error> {
-        Ok(self.0.clone())
-    }
-
-    fn batch_size(&self) -> usize {
-        self.1
+    fn denoise(&mut self, x: &Latents, _level: NoiseLevel) -> Result<Latents, Error> {
+        x.with_data(self.0.clone())
     }
 }
 
@@ -209,9 +204,9 @@ fn every_sampler_runs_with_every_schedule_and_count_or_says_which_it_takes() {
     impl Denoiser for Normal {
         type Error = Error;
 
-        fn denoise(&mut self, x: &[f32], level: NoiseLevel) -> Result<Vec<f32>, Error> {
+        fn denoise(&mut self, x: &Latents, level: NoiseLevel) -> Result<Latents, Error> {
             let share = 0.25 / (0.25 + level.sigma.powi(2));
-            Ok(x.iter().map(|&x| (f64::from(x) * share) as f32).collect())
+            Ok(x.map(|x| (f64::from(x) * share) as f32))
         }
     }
     let noise_schedule = sd1();
@@ -235,12 +230,12 @@ fn every_sampler_runs_with_every_schedule_and_count_or_says_which_it_takes() {
                     continue;
                 }
             };
-            let mut noise = BatchNoise::new(3, 1, [4, 2, 2]);
+            let mut noise = BatchNoise::new(3, 1, [2, 2, 4]);
             let start = noise.randn();
             let run: Result<Vec<_>, Error> = sampler.run(Normal, &start, noise).collect();
             let run = run.expect("no error");
-            let worst = |latents: &[f32]| latents.iter().fold(0.0f32, |worst, x| worst.max(x.abs()));
-            assert!(run.iter().all(|step| step.latents.iter().all(|x| x.is_finite())), "{kind} {schedule} {steps}");
+            let worst = |latents: &Latents| latents.data().iter().fold(0.0f32, |worst, x| worst.max(x.abs()));
+            assert!(run.iter().all(|step| step.latents.is_finite()), "{kind} {schedule} {steps}");
             // A few steps of second order overshoot, as they do in k-diffusion; more come to pictures.
             let limit = if steps < 20 { 40.0 } else { 3.0 };
             let last = run.last().expect("a step");
@@ -255,7 +250,8 @@ fn every_sampler_runs_with_every_schedule_and_count_or_says_which_it_takes() {
                         continue;
                     }
                 };
-                let last = part.run_from(Normal, &[0.5; 4], &[0.7; 4], BatchNoise::new(3, 1, [4, 1, 1]));
+                let last =
+                    part.run_from(Normal, &pixel(&[0.5; 4]), &pixel(&[0.7; 4]), BatchNoise::new(3, 1, [1, 1, 4]));
                 let Some(last) = last.expect("one length").last() else {
                     // CompVis' rule may leave none: the noised picture itself.
                     let none = *rule == StrengthRule::Compvis && strength * (steps as f64) < 1.0;
@@ -335,7 +331,7 @@ fn steps_are_those_asked_for() {
         let (kind, schedule) = (kind.parse().expect("a sampler"), schedule.parse().expect("a schedule"));
         let sampler = Sampler::new(kind, schedule, &sd1(), SampleOptions::new(asked)).expect("valid");
         assert_eq!(sampler.steps(), taken, "{kind} {schedule} {asked}");
-        assert_eq!(sampler.run(Oracle(vec![0.5], 1), &[1.0], BatchNoise::new(0, 1, [1, 1, 1])).count(), taken);
+        assert_eq!(sampler.run(Oracle(vec![0.5]), &pixel(&[1.0]), BatchNoise::new(0, 1, [1, 1, 1])).count(), taken);
     }
 }
 
@@ -345,10 +341,11 @@ fn the_truth_is_found() {
     for (kind, schedule) in SamplerKind::ALL.into_iter().flat_map(|kind| ScheduleKind::ALL.map(|s| (kind, s))) {
         for steps in [2, 3, 4, 5, 20, 50] {
             let Ok(sampler) = Sampler::new(kind, schedule, &sd1(), SampleOptions::new(steps)) else { continue };
-            let mut noise = BatchNoise::new(3, 1, [4, 2, 3]);
+            let mut noise = BatchNoise::new(3, 1, [2, 3, 4]);
             let start = noise.randn();
-            let last = sampler.run(Oracle(truth.clone(), 1), &start, noise).last().expect("a step").expect("no error");
-            let worst = truth.iter().zip(&last.latents).map(|(a, b)| f64::from((a - b).abs())).fold(0.0, f64::max);
+            let last = sampler.run(Oracle(truth.clone()), &start, noise).last().expect("a step").expect("no error");
+            let worst =
+                truth.iter().zip(last.latents.data()).map(|(a, b)| f64::from((a - b).abs())).fold(0.0, f64::max);
             // What noise is left is at most that of the last level; a two-step DPM-Solver-fast has more.
             let left = 5.0 * last.sigma * if kind == SamplerKind::DpmFast { 20.0 } else { 1.0 } + 2e-3;
             assert!(worst < left, "{kind} {schedule} {steps}: {worst:e}, sigma {}", last.sigma);
@@ -363,14 +360,10 @@ fn a_picture_is_the_same_in_any_batch() {
     impl Predictor for Batch {
         type Error = Error;
 
-        fn predict(&mut self, x: &[f32], timestep: f64) -> Result<Vec<f32>, Error> {
-            let pictures = x.chunks(60).zip(&self.0);
+        fn predict(&mut self, x: &Latents, timestep: f64) -> Result<Latents, Error> {
+            let pictures = x.images().zip(&self.0);
             let of = |x: f32, c: f64| (0.7 * f64::from(x) + 0.3 * (c * f64::from(x) + timestep / 300.0).sin()) as f32;
-            Ok(pictures.flat_map(|(x, &c)| x.iter().map(move |&x| of(x, c))).collect())
-        }
-
-        fn batch_size(&self) -> usize {
-            self.0.len()
+            x.with_data(pictures.flat_map(|(x, &c)| x.iter().map(move |&x| of(x, c))).collect())
         }
     }
     for kind in SamplerKind::ALL {
@@ -378,7 +371,7 @@ fn a_picture_is_the_same_in_any_batch() {
             let options = SampleOptions { eta: eta.filter(|_| kind.default_eta().is_some()), ..SampleOptions::new(6) };
             let sampler = Sampler::new(kind, ScheduleKind::Default, &sd1(), options).expect("valid");
             let run = |seed: u64, contrasts: &[f64]| {
-                let mut noise = BatchNoise::new(seed, contrasts.len(), [4, 3, 5]);
+                let mut noise = BatchNoise::new(seed, contrasts.len(), [3, 5, 4]);
                 let start = noise.randn();
                 let denoiser = ModelDenoiser::new(Batch(contrasts.to_vec()), PredictionType::Epsilon);
                 let steps: Result<Vec<_>, Error> = sampler.run(denoiser, &start, &mut noise).collect();
@@ -387,7 +380,7 @@ fn a_picture_is_the_same_in_any_batch() {
             };
             let (steps, together) = run(7, &[2.0, 9.0, 0.1]);
             let alone = [run(7, &[2.0]), run(8, &[9.0]), run(9, &[0.1])];
-            assert_eq!(together, alone.each_ref().map(|(_, latents)| latents.clone()).concat(), "{kind}");
+            assert_eq!(Ok(together), Latents::concat(&alone.each_ref().map(|(_, latents)| latents.clone())), "{kind}");
             assert_eq!(Some(steps), alone.iter().map(|(steps, _)| *steps).max(), "{kind}");
             if kind.is_adaptive() {
                 assert!(alone[0].0 != alone[1].0 || alone[1].0 != alone[2].0, "the pictures do not differ in steps");
@@ -403,25 +396,25 @@ fn an_adaptive_run_ends_whatever_the_model_says() {
     impl Denoiser for Wild {
         type Error = Error;
 
-        fn denoise(&mut self, x: &[f32], _level: NoiseLevel) -> Result<Vec<f32>, Error> {
+        fn denoise(&mut self, x: &Latents, _level: NoiseLevel) -> Result<Latents, Error> {
             self.0 = self.0.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
             let value = if self.0 == 0 { f32::NAN } else { (self.0 >> 8) as f32 };
-            Ok(vec![value; x.len()])
+            Ok(x.map(|_| value))
         }
     }
     let sampler = Sampler::new(SamplerKind::DpmAdaptive, ScheduleKind::Default, &sd1(), SampleOptions::new(20));
     let sampler = sampler.expect("valid");
-    let steps = |denoiser| sampler.run(denoiser, &[1.0; 4], BatchNoise::new(0, 1, [4, 1, 1])).count();
+    let steps = |denoiser| sampler.run(denoiser, &pixel(&[1.0; 4]), BatchNoise::new(0, 1, [1, 1, 4])).count();
     assert!((100..7000).contains(&steps(Wild(1))));
     struct Nan;
     impl Denoiser for Nan {
         type Error = Error;
 
-        fn denoise(&mut self, x: &[f32], _level: NoiseLevel) -> Result<Vec<f32>, Error> {
-            Ok(vec![f32::NAN; x.len()])
+        fn denoise(&mut self, x: &Latents, _level: NoiseLevel) -> Result<Latents, Error> {
+            Ok(x.map(|_| f32::NAN))
         }
     }
-    let run = sampler.run(Nan, &[1.0; 4], BatchNoise::new(0, 1, [4, 1, 1]));
+    let run = sampler.run(Nan, &pixel(&[1.0; 4]), BatchNoise::new(0, 1, [1, 1, 4]));
     let steps: Result<Vec<_>, Error> = run.collect();
     assert!(steps.expect("no error").len() < 5, "nothing gets better here");
 }
@@ -496,14 +489,14 @@ proptest! {
         let Ok(noise_schedule) = NoiseSchedule::scaled_linear(start, end, train) else { return Ok(()) };
         for (kind, schedule) in SamplerKind::ALL.into_iter().flat_map(|kind| ScheduleKind::ALL.map(|s| (kind, s))) {
             let Ok(sampler) = Sampler::new(kind, schedule, &noise_schedule, SampleOptions::new(steps)) else { continue };
-            let last = sampler.run(Oracle(vec![0.5], 1), &[1.0], BatchNoise::new(0, 1, [1, 1, 1])).last();
+            let last = sampler.run(Oracle(vec![0.5]), &pixel(&[1.0]), BatchNoise::new(0, 1, [1, 1, 1])).last();
             let latents = last.expect("a step").expect("no error").latents;
-            prop_assert!(latents[0].is_finite(), "{kind} {schedule} {steps}: {latents:?}");
+            prop_assert!(latents.is_finite(), "{kind} {schedule} {steps}: {latents:?}");
             for rule in [StrengthRule::Diffusers, StrengthRule::A1111] {
                 let Ok(part) = sampler.img2img(0.6, rule) else { continue };
-                let run = part.run_from(Oracle(vec![0.5], 1), &[0.3], &[1.0], BatchNoise::new(0, 1, [1, 1, 1]));
+                let run = part.run_from(Oracle(vec![0.5]), &pixel(&[0.3]), &pixel(&[1.0]), BatchNoise::new(0, 1, [1, 1, 1]));
                 let last = run.expect("one length").last().expect("a step").expect("no error");
-                prop_assert!(last.latents[0].is_finite(), "{kind} {schedule} {steps}: {:?}", last.latents);
+                prop_assert!(last.latents.is_finite(), "{kind} {schedule} {steps}: {:?}", last.latents);
             }
         }
     }

@@ -3,10 +3,10 @@
 mod common;
 
 use calotype_diffusion::{
-    BatchNoise, Denoiser, Error, Generator, ModelDenoiser, NoiseLevel, NoiseSchedule, PredictionType, Predictor,
-    SampleOptions, Sampler, SamplerKind, ScheduleKind, guide, nchw_to_nhwc, nhwc_to_nchw,
+    BatchNoise, Denoiser, Error, Generator, Latents, ModelDenoiser, NoiseLevel, NoiseSchedule, NoiseSource,
+    PredictionType, Predictor, Run, SampleOptions, Sampler, SamplerKind, ScheduleKind, guide,
 };
-use common::sd1;
+use common::{pixel, sd1};
 use proptest::prelude::*;
 
 /// The samplers that diffusers has schedules for, with these. (`tests/a1111.rs` has all.)
@@ -24,8 +24,8 @@ struct Oracle(Vec<f32>);
 impl Denoiser for Oracle {
     type Error = Error;
 
-    fn denoise(&mut self, _x: &[f32], _level: NoiseLevel) -> Result<Vec<f32>, Error> {
-        Ok(self.0.clone())
+    fn denoise(&mut self, x: &Latents, _level: NoiseLevel) -> Result<Latents, Error> {
+        Ok(x.with_data(self.0.clone()).unwrap_or_else(|_| pixel(&self.0)))
     }
 }
 
@@ -61,7 +61,7 @@ fn the_truth_is_found() {
     for (kind, schedule) in combinations() {
         for steps in [1, 2, 3, 4, 5, 20, 50, kind.max_steps(&noise_schedule)] {
             let sampler = Sampler::new(kind, schedule, &noise_schedule, SampleOptions::new(steps)).expect("valid");
-            let mut noise = BatchNoise::new(3, 1, [4, 2, 3]);
+            let mut noise = BatchNoise::new(3, 1, [2, 3, 4]);
             let start = noise.randn();
             let run: Result<Vec<_>, Error> = sampler.run(Oracle(truth.clone()), &start, noise).collect();
             let run = run.expect("no error");
@@ -71,7 +71,8 @@ fn the_truth_is_found() {
             assert_eq!(last.sigma, sampler.levels()[steps].sigma);
             // The distance from the truth shrinks as sigma does; what is left then is rounding.
             let left = 8.0 * sampler.init_noise_sigma() * last.sigma / sampler.levels()[0].sigma + 1e-4;
-            let worst = truth.iter().zip(&last.latents).map(|(a, b)| f64::from((a - b).abs())).fold(0.0, f64::max);
+            let worst =
+                truth.iter().zip(last.latents.data()).map(|(a, b)| f64::from((a - b).abs())).fold(0.0, f64::max);
             // Karras LMS magnifies rounding in long runs (see reference/samplers.py).
             if (kind, schedule, steps) != (SamplerKind::Lms, ScheduleKind::Karras, 1000) {
                 assert!(worst < left, "{kind} {schedule} {steps}: {worst:e}");
@@ -87,12 +88,12 @@ fn a_picture_is_the_same_in_any_batch() {
     for (kind, options) in [(SamplerKind::EulerA, options), (SamplerKind::Ddim, options.eta(0.7))] {
         let sampler = Sampler::new(kind, ScheduleKind::Default, &noise_schedule, options).expect("valid");
         let run = |seed: u64, batch: usize| {
-            let mut noise = BatchNoise::new(seed, batch, [4, 3, 5]);
+            let mut noise = BatchNoise::new(seed, batch, [3, 5, 4]);
             let start = noise.randn();
-            let denoiser = Oracle(vec![0.25; start.len()]);
+            let denoiser = Oracle(vec![0.25; start.data().len()]);
             sampler.run(denoiser, &start, &mut noise).last().expect("a step").expect("no error").latents
         };
-        assert_eq!(run(7, 3), [run(7, 1), run(8, 1), run(9, 1)].concat(), "{kind}");
+        assert_eq!(Ok(run(7, 3)), Latents::concat(&[run(7, 1), run(8, 1), run(9, 1)]), "{kind}");
     }
 }
 
@@ -102,8 +103,8 @@ fn both_predictions_give_the_same_denoised_sample() {
     impl Predictor for Fixed {
         type Error = Error;
 
-        fn predict(&mut self, _x: &[f32], _timestep: f64) -> Result<Vec<f32>, Error> {
-            Ok(self.0.clone())
+        fn predict(&mut self, x: &Latents, _timestep: f64) -> Result<Latents, Error> {
+            x.with_data(self.0.clone())
         }
     }
     let noise_schedule = sd1();
@@ -114,8 +115,8 @@ fn both_predictions_give_the_same_denoised_sample() {
         let noisy = noise_schedule.add_noise(&x0, &noise, t).expect("same length");
         let v = noise_schedule.velocity(&x0, &noise, t).expect("same length");
         for (prediction, kind) in [(noise.clone(), PredictionType::Epsilon), (v, PredictionType::VPrediction)] {
-            let denoised = ModelDenoiser::new(Fixed(prediction), kind).denoise(&x, level).expect("no error");
-            assert!(denoised.iter().zip(&x0).all(|(a, b)| (a - b).abs() < 1e-4), "{kind:?} at {t}");
+            let denoised = ModelDenoiser::new(Fixed(prediction), kind).denoise(&pixel(&x), level).expect("no error");
+            assert!(denoised.data().iter().zip(&x0).all(|(a, b)| (a - b).abs() < 1e-4), "{kind:?} at {t}");
         }
         let scaled = x.iter().map(|&x| x / level.scale() as f32);
         assert!(scaled.zip(&noisy).all(|(a, b)| (a - b).abs() < 1e-5), "at {t}");
@@ -162,16 +163,27 @@ fn wrong_combinations_say_what_to_do() {
     }
 }
 
+/// Whatever a server moves to another thread, a run under way included.
+#[test]
+fn everything_can_be_sent() {
+    fn assert_send<T: Send>() {}
+    assert_send::<Sampler>();
+    assert_send::<Latents>();
+    assert_send::<BatchNoise>();
+    assert_send::<Run<'static, ModelDenoiser<common::Network>, BatchNoise>>();
+    assert_send::<Run<'static, &mut (dyn Denoiser<Error = Error> + Send), &mut (dyn NoiseSource + Send)>>();
+}
+
 #[test]
 fn errors_end_a_run() {
     let sampler = Sampler::new(SamplerKind::EulerA, ScheduleKind::Default, &sd1(), SampleOptions::new(5));
     let sampler = sampler.expect("valid");
     // A denoiser of the wrong length, then noise of the wrong length.
-    let mut run = sampler.run(Oracle(vec![0.0; 3]), &[0.0; 4], BatchNoise::new(0, 1, [4, 1, 1]));
-    assert!(matches!(run.next(), Some(Err(Error::Length { got: 3, expected: 4, .. }))));
+    let mut run = sampler.run(Oracle(vec![0.0; 3]), &pixel(&[0.0; 4]), BatchNoise::new(0, 1, [1, 1, 4]));
+    assert!(matches!(run.next(), Some(Err(Error::Shape { got: [1, 1, 1, 3], expected: [1, 1, 1, 4], .. }))));
     assert!(run.next().is_none());
-    let mut run = sampler.run(Oracle(vec![0.0; 4]), &[0.0; 4], BatchNoise::new(0, 1, [5, 1, 1]));
-    assert!(matches!(run.next(), Some(Err(Error::Length { got: 5, expected: 4, .. }))));
+    let mut run = sampler.run(Oracle(vec![0.0; 4]), &pixel(&[0.0; 4]), BatchNoise::new(0, 1, [1, 1, 5]));
+    assert!(matches!(run.next(), Some(Err(Error::Shape { got: [1, 1, 1, 5], expected: [1, 1, 1, 4], .. }))));
     assert!(run.next().is_none());
 }
 
@@ -198,9 +210,9 @@ proptest! {
                 if let Ok(sampler) = Sampler::new(kind, schedule, &noise_schedule, SampleOptions::new(steps)) {
                     let sigmas_fall = sampler.levels().windows(2).all(|pair| pair[0].sigma >= pair[1].sigma);
                     prop_assert!(sigmas_fall, "{kind} {schedule}");
-                    let last = sampler.run(Oracle(vec![0.5]), &[1.0], BatchNoise::new(0, 1, [1, 1, 1])).last();
+                    let last = sampler.run(Oracle(vec![0.5]), &pixel(&[1.0]), BatchNoise::new(0, 1, [1, 1, 1])).last();
                     let latents = last.expect("a step").expect("no error").latents;
-                    prop_assert!(latents[0].is_finite(), "{kind} {schedule}: {latents:?}");
+                    prop_assert!(latents.is_finite(), "{kind} {schedule}: {latents:?}");
                 }
             }
         }
@@ -237,13 +249,25 @@ proptest! {
     fn layouts_come_back(b in 0usize..3, c in 0usize..5, h in 0usize..4, w in 0usize..4) {
         let shape = [b, c, h, w];
         let x: Vec<f32> = (0..b * c * h * w).map(|i| i as f32).collect();
-        let nhwc = nchw_to_nhwc(&x, shape).expect("the length");
-        for (i, &value) in nhwc.iter().enumerate() {
+        let latents = Latents::from_nchw(shape, &x).expect("the length");
+        prop_assert_eq!((latents.shape(), latents.shape_nchw()), ([b, h, w, c], shape));
+        for (i, &value) in latents.data().iter().enumerate() {
             let (channel, pixel) = (i % c, i / c);
             let expected = (pixel / (h * w) * c + channel) * h * w + pixel % (h * w);
             prop_assert_eq!(value, expected as f32);
         }
-        prop_assert_eq!(nhwc_to_nchw(&nhwc, shape), Ok(x));
-        prop_assert!(nchw_to_nhwc(&nhwc, [b, c, h, w + usize::MAX / 2]).is_err() || nhwc.is_empty());
+        prop_assert_eq!(latents.to_nchw(), x.clone());
+        for wrong in [[b, c, h, w + usize::MAX / 2], [b + 1, c, h, w]] {
+            let all = wrong.into_iter().try_fold(1usize, |n, side| n.checked_mul(side));
+            if all != Some(x.len()) {
+                prop_assert!(Latents::from_nchw(wrong, &x).is_err() && Latents::new(wrong, x.clone()).is_err());
+            }
+        }
+        // Cut and joined again.
+        let images: Vec<_> = (0..b).filter_map(|k| latents.slice(k, 1)).collect();
+        if b > 0 {
+            prop_assert!(latents.slice(0, b + 1).is_none() && latents.slice(b, 1).is_none());
+            prop_assert_eq!(Latents::concat(&images), Ok(latents));
+        }
     }
 }

@@ -2,11 +2,12 @@
 
 use calotype::{Guided, guides};
 use calotype_diffusion::{
-    BatchNoise, ModelDenoiser, NoiseSchedule, PredictionType, SampleOptions, Sampler, SamplerKind, ScheduleKind,
+    BatchNoise, Latents, ModelDenoiser, NoiseSchedule, PredictionType, SampleOptions, Sampler, SamplerKind,
+    ScheduleKind,
 };
 use calotype_image::RgbImage;
 use calotype_models::{AutoencoderKl, ClipTextEncoder, UNet};
-use calotype_tensor::{Backend, Shape};
+use calotype_tensor::Backend;
 use calotype_text::Tokenizer;
 
 use crate::{
@@ -41,8 +42,7 @@ impl<B: Backend + Clone> Networks<'_, B> {
         let mut pictures = Vec::with_capacity(report.prompts.len());
         for (batch, prompts) in report.prompts.chunks(BATCH).enumerate() {
             let seeds = (0..prompts.len()).map(|i| generator(seed, Stream::Samples, (batch * BATCH + i) as u64));
-            let [h, w, c] = shape;
-            let mut noise = BatchNoise::from_generators(seeds.collect(), [c, h, w]);
+            let mut noise = BatchNoise::from_generators(seeds.collect(), shape);
             let start = noise.randn();
             let predictor = self.guided(prompts, report.guidance_scale, shape)?;
             let denoiser = ModelDenoiser::new(predictor, PredictionType::Epsilon);
@@ -50,7 +50,7 @@ impl<B: Backend + Clone> Networks<'_, B> {
             for step in sampler.run(denoiser, &start, noise) {
                 latents = step?.latents;
             }
-            pictures.extend(self.decode([prompts.len(), h, w, c].into(), latents)?);
+            pictures.extend(self.decode(latents)?);
         }
         Ok(pictures)
     }
@@ -68,8 +68,9 @@ impl<B: Backend + Clone> Networks<'_, B> {
     }
 
     /// Latents, scaled, to pictures.
-    fn decode(&self, shape: Shape, latents: Vec<f32>) -> Result<Vec<RgbImage>> {
-        let latents = latents.into_iter().map(|x| x / self.scaling_factor).collect();
+    fn decode(&self, latents: Latents) -> Result<Vec<RgbImage>> {
+        let shape = latents.shape().into();
+        let latents = latents.map(|x| x / self.scaling_factor).into_data();
         let decoded = self.vae.decode(self.inner, &self.inner.from_f32(shape, latents)?)?;
         let [_, h, w, _] = calotype_tensor::infer::picture("decode", "the picture", self.inner.shape(&decoded))?;
         let values = self.inner.to_f32(&decoded)?;

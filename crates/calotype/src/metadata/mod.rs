@@ -19,7 +19,7 @@ pub use parameters::Parameters;
 
 use crate::{
     AdapterMetadata, Error, FileRef, Hires, Init, Inpaint, Model, PictureFile, Plan, Precision, Request, Result,
-    Tiling, ZERO_TERMINAL_SNR, adapters, request::is_default,
+    Tiling, ZERO_TERMINAL_SNR, adapters, latents_sha256, request::is_default,
 };
 
 /// The PNG keyword of the text that A1111 and its successors read.
@@ -131,7 +131,7 @@ impl Metadata {
             model_hash: model.hash()?.to_owned(),
             noise_schedule: model.noise_schedule_name().unwrap_or_default().to_owned(),
             precision: precision.id().to_owned(),
-            latents: start.map(|start| LatentsMetadata { file: String::new(), sha256: start.hash(), index }),
+            latents: start.map(|start| LatentsMetadata { file: String::new(), sha256: latents_sha256(&start), index }),
             ..Self::of_request(request)
         })
     }

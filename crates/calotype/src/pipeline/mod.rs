@@ -134,17 +134,17 @@ impl<'a> Pipeline<'a> {
     fn pass(
         &self,
         Pass { request, adapters, conditioning }: Pass<'_>,
-        (sampler, [batch, c, h, w], arena): (&Sampler, [usize; 4], usize),
+        (sampler, shape, arena): (&Sampler, [usize; 4], usize),
         start: Start,
         noise: BatchNoise,
     ) -> Result<Steps<'_>> {
         let Resident { backend, mut network } = self.unet(adapters)?;
         network.set_wrap(request.tiling.wrap());
         backend.reserve(arena);
-        let (scale, shape) = (request.sampler.guidance_scale(request.guidance_scale), [batch, h, w, c]);
+        let scale = request.sampler.guidance_scale(request.guidance_scale);
         let mut predictor = Guided::with_conditioning(backend, network, conditioning, scale, shape)?;
         if let Some(beside) = start.beside {
-            predictor = predictor.beside(beside, 1 + c)?;
+            predictor = predictor.beside(beside, 1 + shape[3])?;
         }
         let inner = ModelDenoiser::new(predictor, self.model.prediction_type());
         let denoiser = Masked { inner, kept: start.kept };
@@ -153,7 +153,7 @@ impl<'a> Pipeline<'a> {
                 // A1111's "Extra noise": `extra · noise` beside `sigma · noise`.
                 let sigma = sampler.noised_level().sigma;
                 let factor = start.noise_multiplier * (1.0 + request.noise.extra / sigma);
-                let scaled: Vec<f32> = start.noise.iter().map(|&x| (f64::from(x) * factor) as f32).collect();
+                let scaled = start.noise.map(|x| (f64::from(x) * factor) as f32);
                 sampler.run_from(denoiser, picture, &scaled, noise)?
             }
             None => sampler.run(denoiser, &start.noise, noise),

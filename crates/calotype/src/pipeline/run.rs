@@ -1,12 +1,12 @@
 //! A run, one step after the other.
 
-use calotype_diffusion::{self as diffusion, BatchNoise, ModelDenoiser, nhwc_to_nchw};
+use calotype_diffusion::{self as diffusion, BatchNoise, Latents, ModelDenoiser};
 use calotype_image::RgbImage;
 use calotype_tensor::cpu::Cpu;
 
 use super::Pass;
 use crate::{
-    AdapterMetadata, Error, Guided, Latents, Pipeline, Plan, Request, Result, Step, Warning,
+    AdapterMetadata, Error, Guided, Pipeline, Plan, Request, Result, Step, Warning,
     adapters::Active,
     masked::{Kept, Masked},
     prepare::Overlay,
@@ -22,8 +22,8 @@ pub struct Run<'a> {
     pub(super) plan: Plan,
     pub(super) steps: Option<Steps<'a>>,
     pub(super) in_second_pass: bool,
-    /// Those of the last step, `(B, h, w, C)`.
-    pub(super) latents: Vec<f32>,
+    /// Those of the last step.
+    pub(super) latents: Latents,
     /// What stays of a picture's latents.
     pub(super) kept: Option<Kept>,
     pub(super) overlay: Option<Overlay>,
@@ -53,7 +53,7 @@ impl Run<'_> {
         AdapterMetadata::of(&self.adapters)
     }
 
-    /// Takes the steps that are left and gives the final latents `(B, C, h, w)`, as diffusers' `output_type="latent"`.
+    /// Takes the steps that are left and gives the final latents, diffusers' `output_type="latent"`.
     ///
     /// # Errors
     /// A step fails, or the latents are no longer finite.
@@ -64,8 +64,7 @@ impl Run<'_> {
         if let Some(kept) = &self.kept {
             kept.blend(&mut self.latents);
         }
-        let shape = self.plan.final_shape();
-        Latents::new(shape, nhwc_to_nchw(&self.latents, shape)?)
+        Ok(self.latents)
     }
 
     /// Takes the steps that are left and decodes the pictures.
@@ -107,8 +106,7 @@ impl Iterator for Run<'_> {
                 (false, Some(hires)) => step.total += hires.sampler.steps(),
                 (false, None) => {}
             }
-            let finite = step.latents.iter().all(|x| x.is_finite());
-            if finite { Ok(step) } else { Err(Error::NotFinite) }
+            if step.latents.is_finite() { Ok(step) } else { Err(Error::NotFinite) }
         });
         if let Ok(step) = &step {
             self.latents.clone_from(&step.latents);
@@ -123,7 +121,7 @@ impl Run<'_> {
         // The first pass's hold of the UNet ends, so that the decoder has its memory.
         self.steps = None;
         let Some(hires) = &self.plan.hires else { return Ok(()) };
-        let (start, noise) = self.pipeline.enlarged(&self.request, &self.plan, hires, &self.latents)?;
+        let (start, noise) = self.pipeline.enlarged(&self.request, hires, &self.latents)?;
         let of_pass = (&hires.sampler, hires.latents_shape, hires.arena);
         let timeline = self.request.second_timeline();
         let (conditioning, _) = self.pipeline.adapted_conditioning(&self.request, &self.adapters, timeline)?;
@@ -139,6 +137,6 @@ impl Run<'_> {
 pub struct Pictures {
     /// The pictures, in the order of their seeds.
     pub images: Vec<RgbImage>,
-    /// The latents they were decoded from, `(B, C, h, w)`.
+    /// The latents they were decoded from.
     pub latents: Latents,
 }

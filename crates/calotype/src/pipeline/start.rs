@@ -1,24 +1,24 @@
 //! What a pass of the sampler starts from.
 
-use calotype_diffusion::{Batch, BatchNoise, nchw_to_nhwc, nhwc_to_nchw};
+use calotype_diffusion::{Batch, BatchNoise, Latents};
 use calotype_image::{Interpolation, RgbImage, interpolate};
 use calotype_models::{Wrap, posterior};
 use calotype_tensor::Backend;
 
 use crate::{
-    Fill, Init, Latents, Pipeline, Plan, Request, ResizeMode, Result,
+    Fill, Init, Pipeline, Plan, Request, ResizeMode, Result,
     masked::Kept,
     prepare::{Overlay, Prepared},
     request::SecondPass,
     resident::Resident,
 };
 
-/// Latents as the networks have them, `(B, h, w, C)`.
+/// What a pass is made of.
 pub(super) struct Start {
     /// Those of a picture, scaled; without them a pass starts from noise alone.
-    pub(super) picture: Option<Vec<f32>>,
+    pub(super) picture: Option<Latents>,
     /// Unit variance.
-    pub(super) noise: Vec<f32>,
+    pub(super) noise: Latents,
     /// What it is multiplied by where it is laid over the picture.
     pub(super) noise_multiplier: f64,
     /// What stays.
@@ -47,10 +47,10 @@ impl Posterior {
         Self { size, mean: of(&self.mean), deviation: of(&self.deviation) }
     }
 
-    /// A sample for each picture of the batch, scaled; `noise (B, h, w, C)` of unit variance.
-    fn sample(&self, noise: &[f32], scaling_factor: f32) -> Vec<f32> {
+    /// A sample for each picture of the batch, scaled; `noise` of unit variance.
+    fn sample(&self, noise: &Latents, scaling_factor: f32) -> Vec<f32> {
         let one = self.mean.iter().zip(&self.deviation);
-        let values = noise.chunks_exact(self.mean.len().max(1)).flat_map(|noise| noise.iter().zip(one.clone()));
+        let values = noise.images().flat_map(|noise| noise.iter().zip(one.clone()));
         values.map(|(noise, (mean, deviation))| scaling_factor * (mean + deviation * noise)).collect()
     }
 }
@@ -62,7 +62,7 @@ impl Pipeline<'_> {
     /// Gives the noise of the steps too.
     pub(super) fn start(&self, request: &Request, plan: &Plan) -> Result<(Start, BatchNoise)> {
         let wrap = request.tiling.wrap();
-        let [batch, channels, h, w] = plan.latents_shape;
+        let [batch, h, w, channels] = plan.latents_shape;
         let scaling_factor = self.model.vae_config().scaling_factor;
         let prepared =
             request.init.as_ref().map(|init| Prepared::new(init, plan).map(|prepared| (init, prepared))).transpose()?;
@@ -78,11 +78,11 @@ impl Pipeline<'_> {
             has_picture: !is_a1111 && encoded.is_some_and(|(init, prepared)| has_own_size(init, prepared)),
             ..Batch::default()
         };
-        let mut noise = request.batch_noise(self.model, &plan.sampler, [channels, h, w], drawn)?;
+        let mut noise = request.batch_noise(self.model, &plan.sampler, [h, w, channels], drawn)?;
         let mut picture =
             encoded.map(|(init, prepared)| self.encode_init(init, prepared, plan, &mut noise, wrap)).transpose()?;
         let start = match &request.latents {
-            Some(latents) => nchw_to_nhwc(latents.data(), plan.latents_shape)?,
+            Some(latents) => latents.clone(),
             None => noise.randn(),
         };
         let mut kept = None;
@@ -92,11 +92,11 @@ impl Pipeline<'_> {
             let mask: Vec<f32> = mask.iter().flat_map(|&x| vec![x; channels]).collect::<Vec<_>>().repeat(batch);
             let fresh = match prepared.fill {
                 Fill::LatentNoise => Some(start.clone()),
-                Fill::LatentNothing => Some(vec![0.0; latents.len()]),
+                Fill::LatentNothing => Some(latents.map(|_| 0.0)),
                 Fill::Fill | Fill::Original => None,
             };
             if let Some(fresh) = fresh {
-                Kept { latents: latents.clone(), mask: mask.clone() }.fill(latents, &fresh);
+                *latents = Kept { latents: latents.clone(), mask: mask.clone() }.fill(fresh);
             }
             // A1111 holds the rest with models made for inpainting too.
             if !for_inpainting || is_a1111 {
@@ -130,29 +130,27 @@ impl Pipeline<'_> {
         plan: &Plan,
         noise: &mut BatchNoise,
         wrap: Wrap,
-    ) -> Result<Vec<f32>> {
+    ) -> Result<Latents> {
         let scaling_factor = self.model.vae_config().scaling_factor;
-        let [batch, channels, h, w] = plan.latents_shape;
+        let shape = plan.latents_shape;
+        let [batch, h, w, channels] = shape;
         if has_own_size(init, prepared) {
             let posterior = self.encode_rgb(&prepared.picture, wrap)?;
-            return Ok(match init.strength_rule.is_a1111() {
+            let latents = match init.strength_rule.is_a1111() {
                 true => posterior.mean(batch, scaling_factor),
                 false => posterior.sample(&noise.for_picture(), scaling_factor),
-            });
+            };
+            return Ok(Latents::new(shape, latents)?);
         }
         let downscale = self.model.vae_config().downscale() as u32;
         let whole = |side: u32| (side / downscale).max(1) * downscale;
         let picture = prepared.picture.crop(0, 0, whole(prepared.picture.width()), whole(prepared.picture.height()));
         // Noise has the size of the result: of other latents the mean is taken.
         let posterior = self.encode_rgb(&picture, wrap)?;
-        let mean = posterior.mean(1, scaling_factor);
-        let latents = resized(
-            &mean,
-            [1, channels, posterior.size[0], posterior.size[1]],
-            [h, w],
-            Interpolation::Bilinear { antialias: false },
-        )?;
-        Ok(latents.repeat(batch))
+        let [high, wide] = posterior.size;
+        let mean = Latents::new([1, high, wide, channels], posterior.mean(1, scaling_factor))?;
+        let latents = resized(&mean, [h, w], Interpolation::Bilinear { antialias: false })?;
+        Ok(Latents::new(shape, latents.data().repeat(batch))?)
     }
 
     /// The posterior of a picture's latents.
@@ -171,35 +169,32 @@ impl Pipeline<'_> {
         Ok(Posterior { size: [shape[1], shape[2]], mean: backend.to_f32(&mean)?, deviation })
     }
 
-    /// The start of the second pass, the first one's latents `(B, h, w, C)` enlarged, and the noise of its steps. As in A1111
+    /// The start of the second pass, the first one's latents enlarged, and the noise of its steps. As in A1111
     /// the seeds' first noise is that of the start, and the next the steps'.
     pub(super) fn enlarged(
         &self,
         request: &Request,
-        plan: &Plan,
         hires: &SecondPass,
-        latents: &[f32],
+        latents: &Latents,
     ) -> Result<(Start, BatchNoise)> {
-        let [batch, channels, h, w] = hires.latents_shape;
+        let [batch, h, w, channels] = hires.latents_shape;
         let downscale = self.model.vae_config().downscale();
         let [wide, high] = hires.enlarged;
         let large = [high / downscale, wide / downscale];
         let wrap = request.tiling.wrap();
         let scaling_factor = self.model.vae_config().scaling_factor;
         // Noise of the larger size, as from the same seeds at the start.
-        let mut noise = request.batch_noise(self.model, &hires.sampler, [channels, h, w], Batch::default())?;
+        let mut noise = request.batch_noise(self.model, &hires.sampler, [h, w, channels], Batch::default())?;
         let start = noise.randn();
         let picture = match hires.upscaler.interpolation() {
             Some(method) => {
-                let all = resized(latents, plan.latents_shape, large, method)?;
-                let pictures = all.chunks_exact((large[0] * large[1] * channels).max(1));
-                pictures.flat_map(|picture| middle(picture, large, [h, w])).collect()
+                let all = resized(latents, large, method)?;
+                all.images().flat_map(|picture| middle(picture, large, [h, w])).collect()
             }
             None => {
-                let small = Latents::new(plan.latents_shape, nhwc_to_nchw(latents, plan.latents_shape)?)?;
                 let side = |n: usize| u32::try_from(n).unwrap_or(u32::MAX);
                 let mut pictures = Vec::new();
-                for picture in self.decode_as(&small, wrap, request.rounding())? {
+                for picture in self.decode_as(latents, wrap, request.rounding())? {
                     let picture = hires.upscaler.enlarge(&picture, side(wide), side(high))?;
                     pictures.extend(self.encode_rgb(&picture, wrap)?.middle([h, w]).mean(1, scaling_factor));
                 }
@@ -212,7 +207,7 @@ impl Pipeline<'_> {
             let left = self.encode_picture(vec![0.0; width * height * 3], [height, width], wrap)?;
             beside = Some(with_mask(&[1.0], &left.mean(batch, scaling_factor), channels));
         }
-        let picture = Some(picture);
+        let picture = Some(Latents::new(hires.latents_shape, picture)?);
         Ok((Start { picture, noise: start, noise_multiplier: 1.0, kept: None, beside, overlay: None }, noise))
     }
 }
@@ -237,10 +232,9 @@ fn middle(latents: &[f32], [high, wide]: [usize; 2], [h, w]: [usize; 2]) -> Vec<
     rows.flat_map(|row| &row[left * channels..(left + w) * channels]).copied().collect()
 }
 
-/// Latents `(B, h, w, C)`, whose `shape` is `[B, C, h, w]`, at another size.
-fn resized(latents: &[f32], shape: [usize; 4], size: [usize; 2], method: Interpolation) -> Result<Vec<f32>> {
-    let [batch, channels, h, w] = shape;
-    let planes = nhwc_to_nchw(latents, shape)?;
-    let larger = interpolate(&planes, [h, w], size, method);
-    Ok(nchw_to_nhwc(&larger, [batch, channels, size[0], size[1]])?)
+/// Latents at another size, `[h, w]`.
+fn resized(latents: &Latents, size: [usize; 2], method: Interpolation) -> Result<Latents> {
+    let [batch, channels, h, w] = latents.shape_nchw();
+    let larger = interpolate(&latents.to_nchw(), [h, w], size, method);
+    Ok(Latents::from_nchw([batch, channels, size[0], size[1]], &larger)?)
 }

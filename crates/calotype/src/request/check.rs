@@ -27,7 +27,7 @@ pub struct Plan {
     pub width: usize,
     /// Height of the pictures in pixels, before a second pass.
     pub height: usize,
-    /// Latents of the batch, `[B, C, h, w]`, before a second pass.
+    /// Latents of the batch, `[B, h, w, C]`, before a second pass.
     pub latents_shape: [usize; 4],
     /// What the UNet takes of memory for its tensors, in bytes.
     pub(crate) arena: usize,
@@ -67,7 +67,7 @@ impl Plan {
         self.hires.as_ref().map_or(0, |hires| hires.arena).max(self.arena)
     }
 
-    /// The latents that pictures are decoded from, `[B, C, h, w]`.
+    /// The latents that pictures are decoded from, `[B, h, w, C]`.
     #[must_use]
     pub fn final_shape(&self) -> [usize; 4] {
         self.hires.as_ref().map_or(self.latents_shape, |hires| hires.latents_shape)
@@ -113,7 +113,8 @@ impl Check<'_> {
         };
         let (latents_shape, arena) = self.check_pass(size, encoded, request.first_timeline())?;
         if let Some(latents) = request.latents.as_ref().filter(|latents| latents.shape() != latents_shape) {
-            let (got, expected) = (latents.shape(), latents_shape);
+            let [n, h, w, c] = latents_shape;
+            let (got, expected) = (latents.shape_nchw(), [n, c, h, w]);
             return refuse(format!(
                 "the starting latents are {got:?}, expected {expected:?} for {batch} of {width} x {height} pixels"
             ));
@@ -170,7 +171,7 @@ impl Check<'_> {
         }
         let downscale = vae.downscale();
         request.check_noise(downscale)?;
-        Ok(([request.batch_size, vae.latent_channels, height / downscale, width / downscale], arena))
+        Ok(([request.batch_size, height / downscale, width / downscale, vae.latent_channels], arena))
     }
 
     /// Checks the second pass after a first one of this size.
@@ -223,7 +224,7 @@ impl Check<'_> {
                 (width, height)
             }
             (None, Some(latents)) => {
-                let [_, _, h, w] = latents.shape();
+                let [_, h, w, _] = latents.shape();
                 (w.saturating_mul(downscale), h.saturating_mul(downscale))
             }
             (None, None) => model.default_size(),

@@ -95,7 +95,7 @@ impl Request {
         }
     }
 
-    /// The noise of a checked request, for latents `[C, h, w]`; `drawn` says what is drawn besides that of the steps.
+    /// The noise of a checked request, for latents `[h, w, C]`; `drawn` says what is drawn besides that of the steps.
     pub(crate) fn batch_noise(
         &self,
         model: &Model,

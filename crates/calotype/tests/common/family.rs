@@ -140,7 +140,7 @@ pub(crate) fn latents(path: &Path, options: &ModelOptions) -> Vec<f32> {
         seed: 7,
         ..Default::default()
     };
-    pipeline.run(&request).unwrap().finish_latents().unwrap().data().to_vec()
+    pipeline.run(&request).unwrap().finish_latents().unwrap().to_nchw()
 }
 
 pub(crate) fn write(folder: &Path, name: &str, tensors: &Tensors) -> PathBuf {

@@ -9,7 +9,7 @@ use std::{
 
 use calotype::{
     AdapterMetadata, Keep, Latents, Metadata, Model, PARAMETERS_KEYWORD, PictureFile, Pipeline, PipelineOptions, Plan,
-    PromptStyle, Request, RgbImage, Run,
+    PromptStyle, Request, RgbImage, Run, read_latents, write_latents,
 };
 use calotype_image::{encode_png, grid};
 use serde_json::{Map, Value, json};
@@ -40,7 +40,7 @@ pub(crate) struct LatentsFile {
 
 impl LatentsFile {
     pub(crate) fn open(file: &Path) -> Result<Self, Failure> {
-        Ok(Self { file: file.to_owned(), latents: Latents::open(file)?, first: 0 })
+        Ok(Self { file: file.to_owned(), latents: read_latents(file)?, first: 0 })
     }
 
     /// One picture of the file, if there is it.
@@ -222,7 +222,7 @@ impl Job<'_> {
         }
         if let Some(file) = &self.output.save_latents {
             let _guard = interrupt::writing();
-            Latents::concat(&finished)?.save(file)?;
+            write_latents(file, &Latents::concat(&finished).map_err(calotype::Error::from)?)?;
         }
         Ok(())
     }

@@ -1,7 +1,7 @@
 use super::brownian::BrownianTree;
 use super::variation::{centred, slerp};
-use super::{Batch, NoiseOptions, NoiseSource, SeedPer, Variation, transpose};
-use crate::{Error, Generator, NormalStream, Rng};
+use super::{Batch, NoiseOptions, NoiseSource, SeedPer, Variation};
+use crate::{Error, Generator, Latents, NormalStream, Rng};
 
 /// The noise of a batch of pictures, `(B, h, w, C)`.
 ///
@@ -17,8 +17,8 @@ pub struct BatchNoise {
     seeds: Vec<u64>,
     /// Numbers that each stream draws at a time.
     each: usize,
-    channels: usize,
-    area: usize,
+    /// That of one image, `[h, w, C]`.
+    shape: [usize; 3],
     /// The starting noise in NCHW order where it is more than the first draw of the streams, until it is asked for.
     start: Option<Vec<f32>>,
     /// The noise of a picture's latents in NCHW order where it is not what the streams draw next, until it is asked for.
@@ -29,14 +29,14 @@ pub struct BatchNoise {
 }
 
 impl BatchNoise {
-    /// Noise of `channels × height × width` latents for pictures of the seeds `seed`, `seed + 1`, …
+    /// Noise of latents `(B, h, w, C)` for pictures of the seeds `seed`, `seed + 1`, …; `shape` is `[h, w, C]`.
     #[must_use]
     pub fn new(seed: u64, batch_size: usize, shape: [usize; 3]) -> Self {
         let seeds = (0..batch_size as u64).map(|k| seed.wrapping_add(k));
         Self::from_generators(seeds.map(Generator::manual_seed).collect(), shape)
     }
 
-    /// Noise of `channels × height × width` latents, one picture per generator.
+    /// Noise of latents `(B, h, w, C)`, one picture per generator; `shape` is `[h, w, C]`.
     #[must_use]
     pub fn from_generators(generators: Vec<Generator>, shape: [usize; 3]) -> Self {
         let seeds = generators.iter().map(Generator::seed).collect();
@@ -44,18 +44,11 @@ impl BatchNoise {
         Self::from_streams(Rng::Cpu, streams, seeds, shape.iter().product(), shape)
     }
 
-    fn from_streams(
-        rng: Rng,
-        streams: Vec<NormalStream>,
-        seeds: Vec<u64>,
-        each: usize,
-        [channels, height, width]: [usize; 3],
-    ) -> Self {
-        let area = height * width;
-        Self { rng, streams, seeds, each, channels, area, start: None, picture: None, brownian: None, only: None }
+    fn from_streams(rng: Rng, streams: Vec<NormalStream>, seeds: Vec<u64>, each: usize, shape: [usize; 3]) -> Self {
+        Self { rng, streams, seeds, each, shape, start: None, picture: None, brownian: None, only: None }
     }
 
-    /// The noise of one batch of a run, of `channels × height × width` latents.
+    /// The noise of one batch of a run, of latents `(B, h, w, C)`; `shape` is `[h, w, C]`.
     ///
     /// # Errors
     /// Those of [`NoiseOptions::check`].
@@ -137,27 +130,27 @@ impl BatchNoise {
 
     /// Fresh noise `(B, h, w, C)`.
     #[must_use]
-    pub fn randn(&mut self) -> Vec<f32> {
+    pub fn randn(&mut self) -> Latents {
         let each = self.each;
         let nchw = match self.start.take() {
             Some(start) => start,
             None => self.streams.iter_mut().flat_map(|stream| stream.randn(each)).collect(),
         };
-        self.arranged(nchw)
+        self.arranged(&nchw)
     }
 
     /// The noise `(B, h, w, C)` of the latents of a picture to start from: fresh, or what [`Batch::has_picture`] says.
     #[must_use]
-    pub fn for_picture(&mut self) -> Vec<f32> {
+    pub fn for_picture(&mut self) -> Latents {
         match self.picture.take() {
-            Some(nchw) => self.arranged(nchw),
+            Some(nchw) => self.arranged(&nchw),
             None => self.draw(),
         }
     }
 
     /// Fresh noise `(B, h, w, C)` beside the starting one, which may be still to come.
     #[must_use]
-    pub fn draw(&mut self) -> Vec<f32> {
+    pub fn draw(&mut self) -> Latents {
         let start = self.start.take();
         let drawn = self.randn();
         self.start = start;
@@ -165,29 +158,29 @@ impl BatchNoise {
     }
 
     /// In the order of latents, and only what is asked for.
-    fn arranged(&self, nchw: Vec<f32>) -> Vec<f32> {
-        let size = self.channels * self.area;
+    fn arranged(&self, nchw: &[f32]) -> Latents {
+        let size = self.shape.iter().product::<usize>().max(1);
         let asked = match self.only {
-            Some(picture) => nchw.chunks_exact(size.max(1)).nth(picture).unwrap_or_default(),
-            None => &nchw,
+            Some(picture) => nchw.chunks_exact(size).nth(picture).unwrap_or_default(),
+            None => nchw,
         };
-        transpose(asked, self.channels, self.area)
+        Latents::of_images(self.shape, asked)
     }
 }
 
 impl NoiseSource for BatchNoise {
-    fn noise(&mut self) -> Vec<f32> {
+    fn noise(&mut self) -> Latents {
         self.randn()
     }
 
-    fn noise_between(&mut self, sigma: f64, sigma_next: f64) -> Vec<f32> {
+    fn noise_between(&mut self, sigma: f64, sigma_next: f64) -> Latents {
         let Some(trees) = &mut self.brownian else { return self.randn() };
         let nchw: Vec<f32> = trees.iter_mut().flat_map(|tree| tree.noise(sigma, sigma_next)).collect();
-        self.arranged(nchw)
+        self.arranged(&nchw)
     }
 }
 
-/// The starting noise of one picture, NCHW.
+/// The starting noise of one picture, `(C, h, w)`; `shape` is `[h, w, C]`.
 fn starting_noise(
     options: &NoiseOptions,
     seed: u64,
@@ -195,7 +188,7 @@ fn starting_noise(
     picture: u64,
     shape: [usize; 3],
 ) -> Vec<f32> {
-    let [channels, height, width] = shape;
+    let [height, width, channels] = shape;
     let [h, w] = options.seed_resize.unwrap_or([height, width]);
     let first_draw = |seed: u64, numel: usize| options.rng.stream(seed).randn(numel);
 

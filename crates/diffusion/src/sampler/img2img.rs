@@ -2,7 +2,7 @@
 
 use super::levels::Levels;
 use super::{Run, SampleOptions, Sampler, SamplerKind, ScheduleKind, timesteps};
-use crate::{Denoiser, Error, NoiseLevel, NoiseSchedule, NoiseSource};
+use crate::{Denoiser, Error, Latents, NoiseLevel, NoiseSchedule, NoiseSource};
 
 /// How a strength is turned into the steps that are run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -146,28 +146,28 @@ impl Sampler {
     /// `x = latents + sigma · noise` in variance-exploding form, which is diffusers' `add_noise`.
     ///
     /// # Errors
-    /// [`Error::Length`] when latents and noise differ in length.
+    /// [`Error::Shape`] when latents and noise differ in shape.
     pub fn run_from<'a, D, N>(
         &self,
         denoiser: D,
-        init_latents: &[f32],
-        noise_latents: &[f32],
+        init_latents: &Latents,
+        noise_latents: &Latents,
         noise: N,
     ) -> Result<Run<'a, D, N>, Error>
     where
         D: Denoiser + 'a,
         N: NoiseSource + 'a,
     {
-        let (got, expected) = (noise_latents.len(), init_latents.len());
+        let (got, expected) = (noise_latents.shape(), init_latents.shape());
         if got != expected {
-            return Err(Error::Length { what: "the starting noise", got, expected });
+            return Err(Error::Shape { what: "the starting noise", got, expected });
         }
         // Where noise is mixed at another level than the first, it is in variance-preserving scale that the sample is taken
         // for one of the first level.
         let first = self.levels.first().copied().unwrap_or(NoiseLevel::CLEAN);
         let (sigma, scale) = (self.noised.sigma, first.scale() / self.noised.scale());
-        let mixed = init_latents.iter().zip(noise_latents);
+        let mixed = init_latents.data().iter().zip(noise_latents.data());
         let x = mixed.map(|(&x0, &noise)| ((f64::from(x0) + sigma * f64::from(noise)) * scale) as f32).collect();
-        Ok(Run::new(self, denoiser, x, noise))
+        Ok(Run::new(self, denoiser, init_latents.with_data(x)?, noise))
     }
 }

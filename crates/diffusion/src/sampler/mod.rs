@@ -24,7 +24,7 @@ pub use run::{Run, Step};
 pub use schedule_kind::ScheduleKind;
 pub use unipc_settings::{UniPcSkipType, UniPcVariant};
 
-use crate::{Denoiser, Error, NoiseLevel, NoiseSchedule, NoiseSource};
+use crate::{Denoiser, Error, Latents, NoiseLevel, NoiseSchedule, NoiseSource};
 use levels::Levels;
 
 /// A sampler, ready to run any number of times.
@@ -136,20 +136,20 @@ impl Sampler {
     #[must_use]
     pub fn noise_draws(&self) -> usize {
         let mut count = CountDraws(0);
-        self.run(NoDenoiser, &[0.0], &mut count).for_each(drop);
+        self.run(NoDenoiser, &one(), &mut count).for_each(drop);
         count.0
     }
 
     /// Starts a run from unit-variance `noise_latents`; `noise` is drawn from in the stochastic samplers only.
     ///
     /// Nothing is computed until the iterator is asked for a step.
-    pub fn run<'a, D, N>(&self, denoiser: D, noise_latents: &[f32], noise: N) -> Run<'a, D, N>
+    pub fn run<'a, D, N>(&self, denoiser: D, noise_latents: &Latents, noise: N) -> Run<'a, D, N>
     where
         D: Denoiser + 'a,
         N: NoiseSource + 'a,
     {
         let scale = self.init_noise_sigma();
-        let x = noise_latents.iter().map(|&noise| (f64::from(noise) * scale) as f32).collect();
+        let x = noise_latents.map(|noise| (f64::from(noise) * scale) as f32);
         Run::new(self, denoiser, x, noise)
     }
 }
@@ -159,17 +159,22 @@ fn rises(pair: &[NoiseLevel]) -> bool {
     matches!(pair, [from, to] if to.sigma > from.sigma)
 }
 
+/// The least that can be sampled.
+fn one() -> Latents {
+    Latents::of_images([1; 3], &[0.0])
+}
+
 /// Counts what is drawn from it.
 struct CountDraws(usize);
 
 impl NoiseSource for CountDraws {
-    fn noise(&mut self) -> Vec<f32> {
+    fn noise(&mut self) -> Latents {
         self.0 += 1;
-        vec![0.0]
+        one()
     }
 
-    fn noise_between(&mut self, _sigma: f64, _sigma_next: f64) -> Vec<f32> {
-        vec![0.0]
+    fn noise_between(&mut self, _sigma: f64, _sigma_next: f64) -> Latents {
+        one()
     }
 }
 
@@ -179,7 +184,7 @@ struct NoDenoiser;
 impl Denoiser for NoDenoiser {
     type Error = Error;
 
-    fn denoise(&mut self, x: &[f32], _level: NoiseLevel) -> Result<Vec<f32>, Error> {
-        Ok(vec![0.0; x.len()])
+    fn denoise(&mut self, x: &Latents, _level: NoiseLevel) -> Result<Latents, Error> {
+        Ok(x.map(|_| 0.0))
     }
 }

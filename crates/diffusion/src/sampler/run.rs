@@ -1,6 +1,6 @@
 use super::solver::{Model, Solver, dpm_adaptive::Adaptive, solver};
 use super::{Sampler, SamplerKind, rises};
-use crate::{Denoiser, NoiseLevel, NoiseSource};
+use crate::{Denoiser, Latents, NoiseLevel, NoiseSource};
 
 /// How many steps a run of `dpm_adaptive` is taken for before it has begun.
 pub(super) const ADAPTIVE_GUESS: usize = 30;
@@ -15,9 +15,9 @@ pub struct Step {
     pub total: usize,
     /// The noise still in the latents, in variance-exploding form; at the last step 0, or nearly so.
     pub sigma: f64,
-    /// The latents in variance-preserving scale, `x / sqrt(sigma² + 1)`, in the layout of the starting noise.
+    /// The latents in variance-preserving scale, `x / sqrt(sigma² + 1)`.
     /// Those of the last step are the result: samplers of k-diffusion that end above 0 give `x` itself then.
-    pub latents: Vec<f32>,
+    pub latents: Latents,
 }
 
 /// A run under way: each `next` takes one step. Dropping it ends the run.
@@ -27,7 +27,7 @@ pub struct Run<'a, D: Denoiser, N: NoiseSource> {
     kind: SamplerKind,
     model: Model<D, N>,
     way: Way<'a, D, N>,
-    x: Vec<f32>,
+    x: Latents,
     index: usize,
     /// The noise still in `x`.
     sigma: f64,
@@ -37,7 +37,7 @@ pub struct Run<'a, D: Denoiser, N: NoiseSource> {
 /// How the levels are found.
 enum Way<'a, D: Denoiser, N: NoiseSource> {
     /// They are known.
-    Levels { solver: Box<dyn Solver<D, N> + 'a>, levels: Vec<NoiseLevel>, at: usize, s_noise: f64 },
+    Levels { solver: Box<dyn Solver<D, N> + Send + 'a>, levels: Vec<NoiseLevel>, at: usize, s_noise: f64 },
     /// Each picture finds its own.
     Adaptive(Adaptive),
     /// It ended.
@@ -46,12 +46,12 @@ enum Way<'a, D: Denoiser, N: NoiseSource> {
 
 impl<'a, D: Denoiser + 'a, N: NoiseSource + 'a> Run<'a, D, N> {
     /// From the first sample `x`.
-    pub(super) fn new(sampler: &Sampler, denoiser: D, x: Vec<f32>, noise: N) -> Self {
-        let model = Model { denoiser, noise, noise_schedule: sampler.noise_schedule.clone() };
+    pub(super) fn new(sampler: &Sampler, denoiser: D, x: Latents, noise: N) -> Self {
+        let model = Model { denoiser, noise, noise_schedule: sampler.noise_schedule.clone(), shape: x.shape() };
         let s_noise = sampler.options.settings.s_noise;
         let way = match solver(sampler) {
             Some(solver) => Way::Levels { solver, levels: sampler.levels.clone(), at: 0, s_noise },
-            None => Way::Adaptive(Adaptive::new(sampler, &x, model.denoiser.batch_size())),
+            None => Way::Adaptive(Adaptive::new(sampler, &x)),
         };
         let sigma = sampler.levels.first().map_or(0.0, |level| level.sigma);
         let ends_preserving = sampler.laid_out.ends_preserving;
@@ -63,9 +63,9 @@ impl<D: Denoiser, N: NoiseSource> Run<'_, D, N> {
     /// The latents that the next step begins with, in variance-preserving scale: before the first one what the run starts
     /// from, which is the result of a run without steps.
     #[must_use]
-    pub fn latents(&self) -> Vec<f32> {
+    pub fn latents(&self) -> Latents {
         let scale = self.sigma.hypot(1.0);
-        self.x.iter().map(|&x| (f64::from(x) / scale) as f32).collect()
+        self.x.map(|x| (f64::from(x) / scale) as f32)
     }
 
     /// The step to the next level, and how many are left behind it.
@@ -74,11 +74,13 @@ impl<D: Denoiser, N: NoiseSource> Run<'_, D, N> {
             Way::Over => Ok(None),
             Way::Levels { solver, levels, at, s_noise } => {
                 while let Some(pair) = levels.get(*at..*at + 2).filter(|pair| rises(pair)) {
-                    self.x = self.model.raise(&self.x, pair, *s_noise)?;
+                    let raised = self.model.raise(self.x.data(), pair, *s_noise)?;
+                    self.x = self.model.sample(raised)?;
                     *at += 1;
                 }
                 let Some((past, [to, ahead @ ..])) = levels.split_at_checked(*at + 1) else { return Ok(None) };
-                self.x = solver.step(&mut self.model, &self.x, past, *to)?;
+                let x = solver.step(&mut self.model, self.x.data(), past, *to)?;
+                self.x = self.model.sample(x)?;
                 *at += 1;
                 let left = ahead.len()
                     - levels.get(*at..).map_or(0, |rest| rest.windows(2).filter(|pair| rises(pair)).count());
@@ -86,7 +88,7 @@ impl<D: Denoiser, N: NoiseSource> Run<'_, D, N> {
             }
             Way::Adaptive(adaptive) => {
                 let Some(step) = adaptive.step(&mut self.model)? else { return Ok(None) };
-                self.x.clone_from(&adaptive.x);
+                self.x = self.model.sample(adaptive.x.clone())?;
                 Ok(Some(step))
             }
         }

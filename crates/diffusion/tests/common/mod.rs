@@ -1,7 +1,7 @@
 //! What the tests against goldens share.
 #![allow(dead_code, unreachable_pub, reason = "each test uses its part")]
 
-use calotype_diffusion::{Error, NoiseSchedule, Predictor};
+use calotype_diffusion::{Error, Latents, NoiseSchedule, Predictor};
 
 /// The noise of Stable Diffusion 1.
 pub fn sd1() -> NoiseSchedule {
@@ -14,10 +14,15 @@ pub struct Network;
 impl Predictor for Network {
     type Error = Error;
 
-    fn predict(&mut self, x: &[f32], timestep: f64) -> Result<Vec<f32>, Error> {
+    fn predict(&mut self, x: &Latents, timestep: f64) -> Result<Latents, Error> {
         let at = |x: f64| 0.7 * x + 0.3 * (2.0 * x + timestep / 300.0).sin();
-        Ok(x.iter().map(|&x| at(f64::from(x)) as f32).collect())
+        Ok(x.map(|x| at(f64::from(x)) as f32))
     }
+}
+
+/// Latents of one image of one pixel, with these channels.
+pub fn pixel(channels: &[f32]) -> Latents {
+    Latents::new([1, 1, 1, channels.len()], channels.to_vec()).expect("the shape")
 }
 
 /// The largest difference, relative to the largest value.

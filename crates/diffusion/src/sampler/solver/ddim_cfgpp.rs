@@ -23,7 +23,7 @@ impl<D: Denoiser, N: NoiseSource> Solver<D, N> for DdimCfgpp {
         if self.eta == 0.0 {
             return Ok(sum(&[(1.0, &guided), (sigma_down, &eps_uncond)]));
         }
-        let noise = model.noise(x)?;
+        let noise = model.noise()?;
         Ok(sum(&[(1.0, &guided), (sigma_down, &eps_uncond), (sigma_up, &noise)]))
     }
 }

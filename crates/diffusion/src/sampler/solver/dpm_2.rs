@@ -35,7 +35,7 @@ impl<D: Denoiser, N: NoiseSource> Solver<D, N> for Dpm2 {
         if self.eta == 0.0 {
             return Ok(sum(&[(1.0, &x), (dt, &d_2)]));
         }
-        let noise = model.noise(&x)?;
+        let noise = model.noise()?;
         Ok(sum(&[(1.0, &x), (dt, &d_2), (self.s_noise * sigma_up, &noise)]))
     }
 }

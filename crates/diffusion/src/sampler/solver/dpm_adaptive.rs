@@ -4,7 +4,7 @@ use super::super::Sampler;
 use super::dpm_fast::down_and_up;
 use super::singlestep::{THIRDS, between, first, second, third, third_middle};
 use super::{Model, current, derivative, sum};
-use crate::{Denoiser, NoiseLevel, NoiseSource};
+use crate::{Denoiser, Latents, NoiseLevel, NoiseSource};
 
 /// Errors below these are none: absolute, and relative to the sample (Lu et al. 2022, appendix C).
 const ATOL: f64 = 0.0078;
@@ -67,22 +67,19 @@ struct Trial {
 }
 
 impl Adaptive {
-    pub(in super::super) fn new(sampler: &Sampler, x: &[f32], batch_size: usize) -> Self {
+    pub(in super::super) fn new(sampler: &Sampler, x: &Latents) -> Self {
         let options = &sampler.options;
         let ends = [sampler.noised.sigma, current(&sampler.levels).sigma];
-        // A batch that the sample can't be cut into is one picture.
-        let batch_size = if batch_size > 0 && x.len().is_multiple_of(batch_size) { batch_size } else { 1 };
-        let pictures = x.chunks((x.len() / batch_size).max(1));
         let picture = |x: &[f32]| Picture { sigma: ends[0], h: H_INIT, x_prev: x.to_vec(), kept: 0 };
         Self {
             eta: options.eta.unwrap_or(0.0),
             s_noise: options.settings.s_noise,
             ends,
-            pictures: pictures.map(picture).collect(),
+            pictures: x.images().map(picture).collect(),
             noises: VecDeque::new(),
             drawn: 0,
             begun: false,
-            x: x.to_vec(),
+            x: x.data().to_vec(),
         }
     }
 
@@ -201,7 +198,7 @@ impl Adaptive {
         let mut next = high.to_vec();
         if self.eta > 0.0 {
             while self.drawn + self.noises.len() <= draw {
-                self.noises.push_back(model.noise(&self.x)?);
+                self.noises.push_back(model.noise()?);
             }
             let noise = self.noises.get(draw - self.drawn).and_then(|noise| noise.chunks(size).nth(index));
             next = sum(&[(1.0, high), (self.s_noise * up, noise.unwrap_or_default())]);

@@ -61,7 +61,7 @@ impl<D: Denoiser, N: NoiseSource> Solver<D, N> for DpmFast {
         if self.eta == 0.0 {
             return Ok(x_down);
         }
-        let noise = model.noise(x)?;
+        let noise = model.noise()?;
         Ok(sum(&[(1.0, &x_down), (self.s_noise * up, &noise)]))
     }
 }

@@ -54,7 +54,7 @@ impl<D: Denoiser, N: NoiseSource> Solver<D, N> for Dpmpp2mSde {
             let r = h_last / h;
             terms.extend([(weight / r, denoised.as_slice()), (-weight / r, old_denoised)]);
         }
-        let (sigma, noise) = of_sde(model, x, [from.sigma, to.sigma], self.eta)?;
+        let (sigma, noise) = of_sde(model, [from.sigma, to.sigma], self.eta)?;
         terms.push((self.s_noise * sigma, &noise));
         let x_to = sum(&terms);
         self.last = Some((denoised, h));

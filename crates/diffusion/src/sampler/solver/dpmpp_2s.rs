@@ -31,7 +31,7 @@ impl<D: Denoiser, N: NoiseSource> Solver<D, N> for Dpmpp2s {
         let denoised_2 = model.denoise(&x_2, middle)?;
         let ratio = sigma_down / from.sigma; // exp(−h)
         let mut terms = vec![(ratio, x), (1.0 - ratio, &denoised_2)];
-        let noise = if self.eta > 0.0 { model.noise(x)? } else { Vec::new() };
+        let noise = if self.eta > 0.0 { model.noise()? } else { Vec::new() };
         terms.extend((self.eta > 0.0).then_some((self.s_noise * sigma_up, noise.as_slice())));
         Ok(sum(&terms))
     }

@@ -57,7 +57,7 @@ impl<D: Denoiser, N: NoiseSource> Solver<D, N> for Dpmpp3mSde {
                 terms.extend([(d1_0, denoised.as_slice()), (d1_1 - d1_0, denoised_1), (-d1_1, denoised_2)]);
             }
         }
-        let (sigma, noise) = of_sde(model, x, [from.sigma, to.sigma], self.eta)?;
+        let (sigma, noise) = of_sde(model, [from.sigma, to.sigma], self.eta)?;
         terms.push((self.s_noise * sigma, &noise));
         let x_to = sum(&terms);
         self.last.push_front((denoised, h));

@@ -48,7 +48,7 @@ impl DpmppSde {
         if self.eta == 0.0 {
             return Ok(sum(&[(ratio, x), (1.0 - ratio, denoised)]));
         }
-        let noise = model.noise_between(x, from, to)?;
+        let noise = model.noise_between(from, to)?;
         Ok(sum(&[(ratio, x), (1.0 - ratio, denoised), (self.s_noise * sigma_up, &noise)]))
     }
 }

@@ -31,11 +31,11 @@ impl<D: Denoiser, N: NoiseSource> Solver<D, N> for Euler {
         let dt = sigma_down - from.sigma;
         if self.eta == 0.0 {
             if self.always_draws {
-                model.noise(&x)?;
+                model.noise()?;
             }
             return Ok(sum(&[(1.0, &x), (dt, &d)]));
         }
-        let noise = model.noise(&x)?;
+        let noise = model.noise()?;
         Ok(sum(&[(1.0, &x), (dt, &d), (self.s_noise * sigma_up, &noise)]))
     }
 }

@@ -23,7 +23,7 @@ impl<D: Denoiser, N: NoiseSource> Solver<D, N> for Lcm {
         if to.sigma == 0.0 {
             return Ok(sum(&consistent));
         }
-        let noise = model.noise(x)?;
+        let noise = model.noise()?;
         let [skip, out] = consistent;
         Ok(sum(&[skip, out, (to.sigma, &noise)]))
     }

@@ -45,7 +45,7 @@ pub(super) trait Solver<D: Denoiser, N: NoiseSource> {
 /// None for the one that finds its levels itself, `dpm_adaptive`.
 pub(super) fn solver<'a, D: Denoiser + 'a, N: NoiseSource + 'a>(
     sampler: &Sampler,
-) -> Option<Box<dyn Solver<D, N> + 'a>> {
+) -> Option<Box<dyn Solver<D, N> + Send + 'a>> {
     let options = &sampler.options;
     let (eta, s_noise) = (options.eta.unwrap_or(0.0), options.settings.s_noise);
     let churn = Churn::new(&options.settings, sampler.steps());

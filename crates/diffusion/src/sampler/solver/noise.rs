@@ -17,12 +17,11 @@ pub(super) fn ancestral(from: f64, to: f64, eta: f64) -> (f64, f64) {
 /// standard deviation `σ_to √(1 − e^(−2 η h))`, and noise, none without η.
 pub(super) fn of_sde<D: Denoiser, N: NoiseSource>(
     model: &mut Model<D, N>,
-    x: &[f32],
     [from, to]: [f64; 2],
     eta: f64,
 ) -> Result<(f64, Vec<f32>), D::Error> {
     let h = (from / to).ln();
-    let noise = if eta > 0.0 { model.noise_between(x, from, to)? } else { Vec::new() };
+    let noise = if eta > 0.0 { model.noise_between(from, to)? } else { Vec::new() };
     Ok((to * (-(-2.0 * eta * h).exp_m1()).sqrt(), noise))
 }
 
@@ -58,7 +57,7 @@ impl Churn {
         }
         if !(self.s_tmin..=self.s_tmax).contains(&from.sigma) {
             // k-diffusion draws here too, and so comes to the same noise in the steps it does churn.
-            model.noise(x)?;
+            model.noise()?;
             return Ok((Cow::Borrowed(x), from));
         }
         let hat = model.level(from.sigma * (1.0 + self.gamma));

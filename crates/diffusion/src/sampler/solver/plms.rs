@@ -39,7 +39,7 @@ impl<D: Denoiser, N: NoiseSource> Solver<D, N> for Plms {
         if self.compvis {
             let transfers = if self.eps.len() == 1 { 2 } else { 1 };
             for _ in 0..transfers {
-                model.noise(x)?;
+                model.noise()?;
             }
         }
         let remembered: Vec<&[f32]> = self.eps.iter().map(Vec::as_slice).collect();
