@@ -52,6 +52,28 @@ def unet(file, shape, timesteps, context_shape, **config):
     golden(file, json.loads(model.to_json_string()), named, inputs, output)
 
 
+def added(file, shape, timesteps, context_shape, **config):
+    """The output with residuals for every feature map, as a ControlNet gives them, `values("residual.N")`, the last for the middle."""
+    model = UNet2DConditionModel(**config).double()
+    fill(model)
+    latents, context = values("latents", shape), values("context", context_shape)
+    with torch.no_grad():
+        kept = []
+        hooks = [b.register_forward_hook(lambda _, i, o: kept.append(o[1])) for b in model.down_blocks]
+        hooks.append(model.conv_in.register_forward_hook(lambda _, i, o: kept.append((o,))))
+        hooks.append(model.mid_block.register_forward_hook(lambda _, i, o: kept.append((o,))))
+        model(latents, torch.tensor(timesteps), context)
+        [h.remove() for h in hooks]
+        residuals = [values(f"residual.{n}", x.shape) for n, x in enumerate(x for part in kept for x in part)]
+        output = model(latents, torch.tensor(timesteps), context, down_block_additional_residuals=residuals[:-1],
+                       mid_block_additional_residual=residuals[-1]).sample
+    shapes = [[b, h, w, c] for b, c, h, w in (x.shape for x in residuals)]
+    b, c, h, w = shape
+    data = dict(config=json.loads(model.to_json_string()), latents=[b, h, w, c], timesteps=timesteps, context=list(context_shape),
+                residuals=shapes, shape=list(channels_last(output).shape), output=numbers(channels_last(output)), loss=0, gradients={})
+    (OUT / f"{file}.json").write_text(json.dumps(data, indent=0) + "\n")
+
+
 def vae(file, pixels_shape, latents_shape, **config):
     n = len(config["block_out_channels"])
     config.update(down_block_types=["DownEncoderBlock2D"] * n, up_block_types=["UpDecoderBlock2D"] * n)
@@ -70,8 +92,9 @@ def text(file, ids, **config):
     model = CLIPTextModel(config).double()
     named = [("text_model." + name.removeprefix("text_model."), p) for name, p in model.named_parameters()]
     fill(model, "text_model.")
-    output = model(torch.tensor(ids)).last_hidden_state
-    golden(file, config.to_dict(), named, dict(ids=ids), output)
+    output = model(torch.tensor(ids))
+    pooled = numbers(output.pooler_output)
+    golden(file, config.to_dict(), named, dict(ids=ids, pooled=pooled), output.last_hidden_state)
 
 
 torch.set_num_threads(1)
@@ -86,6 +109,9 @@ unet("unet_lists", (1, 3, 4, 4), [0.0], (1, 3, 6),
      in_channels=3, out_channels=5, block_out_channels=[12, 8], norm_num_groups=2, attention_head_dim=[3, 1], cross_attention_dim=[6, 6],
      layers_per_block=[1, 2], mid_block_type="UNetMidBlock2D", down_block_types=["DownBlock2D", "CrossAttnDownBlock2D"],
      up_block_types=["CrossAttnUpBlock2D", "UpBlock2D"])
+added("unet_added", (1, 4, 8, 8), [300.0], (1, 5, 12), block_out_channels=[8, 16], norm_num_groups=4, attention_head_dim=2,
+      cross_attention_dim=12, layers_per_block=1, down_block_types=["CrossAttnDownBlock2D", "DownBlock2D"],
+      up_block_types=["UpBlock2D", "CrossAttnUpBlock2D"])
 vae("vae_f4", (1, 3, 8, 12), (1, 4, 2, 3), block_out_channels=[8, 16, 16], layers_per_block=1, norm_num_groups=4)
 vae("vae_plain", (2, 1, 6, 4), (2, 3, 3, 2), in_channels=1, out_channels=2, latent_channels=3, block_out_channels=[8, 12],
     layers_per_block=2, norm_num_groups=2, mid_block_add_attention=False, use_quant_conv=False, use_post_quant_conv=False)

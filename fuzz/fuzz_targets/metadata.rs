@@ -4,7 +4,7 @@ use calotype::Metadata;
 // What a picture says of how it was made: A1111's text, and our JSON.
 libfuzzer_sys::fuzz_target!(|text: &str| {
     let read = Metadata::from_parameters(text).metadata;
-    if let Err(error) = read.request() {
+    if let Err(error) = read.request(&[]) {
         assert!(!error.to_string().contains('\n'));
     }
     let _ = Metadata::from_parameters(&read.parameters());
@@ -14,7 +14,7 @@ libfuzzer_sys::fuzz_target!(|text: &str| {
             if let Ok(again) = Metadata::from_json(&read.to_json()) {
                 assert_eq!(again.to_json(), read.to_json());
             }
-            let _ = read.request();
+            let _ = read.request(&[]);
         }
         Err(error) => assert!(!error.to_string().contains('\n')),
     }

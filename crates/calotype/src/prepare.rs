@@ -29,7 +29,7 @@ pub(crate) struct Overlay {
 impl Prepared {
     pub(crate) fn new(init: &Init, plan: &Plan) -> Result<Self> {
         let [width, height] = [plan.width, plan.height].map(|side| u32::try_from(side).unwrap_or(u32::MAX));
-        let picture = init.picture.rgb();
+        let picture = init.picture.rgb()?;
         let how = init.resize_mode.fit();
         if let Some(sides) = init.outpaint {
             let inpaint =

@@ -1,6 +1,7 @@
 use std::fmt;
 
 use calotype_checkpoint::brief;
+use calotype_tensor::Precision;
 use calotype_text::MAX_LENGTH;
 
 /// Something that the caller should know, though the run goes on.
@@ -32,6 +33,11 @@ pub enum Warning {
     },
     /// An embedding in a folder can't be used, for this reason.
     SkippedEmbedding(String),
+    /// An image was decoded in f32, since it was not finite in the precision that was asked for.
+    DecodedInF32 {
+        /// That precision.
+        precision: Precision,
+    },
     /// A prompt calls for a network that was not applied.
     Network {
         /// As it is written.
@@ -53,6 +59,9 @@ impl fmt::Display for Warning {
                 brief(first)
             ),
             Self::UnusedArgument { what } => write!(f, "the prompt says {}, which is not applied", brief(what)),
+            Self::DecodedInF32 { precision } => {
+                write!(f, "the VAE's output was not finite in {precision}, so the image was decoded in f32")
+            }
             Self::SkippedEmbedding(reason) => write!(f, "an embedding is left out: {reason}"),
             Self::Network { tag } => write!(f, "the prompt calls for {:?}, which is not applied", brief(tag)),
         }

@@ -4,6 +4,7 @@
 
 mod common;
 
+use std::sync::Arc;
 use std::{
     collections::BTreeMap,
     fs,
@@ -14,7 +15,7 @@ use calotype::{
     AdapterFile, AdapterFolders, AdapterOptions, EmbeddingOptions, Keep, LoraOptions, Metadata, Model, Pipeline,
     PipelineOptions, Precision, Request,
 };
-use common::{Sizes, Tensors, distance, values, write_weights};
+use common::{Sizes, Tensors, begin, distance, values, write_weights};
 use serde::Deserialize;
 use tempfile::TempDir;
 
@@ -38,7 +39,7 @@ struct Golden {
 struct Fixture {
     golden: Golden,
     folder: TempDir,
-    model: Model,
+    model: Arc<Model>,
 }
 
 fn tensors(shapes: &BTreeMap<String, Vec<usize>>, size: f64) -> Tensors {
@@ -68,7 +69,7 @@ impl Fixture {
             let tensors = BTreeMap::from([(key.to_owned(), (vec![vectors, 8], numbers))]);
             write_weights(&path(&format!("embeddings/{file}.safetensors")), &tensors);
         }
-        let model = Model::open(path("model")).unwrap();
+        let model = Arc::new(Model::open(path("model")).unwrap());
         Self { golden, folder, model }
     }
 
@@ -109,12 +110,12 @@ impl Fixture {
     }
 }
 
-fn load(model: &Model, keep: Keep, precision: Precision) -> Pipeline<'_> {
-    Pipeline::load(model, PipelineOptions { keep, precision, ..PipelineOptions::default() }).unwrap()
+fn load(model: &Arc<Model>, keep: Keep, precision: Precision) -> Pipeline {
+    Pipeline::load(Arc::clone(model), PipelineOptions { keep, precision, ..PipelineOptions::default() }).unwrap()
 }
 
-fn latents(pipeline: &Pipeline<'_>, request: &Request) -> Vec<f32> {
-    pipeline.run(request).unwrap().finish_latents().unwrap().to_nchw()
+fn latents(pipeline: &Pipeline, request: &Request) -> Vec<f32> {
+    begin(pipeline, request).unwrap().finish_latents().unwrap().to_nchw()
 }
 
 #[test]
@@ -165,13 +166,10 @@ fn a_prompt_calls_by_name() {
     for (prompt, expected) in [
         ("<lora:none:1>", "there is no LoRA \"none\" among 2 files"),
         ("<lora:../loras/kohya:1>", "there is no LoRA \"../loras/kohya\" among 2 files (there is \"kohya\")"),
-        (
-            "<hypernet:x:1>",
-            "the hypernetwork \"x\" can't be looked up: give the folder that it is in by --hypernetwork-dir",
-        ),
+        ("<hypernet:x:1>", "the hypernetwork \"x\" can't be looked up: give the folder that it is in"),
         ("<lora:kohya:much>", "\"much\" is no number"),
     ] {
-        let error = pipeline.run(&fixture.request(prompt, folders.clone())).err().unwrap();
+        let error = begin(&pipeline, &fixture.request(prompt, folders.clone())).err().unwrap();
         assert!(error.to_string().contains(expected) && error.is_request(), "{error}");
     }
 }
@@ -204,7 +202,7 @@ fn folders_of_embeddings_are_open_to_prompts() {
     let folders = AdapterFolders { embeddings: vec![fixture.path("embeddings")], ..AdapterFolders::default() };
     let request = fixture.request(&fixture.golden.prompt, AdapterOptions { folders, ..AdapterOptions::default() });
     let pipeline = load(&fixture.model, Keep::Nothing, Precision::F32);
-    let run = pipeline.run(&request).unwrap();
+    let run = begin(&pipeline, &request).unwrap();
     let warnings: Vec<String> = run.warnings().iter().map(ToString::to_string).collect();
     assert!(matches!(warnings.as_slice(), [one] if one.contains("broken.pt") && !one.contains('\n')), "{warnings:?}");
     let names: Vec<String> = run.adapters().unwrap().into_iter().map(|adapter| adapter.name).collect();
@@ -220,7 +218,7 @@ fn folders_of_embeddings_are_open_to_prompts() {
         ("embeddings/nothing.pt", "there is no such file"),
         ("loras/kohya.safetensors", "expected the one of a textual inversion embedding"),
     ] {
-        let error = pipeline.run(&fixture.request("", asked(name))).err().unwrap().to_string();
+        let error = begin(&pipeline, &fixture.request("", asked(name))).err().unwrap().to_string();
         assert!(error.contains(expected) && !error.contains('\n'), "{error}");
     }
 }
@@ -236,20 +234,19 @@ fn a_pictures_file_says_what_makes_it_again() {
         ..AdapterOptions::default()
     };
     let request = fixture.request("a <cat-toy> <lora:kohya:0.5>", adapters);
-    let run = pipeline.run(&request).unwrap();
-    let mut metadata = Metadata::new(&fixture.model, &request, run.plan(), Precision::F32, 0).unwrap();
+    let run = begin(&pipeline, &request).unwrap();
+    let mut metadata = Metadata::new(&fixture.model, run.plan(), Precision::F32, 0).unwrap();
     metadata.adapters = run.adapters().unwrap();
     let expected = run.finish_latents().unwrap();
-    let kinds: Vec<_> =
-        metadata.adapters.iter().map(|adapter| (adapter.kind.as_str(), adapter.name.as_str())).collect();
+    let kinds: Vec<_> = metadata.adapters.iter().map(|adapter| (adapter.kind.id(), adapter.name.as_str())).collect();
     assert_eq!(kinds, [("lora", "peft"), ("lora", "kohya"), ("embedding", "toy")]);
 
     // JSON: the same request again, beside the folders, which the caller gives.
     let read = Metadata::from_json(&metadata.to_json()).unwrap();
     assert_eq!(read, metadata);
-    let mut again = read.request().unwrap();
+    let mut again = read.request(&[]).unwrap().0;
     again.adapters.folders = fixture.folders();
-    assert_eq!(pipeline.run(&again).unwrap().finish_latents().unwrap(), expected);
+    assert_eq!(begin(&pipeline, &again).unwrap().finish_latents().unwrap(), expected);
 
     // A1111's text: what was given is called for in the prompt.
     let text = metadata.parameters();
@@ -261,9 +258,9 @@ fn a_pictures_file_says_what_makes_it_again() {
     assert!(text.contains(&format!("TI hashes: \"toy: {}\"", metadata.adapters[2].short_hash)), "{text}");
     let read = Metadata::from_parameters(&text);
     assert_eq!(read.unread, []);
-    let mut again = read.metadata.request().unwrap();
+    let mut again = read.metadata.request(&[]).unwrap().0;
     again.adapters = AdapterOptions { folders: fixture.folders(), embeddings: fixture.embeddings(), ..again.adapters };
-    let again = pipeline.run(&again).unwrap().finish_latents().unwrap();
+    let again = begin(&pipeline, &again).unwrap().finish_latents().unwrap();
     assert!(distance(again.data(), expected.data()) <= 1e-5);
 }
 
@@ -321,7 +318,7 @@ fn embeddings_in_a_loras_file_are_open_to_prompts() {
     };
     // Alone they make what they make in files of their own; the LoRA has no strength.
     let bundled = request(vec![lora("bundle.safetensors")], Vec::new());
-    let run = pipeline.run(&bundled).unwrap();
+    let run = begin(&pipeline, &bundled).unwrap();
     assert_eq!(run.warnings(), []);
     assert_eq!(run.adapters().unwrap().len(), 1, "the LoRA brings them along");
     assert!(distance(&run.finish_latents().unwrap().to_nchw(), &fixture.golden.with_embeddings) <= 1e-4);
@@ -338,7 +335,7 @@ fn embeddings_in_a_loras_file_are_open_to_prompts() {
     let mut wide = tensors(&fixture.golden.loras["kohya"].0, fixture.golden.size);
     wide.insert("bundle_emb.wide.emb_params".into(), (vec![1, 9], vec![0.0; 9]));
     write_weights(&fixture.path("wide.safetensors"), &wide);
-    let run = pipeline.run(&request(vec![lora("wide.safetensors")], Vec::new())).unwrap();
+    let run = begin(&pipeline, &request(vec![lora("wide.safetensors")], Vec::new())).unwrap();
     let warnings: Vec<String> = run.warnings().iter().map(ToString::to_string).collect();
     assert!(matches!(warnings.as_slice(), [one] if one.contains("vectors of 9 numbers")), "{warnings:?}");
 }
@@ -361,7 +358,7 @@ fn a_folder_is_an_adapter_too() {
         fs::write(folder.join("adapter_config.json"), config).unwrap();
         let request = fixture.request(&format!("x<lora:v1.5 style:{strength}>"), adapters.clone());
         let pipeline = load(&fixture.model, Keep::Nothing, Precision::F32);
-        let hash = pipeline.run(&request).unwrap().adapters().unwrap().remove(0).short_hash;
+        let hash = begin(&pipeline, &request).unwrap().adapters().unwrap().remove(0).short_hash;
         assert_eq!(hash, hash_of_data(&folder.join("adapter_model.safetensors")));
         latents(&pipeline, &request)
     };

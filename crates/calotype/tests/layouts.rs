@@ -9,7 +9,7 @@ use std::{fs, path::Path};
 use calotype::{Model, ModelOptions, PredictionType, WeightSet};
 use calotype_models::{ModelConfig, PerBlock};
 use common::{
-    Sizes, Tensors, distance,
+    Sizes, Tensors, begin, distance,
     family::{SD1, SD2, UNET, VAE, latents, only, renamed, vae, write},
     write_weights,
 };
@@ -267,7 +267,7 @@ fn runs_without_signal_at_the_start_end_in_numbers() {
     let path = write(place.path(), "model.safetensors", &SD2.compvis());
     let options = ModelOptions { zero_terminal_snr: true, ..SD2.options() };
     let model = Model::open_with(&path, &options).unwrap();
-    let pipeline = Pipeline::load(&model, PipelineOptions { keep: Keep::All, ..Default::default() }).unwrap();
+    let pipeline = Pipeline::load(model, PipelineOptions { keep: Keep::All, ..Default::default() }).unwrap();
     let mut runs = 0;
     for (sampler, schedule) in [
         ("ddim", "default"),
@@ -292,7 +292,7 @@ fn runs_without_signal_at_the_start_end_in_numbers() {
             height: Some(64),
             ..Default::default()
         };
-        let got = pipeline.run(&request).unwrap().finish_latents().unwrap();
+        let got = begin(&pipeline, &request).unwrap().finish_latents().unwrap();
         assert!(got.data().iter().all(|x| x.is_finite()), "{sampler} {schedule}");
         runs += 1;
     }

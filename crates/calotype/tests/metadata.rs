@@ -3,23 +3,23 @@
 #![allow(clippy::unwrap_used, reason = "these are tests")]
 
 use calotype::{
-    AdapterMetadata, BatchMetadata, Hires, LatentsMetadata, Metadata, NoiseMetadata, OneOf, Rng, SamplerSettings,
-    SeedPer, Tiling, UniPcSkipType, UniPcVariant, Upscaler,
+    AdapterKind, AdapterMetadata, BatchMetadata, BatchPlace, Emphasis, Hires, LatentsMetadata, Metadata, OneOf,
+    Precision, PromptStyle, Request, Rng, SamplerKind, SamplerSettings, ScheduleKind, SeedPer, Tiling, UniPcSkipType,
+    UniPcVariant, Upscaler,
 };
 
 /// No field as by default.
 fn metadata() -> Metadata {
-    Metadata {
-        version: "9.9".into(),
+    let request = Request {
         prompt: "a tree,\nin \"autumn\": Steps: 3".into(),
         negative_prompt: "blurry, red\nblue".into(),
-        prompt_style: "a1111".into(),
-        emphasis: "no-norm".into(),
+        prompt_style: PromptStyle::A1111,
+        emphasis: Emphasis::NoNorm,
         old_prompt_editing: true,
         clip_skip: 2,
         num_inference_steps: 21,
-        sampler: "dpmpp_2m".into(),
-        schedule: "karras".into(),
+        sampler: SamplerKind::Dpmpp2m,
+        schedule: ScheduleKind::Karras,
         eta: Some(0.5),
         sampler_settings: SamplerSettings {
             s_churn: 3.5,
@@ -40,23 +40,34 @@ fn metadata() -> Metadata {
         },
         guidance_scale: 7.3,
         seed: u64::MAX,
-        noise: NoiseMetadata {
-            rng: "nv".into(),
-            variation_seed: Some(77),
-            variation_strength: 0.25,
-            seed_resize: Some([512, 768]),
-            eta_noise_seed_delta: -31337,
-            init_noise_multiplier: 1.25,
-            extra_noise: 0.125,
-            batch: Some(BatchMetadata { seed_per: "batch".into(), fixed_code: true, size: 3, index: 1, position: 2 }),
-        },
-        width: 320,
-        height: 64,
+        rng: Rng::Nv,
+        variation_seed: Some(77),
+        variation_strength: 0.25,
+        seed_resize: Some([512, 768]),
+        eta_noise_seed_delta: -31337,
+        init_noise_multiplier: 1.25,
+        extra_noise: 0.125,
+        width: Some(320),
+        height: Some(64),
+        hires: Some(Hires {
+            width: 640,
+            height: 128,
+            num_inference_steps: Some(9),
+            strength: 0.35,
+            upscaler: Upscaler::LatentBicubic,
+        }),
+        tiling: Tiling::X,
+        ..Request::default()
+    };
+    Metadata {
+        version: "9.9".into(),
+        request,
+        batch: Some(BatchMetadata { seed_per: SeedPer::Batch, fixed_code: true, size: 3, index: 1, position: 2 }),
         model: "one, two: three".into(),
         model_hash: "0123456789abcdef".into(),
         noise_schedule: "Zero Terminal SNR".into(),
         adapters: vec![AdapterMetadata {
-            kind: "lora".into(),
+            kind: AdapterKind::Lora,
             name: "ink, thin".into(),
             called: None,
             file: "loras/ink, thin.safetensors".into(),
@@ -66,18 +77,17 @@ fn metadata() -> Metadata {
             unet: Some(0.75),
             ranks: Some(4),
         }],
-        precision: "bf16".into(),
+        precision: Some(Precision::BF16),
         latents: Some(LatentsMetadata { file: "a.safetensors".into(), sha256: "ff".into(), index: 3 }),
-        init: None,
-        hires: Some(Hires {
-            width: 640,
-            height: 128,
-            num_inference_steps: Some(9),
-            strength: 0.35,
-            upscaler: Upscaler::LatentBicubic,
-        }),
-        tiling: Tiling::X,
     }
+}
+
+/// What a request says of its noise, but for the seed.
+fn noise(request: &Request) -> String {
+    let &Request { rng, variation_seed, variation_strength, seed_resize, eta_noise_seed_delta, .. } = request;
+    let &Request { init_noise_multiplier, extra_noise, seed_per, fixed_code, .. } = request;
+    let seeds = (rng, variation_seed, variation_strength, seed_resize, eta_noise_seed_delta, seed_per, fixed_code);
+    format!("{seeds:?} {init_noise_multiplier} {extra_noise}")
 }
 
 #[test]
@@ -98,13 +108,13 @@ fn a1111s_text_says_what_it_has_words_for() {
     let expected = Metadata {
         version: "calotype 9.9".into(),
         model_hash: "0123456789".into(),
-        precision: String::new(),
+        precision: None,
         latents: None,
         ..plain
     };
     assert_eq!(read.metadata, expected);
     let read = Metadata::from_parameters(&metadata().parameters());
-    assert!(read.metadata.prompt.ends_with("<lora:ink, thin:0.5:0.75:4>"), "{}", read.metadata.prompt);
+    assert!(read.metadata.request.prompt.ends_with("<lora:ink, thin:0.5:0.75:4>"), "{:?}", read.metadata);
     assert_eq!(read.metadata.adapters[0].short_hash, "cdef01234567");
 }
 
@@ -114,16 +124,20 @@ fn a1111s_own_text_is_read() {
         Steps: 20, Sampler: Euler a, Schedule type: Karras, CFG scale: 7, Seed: 965400086, Size: 512x768, \
         Model hash: 6ce0161689, Model: v1-5-pruned, Clip skip: 2, Magic: 3, Lora hashes: \"x: 1234, y: 56\", Version: v1.10.1";
     let read = Metadata::from_parameters(text);
-    let m = read.metadata;
+    let (m, r) = (&read.metadata, &read.metadata.request);
     assert_eq!(
-        (m.prompt.as_str(), m.negative_prompt.as_str()),
+        (r.prompt.as_str(), r.negative_prompt.as_str()),
         ("a (cat:1.2), <lora:x:1>\nsecond line", "bad, worse\nworst")
     );
-    assert_eq!((m.num_inference_steps, m.sampler.as_str(), m.schedule.as_str()), (20, "euler_a", "karras"));
-    assert_eq!((m.prompt_style.as_str(), m.clip_skip), ("a1111", 2));
-    assert_eq!((m.guidance_scale, m.seed, m.width, m.height), (7.0, 965_400_086, 512, 768));
+    assert_eq!((r.num_inference_steps, r.sampler.id(), r.schedule.id()), (20, "euler_a", "karras"));
+    assert_eq!((r.prompt_style.id(), r.clip_skip), ("a1111", 2));
+    assert_eq!((r.guidance_scale, r.seed, r.width, r.height), (7.0, 965_400_086, Some(512), Some(768)));
     assert_eq!((m.model_hash.as_str(), m.model.as_str()), ("6ce0161689", "v1-5-pruned"));
-    assert_eq!(m.noise, NoiseMetadata { rng: "cuda".into(), ..NoiseMetadata::default() }, "what goes without saying");
+    assert_eq!(
+        (noise(r), &m.batch),
+        (noise(&Request { rng: Rng::Cuda, ..Request::default() }), &None),
+        "what goes without saying"
+    );
     let unread: Vec<(&str, &str)> = read.unread.iter().map(|(key, value)| (key.as_str(), value.as_str())).collect();
     assert_eq!(unread, [("Magic", "3")]);
     let hashes: Vec<(&str, &str)> = m.adapters.iter().map(|a| (a.name.as_str(), a.short_hash.as_str())).collect();
@@ -135,9 +149,9 @@ fn a1111s_own_text_is_read() {
 fn a1111s_schedules_are_read() {
     let read = |settings: &str| {
         let read = Metadata::from_parameters(&format!("a\nSteps: 20, {settings}, Seed: 1, Size: 8x8")).metadata;
-        (read.sampler, read.schedule)
+        (read.request.sampler.id(), read.request.schedule.id())
     };
-    let is = |sampler: &str, schedule: &str| (sampler.to_owned(), schedule.to_owned());
+    let is = |sampler, schedule| (sampler, schedule);
     assert_eq!(read("Sampler: DPM++ 3M SDE, Version: v1.10.1"), is("dpmpp_3m_sde", "automatic"));
     assert_eq!(read("Sampler: DPM++ 2M, Schedule type: Karras"), is("dpmpp_2m", "automatic"));
     assert_eq!(read("Sampler: DPM++ 2M SDE Karras"), is("dpmpp_2m_sde", "karras"));
@@ -145,7 +159,7 @@ fn a1111s_schedules_are_read() {
     assert_eq!(read("Sampler: Euler, Version: calotype 1.0"), is("euler", "default"));
     let magic = Metadata::from_parameters("a\nSteps: 20, Sampler: Magic, Seed: 1, Schedule type: Black, Eta DDIM: 0.3");
     let unread: Vec<&str> = magic.unread.iter().map(|(key, _)| key.as_str()).collect();
-    assert_eq!((unread, magic.metadata.eta), (vec!["Sampler", "Schedule type"], Some(0.3)));
+    assert_eq!((unread, magic.metadata.request.eta), (vec!["Sampler", "Schedule type"], Some(0.3)));
 }
 
 /// What another program's text leaves out is as by default there, and what depends on its version as it was then.
@@ -164,20 +178,23 @@ fn a1111s_text_is_read_by_its_version() {
         (", Version: calotype 0.1.0", "plain", false),
         (", Prompt style: a1111, Version: calotype 0.1.0", "a1111", false),
     ] {
-        let m = read("a [b:c:.5]", more).metadata;
-        assert_eq!((m.prompt_style.as_str(), m.old_prompt_editing), (style, is_old), "{more}");
+        let request = read("a [b:c:.5]", more).metadata.request;
+        assert_eq!((request.prompt_style.id(), request.old_prompt_editing), (style, is_old), "{more}");
     }
-    assert!(!read("a cat", ", Version: v1.5.2").metadata.old_prompt_editing, "nothing in it changes on the way");
-    assert_eq!(Metadata::from_parameters("a (cat:1.2)").metadata.prompt_style, "a1111");
+    assert!(
+        !read("a cat", ", Version: v1.5.2").metadata.request.old_prompt_editing,
+        "nothing in it changes on the way"
+    );
+    assert_eq!(Metadata::from_parameters("a (cat:1.2)").metadata.request.prompt_style.id(), "a1111");
 
     let hires = read("a", ", Denoising strength: 0.3, Hires upscale: 1.5, Hires upscaler: R-ESRGAN 4x+");
     let unread: Vec<&str> = hires.unread.iter().map(|(key, _)| key.as_str()).collect();
     assert_eq!(unread, ["Hires upscaler"]);
     let expected = Hires { width: 96, height: 48, strength: 0.3, upscaler: Upscaler::Lanczos, ..Hires::default() };
-    assert_eq!(hires.metadata.hires, Some(expected));
+    assert_eq!(hires.metadata.request.hires, Some(expected));
 
     let old = read("a cat", ", Hypernet: ink, Hypernet strength: 0.5");
-    assert_eq!((old.metadata.prompt.as_str(), old.unread.len()), ("a cat<hypernet:ink:0.5>", 0));
+    assert_eq!((old.metadata.request.prompt.as_str(), old.unread.len()), ("a cat<hypernet:ink:0.5>", 0));
 }
 
 #[test]
@@ -191,24 +208,25 @@ fn any_text_is_read_as_far_as_it_goes() {
         ("a\nSteps: \"5, Seed: 2, Size: 8x8", "a", 1),
     ] {
         let read = Metadata::from_parameters(text);
-        assert_eq!((read.metadata.prompt.as_str(), read.unread.len()), (prompt, unread), "{text:?}");
+        assert_eq!((read.metadata.request.prompt.as_str(), read.unread.len()), (prompt, unread), "{text:?}");
     }
 }
 
 #[test]
 fn noise_is_asked_for_again() {
-    let request = metadata().request().unwrap();
-    let noise = &request.noise;
-    assert_eq!((noise.rng, noise.seed_per, noise.fixed_code), (Rng::Nv, SeedPer::Batch, true));
-    assert_eq!((request.seed, noise.batch_index), (u64::MAX, 1));
-    assert_eq!(noise.one_of, Some(OneOf { batch_size: 3, position: 2 }));
-    assert_eq!((noise.seed_resize, noise.eta_noise_seed_delta), (Some([512, 768]), -31337));
-    assert_eq!(noise.variation.map(|v| (v.seed, v.strength)), Some((77, 0.25)));
+    let (request, place) = metadata().request(&[]).unwrap();
+    assert_eq!((request.rng, request.seed_per, request.fixed_code), (Rng::Nv, SeedPer::Batch, true));
+    assert_eq!((request.seed, place.index), (u64::MAX, 1));
+    assert_eq!(place.one_of, Some(OneOf { batch_size: 3, position: 2 }));
+    assert_eq!((request.seed_resize, request.eta_noise_seed_delta), (Some([512, 768]), -31337));
+    assert_eq!((request.variation_seed, request.variation_strength), (Some(77), 0.25));
+    let (_, alone) = Metadata { batch: None, ..metadata() }.request(&[]).unwrap();
+    assert_eq!(alone, BatchPlace::default());
 
     let setting = |key: &str, value: &str| {
         let text = format!("a\nSteps: 2, Seed: 1, Size: 8x8, {key}: {value}");
         let read = Metadata::from_parameters(&text);
-        (read.metadata.noise, read.unread.len())
+        (noise(&read.metadata.request), read.metadata.batch, read.unread.len())
     };
     for (key, value) in [
         ("RNG", "XY"),
@@ -219,9 +237,10 @@ fn noise_is_asked_for_again() {
         ("Seed resize from", "8"),
         ("ENSD", "x"),
     ] {
-        assert_eq!(setting(key, value).1, 1, "{key} {value}");
+        assert_eq!(setting(key, value).2, 1, "{key} {value}");
     }
-    assert_eq!(setting("Seed resize from", "-1x-1").1, 1);
-    assert_eq!(setting("Seed resize from", "0x0"), (NoiseMetadata { rng: "cuda".into(), ..Default::default() }, 0));
-    assert_eq!(setting("RNG", "CPU"), (NoiseMetadata::default(), 0));
+    assert_eq!(setting("Seed resize from", "-1x-1").2, 1);
+    let default = |rng| (noise(&Request { rng, ..Request::default() }), None, 0);
+    assert_eq!(setting("Seed resize from", "0x0"), default(Rng::Cuda));
+    assert_eq!(setting("RNG", "CPU"), default(Rng::Cpu));
 }

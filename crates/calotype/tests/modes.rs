@@ -5,15 +5,16 @@
 mod common;
 
 use std::path::Path;
+use std::sync::Arc;
 
 use calotype::{
-    Fill, Hires, Init, Inpaint, Keep, Latents, Metadata, Model, NoiseRequest, PictureFile, Pipeline, PipelineOptions,
-    Plan, Precision, PromptStyle, Request, ResizeMode, RgbImage, Sides, StrengthRule, Tiling, Upscaler,
+    Fill, Hires, Init, Inpaint, InputImage, Keep, Latents, Metadata, Model, Pipeline, PipelineOptions, Precision,
+    PromptStyle, Request, ResizeMode, RgbImage, RgbaImage, Sides, StrengthRule, Tiling, Upscaler,
 };
 use calotype_diffusion::{SampleOptions, Sampler};
 use calotype_image::encode_png;
 use calotype_models::{DownBlockType as Down, UNetConfig, UpBlockType as Up};
-use common::{Sizes, distance, values};
+use common::{Sizes, begin, distance, values};
 use serde_json::Value;
 use tempfile::TempDir;
 
@@ -30,10 +31,10 @@ fn mask(width: usize, height: usize) -> RgbImage {
     RgbImage::new(width as u32, height as u32, data).unwrap()
 }
 
-fn file(folder: &Path, name: &str, picture: &RgbImage) -> PictureFile {
+fn file(folder: &Path, name: &str, picture: &RgbImage) -> InputImage {
     let path = folder.join(name);
     std::fs::write(&path, encode_png(picture, &[]).unwrap()).unwrap();
-    PictureFile::open(path).unwrap()
+    InputImage::open(path).unwrap()
 }
 
 fn sizes(deep: bool, inpaint: bool) -> Sizes {
@@ -52,15 +53,19 @@ fn sizes(deep: bool, inpaint: bool) -> Sizes {
     sizes
 }
 
-fn model(sizes: &Sizes) -> (TempDir, Model) {
+fn model(sizes: &Sizes) -> (TempDir, Arc<Model>) {
     let folder = TempDir::new().unwrap();
     sizes.write(folder.path());
-    let model = Model::open(folder.path()).unwrap();
+    let model = Arc::new(Model::open(folder.path()).unwrap());
     (folder, model)
 }
 
-fn load(model: &Model) -> Pipeline<'_> {
-    Pipeline::load(model, PipelineOptions { keep: Keep::All, ..Default::default() }).unwrap()
+fn load(model: &Arc<Model>) -> Pipeline {
+    Pipeline::load(Arc::clone(model), PipelineOptions { keep: Keep::All, ..Default::default() }).unwrap()
+}
+
+fn latents(pipeline: &Pipeline, request: &Request) -> Latents {
+    begin(pipeline, request).unwrap().finish_latents().unwrap()
 }
 
 fn request(case: &Value, folder: &Path) -> Request {
@@ -115,7 +120,7 @@ fn equals_diffusers() {
     for case in cases {
         let (folder, model) = model(&sizes(case["deep"] == true, case["mode"] == "inpaint"));
         let pipeline = load(&model);
-        let run = pipeline.run(&request(&case, folder.path())).unwrap();
+        let run = begin(&pipeline, &request(&case, folder.path())).unwrap();
         let total = run.plan().steps();
         let pictures = run.finish().unwrap();
         let expected: Vec<f32> =
@@ -125,7 +130,7 @@ fn equals_diffusers() {
         assert!(distance < 1e-4, "{} {}: {distance:.1e}", case["mode"], case["seed"]);
         if let Some(pixels) = case["picture"].as_array() {
             let near = |(a, b): (&u8, &Value)| a.abs_diff(b.as_u64().unwrap() as u8) <= 1;
-            assert!(pictures.images[0].data().iter().zip(pixels).all(near));
+            assert!(pictures.images[0].pixels.data().iter().zip(pixels).all(near));
         }
     }
 }
@@ -148,7 +153,8 @@ fn modes(folder: &Path) -> Vec<Request> {
         with(Init { resize_mode: ResizeMode::Latent, ..init() }),
         with(Init { strength: 0.2, strength_rule: StrengthRule::Exact, ..init() }),
         Request {
-            noise: NoiseRequest { init_multiplier: 1.25, extra: 0.125, ..NoiseRequest::default() },
+            init_noise_multiplier: 1.25,
+            extra_noise: 0.125,
             ..with(Init { strength_rule: StrengthRule::A1111, ..init() })
         },
         with(inpaint(Inpaint { conditioning_mask_strength: 0.25, fill: Fill::Fill, ..Inpaint::new(mask()) })),
@@ -175,16 +181,16 @@ fn each_picture_of_a_batch_is_that_made_alone_and_again_from_its_metadata() {
         let (_folder, model) = model(&sizes(false, for_inpainting));
         let pipeline = load(&model);
         for request in modes(files.path()) {
-            let run = pipeline.run(&request).unwrap();
+            let run = begin(&pipeline, &request).unwrap();
             let plan = run.plan().clone();
             let both = run.finish().unwrap();
-            let metadata = Metadata::new(&model, &request, &plan, Precision::F32, 1).unwrap();
+            let metadata = Metadata::new(&model, &plan, Precision::F32, 1).unwrap();
             let read = Metadata::from_json(&metadata.to_json()).unwrap();
             assert_eq!(read, metadata);
-            let again = pipeline.run(&read.request().unwrap()).unwrap().finish().unwrap();
+            let again = begin(&pipeline, &read.request(&[]).unwrap().0).unwrap().finish().unwrap();
             assert_eq!(both.latents.slice(1, 1), Some(again.latents), "{}", metadata.to_json());
-            assert!(both.images[1] == again.images[0], "{}", metadata.to_json());
-            assert!(both.images[0] != both.images[1]);
+            assert!(both.images[1].pixels == again.images[0].pixels, "{}", metadata.to_json());
+            assert!(both.images[0].pixels != both.images[1].pixels);
         }
     }
 }
@@ -205,9 +211,9 @@ fn what_is_not_masked_stays() {
         let init = Init { inpaint: Some(inpaint), ..Init::new(file(files.path(), "init.png", &original)) };
         let request =
             Request { prompt: "a tree".into(), num_inference_steps: 3, init: Some(init), ..Default::default() };
-        let made = pipeline.run(&request).unwrap().finish().unwrap().images.remove(0);
+        let made = begin(&pipeline, &request).unwrap().finish().unwrap().images.remove(0);
         let masks = mask(width, height);
-        let pixels = made.data().iter().zip(original.data()).zip(masks.data());
+        let pixels = made.pixels.data().iter().zip(original.data()).zip(masks.data());
         let (changed, kept): (Vec<_>, Vec<_>) = pixels.partition(|(_, mask)| **mask > 0);
         assert!(kept.iter().all(|((a, b), _)| a == b));
         assert!(changed.iter().filter(|((a, b), _)| a != b).count() > changed.len() / 2);
@@ -220,29 +226,37 @@ fn requests_that_cannot_be_met_are_refused() {
     let (_folder, model) = model(&Sizes::default());
     let init = || Init::new(file(files.path(), "init.png", &picture(32, 24)));
     let refused = |request: Request, options: PipelineOptions, message: &str| {
-        let error = Plan::new(&model, &request, options).expect_err(message);
+        let error = common::plan_with(&model, &request, options).expect_err(message);
         assert!(error.is_request(), "{error}");
         assert_eq!(error.to_string(), message);
     };
     let plain = PipelineOptions::default();
     let with = |init: Init| Request { num_inference_steps: 10, init: Some(init), ..Default::default() };
     let strength = "strength is 1.5: give a number from 0 (keep the picture) to 1 (start from noise alone)";
-    refused(with(Init { strength: 1.5, ..init() }), plain, strength);
+    refused(with(Init { strength: 1.5, ..init() }), plain.clone(), strength);
     let black = file(files.path(), "black.png", &RgbImage::filled(8, 8, [0; 3]));
     let empty = Init { inpaint: Some(Inpaint::new(Some(black))), ..init() };
-    refused(with(empty), plain, "the mask is empty, so nothing would change: paint white what is to be made anew");
+    refused(
+        with(empty),
+        plain.clone(),
+        "the mask is empty, so nothing would change: paint white what is to be made anew",
+    );
     let blur = Init { inpaint: Some(Inpaint { mask_blur: -1.0, ..Inpaint::new(None) }), ..init() };
-    refused(with(blur), plain, "mask blur -1 is out of range: give 0 to 1000 pixels");
+    refused(with(blur), plain.clone(), "mask blur -1 is out of range: give 0 to 1000 pixels");
     let sides = Init { outpaint: Some(Sides::default()), ..init() };
     let none = "no side is to grow: give the pixels for at least one of left, right, top and bottom";
-    refused(with(sides), plain, none);
+    refused(with(sides), plain.clone(), none);
     let tiling = Request { tiling: Tiling::X, width: Some(36), height: Some(20), ..Default::default() };
-    refused(tiling.clone(), plain, "width 36 is not a multiple of 8, which seamless tiling needs: give 32 or 40");
-    let tiled = PipelineOptions { vae_tiling: true, ..plain };
+    refused(
+        tiling.clone(),
+        plain.clone(),
+        "width 36 is not a multiple of 8, which seamless tiling needs: give 32 or 40",
+    );
+    let tiled = PipelineOptions { vae_tiling: true, ..plain.clone() };
     let whole = "seamless tiling needs the whole picture decoded at once: leave out the tiled VAE";
     refused(tiling, tiled, whole);
     let hires = Request { hires: Some(Hires { width: 50, height: 40, ..Hires::default() }), ..Default::default() };
-    refused(hires.clone(), plain, "width 50 is not a multiple of 4, which this model needs: give 48 or 52");
+    refused(hires.clone(), plain.clone(), "width 50 is not a multiple of 4, which this model needs: give 48 or 52");
     let both = "a second, larger pass goes with pictures from text only: leave it or the picture out";
     refused(Request { init: Some(init()), ..hires }, plain, both);
 }
@@ -261,7 +275,6 @@ fn noise_over_a_picture_is_multiplied() {
         init: Some(Init::new(file(files.path(), "init.png", &picture(32, 24)))),
         ..Default::default()
     };
-    let latents = |request: &Request| pipeline.run(request).unwrap().finish_latents().unwrap();
     let sampler = Sampler::new(base.sampler, base.schedule, model.noise_schedule(), SampleOptions::new(4)).unwrap();
     let sigma = sampler.img2img(0.75, calotype_diffusion::StrengthRule::Diffusers).unwrap().noised_level().sigma;
     let noise = values("noise", 4 * 6 * 8);
@@ -269,17 +282,17 @@ fn noise_over_a_picture_is_multiplied() {
         let noise: Vec<f32> = noise.iter().map(|&x| (f64::from(x as f32) * factor) as f32).collect();
         Latents::from_nchw([1, 4, 6, 8], &noise).unwrap()
     };
-    let with = |factor: f64, init_multiplier, extra| {
-        let noise = NoiseRequest { init_multiplier, extra, ..NoiseRequest::default() };
-        latents(&Request { latents: Some(times(factor)), noise, ..base.clone() })
+    let with = |factor: f64, init_noise_multiplier, extra_noise| {
+        let start = Some(times(factor).into());
+        latents(&pipeline, &Request { latents: start, init_noise_multiplier, extra_noise, ..base.clone() })
     };
     let expected = with(0.9 * (1.0 + 0.25 / sigma), 1.0, 0.0);
     let error = distance(with(1.0, 0.9, 0.25).data(), expected.data());
     assert!(error < 1e-6, "{error:.1e}");
     assert!(distance(with(1.0, 1.0, 0.0).data(), expected.data()) > 1e-3);
-    for (init_multiplier, extra) in [(1.6, 0.0), (-0.1, 0.0), (1.0, 1.1), (f64::NAN, 0.0)] {
-        let noise = NoiseRequest { init_multiplier, extra, ..NoiseRequest::default() };
-        let error = Plan::new(&model, &Request { noise, ..base.clone() }, PipelineOptions::default()).unwrap_err();
+    for (init_noise_multiplier, extra_noise) in [(1.6, 0.0), (-0.1, 0.0), (1.0, 1.1), (f64::NAN, 0.0)] {
+        let request = Request { init_noise_multiplier, extra_noise, ..base.clone() };
+        let error = common::plan(&model, &request).unwrap_err();
         assert!(error.is_request() && error.to_string().contains("is out of range: give 0 to 1"), "{error}");
     }
 }
@@ -293,7 +306,7 @@ fn strength_rules_leave_different_steps() {
         let init = Some(Init { strength: 0.6, strength_rule: rule, ..init.clone() });
         let request =
             Request { num_inference_steps: 20, sampler: "euler".parse().unwrap(), init, ..Default::default() };
-        assert_eq!(Plan::new(&model, &request, PipelineOptions::default()).unwrap().steps(), steps, "{rule:?}");
+        assert_eq!(common::plan(&model, &request).unwrap().steps(), steps, "{rule:?}");
     }
     // All steps of a second pass are taken, whatever its strength.
     let hires = Some(Hires { width: 0, height: 48, num_inference_steps: Some(7), strength: 0.3, ..Hires::default() });
@@ -305,7 +318,7 @@ fn strength_rules_leave_different_steps() {
         hires,
         ..Default::default()
     };
-    let plan = Plan::new(&model, &request, PipelineOptions::default()).unwrap();
+    let plan = common::plan(&model, &request).unwrap();
     assert_eq!((plan.steps(), plan.final_shape()), (12, [1, 12, 24, 4]));
 }
 
@@ -317,15 +330,12 @@ fn a_mask_may_be_what_is_opaque() {
     let pipeline = load(&model);
     let init = Init::new(file(files.path(), "init.png", &picture(32, 24)));
     let white = file(files.path(), "mask.png", &mask(32, 24));
-    let opaque = white.picture.data().chunks_exact(4).flat_map(|p| [0, 0, 0, if p[0] > 0 { 255 } else { 100 }]);
-    let opaque = PictureFile {
-        picture: calotype_image::RgbaImage::new(32, 24, opaque.collect()).unwrap(),
-        reference: white.reference.clone(),
-    };
-    let of = |mask: PictureFile| {
+    let opaque = white.rgba().unwrap().data().chunks_exact(4).flat_map(|p| [0, 0, 0, if p[0] > 0 { 255 } else { 100 }]);
+    let opaque = InputImage::from(RgbaImage::new(32, 24, opaque.collect()).unwrap());
+    let of = |mask: InputImage| {
         let init = Some(Init { inpaint: Some(Inpaint::new(Some(mask))), ..init.clone() });
         let request = Request { num_inference_steps: 2, init, ..Default::default() };
-        pipeline.run(&request).unwrap().finish_latents().unwrap()
+        latents(&pipeline, &request)
     };
     assert_eq!(of(opaque), of(white));
 }
@@ -336,10 +346,10 @@ fn prompts_are_checked_before_the_work() {
     let (_folder, model) = model(&Sizes::default());
     let request =
         |prompt: &str| Request { prompt: prompt.into(), prompt_style: PromptStyle::A1111, ..Default::default() };
-    let arena = |prompt: &str| Plan::new(&model, &request(prompt), PipelineOptions::default()).unwrap().arena_bytes();
+    let arena = |prompt: &str| common::plan(&model, &request(prompt)).unwrap().arena_bytes();
     assert!(arena(&"word ".repeat(750)) > arena("word"));
     for prompt in ["(a:1.2.3)", &"word ".repeat(75 * 65)] {
-        let error = Plan::new(&model, &request(prompt), PipelineOptions::default()).unwrap_err();
+        let error = common::plan(&model, &request(prompt)).unwrap_err();
         assert!(error.is_request() && !error.to_string().contains('\n'), "{error}");
     }
 }
@@ -348,11 +358,17 @@ fn prompts_are_checked_before_the_work() {
 fn files_that_changed_are_refused() {
     let files = TempDir::new().unwrap();
     let first = file(files.path(), "init.png", &picture(8, 8));
-    assert_eq!(PictureFile::reopen(&first.reference).unwrap(), first);
+    let reopen = || {
+        let init = Some(Init::new(first.reference().clone().into()));
+        let mut request = Request { init, ..Request::default() };
+        request.open_images(&[]).map(|()| request.init.unwrap().picture)
+    };
+    assert_eq!(reopen().unwrap(), first);
+    assert_eq!(reopen().unwrap().rgba().unwrap(), first.rgba().unwrap());
     file(files.path(), "init.png", &picture(16, 8));
-    let error = PictureFile::reopen(&first.reference).unwrap_err().to_string();
+    let error = reopen().unwrap_err().to_string();
     assert!(error.contains("its SHA-256 begins ") && !error.contains('\n'), "{error}");
     std::fs::write(files.path().join("init.png"), "no picture").unwrap();
-    let error = PictureFile::reopen(&first.reference).unwrap_err().to_string();
+    let error = reopen().unwrap_err().to_string();
     assert!(error.ends_with("not a PNG, JPEG or WebP picture; convert it to one of these"), "{error}");
 }

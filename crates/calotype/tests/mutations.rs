@@ -44,7 +44,7 @@ fn texts_that_are_wrong() {
             assert_eq!(again.to_json(), read.to_json());
         }
         let _ = Metadata::from_parameters(&read.parameters());
-        one_line(read.request()) && unread.is_empty()
+        one_line(read.request(&[])) && unread.is_empty()
     });
 }
 
@@ -54,7 +54,7 @@ fn json_that_is_wrong() {
     let words: [&[u8]; 10] =
         [b"null", b"true", b"{}", b"[]", b"-1", b"1e999", b"18446744073709551616", b"\"\"", b",", b":"];
     mutator::run("metadata_json", &corpus, &words, |bytes| {
-        one_line(Metadata::from_json(&String::from_utf8_lossy(&bytes)).and_then(|read| read.request()))
+        one_line(Metadata::from_json(&String::from_utf8_lossy(&bytes)).and_then(|read| read.request(&[])))
     });
 }
 

@@ -5,32 +5,33 @@
 mod common;
 
 use std::cell::Cell;
+use std::sync::Arc;
 
 use calotype::{
-    Conditioning, Emphasis, Keep, Latents, Metadata, Model, Pipeline, PipelineOptions, Plan, Precision, PromptStyle,
-    Request, SamplerKind, ScheduleKind, Warning,
+    Conditioning, Emphasis, Keep, Latents, Metadata, Model, Pipeline, PipelineOptions, Precision, PromptStyle, Request,
+    SamplerKind, ScheduleKind, Warning,
 };
 use calotype_diffusion::{BatchNoise, ModelDenoiser, Predictor, SampleOptions, Sampler};
 use calotype_models::TextConfig;
-use common::{Sizes, distance};
+use common::{Sizes, begin, distance};
 use serde_json::Value;
 use tempfile::TempDir;
 
-fn model() -> (TempDir, Model) {
+fn model() -> (TempDir, Arc<Model>) {
     model_of_layers(3)
 }
 
-fn model_of_layers(num_hidden_layers: usize) -> (TempDir, Model) {
+fn model_of_layers(num_hidden_layers: usize) -> (TempDir, Arc<Model>) {
     let folder = TempDir::new().unwrap();
     let mut sizes = Sizes::default();
     sizes.text = TextConfig { num_hidden_layers, ..sizes.text };
     sizes.write(folder.path());
-    let model = Model::open(folder.path()).unwrap();
+    let model = Arc::new(Model::open(folder.path()).unwrap());
     (folder, model)
 }
 
-fn load(model: &Model) -> Pipeline<'_> {
-    Pipeline::load(model, PipelineOptions { keep: Keep::All, ..Default::default() }).unwrap()
+fn load(model: &Arc<Model>) -> Pipeline {
+    Pipeline::load(Arc::clone(model), PipelineOptions { keep: Keep::All, ..Default::default() }).unwrap()
 }
 
 fn a1111(prompt: &str, negative_prompt: &str) -> Request {
@@ -44,8 +45,8 @@ fn a1111(prompt: &str, negative_prompt: &str) -> Request {
     }
 }
 
-fn latents(pipeline: &Pipeline<'_>, request: &Request) -> Latents {
-    pipeline.run(request).unwrap().finish_latents().unwrap()
+fn latents(pipeline: &Pipeline, request: &Request) -> Latents {
+    begin(pipeline, request).unwrap().finish_latents().unwrap()
 }
 
 /// The prompt's parts at an evaluation: the weight, the rows as they are before parts are made equally long.
@@ -66,7 +67,7 @@ fn contexts_equal_a1111s() {
     }
 }
 
-fn check_contexts(pipeline: &Pipeline<'_>, cases: &[Value]) {
+fn check_contexts(pipeline: &Pipeline, cases: &[Value]) {
     for case in cases {
         let emphasis = Emphasis::ALL.into_iter().find(|emphasis| emphasis.label() == case["emphasis"]).unwrap();
         let request = Request {
@@ -75,7 +76,7 @@ fn check_contexts(pipeline: &Pipeline<'_>, cases: &[Value]) {
             num_inference_steps: case["steps"].as_u64().unwrap() as usize,
             ..a1111(case["prompt"].as_str().unwrap(), "")
         };
-        let (conditioning, _) = pipeline.conditioning(&request).unwrap();
+        let (conditioning, _) = common::conditioning(pipeline, &request).unwrap();
         for (index, part) in case["parts"].as_array().unwrap().iter().enumerate() {
             for entry in part[1].as_array().unwrap() {
                 // An entry holds at its last step whatever the one before did.
@@ -99,7 +100,7 @@ type Contexts = (Vec<f32>, Vec<(Vec<f32>, f32)>);
 
 /// Calls of the UNet, one text at a time, joined by hand.
 struct ByHand<'a> {
-    pipeline: &'a Pipeline<'a>,
+    pipeline: &'a Pipeline,
     calls: Cell<usize>,
     /// What holds at a call.
     at: &'a dyn Fn(usize) -> Contexts,
@@ -187,7 +188,7 @@ fn schedules_of_second_order_samplers_run_over_twice_the_steps() {
     let (_folder, model) = model();
     let pipeline = load(&model);
     let request = Request { sampler: SamplerKind::Heun, ..a1111("[a:b:0.5]", "") };
-    let (conditioning, _) = pipeline.conditioning(&request).unwrap();
+    let (conditioning, _) = common::conditioning(&pipeline, &request).unwrap();
     let held: Vec<usize> = (0..12).map(|call| conditioning.at(call).parts[0].0.context).collect();
     assert_eq!(held, [1, 1, 1, 1, 1, 1, 1, 2, 2, 2, 2, 2]);
 }
@@ -201,7 +202,7 @@ fn clip_skip_takes_layers_away_in_both_styles() {
         let skipped: Vec<Latents> = (1..=3).map(|clip_skip| latents(&pipeline, &with(clip_skip, style))).collect();
         assert!(skipped[0] != skipped[1] && skipped[1] != skipped[2]);
         for clip_skip in [0, 4] {
-            let error = Plan::new(&model, &with(clip_skip, style), PipelineOptions::default()).unwrap_err();
+            let error = common::plan(&model, &with(clip_skip, style)).unwrap_err();
             assert!(error.is_request());
             assert!(error.to_string().contains(&format!("clip skip {clip_skip} ")), "{error}");
         }
@@ -216,12 +217,11 @@ fn what_cannot_be_done_is_said() {
     for (prompt, message) in
         [("(a:1.2.3)", "weight 1.2.3"), (&long, "at most 1024 and 64"), (&"a".repeat(70000), "70000 bytes long")]
     {
-        let error = pipeline.conditioning(&a1111(prompt, "")).unwrap_err();
+        let error = common::conditioning(&pipeline, &a1111(prompt, "")).unwrap_err();
         assert!(error.is_request() && error.to_string().contains(message), "{error}");
         assert!(!error.to_string().contains('\n'));
     }
-    let (conditioning, warnings) = pipeline.conditioning(&a1111("a <magic:x:0.5> cat", "")).unwrap();
-    assert_eq!(conditioning.networks()[0].args, ["x", "0.5"]);
+    let (_, warnings) = common::conditioning(&pipeline, &a1111("a <magic:x:0.5> cat", "")).unwrap();
     assert_eq!(warnings, [Warning::Network { tag: "<magic:x:0.5>".into() }]);
 }
 
@@ -229,14 +229,14 @@ fn what_cannot_be_done_is_said() {
 fn metadata_say_how_prompts_were_read() {
     let (_folder, model) = model();
     let request = Request { clip_skip: 2, emphasis: Emphasis::NoNorm, ..a1111("(a:1.2)", "") };
-    let plan = Plan::new(&model, &request, PipelineOptions::default()).unwrap();
-    let metadata = Metadata::new(&model, &request, &plan, Precision::default(), 0).unwrap();
+    let plan = common::plan(&model, &request).unwrap();
+    let metadata = Metadata::new(&model, &plan, Precision::default(), 0).unwrap();
     let text = metadata.parameters();
     for setting in [", Clip skip: 2,", ", Emphasis: No norm, Prompt style: a1111, Version: calotype "] {
         assert!(text.contains(setting), "{text}");
     }
     for read in [Metadata::from_parameters(&text).metadata, Metadata::from_json(&metadata.to_json()).unwrap()] {
-        let again = read.request().unwrap();
+        let again = read.request(&[]).unwrap().0;
         assert_eq!((again.prompt_style, again.emphasis, again.clip_skip), (PromptStyle::A1111, Emphasis::NoNorm, 2));
     }
 }

@@ -5,6 +5,7 @@
 mod common;
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use calotype::{Keep, Latents, Model, Pipeline, PipelineOptions, Precision, Request};
 use calotype_formats::SafeTensors;
@@ -55,7 +56,7 @@ impl Golden {
     }
 
     /// The output of each network alone, by the golden's key.
-    fn networks(&self, pipeline: &Pipeline<'_>) -> Vec<(String, Vec<f32>)> {
+    fn networks(&self, pipeline: &Pipeline) -> Vec<(String, Vec<f32>)> {
         let context = |n| (format!("context_{n}"), pipeline.encode_text(&[self.prompt(n)]).unwrap().0);
         let mut outputs: Vec<_> = (0..3).map(context).collect();
         let mut output = |key: &str, values: Latents| outputs.push((key.to_owned(), values.to_nchw()));
@@ -68,7 +69,7 @@ impl Golden {
     }
 
     /// The final latents of a case.
-    fn run(&self, pipeline: &Pipeline<'_>, case: &Value) -> Latents {
+    fn run(&self, pipeline: &Pipeline, case: &Value) -> Latents {
         let id = case["sampler"].as_str().unwrap();
         let (sampler, schedule) = id.strip_suffix("_karras").map_or((id, "default"), |sampler| (sampler, "karras"));
         let request = Request {
@@ -83,18 +84,18 @@ impl Golden {
             seed: self.number("seed") as u64,
             ..Default::default()
         };
-        pipeline.run(&request).unwrap().finish_latents().unwrap()
+        pipeline.run(pipeline.plan(request).unwrap()).unwrap().finish_latents().unwrap()
     }
 }
 
-fn load(model: &Model, precision: Precision) -> Pipeline<'_> {
-    Pipeline::load(model, PipelineOptions { precision, keep: Keep::All, ..Default::default() }).unwrap()
+fn load(model: &Arc<Model>, precision: Precision) -> Pipeline {
+    Pipeline::load(Arc::clone(model), PipelineOptions { precision, keep: Keep::All, ..Default::default() }).unwrap()
 }
 
 #[test]
 fn networks_equal_the_reference() {
     let Some(folder) = folder() else { return };
-    let (golden, model) = (Golden::open(&folder), Model::open(&folder).unwrap());
+    let (golden, model) = (Golden::open(&folder), Arc::new(Model::open(&folder).unwrap()));
     for n in 0..3 {
         let ids: Vec<i64> = model.tokenizer().encode(golden.prompt(n)).ids.iter().map(|&id| i64::from(id)).collect();
         assert_eq!(ids, golden.file.read_i64(&format!("ids_{n}")).unwrap());
@@ -109,7 +110,7 @@ fn networks_equal_the_reference() {
 #[test]
 fn every_sampler_equals_the_reference() {
     let Some(folder) = folder() else { return };
-    let (golden, model) = (Golden::open(&folder), Model::open(&folder).unwrap());
+    let (golden, model) = (Golden::open(&folder), Arc::new(Model::open(&folder).unwrap()));
     let pipeline = load(&model, Precision::F32);
     assert_eq!(golden.cases().len(), 9);
     for case in golden.cases() {
@@ -133,7 +134,7 @@ fn every_sampler_equals_the_reference() {
 #[test]
 fn bf16_is_no_further_from_f32_than_in_pytorch() {
     let Some(folder) = folder() else { return };
-    let (golden, model) = (Golden::open(&folder), Model::open(&folder).unwrap());
+    let (golden, model) = (Golden::open(&folder), Arc::new(Model::open(&folder).unwrap()));
     let pytorch: Value = serde_json::from_str(include_str!("goldens/bf16.json")).unwrap();
     let pipeline = load(&model, Precision::BF16);
     let runs = golden.cases().iter().map(|case| {

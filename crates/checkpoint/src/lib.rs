@@ -17,6 +17,8 @@
 //! A [`Model`] has no weights in memory: its networks ([`NetworkFiles`]) read them onto a backend when they are asked to.
 //! What a file is, is detected from its content and never from its name; nothing in a file is ever run.
 
+#[cfg(feature = "builtin")]
+mod builtin;
 mod convert;
 mod error;
 mod files;

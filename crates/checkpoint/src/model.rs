@@ -14,7 +14,7 @@ use crate::{
     files::{EmbeddedFile, Files},
     hash::{self, WeightFile},
     open,
-    scheduler::SchedulerConfig,
+    scheduler::{SchedulerConfig, prediction_id},
 };
 
 /// The longest side of an image, in pixels.
@@ -41,6 +41,7 @@ pub struct Model {
     pub(crate) weight_files: Vec<WeightFile>,
     /// Whether its config says that the training kept a moving average.
     pub(crate) use_ema: bool,
+    latent_rgb: Option<String>,
     hash: OnceLock<String>,
     /// Held while the hash is computed, so that it is computed once.
     hashing: Mutex<()>,
@@ -68,6 +69,8 @@ pub(crate) struct Parts {
     pub(crate) weight_files: Vec<WeightFile>,
     /// Whether a config says that the training kept a moving average of the UNet.
     pub(crate) use_ema: bool,
+    /// The text of `latent_rgb.json`.
+    pub(crate) latent_rgb: Option<String>,
 }
 
 impl Model {
@@ -112,6 +115,7 @@ impl Model {
             tokenizer,
             weight_files,
             use_ema,
+            latent_rgb,
         } = parts;
         let model = Self {
             name,
@@ -125,10 +129,13 @@ impl Model {
             tokenizer,
             weight_files,
             use_ema,
+            latent_rgb,
             hash: OnceLock::new(),
             hashing: Mutex::new(()),
         };
         model.check_fit()?;
+        let prediction = prediction_id(model.prediction_type);
+        tracing::info!(model = model.name, prediction, inpainting = model.is_inpainting(), "opened");
         Ok(model)
     }
 
@@ -239,6 +246,12 @@ impl Model {
     #[must_use]
     pub fn size_multiple(&self) -> usize {
         self.vae_config().downscale()
+    }
+
+    /// The text of `latent_rgb.json` in its folder: how its latents are shown without the VAE.
+    #[must_use]
+    pub fn latent_rgb(&self) -> Option<&str> {
+        self.latent_rgb.as_deref()
     }
 
     /// What width and height of seamless images, which continue at their opposite edge, must be a multiple of.

@@ -25,6 +25,8 @@ use crate::{
 /// What a model folder has at its root.
 const INDEX: &str = "model_index.json";
 const SCHEDULER: &str = "scheduler/scheduler_config.json";
+/// How latents are shown without the VAE, beside a model of this project.
+const LATENT_RGB: &str = "latent_rgb.json";
 
 /// Latents of the pictures that Stable Diffusion 1 was trained on, and 2 with v-prediction.
 const SD1_LATENTS: usize = 64;
@@ -78,6 +80,7 @@ pub(crate) fn folder(name: String, files: &Files, options: &ModelOptions) -> Res
         tokenizer,
         weight_files,
         use_ema: false,
+        latent_rgb: files.exists(LATENT_RGB).then(|| files.read_text(LATENT_RGB)).transpose()?,
     })
 }
 
@@ -121,6 +124,7 @@ fn single_file(path: &Path, options: &ModelOptions) -> Result<Parts> {
         prediction_source: source,
         weight_files,
         use_ema: compvis.use_ema,
+        latent_rgb: None,
     })
 }
 

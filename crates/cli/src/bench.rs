@@ -1,6 +1,8 @@
 //! `calotype bench`.
 
-use calotype::{BenchOptions, BenchPart, BenchProfile, BenchReport, BenchSource, PartProfile, ProfileRow, bench_part};
+use calotype_bench::{
+    BenchOptions, BenchPart, BenchProfile, BenchReport, BenchSource, PartProfile, ProfileRow, bench_part,
+};
 use calotype_train::StepSource;
 
 use crate::{
@@ -39,7 +41,7 @@ pub(crate) fn run(args: &Bench) -> Result<(), Failure> {
         return Err(Failure::usage("--serve needs --part, --train or --train-sd15: give one of them".to_owned()));
     }
     let spinner = progress::spinner(args.json, "starting");
-    let report = calotype::bench(&source, options, &mut |stage| spinner.set_message(stage.to_owned()))?;
+    let report = calotype_bench::bench(&source, options, &mut |stage| spinner.set_message(stage.to_owned()))?;
     spinner.finish_and_clear();
     if args.json {
         let json = serde_json::to_string(&report);

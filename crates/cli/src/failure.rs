@@ -54,7 +54,13 @@ pub(crate) fn line(label: &str, message: &str) {
 }
 
 impl From<calotype::Error> for Failure {
+    /// The flag to use is said here: the library has none.
     fn from(error: calotype::Error) -> Self {
+        if let calotype::Error::UnknownName { kind, .. } = &error {
+            let flag = if *kind == "LoRA" { "--lora-dir" } else { "--hypernetwork-dir" };
+            let hint = format!("say where such files are by {flag}");
+            return Self::Usage { message: error.to_string(), hint: Some(hint) };
+        }
         if error.is_request() { Self::usage(error.to_string()) } else { Self::Failed(error.to_string()) }
     }
 }

@@ -2,10 +2,10 @@
 
 mod args;
 mod bench;
-mod builtin;
 mod failure;
 mod generate;
 mod interrupt;
+mod log;
 mod model;
 mod models;
 mod output;
@@ -33,7 +33,10 @@ fn main() -> ExitCode {
 /// The command, or none when help or the version was asked for and is printed.
 fn parse() -> Result<Option<Command>, Failure> {
     match Cli::try_parse() {
-        Ok(cli) => Ok(Some(cli.command)),
+        Ok(cli) => {
+            log::start(cli.log.as_deref())?;
+            Ok(Some(cli.command))
+        }
         Err(error) if matches!(error.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion) => {
             stdout::print(error.render().to_string().trim_end()).map(|()| None)
         }

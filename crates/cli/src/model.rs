@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use calotype::{Model, ModelOptions};
 use calotype_hub::ModelId;
 
-use crate::{args::ModelArgs, builtin, failure::Failure};
+use crate::{args::ModelArgs, failure::Failure};
 
 /// The model that is asked for, a file, a folder or one of the hub's cache, or the one inside this program.
 pub(crate) fn open(args: &ModelArgs) -> Result<Model, Failure> {
@@ -33,7 +33,7 @@ pub(crate) fn open_with(args: &ModelArgs, options: ModelOptions) -> Result<Model
 
 /// The model inside this program.
 pub(crate) fn built_in() -> Result<Model, Failure> {
-    Ok(Model::from_embedded(builtin::NAME, builtin::FILES)?)
+    Ok(Model::built_in()?)
 }
 
 /// What is meant by a path: what is there, or else the pulled model of that name.

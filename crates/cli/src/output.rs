@@ -9,15 +9,20 @@ use std::{
 
 use calotype_formats::write_atomic;
 
-use crate::{failure::Failure, interrupt};
+use crate::{failure::Failure, interrupt, stdout};
 
 /// Where pictures go when nobody says.
 const DEFAULT_FOLDER: &str = "outputs";
+
+/// How stdout is called.
+const STDOUT: &str = "-";
 
 /// A place for the pictures of a run.
 pub(crate) enum Output {
     /// One picture, which replaces what was there.
     File(PathBuf),
+    /// One picture, as bytes.
+    Stdout,
     /// `00000.png` and up, none replaced.
     Folder { path: PathBuf, next: u32 },
 }
@@ -26,6 +31,12 @@ impl Output {
     /// The place that `--output` names for `count` pictures, a folder in any case where that is said; folders are made.
     pub(crate) fn new(output: Option<&Path>, count: usize, is_folder: bool) -> Result<Self, Failure> {
         let path = output.unwrap_or(Path::new(DEFAULT_FOLDER));
+        if path.as_os_str() == STDOUT {
+            return match count {
+                1 if !is_folder => Ok(Self::Stdout),
+                _ => Err(Failure::usage("--output - is for one picture: give a folder for several")),
+            };
+        }
         let ends_as_folder = path.as_os_str().as_encoded_bytes().last().is_some_and(|&c| c == b'/');
         if is_folder || output.is_none() || count > 1 || path.is_dir() || ends_as_folder {
             return Self::folder(path);
@@ -55,11 +66,17 @@ impl Output {
         Ok(Self::Folder { path: path.to_owned(), next: last.map_or(0, |last| last.saturating_add(1)) })
     }
 
+    /// Whether pictures go where other output would go.
+    pub(crate) fn is_stdout(&self) -> bool {
+        matches!(self, Self::Stdout)
+    }
+
     /// Writes a picture whole or not at all, and gives its path.
     pub(crate) fn write(&mut self, png: &[u8]) -> Result<PathBuf, Failure> {
         let _guard = interrupt::writing();
         match self {
             Self::File(path) => write(path, png).map(|()| path.clone()),
+            Self::Stdout => stdout::write(png).map(|()| PathBuf::from(STDOUT)),
             Self::Folder { path, next } => write_next(path, next, png, |n| format!("{n:05}.png")),
         }
     }
@@ -69,6 +86,7 @@ impl Output {
         let _guard = interrupt::writing();
         match self {
             Self::File(path) => write(path, png).map(|()| path.clone()),
+            Self::Stdout => stdout::write(png).map(|()| PathBuf::from(STDOUT)),
             Self::Folder { path, .. } => write_next(path, &mut 0, png, |n| format!("grid-{n:04}.png")),
         }
     }

@@ -2,13 +2,13 @@
 
 use std::{path::Path, time::Instant};
 
-use calotype::{JSON_KEYWORD, LatentsMetadata, Metadata, Model, PARAMETERS_KEYWORD, PipelineOptions};
+use calotype::{JSON_KEYWORD, LatentsMetadata, Metadata, Model, PARAMETERS_KEYWORD, Pipeline};
 use calotype_image::{Limits, read_limited, read_png_text, read_user_comment};
 
 use crate::{
     args::{Precision, Remake},
     failure::{Failure, line},
-    generate::{Job, LatentsFile, Lines, options},
+    generate::{Job, LatentsFile, Lines, device, options},
     interrupt, model,
 };
 
@@ -26,7 +26,7 @@ pub(crate) fn run(args: &Remake, process_start: Instant) -> Result<(), Failure> 
         Made::Here(metadata) => {
             check_model(&metadata, &model).map_err(refuse)?;
             if matches!(args.compute.precision, Precision::Auto) {
-                options = PipelineOptions { precision: precision(&metadata).map_err(refuse)?, ..options };
+                options.precision = metadata.precision.unwrap_or(options.precision);
             }
             metadata
         }
@@ -48,18 +48,16 @@ pub(crate) fn run(args: &Remake, process_start: Instant) -> Result<(), Failure> 
             metadata
         }
     };
-    let mut request = metadata.request_with(&args.picture).map_err(|error| match metadata.init {
+    let (mut request, place) = metadata.request(&args.picture).map_err(|error| match metadata.request.init {
         Some(_) if !error.is_request() => Failure::Failed(format!("{error}; if it was moved, give it by --picture")),
         _ => error.into(),
     })?;
-    if metadata.width == 0 || metadata.height == 0 {
-        (request.width, request.height) = (None, None);
-    }
     request.adapters.folders = args.folders.folders(args.model.model.as_deref());
     let latents = metadata.latents.as_ref().map(latents).transpose()?;
     let (lines, made) = (Lines::one(&request.prompt), here.then_some(&metadata));
     let (output, pictures) = (&args.output, &[]);
-    Job { model: &model, request, lines, count: 1, pictures, latents, output, options, made }.run(process_start)
+    let pipeline = Pipeline::new(device(&args.compute)?, model, options);
+    Job { pipeline, request, place, lines, count: 1, pictures, latents, output, made }.run(process_start)
 }
 
 /// Who made a picture, and how.
@@ -103,12 +101,6 @@ fn check_model(metadata: &Metadata, model: &Model) -> Result<(), String> {
         metadata.model,
         model.name()
     ))
-}
-
-fn precision(metadata: &Metadata) -> Result<calotype::Precision, String> {
-    let id = metadata.precision.as_str();
-    let all = Precision::CHOICES.into_iter().filter_map(|choice| choice.resolve().ok());
-    all.into_iter().find(|precision| precision.id() == id).ok_or_else(|| format!("the precision {id:?} is unknown"))
 }
 
 /// The starting noise, if it is still the same.

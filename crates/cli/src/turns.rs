@@ -2,7 +2,8 @@
 
 use std::io;
 
-use calotype::{median, peak_memory};
+use calotype::memory::peak_memory;
+use calotype_bench::median;
 use serde::Serialize;
 use serde_json::{Value, json};
 

@@ -4,7 +4,7 @@
 
 use std::{collections::BTreeMap, process::Command};
 
-const FLOORS: [(&str, u8); 12] = [
+const FLOORS: [(&str, u8); 13] = [
     ("calotype-tensor", 0),
     ("calotype-formats", 0),
     ("calotype-text", 0),
@@ -14,8 +14,9 @@ const FLOORS: [(&str, u8); 12] = [
     ("calotype-hub", 1),
     ("calotype-checkpoint", 2),
     ("calotype", 3),
+    ("calotype-bench", 4),
     ("calotype-train", 4),
-    ("calotype-icons", 4),
+    ("calotype-icons", 5),
     ("calotype-cli", 6),
 ];
 

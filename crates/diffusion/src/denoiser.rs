@@ -68,6 +68,22 @@ pub trait Denoiser {
     }
 }
 
+impl<D: Denoiser + ?Sized> Denoiser for Box<D> {
+    type Error = D::Error;
+
+    fn denoise(&mut self, x: &Latents, level: NoiseLevel) -> Result<Latents, Self::Error> {
+        (**self).denoise(x, level)
+    }
+
+    fn denoise_with_uncond(&mut self, x: &Latents, level: NoiseLevel) -> Result<[Latents; 2], Self::Error> {
+        (**self).denoise_with_uncond(x, level)
+    }
+
+    fn denoise_each(&mut self, x: &Latents, levels: &[NoiseLevel]) -> Result<Latents, Self::Error> {
+        (**self).denoise_each(x, levels)
+    }
+}
+
 impl<D: Denoiser + ?Sized> Denoiser for &mut D {
     type Error = D::Error;
 

@@ -15,6 +15,9 @@ use crate::{Error, Result, error::show_path};
 /// was at `path` before is still there, unchanged. (A process that is killed may leave a temporary file, named
 /// `.calotype-*.tmp`, never a half-written `path`.)
 ///
+/// A symbolic link stays: the file that it names is written, by a temporary file beside that. Pipes and devices are written to
+/// as they are.
+///
 /// # Errors
 /// The folder does not exist or can't be written, the disk is full, or `write` returned an error.
 pub fn write_atomic<T>(path: &Path, write: impl FnOnce(&mut dyn Write) -> io::Result<T>) -> Result<T> {
@@ -22,7 +25,25 @@ pub fn write_atomic<T>(path: &Path, write: impl FnOnce(&mut dyn Write) -> io::Re
     if fs::metadata(path).is_ok_and(|found| !found.is_file() && !found.is_dir()) {
         return write_to_device(path, write);
     }
-    write_through(&Disk, path, write)
+    let fail = |action| move |source| Error::Write { file: show_path(path), action, source };
+    let target = follow_links(path).map_err(fail("follow the link"))?;
+    write_through(&Disk, &target, write)
+}
+
+/// The most links that are followed, as on Linux.
+const MAX_LINKS: usize = 40;
+
+/// What a path names when it is a symbolic link, which need not exist yet.
+fn follow_links(path: &Path) -> io::Result<PathBuf> {
+    let mut path = path.to_owned();
+    for _ in 0..MAX_LINKS {
+        if !path.is_symlink() {
+            return Ok(path);
+        }
+        let target = fs::read_link(&path)?;
+        path = path.parent().unwrap_or(Path::new("")).join(target);
+    }
+    Err(io::Error::other("too many links lead from one to the next"))
 }
 
 fn write_to_device<T>(path: &Path, write: impl FnOnce(&mut dyn Write) -> io::Result<T>) -> Result<T> {
@@ -258,5 +279,27 @@ mod tests {
         write_atomic(&folder.path().join("new"), |writer| writer.write_all(b"mine")).unwrap();
         leftovers.iter().for_each(|path| assert_eq!(fs::read(path).unwrap(), b"theirs"));
         assert_eq!(names(folder.path()).len(), leftovers.len() + 1);
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn a_link_stays_and_what_it_names_is_written() {
+        use std::os::unix::fs::symlink;
+        let folder = tempfile::TempDir::new().unwrap();
+        let [far, link, second] = ["far/file", "link", "second"].map(|name| folder.path().join(name));
+        fs::create_dir(folder.path().join("far")).unwrap();
+        symlink("far/file", &link).unwrap();
+        symlink(&link, &second).unwrap();
+        // Through a link to nothing, and then over what is there.
+        for text in ["new", "newer"] {
+            write_atomic(&second, |writer| writer.write_all(text.as_bytes())).unwrap();
+            assert!(link.is_symlink() && second.is_symlink());
+            assert_eq!(fs::read_to_string(&far).unwrap(), text);
+        }
+        let names: Vec<_> = fs::read_dir(folder.path().join("far")).unwrap().collect();
+        assert_eq!(names.len(), 1, "no temporary file is left");
+        symlink("loop", folder.path().join("loop")).unwrap();
+        let error = write_atomic(&folder.path().join("loop"), |writer| writer.write_all(b"x")).unwrap_err();
+        assert!(error.to_string().contains("too many links"), "{error}");
     }
 }

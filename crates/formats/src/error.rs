@@ -73,7 +73,7 @@ impl Error {
     /// Whether a file or folder does not exist.
     #[must_use]
     pub fn is_not_found(&self) -> bool {
-        matches!(self, Self::Read { source, .. } if source.kind() == io::ErrorKind::NotFound)
+        matches!(self, Self::Read { source, .. } | Self::Write { source, .. } if source.kind() == io::ErrorKind::NotFound)
     }
 
     pub(crate) fn read(file: &Path, action: &'static str, source: io::Error) -> Self {

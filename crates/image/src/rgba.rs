@@ -52,6 +52,17 @@ impl RgbaImage {
     }
 }
 
+impl From<&RgbImage> for RgbaImage {
+    /// Opaque everywhere.
+    fn from(picture: &RgbImage) -> Self {
+        let mut opaque = Self::filled(picture.width(), picture.height(), [255; 4]);
+        for (to, from) in opaque.data_mut().chunks_exact_mut(4).zip(picture.data().chunks_exact(3)) {
+            to[..3].copy_from_slice(from);
+        }
+        opaque
+    }
+}
+
 /// A value in [0, 1] as a byte.
 fn byte(x: f32) -> u8 {
     (x.clamp(0.0, 1.0) * 255.0).round() as u8

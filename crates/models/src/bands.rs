@@ -3,8 +3,7 @@
 //! The result is that of the whole picture: a convolution sees the rows beside its band, and a group norm has the
 //! statistics of all bands.
 
-use calotype_tensor::{Activation, Backend, Padding, Result as Computed, infer};
-use rayon::prelude::*;
+use calotype_tensor::{Activation, Backend, Padding, Result as Computed, Threads, infer};
 
 use crate::{
     edges::Axis,
@@ -109,7 +108,7 @@ impl<'a, P> BandNorm<'a, P> {
     /// Takes the statistics of all bands.
     pub(crate) fn new<B: Backend<Param = P>>(b: &B, norm: &'a GroupNorm<P>, bands: &[B::Tensor]) -> Computed<Self> {
         let (gamma, beta) = norm.gain_and_offset(b)?;
-        let sums = |band| Ok(Sums::new(&b.to_f32(band)?, gamma.len(), norm.groups));
+        let sums = |band| Ok(Sums::new(&b.to_f32(band)?, gamma.len(), norm.groups, b.threads()));
         let sums: Vec<Sums> = bands.iter().map(sums).collect::<Computed<_>>()?;
         let moments = |sums: &Sums| sums.moments(norm.eps);
         let whole = sums.iter().fold(Sums::default(), Sums::add);
@@ -151,22 +150,20 @@ struct Sums {
 
 impl Sums {
     /// Of `x (rows, channels)`. The order of the sums does not depend on the number of threads.
-    fn new(x: &[f32], channels: usize, groups: usize) -> Self {
+    fn new(x: &[f32], channels: usize, groups: usize, threads: &Threads) -> Self {
         let rows = (CHUNK / channels.max(1)).max(1);
-        let parts: Vec<Vec<[f64; 2]>> = x
-            .par_chunks((rows * channels).max(1))
-            .map(|x| {
-                let mut sums = vec![[0.0; 2]; channels];
-                for row in x.chunks_exact(channels) {
-                    for (sum, &x) in sums.iter_mut().zip(row) {
-                        let x = f64::from(x);
-                        *sum = [sum[0] + x, sum[1] + x * x];
-                    }
+        let chunks: Vec<&[f32]> = x.chunks((rows * channels).max(1)).collect();
+        let parts: Vec<Vec<[f64; 2]>> = threads.map(chunks.len(), |n| {
+            let mut sums = vec![[0.0; 2]; channels];
+            for row in chunks[n].chunks_exact(channels) {
+                for (sum, &x) in sums.iter_mut().zip(row) {
+                    let x = f64::from(x);
+                    *sum = [sum[0] + x, sum[1] + x * x];
                 }
-                let size = (channels / groups.max(1)).max(1);
-                sums.chunks(size).map(|group| group.iter().fold([0.0; 2], plus)).collect()
-            })
-            .collect();
+            }
+            let size = (channels / groups.max(1)).max(1);
+            sums.chunks(size).map(|group| group.iter().fold([0.0; 2], plus)).collect()
+        });
         let none = Self { groups: vec![[0.0; 2]; groups], count: (x.len() / groups.max(1)) as f64 };
         parts.into_iter().fold(none, |sums, groups| sums.add(&Self { groups, count: 0.0 }))
     }

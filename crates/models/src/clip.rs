@@ -1,4 +1,4 @@
-use calotype_tensor::{Activation, Attention, Backend, Error, ParamKind, Result as Computed};
+use calotype_tensor::{Activation, Attention, Backend, Error, ParamKind, Result as Computed, infer};
 
 use crate::{
     Init, Result, Scope, TextConfig,
@@ -94,6 +94,51 @@ impl<P> ClipTextEncoder<P> {
         }
         self.final_layer_norm.forward(b, &h)
     }
+
+    /// The features of `batch` texts: rows without the last `skipped` layers, and the pooled vector of each, which is that of
+    /// all layers at the first of the largest ids (OpenAI's CLIP: the end of the text, whose id is the last of the vocabulary).
+    ///
+    /// # Errors
+    /// As [`forward_skipping`](Self::forward_skipping).
+    pub fn features<B: Backend<Param = P>>(
+        &self,
+        b: &B,
+        ids: &[u32],
+        batch: usize,
+        skipped: usize,
+    ) -> Computed<TextFeatures<B::Tensor>>
+    where
+        P: Clone + 'static,
+    {
+        let rows = self.forward_skipping(b, ids, batch, skipped)?;
+        let last = if skipped == 0 { rows.clone() } else { self.forward(b, ids, batch)? };
+        let [_, length, width] = infer::sequence("text encoder", "the output", b.shape(&last))?;
+        let flat = b.reshape(&last, [1, batch * length * width].into())?;
+        let mut pooled: Option<B::Tensor> = None;
+        for (n, text) in ids.chunks_exact(length.max(1)).enumerate() {
+            let greatest = text.iter().max();
+            let end = text.iter().position(|id| Some(id) == greatest).unwrap_or(0);
+            let row = b.narrow(&flat, (n * length + end) * width, width)?;
+            pooled = Some(match pooled {
+                Some(before) => b.concat(&before, &row)?,
+                None => row,
+            });
+        }
+        let pooled = match pooled {
+            Some(pooled) => b.reshape(&pooled, [batch, width].into())?,
+            None => return Err(Error::Invalid { op: "text encoder", message: "no texts were given".to_owned() }),
+        };
+        Ok(TextFeatures { rows, pooled })
+    }
+}
+
+/// What a text encoder makes of a batch of B texts.
+#[derive(Clone, Debug)]
+pub struct TextFeatures<T> {
+    /// A vector for each token, `(B, L, C)`: what a UNet attends to.
+    pub rows: T,
+    /// A vector for each text, `(B, C)`: what models with an added embedding take.
+    pub pooled: T,
 }
 
 /// Self-attention and MLP.

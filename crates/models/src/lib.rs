@@ -24,7 +24,7 @@ mod transformer;
 mod unet;
 mod vae;
 
-pub use clip::ClipTextEncoder;
+pub use clip::{ClipTextEncoder, TextFeatures};
 pub use config::{
     CompVisConfig, DownBlockType, HiddenAct, MidBlockType, ModelConfig, PerBlock, TextConfig, UNetConfig, UpBlockType,
     VaeConfig,
@@ -37,5 +37,5 @@ pub use names::{
 };
 pub use params::{InMemory, Init, ParamSource, ParamSpec, Random, Scope, Stored};
 pub use timestep::timestep_embedding;
-pub use unet::{Context, TimeEmbedding, UNet};
+pub use unet::{Context, Residuals, TimeEmbedding, UNet, UNetInputs};
 pub use vae::{AutoencoderKl, VaeDecoder, VaeEncoder, posterior};

@@ -8,11 +8,11 @@ use std::{borrow::Cow, collections::BTreeMap, sync::Arc};
 
 use calotype_formats::{Checkpoint, DType, SafeTensors, encode_f32, to_bytes};
 use calotype_models::{
-    AdaptedNetwork, Error, LayerKind, ModelConfig, ParamSource, TextConfig, UNetConfig,
+    AdaptedNetwork, Error, LayerKind, ModelConfig, ParamSource, TextConfig, UNetConfig, UNetInputs,
     adapters::{Adapted, Adapter, AdapterSummary, AdapterWeights, Algorithm, Applied, Target},
 };
 use calotype_tensor::{
-    Backend, Precision,
+    Backend, Precision, Threads,
     cpu::{Cpu, CpuOptions},
     reference::Reference,
 };
@@ -120,19 +120,19 @@ impl Goldens {
     fn run<B: Backend>(&self, b: &B, network: &str, adapters: &[Applied]) -> Result<Vec<f32>, Error> {
         let mut formula = Formula;
         if network == "text_encoder" {
-            let mut source = Adapted::new(&mut formula, Target::TextEncoder, adapters);
+            let mut source = Adapted::new(&mut formula, Target::TextEncoder, adapters, b.threads());
             let encoder = self.text_encoder().init(b, &mut source)?;
             return Ok(b.to_f32(&encoder.forward(b, &self.ids.concat(), self.ids.len())?).unwrap());
         }
-        let mut source = Adapted::new(&mut formula, Target::UNet, adapters);
+        let mut source = Adapted::new(&mut formula, Target::UNet, adapters, b.threads());
         let unet = self.unet().init(b, &mut source)?;
         let input = |name, shape| {
             let (shape, data) = tensor(name, shape);
             b.from_f32(shape, data)
         };
         let context = unet.prepare(b, &input("context", &self.context)?)?;
-        let time = unet.time_embedding(b, &[self.timestep])?;
-        Ok(b.to_f32(&unet.forward(b, &input("latents", &self.latents)?, &time, &context)?).unwrap())
+        let time = unet.time_embedding(b, &[self.timestep], None)?;
+        Ok(b.to_f32(&unet.forward(b, &UNetInputs::new(&input("latents", &self.latents)?, &time, &context))?).unwrap())
     }
 }
 
@@ -206,7 +206,7 @@ fn values_do_not_depend_on_pieces() {
         let adapters = [goldens.applied(case)];
         for spec in goldens.unet().specs().unwrap() {
             let mut formula = Formula;
-            let mut source = Adapted::new(&mut formula, Target::UNet, &adapters);
+            let mut source = Adapted::new(&mut formula, Target::UNet, &adapters, Threads::CALLER);
             let data = source.data(&spec).unwrap();
             let whole = data.to_vec().unwrap();
             let mut pieces = vec![f32::NAN; whole.len()];

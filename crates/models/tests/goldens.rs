@@ -4,7 +4,7 @@
 
 mod common;
 
-use calotype_models::{ModelConfig, TextConfig, UNetConfig, VaeConfig, posterior};
+use calotype_models::{ModelConfig, Residuals, TextConfig, UNetConfig, UNetInputs, VaeConfig, posterior};
 use calotype_tensor::{Backend, cpu::Cpu, reference::Reference};
 use common::{Formula, Golden, assert_close, tensor};
 
@@ -25,8 +25,9 @@ fn unets<B: Backend>(b: &B) {
         let golden = Golden::read(name);
         let unet = golden.config::<UNetConfig>().init(b, &mut Formula).unwrap();
         let (latents, context) = (input(b, "latents", &golden.latents), input(b, "context", &golden.context));
-        let (time, context) = (unet.time_embedding(b, &golden.timesteps).unwrap(), unet.prepare(b, &context).unwrap());
-        check(b, name, &golden, &unet.forward(b, &latents, &time, &context).unwrap());
+        let (time, context) =
+            (unet.time_embedding(b, &golden.timesteps, None).unwrap(), unet.prepare(b, &context).unwrap());
+        check(b, name, &golden, &unet.forward(b, &UNetInputs::new(&latents, &time, &context)).unwrap());
     }
 }
 
@@ -45,8 +46,48 @@ fn text_encoders<B: Backend>(b: &B) {
     for name in ["text_quick_gelu", "text_gelu"] {
         let golden = Golden::read(name);
         let encoder = golden.config::<TextConfig>().init(b, &mut Formula).unwrap();
-        check(b, name, &golden, &encoder.forward(b, &golden.ids.concat(), golden.ids.len()).unwrap());
+        let features = encoder.features(b, &golden.ids.concat(), golden.ids.len(), 0).unwrap();
+        check(b, name, &golden, &features.rows);
+        assert_close(name, &b.to_f32(&features.pooled).unwrap(), &golden.pooled, TOLERANCE);
+        // The pooled vector is of all layers, whatever the rows leave out.
+        let skipping = encoder.features(b, &golden.ids.concat(), golden.ids.len(), 1).unwrap();
+        assert_close(name, &b.to_f32(&skipping.pooled).unwrap(), &golden.pooled, TOLERANCE);
     }
+}
+
+/// Residuals for the feature maps of the way down and for the middle block, as a ControlNet gives them.
+fn residuals<B: Backend>(b: &B) {
+    let golden = Golden::read("unet_added");
+    let unet = golden.config::<UNetConfig>().init(b, &mut Formula).unwrap();
+    let (latents, context) = (input(b, "latents", &golden.latents), input(b, "context", &golden.context));
+    let (time, context) =
+        (unet.time_embedding(b, &golden.timesteps, None).unwrap(), unet.prepare(b, &context).unwrap());
+    let mut down: Vec<B::Tensor> =
+        golden.residuals.iter().enumerate().map(|(n, shape)| input(b, &format!("residual.{n}"), shape)).collect();
+    let mid = down.pop();
+    let residuals = Residuals { down, mid };
+    let inputs = UNetInputs { residuals: Some(&residuals), ..UNetInputs::new(&latents, &time, &context) };
+    check(b, "unet_added", &golden, &unet.forward(b, &inputs).unwrap());
+    let fewer = Residuals { down: residuals.down[1..].to_vec(), mid: None };
+    let error = unet.forward(b, &UNetInputs { residuals: Some(&fewer), ..inputs }).err().unwrap().to_string();
+    assert!(error.contains("residuals were given for the way down"), "{error}");
+}
+
+/// What is added to the embedding of the timestep does what a bias would.
+#[test]
+fn an_added_embedding_is_part_of_the_time_embedding() {
+    let b = Reference::<f64>::default();
+    let golden = Golden::read("unet_added");
+    let unet = golden.config::<UNetConfig>().init(&b, &mut Formula).unwrap();
+    let context = unet.prepare(&b, &input(&b, "context", &golden.context)).unwrap();
+    let (latents, width) = (input(&b, "latents", &golden.latents), 32);
+    let forward = |added: Option<f32>| {
+        let added = added.map(|x| b.from_f32([1, width].into(), vec![x; width]).unwrap());
+        let time = unet.time_embedding(&b, &golden.timesteps, added.as_ref()).unwrap();
+        b.to_f32(&unet.forward(&b, &UNetInputs::new(&latents, &time, &context)).unwrap()).unwrap()
+    };
+    assert_eq!(forward(Some(0.0)), forward(None));
+    assert_ne!(forward(Some(0.5)), forward(None));
 }
 
 #[test]
@@ -55,6 +96,7 @@ fn reference_backend() {
     unets(&b);
     autoencoders(&b);
     text_encoders(&b);
+    residuals(&b);
 }
 
 #[test]
@@ -63,6 +105,7 @@ fn cpu_backend() {
     unets(&b);
     autoencoders(&b);
     text_encoders(&b);
+    residuals(&b);
 }
 
 #[test]
@@ -71,12 +114,14 @@ fn what_another_unet_prepared_is_refused() {
     let [golden, other] = ["unet_v1", "unet_lists"].map(Golden::read);
     let [unet, other] = [&golden, &other].map(|g| g.config::<UNetConfig>().init(&b, &mut Formula).unwrap());
     let (latents, text) = (input(&b, "latents", &golden.latents), input(&b, "context", &golden.context));
-    let (time, context) = (unet.time_embedding(&b, &golden.timesteps).unwrap(), unet.prepare(&b, &text).unwrap());
-    assert!(unet.forward(&b, &latents, &time, &context).is_ok());
-    let of_others = other.time_embedding(&b, &golden.timesteps).unwrap();
-    assert!(unet.forward(&b, &latents, &of_others, &context).is_err());
+    let (time, context) = (unet.time_embedding(&b, &golden.timesteps, None).unwrap(), unet.prepare(&b, &text).unwrap());
+    assert!(unet.forward(&b, &UNetInputs::new(&latents, &time, &context)).is_ok());
+    let of_others = other.time_embedding(&b, &golden.timesteps, None).unwrap();
+    assert!(unet.forward(&b, &UNetInputs::new(&latents, &of_others, &context)).is_err());
     let one_more = [&golden.timesteps[..], &[1.0]].concat();
-    let error = unet.forward(&b, &latents, &unet.time_embedding(&b, &one_more).unwrap(), &context).unwrap_err();
+    let error = unet
+        .forward(&b, &UNetInputs::new(&latents, &unet.time_embedding(&b, &one_more, None).unwrap(), &context))
+        .unwrap_err();
     let batch = golden.timesteps.len();
     assert_eq!(error.to_string(), format!("unet: {} timesteps were given for {batch} images", batch + 1));
 }

@@ -6,7 +6,7 @@ mod common;
 
 use std::collections::BTreeMap;
 
-use calotype_models::{ModelConfig, TextConfig, UNetConfig, VaeConfig, posterior};
+use calotype_models::{ModelConfig, TextConfig, UNetConfig, UNetInputs, VaeConfig, posterior};
 use calotype_tensor::{
     Backend, Differentiable, Result,
     cpu::Cpu,
@@ -46,7 +46,7 @@ fn check<B: Differentiable>(
     for parameter in tape.parameters() {
         if let Some(gradient) = gradients.get(&parameter) {
             let data = tape.inner().to_f32(gradient).unwrap();
-            let (_, data) = to_file_layout(parameter.kind(), parameter.shape(), data).unwrap();
+            let (_, data) = to_file_layout(parameter.kind(), parameter.shape(), data, tape.threads()).unwrap();
             let probe = values(&format!("probe.{}", parameter.name()), data.len());
             got.insert(parameter.name().to_owned(), norm_and_dot(&data, probe.into_iter()));
         }
@@ -80,8 +80,8 @@ fn unets<B: Differentiable>(backend: impl Fn() -> B) {
         unet.checkpointing = checkpointing;
         let inputs = [("latents", &*golden.latents), ("context", &*golden.context)];
         check(&tape, name, &golden, &inputs, |x| {
-            let (time, context) = (unet.time_embedding(&tape, &golden.timesteps)?, unet.prepare(&tape, &x[1])?);
-            unet.forward(&tape, &x[0], &time, &context)
+            let (time, context) = (unet.time_embedding(&tape, &golden.timesteps, None)?, unet.prepare(&tape, &x[1])?);
+            unet.forward(&tape, &UNetInputs::new(&x[0], &time, &context))
         });
     }
 }

@@ -8,7 +8,7 @@ use std::{borrow::Cow, collections::BTreeMap, path::PathBuf};
 
 use calotype_formats::{Checkpoint, DType, SafeTensors, TorchFile, encode_f32, to_bytes};
 use calotype_models::{
-    ModelConfig, ParamSource, TextConfig, UNetConfig,
+    ModelConfig, ParamSource, TextConfig, UNetConfig, UNetInputs,
     adapters::{Embedding, Hypernetwork, WithEmbeddings},
 };
 use calotype_tensor::{Backend, cpu::Cpu, reference::Reference};
@@ -68,10 +68,10 @@ fn hypernetworks_on<B: Backend>(b: &B) {
         b.from_f32(shape, data).unwrap()
     };
     let (latents, context) = (input("latents", &goldens.latents), input("context", &goldens.context));
-    let time = unet.time_embedding(b, &[goldens.timestep]).unwrap();
+    let time = unet.time_embedding(b, &[goldens.timestep], None).unwrap();
     let run = |unet: &calotype_models::UNet<B::Param>| {
         let context = unet.prepare(b, &context).unwrap();
-        b.to_f32(&unet.forward(b, &latents, &time, &context).unwrap()).unwrap()
+        b.to_f32(&unet.forward(b, &UNetInputs::new(&latents, &time, &context)).unwrap()).unwrap()
     };
     let before = run(&unet);
     for case in &goldens.hypernetworks {

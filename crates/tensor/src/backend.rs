@@ -1,10 +1,10 @@
-use crate::{DType, ParamData, Result, Shape, infer};
+use crate::{DType, Op, ParamData, Result, Shape, Threads};
 
 /// The op set of Stable Diffusion.
 ///
 /// Model code is generic over this trait and sees neither memory nor packing. Shapes are channels-last. `rows` below
-/// means "every dimension but the last". An operation never changes its arguments. Shapes are checked by [`crate::infer`],
-/// the same way on every backend, so a bad one is an [`Error`](crate::Error) and never a panic.
+/// means "every dimension but the last". An operation never changes its arguments. Shapes are checked by [`Op::shape`], the same way on
+/// every backend, so a bad one is an [`Error`](crate::Error) and never a panic.
 pub trait Backend: Sized + 'static {
     /// An activation: a dense array with a shape. Cloning is cheap (shared storage).
     type Tensor: Clone + 'static;
@@ -13,6 +13,10 @@ pub trait Backend: Sized + 'static {
 
     /// The element type that activations are computed in.
     fn dtype(&self) -> DType;
+
+    /// The threads that compute, or that prepare data on the processor. What is computed beside a backend uses them too, so that a
+    /// program has no others.
+    fn threads(&self) -> &Threads;
 
     // ---- data in and out
 
@@ -34,7 +38,29 @@ pub trait Backend: Sized + 'static {
     /// The shape of a parameter, in the layout of its [`ParamKind`].
     fn param_shape(&self, p: &Self::Param) -> Shape;
 
-    // ---- the heavy operations
+    // ---- the operations
+
+    /// Runs an operation on the arguments that [`Op`] lists for it. The methods below are this one by name.
+    ///
+    /// # Errors
+    /// The arguments don't fit, as [`Op::shape`] says, or the operation can't be computed.
+    fn run(&self, op: &Op, tensors: &[&Self::Tensor], params: &[&Self::Param]) -> Result<Self::Tensor> {
+        let of_tensors: Vec<Shape> = tensors.iter().map(|x| self.shape(x)).collect();
+        let of_params: Vec<Shape> = params.iter().map(|p| self.param_shape(p)).collect();
+        self.compute(op, tensors, params, op.shape(&of_tensors, &of_params)?)
+    }
+
+    /// Computes an operation, whose arguments [`Self::run`] has found to fit, and whose result has this `shape`.
+    ///
+    /// # Errors
+    /// The operation can't be computed.
+    fn compute(
+        &self,
+        op: &Op,
+        tensors: &[&Self::Tensor],
+        params: &[&Self::Param],
+        shape: Shape,
+    ) -> Result<Self::Tensor>;
 
     /// 2-D convolution (cross-correlation): `activation(x * weight + bias) + residual`.
     ///
@@ -47,7 +73,9 @@ pub trait Backend: Sized + 'static {
         bias: Option<&Self::Param>,
         residual: Option<&Self::Tensor>,
         options: Conv2d,
-    ) -> Result<Self::Tensor>;
+    ) -> Result<Self::Tensor> {
+        self.run(&Op::Conv2d(options), &with(x, residual), &with(weight, bias))
+    }
 
     /// `activation(x · weight + bias) + residual`: `x (rows, I)`, `weight (I, O)`, `bias (O)`, `residual` and result `(rows, O)`.
     fn linear(
@@ -57,7 +85,9 @@ pub trait Backend: Sized + 'static {
         bias: Option<&Self::Param>,
         residual: Option<&Self::Tensor>,
         activation: Activation,
-    ) -> Result<Self::Tensor>;
+    ) -> Result<Self::Tensor> {
+        self.run(&Op::Linear(activation), &with(x, residual), &with(weight, bias))
+    }
 
     /// Nearest upsampling ([`upsample_nearest_2x`](Self::upsample_nearest_2x)), then a 3×3 convolution that keeps the size:
     /// `x (B, H, W, I)`, `weight (3, 3, I, O)`, `bias (O)`, result `(B, 2H, 2W, O)`.
@@ -70,13 +100,12 @@ pub trait Backend: Sized + 'static {
         weight: &Self::Param,
         bias: Option<&Self::Param>,
     ) -> Result<Self::Tensor> {
-        infer::upsample_conv2d(self.shape(x), self.param_shape(weight))?;
-        self.conv2d(&self.upsample_nearest_2x(x)?, weight, bias, None, Conv2d::padded(1))
+        self.run(&Op::UpsampleConv2d, &[x], &with(weight, bias))
     }
 
     /// [`geglu`](Self::geglu) of a linear map: `x (rows, I)`, `weight (I, 2O)`, `bias (2O)`, result `(rows, O)`.
     fn linear_geglu(&self, x: &Self::Tensor, weight: &Self::Param, bias: Option<&Self::Param>) -> Result<Self::Tensor> {
-        self.geglu(&self.linear(x, weight, bias, None, Activation::None)?)
+        self.run(&Op::LinearGeglu, &[x], &with(weight, bias))
     }
 
     /// Scaled-dot-product attention over heads that lie side by side in the channels (Vaswani et al. 2017, eq. 1).
@@ -89,9 +118,9 @@ pub trait Backend: Sized + 'static {
         k: &Self::Tensor,
         v: &Self::Tensor,
         options: Attention,
-    ) -> Result<Self::Tensor>;
-
-    // ---- normalisation
+    ) -> Result<Self::Tensor> {
+        self.run(&Op::Attention(options), &[q, k, v], &[])
+    }
 
     /// Group normalisation (Wu & He 2018) and then `activation`, which is `None` or `Silu`: `x (B, H, W, C)`, `gamma`, `beta (C)`.
     /// The variance is the biased one.
@@ -103,48 +132,94 @@ pub trait Backend: Sized + 'static {
         groups: usize,
         eps: f32,
         activation: Activation,
-    ) -> Result<Self::Tensor>;
+    ) -> Result<Self::Tensor> {
+        self.run(&Op::GroupNorm { groups, eps, activation }, &[x], &[gamma, beta])
+    }
 
     /// Layer normalisation (Ba et al. 2016) of the last dimension: `x (rows, C)`, `gamma`, `beta (C)`.
-    fn layer_norm(&self, x: &Self::Tensor, gamma: &Self::Param, beta: &Self::Param, eps: f32) -> Result<Self::Tensor>;
-
-    // ---- elementwise
+    fn layer_norm(&self, x: &Self::Tensor, gamma: &Self::Param, beta: &Self::Param, eps: f32) -> Result<Self::Tensor> {
+        self.run(&Op::LayerNorm { eps }, &[x], &[gamma, beta])
+    }
 
     /// `activation(x)`.
-    fn activation(&self, x: &Self::Tensor, activation: Activation) -> Result<Self::Tensor>;
-    /// GEGLU (Shazeer 2020): `x (rows, 2C)` is `(a, gate)`, the result `a · gelu(gate)` is `(rows, C)`.
-    fn geglu(&self, x: &Self::Tensor) -> Result<Self::Tensor>;
-    /// `a + b`, of one shape.
-    fn add(&self, a: &Self::Tensor, b: &Self::Tensor) -> Result<Self::Tensor>;
-    /// `a - b`, of one shape.
-    fn sub(&self, a: &Self::Tensor, b: &Self::Tensor) -> Result<Self::Tensor>;
-    /// `a · b`, of one shape.
-    fn mul(&self, a: &Self::Tensor, b: &Self::Tensor) -> Result<Self::Tensor>;
-    /// `x · factor`.
-    fn scale(&self, x: &Self::Tensor, factor: f32) -> Result<Self::Tensor>;
-    /// `x (B, H, W, C)` plus `v (B, C)` at every pixel.
-    fn add_channels(&self, x: &Self::Tensor, v: &Self::Tensor) -> Result<Self::Tensor>;
-    /// `|x|`.
-    fn abs(&self, x: &Self::Tensor) -> Result<Self::Tensor>;
-    /// `e^x`.
-    fn exp(&self, x: &Self::Tensor) -> Result<Self::Tensor>;
-    /// `min(max(x, low), high)`.
-    fn clamp(&self, x: &Self::Tensor, low: f32, high: f32) -> Result<Self::Tensor>;
-    /// The mean of all elements, of shape `(1)`.
-    fn mean(&self, x: &Self::Tensor) -> Result<Self::Tensor>;
+    fn activation(&self, x: &Self::Tensor, activation: Activation) -> Result<Self::Tensor> {
+        self.run(&Op::Activation(activation), &[x], &[])
+    }
 
-    // ---- form
+    /// GEGLU (Shazeer 2020): `x (rows, 2C)` is `(a, gate)`, the result `a · gelu(gate)` is `(rows, C)`.
+    fn geglu(&self, x: &Self::Tensor) -> Result<Self::Tensor> {
+        self.run(&Op::Geglu, &[x], &[])
+    }
+
+    /// `a + b`, of one shape.
+    fn add(&self, a: &Self::Tensor, b: &Self::Tensor) -> Result<Self::Tensor> {
+        self.run(&Op::Add, &[a, b], &[])
+    }
+
+    /// `a - b`, of one shape.
+    fn sub(&self, a: &Self::Tensor, b: &Self::Tensor) -> Result<Self::Tensor> {
+        self.run(&Op::Sub, &[a, b], &[])
+    }
+
+    /// `a · b`, of one shape.
+    fn mul(&self, a: &Self::Tensor, b: &Self::Tensor) -> Result<Self::Tensor> {
+        self.run(&Op::Mul, &[a, b], &[])
+    }
+
+    /// `x · factor`.
+    fn scale(&self, x: &Self::Tensor, factor: f32) -> Result<Self::Tensor> {
+        self.run(&Op::Scale(factor), &[x], &[])
+    }
+
+    /// `x (B, H, W, C)` plus `v (B, C)` at every pixel.
+    fn add_channels(&self, x: &Self::Tensor, v: &Self::Tensor) -> Result<Self::Tensor> {
+        self.run(&Op::AddChannels, &[x, v], &[])
+    }
+
+    /// `|x|`.
+    fn abs(&self, x: &Self::Tensor) -> Result<Self::Tensor> {
+        self.run(&Op::Abs, &[x], &[])
+    }
+
+    /// `e^x`.
+    fn exp(&self, x: &Self::Tensor) -> Result<Self::Tensor> {
+        self.run(&Op::Exp, &[x], &[])
+    }
+
+    /// `min(max(x, low), high)`.
+    fn clamp(&self, x: &Self::Tensor, low: f32, high: f32) -> Result<Self::Tensor> {
+        self.run(&Op::Clamp { low, high }, &[x], &[])
+    }
+
+    /// The mean of all elements, of shape `(1)`.
+    fn mean(&self, x: &Self::Tensor) -> Result<Self::Tensor> {
+        self.run(&Op::Mean, &[x], &[])
+    }
 
     /// The same elements in another shape.
-    fn reshape(&self, x: &Self::Tensor, shape: Shape) -> Result<Self::Tensor>;
+    fn reshape(&self, x: &Self::Tensor, shape: Shape) -> Result<Self::Tensor> {
+        self.run(&Op::Reshape(shape), &[x], &[])
+    }
+
     /// Elements `start..start + length` of the last dimension.
-    fn narrow(&self, x: &Self::Tensor, start: usize, length: usize) -> Result<Self::Tensor>;
+    fn narrow(&self, x: &Self::Tensor, start: usize, length: usize) -> Result<Self::Tensor> {
+        self.run(&Op::Narrow { start, length }, &[x], &[])
+    }
+
     /// `a (rows, A)` and `b (rows, B)` side by side: `(rows, A + B)`.
-    fn concat(&self, a: &Self::Tensor, b: &Self::Tensor) -> Result<Self::Tensor>;
+    fn concat(&self, a: &Self::Tensor, b: &Self::Tensor) -> Result<Self::Tensor> {
+        self.run(&Op::Concat, &[a, b], &[])
+    }
+
     /// Each pixel twice in both directions: `(B, H, W, C)` to `(B, 2H, 2W, C)`.
-    fn upsample_nearest_2x(&self, x: &Self::Tensor) -> Result<Self::Tensor>;
+    fn upsample_nearest_2x(&self, x: &Self::Tensor) -> Result<Self::Tensor> {
+        self.run(&Op::UpsampleNearest2x, &[x], &[])
+    }
+
     /// Rows of `table (R, C)` by index: `ids` has `B·L` entries, the result is `(B, L, C)`. Errors when an id is not below `R`.
-    fn embedding(&self, table: &Self::Param, ids: &[u32], batch: usize) -> Result<Self::Tensor>;
+    fn embedding(&self, table: &Self::Param, ids: &[u32], batch: usize) -> Result<Self::Tensor> {
+        self.run(&Op::Embedding { ids: ids.to_vec(), batch }, &[], &[table])
+    }
 
     // ---- memory
 
@@ -156,6 +231,31 @@ pub trait Backend: Sized + 'static {
     ) -> Result<Self::Tensor> {
         block(self, inputs)
     }
+}
+
+/// The arguments of an operation that may have a second one.
+fn with<'a, T>(first: &'a T, second: Option<&'a T>) -> Vec<&'a T> {
+    std::iter::once(first).chain(second).collect()
+}
+
+/// [`Backend::upsample_conv2d`] as two operations, for backends that know no better.
+pub(crate) fn upsample_then_conv2d<B: Backend>(
+    b: &B,
+    x: &B::Tensor,
+    weight: &B::Param,
+    bias: Option<&B::Param>,
+) -> Result<B::Tensor> {
+    b.conv2d(&b.upsample_nearest_2x(x)?, weight, bias, None, Conv2d::padded(1))
+}
+
+/// [`Backend::linear_geglu`] as two operations, for backends that know no better.
+pub(crate) fn linear_then_geglu<B: Backend>(
+    b: &B,
+    x: &B::Tensor,
+    weight: &B::Param,
+    bias: Option<&B::Param>,
+) -> Result<B::Tensor> {
+    b.geglu(&b.linear(x, weight, bias, None, Activation::None)?)
 }
 
 /// What a parameter is, and so its layout: here, and in files, where the outputs come first.

@@ -1,4 +1,4 @@
-use crate::{Backend, CancelToken, Precision, Result, Threads};
+use crate::{Backend, CancelToken, Memory, Precision, Result, Threads};
 
 /// Something that computes: the processor, a graphics card, or the reference. It makes backends, which hold tensors and parameters.
 ///
@@ -23,7 +23,7 @@ use crate::{Backend, CancelToken, Precision, Result, Threads};
 /// ```
 pub trait Device: Clone + Send + Sync + 'static {
     /// What computes. Its tensors can go from thread to thread.
-    type Backend: Backend<Tensor: Send + Sync, Param: Send + Sync> + Clone + Send + Sync;
+    type Backend: Backend<Tensor: Send + Sync, Param: Send + Sync> + Memory + Clone + Send + Sync;
 
     /// Its name for people: `cpu (avx512-bf16)`.
     fn name(&self) -> String;
@@ -33,6 +33,9 @@ pub trait Device: Clone + Send + Sync + 'static {
     /// # Errors
     /// The device does not compute in that precision, or can't be had.
     fn backend(&self, options: BackendOptions) -> Result<Self::Backend>;
+
+    /// The same backend, its tensors and parameters shared, whose operations another token stops.
+    fn with_cancel(backend: &Self::Backend, cancel: CancelToken) -> Self::Backend;
 
     /// The fastest precision here that changes images no more than rounding does.
     fn fastest_precision(&self) -> Precision;

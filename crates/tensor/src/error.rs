@@ -26,6 +26,12 @@ pub enum Error {
         /// What was got and what was expected.
         message: String,
     },
+    /// There is not as much memory as a tensor, a parameter or an arena takes.
+    #[error("out of memory: {needed} more bytes can't be had")]
+    OutOfMemory {
+        /// The bytes that were asked for and not given.
+        needed: usize,
+    },
     /// The backend's [`CancelToken`](crate::CancelToken) was cancelled.
     #[error("cancelled")]
     Cancelled,

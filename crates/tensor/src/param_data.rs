@@ -1,6 +1,6 @@
-use rayon::prelude::*;
+use std::sync::OnceLock;
 
-use crate::{CancelToken, DType, Error, Result};
+use crate::{CancelToken, DType, Error, Result, Threads};
 
 /// How many elements one thread reads at a time.
 const PIECE: usize = 1 << 16;
@@ -45,15 +45,43 @@ pub trait ParamData: Sync {
         Ok(())
     }
 
-    /// All elements, read on all cores.
+    /// All elements, read by the thread that asks.
     ///
     /// # Errors
-    /// As [`read`](Self::read).
+    /// As [`read`](Self::read), or there is not as much memory.
     fn to_vec(&self) -> Result<Vec<f32>> {
-        let mut values = vec![0.0; self.count()];
-        values.par_chunks_mut(PIECE).enumerate().try_for_each(|(n, piece)| self.read(n * PIECE, piece))?;
-        Ok(values)
+        self.to_vec_with(Threads::CALLER)
     }
+
+    /// All elements, read by all threads.
+    ///
+    /// # Errors
+    /// As [`to_vec`](Self::to_vec).
+    fn to_vec_with(&self, threads: &Threads) -> Result<Vec<f32>> {
+        let mut values = zeros(self.count())?;
+        let error = OnceLock::new();
+        threads.chunks(&mut values, PIECE, |start, piece| {
+            if error.get().is_none()
+                && let Err(e) = self.read(start, piece)
+            {
+                // The first is told.
+                let _ = error.set(e);
+            }
+        });
+        error.into_inner().map_or(Ok(values), Err)
+    }
+}
+
+/// So many zeros.
+///
+/// # Errors
+/// [`Error::OutOfMemory`].
+pub(crate) fn zeros(count: usize) -> Result<Vec<f32>> {
+    let mut values = Vec::new();
+    let needed = count.saturating_mul(size_of::<f32>());
+    values.try_reserve_exact(count).map_err(|_| Error::OutOfMemory { needed })?;
+    values.resize(count, 0.0);
+    Ok(values)
 }
 
 /// Values in memory.

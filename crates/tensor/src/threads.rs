@@ -24,7 +24,7 @@ impl Threads {
             count => count,
         };
         if count == 1 {
-            return Ok(Self::caller());
+            return Ok(Self(None));
         }
         let name = |i| format!("calotype-{i}");
         let pool = rayon::ThreadPoolBuilder::new().num_threads(count).thread_name(name).build();
@@ -34,10 +34,7 @@ impl Threads {
     }
 
     /// The thread that asks, alone.
-    #[must_use]
-    pub const fn caller() -> Self {
-        Self(None)
-    }
+    pub const CALLER: &Self = &Self(None);
 
     /// How many threads there are.
     #[must_use]

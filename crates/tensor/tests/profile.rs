@@ -4,10 +4,10 @@
 
 use std::time::Instant;
 
-use calotype_tensor::cases::{Op, table};
+use calotype_tensor::cases::table;
 use calotype_tensor::profile::{Call, Profile, totals};
 use calotype_tensor::reference::Reference;
-use calotype_tensor::{Activation, Attention, Backend, Conv2d, ParamKind, Result, Shape, cpu::Cpu};
+use calotype_tensor::{Activation, Attention, Backend, Conv2d, Op, ParamKind, Result, Shape, cpu::Cpu};
 
 fn values(count: usize) -> Vec<f32> {
     (0..count).map(|n| (n % 7) as f32 / 7.0 - 0.4).collect()
@@ -123,5 +123,5 @@ fn a_block_is_the_beginning_of_a_layers_path() {
 
 #[test]
 fn a_lookup_counts_the_elements_it_takes() {
-    assert_eq!(Op::Embedding { ids: vec![4, 4, 1], batch: 1 }.flops(&[[5, 7].into()]), 21.0);
+    assert_eq!(Op::Embedding { ids: vec![4, 4, 1], batch: 1 }.flops(&[], &[[5, 7].into()]), 21.0);
 }

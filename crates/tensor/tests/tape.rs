@@ -28,7 +28,7 @@ fn vector(data: &[f32]) -> Array<f64> {
 
 fn parameter(t: &Tape<Inner>, name: &str, kind: ParamKind, shape: &[usize], seed: u64) -> Parameter<Inner> {
     let value = numbers(seed, shape);
-    let (shape, data) = to_file_layout(kind, value.shape(), INNER.to_f32(&value).unwrap()).unwrap();
+    let (shape, data) = to_file_layout(kind, value.shape(), INNER.to_f32(&value).unwrap(), INNER.threads()).unwrap();
     t.param(name, kind, shape, &data).unwrap()
 }
 

@@ -19,7 +19,7 @@ mod vocabulary;
 pub use error::Error;
 pub use export::clip_files;
 pub use prompt::{
-    Chunk, EmbeddingNames, Emphasis, Entries, Grammar, MAX_CHUNKS, MAX_PROMPT_BYTES, Network, Part, Prompt,
-    PromptStyle, Schedule, Timeline, networks_of,
+    Chunk, EmbeddingNames, Emphasis, Entries, ExtraNetworkTag, Grammar, MAX_CHUNKS, MAX_PROMPT_BYTES, Part, Prompt,
+    PromptStyle, Schedule, Timeline, extra_networks_of,
 };
 pub use tokenizer::{Encoding, MAX_LENGTH, Tokenizer};

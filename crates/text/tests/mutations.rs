@@ -93,8 +93,8 @@ fn mutate(text: &mut Vec<String>, random: &mut Random) {
     text.truncate(200);
 }
 
-fn check(text: &str, grammar: &Grammar<'_>) {
-    let tokenizer = grammar.tokenizer;
+fn check(text: &str, grammar: Grammar, embeddings: &EmbeddingNames) {
+    let tokenizer = Tokenizer::clip();
     let ids = tokenizer.encode_raw(text);
     assert!(ids.iter().all(|&id| (id as usize) < tokenizer.vocab_size()), "{text:?}");
     tokenizer.decode(&ids);
@@ -111,9 +111,13 @@ fn check(text: &str, grammar: &Grammar<'_>) {
         assert_eq!(entries.last().unwrap().0, 5, "{text:?}");
         assert!(entries.windows(2).all(|pair| pair[0].0 < pair[1].0), "{text:?}");
         assert!(entries.iter().all(|&(_, place)| place < schedule.texts.len()), "{text:?}");
-        assert_eq!(schedule.texts.len(), schedule.chunks.len());
-        let count = schedule.chunks[0].len();
-        for chunks in &schedule.chunks {
+        let all = match schedule.chunks(tokenizer, embeddings) {
+            Ok(all) => all,
+            Err(error) => return assert!(!error.to_string().contains('\n'), "{text:?}"),
+        };
+        assert_eq!(schedule.texts.len(), all.len());
+        let count = all[0].len();
+        for chunks in &all {
             assert!(count >= 1 && chunks.len() == count, "{text:?}");
             for chunk in chunks {
                 assert_eq!((chunk.ids[0], chunk.ids[MAX_LENGTH - 1]), (49406, 49407), "{text:?}");
@@ -138,9 +142,7 @@ fn mutated_texts_are_read_or_refused() {
         let mut text = corpus[random.below(corpus.len())].clone();
         (0..=random.below(6)).for_each(|_| mutate(&mut text, &mut random));
         let emphasis = Emphasis::ALL[random.below(16).min(3)];
-        let grammar =
-            Grammar { tokenizer: Tokenizer::clip(), embeddings: &embeddings, timeline: Timeline::new(5), emphasis };
-        check(&text.concat(), &grammar);
+        check(&text.concat(), Grammar { timeline: Timeline::new(5), emphasis }, &embeddings);
         let place = random.below(corpus.len());
         corpus[place] = if random.below(16) == 0 { Vec::new() } else { text };
     }

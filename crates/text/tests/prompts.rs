@@ -2,7 +2,9 @@
 
 #![allow(clippy::unwrap_used)]
 
-use calotype_text::{Chunk, EmbeddingNames, Emphasis, Grammar, MAX_LENGTH, Network, Part, Timeline, Tokenizer};
+use calotype_text::{
+    Chunk, EmbeddingNames, Emphasis, ExtraNetworkTag, Grammar, MAX_LENGTH, Part, Schedule, Timeline, Tokenizer,
+};
 use serde_json::Value;
 
 const EOS: u32 = 49407;
@@ -11,8 +13,12 @@ fn goldens() -> Value {
     serde_json::from_str(include_str!("prompts.json")).unwrap()
 }
 
-fn grammar(embeddings: &EmbeddingNames, timeline: Timeline) -> Grammar<'_> {
-    Grammar { tokenizer: Tokenizer::clip(), embeddings, timeline, emphasis: Emphasis::Original }
+fn grammar(timeline: Timeline) -> Grammar {
+    Grammar { timeline, emphasis: Emphasis::Original }
+}
+
+fn chunks(schedule: &Schedule, embeddings: &EmbeddingNames) -> Vec<Vec<Chunk>> {
+    schedule.chunks(Tokenizer::clip(), embeddings).unwrap()
 }
 
 fn number(value: &Value) -> usize {
@@ -29,15 +35,16 @@ fn assert_chunk(chunk: &Chunk, golden: &Value, prompt: &str) {
     assert_eq!(chunk.weights.to_vec(), weights.collect::<Vec<_>>(), "{prompt:?}");
 }
 
-fn assert_part(part: &Part, golden: &Value, prompt: &str) {
+fn assert_part(part: &Part, embeddings: &EmbeddingNames, golden: &Value, prompt: &str) {
     assert_eq!(part.weight, golden["weight"].as_f64().unwrap(), "{prompt:?}");
     let schedule = &part.schedule;
     let texts: Vec<String> = serde_json::from_value(golden["texts"].clone()).unwrap();
     assert_eq!(schedule.texts, texts, "{prompt:?}");
     let entries: Vec<(usize, usize)> = serde_json::from_value(golden["entries"].clone()).unwrap();
     assert_eq!(schedule.entries.0, entries, "{prompt:?}");
-    let longest = schedule.chunks.iter().map(Vec::len).max().unwrap();
-    for (chunks, golden) in schedule.chunks.iter().zip(golden["chunks"].as_array().unwrap()) {
+    let all = chunks(schedule, embeddings);
+    let longest = all.iter().map(Vec::len).max().unwrap();
+    for (chunks, golden) in all.iter().zip(golden["chunks"].as_array().unwrap()) {
         let golden = golden.as_array().unwrap();
         assert_eq!(chunks.len(), longest);
         assert!(chunks.len() >= golden.len(), "{prompt:?}");
@@ -74,20 +81,19 @@ fn equals_a1111() {
                 _ => Emphasis::Original,
             };
             let embeddings = if group == "embedded" { &embeddings } else { &none };
-            let prompt = Grammar { emphasis, ..grammar(embeddings, timeline) }.prompt(text).unwrap();
+            let prompt = Grammar { timeline, emphasis }.prompt(text).unwrap();
             let mut networks: Vec<(String, Vec<String>)> =
-                prompt.networks.into_iter().map(|Network { kind, args }| (kind, args)).collect();
+                prompt.networks.into_iter().map(|ExtraNetworkTag { kind, args }| (kind, args)).collect();
             networks.sort();
             assert_eq!(serde_json::json!(networks), case["networks"], "{text:?}");
             let parts = case["parts"].as_array().unwrap();
             assert_eq!(prompt.parts.len(), parts.len(), "{text:?}");
             if emphasis == Emphasis::Ignore {
                 // The reference keeps the weights there and does not use them.
-                assert!(
-                    prompt.parts[0].schedule.chunks.iter().flatten().all(|chunk| chunk.weights == [1.0; MAX_LENGTH])
-                );
+                let chunks = chunks(&prompt.parts[0].schedule, embeddings);
+                assert!(chunks.iter().flatten().all(|chunk| chunk.weights == [1.0; MAX_LENGTH]));
             } else {
-                prompt.parts.iter().zip(parts).for_each(|(part, golden)| assert_part(part, golden, text));
+                prompt.parts.iter().zip(parts).for_each(|(part, golden)| assert_part(part, embeddings, golden, text));
             }
             count += 1;
         }
@@ -98,8 +104,7 @@ fn equals_a1111() {
 #[test]
 fn the_first_text_holds_once_more_than_it_says() {
     // `self.step` of A1111's denoiser counts from 0, and an entry holds while `step <= end_at_step`.
-    let none = EmbeddingNames::default();
-    let prompt = grammar(&none, Timeline::new(4)).prompt("[a|b]").unwrap();
+    let prompt = grammar(Timeline::new(4)).prompt("[a|b]").unwrap();
     let schedule = &prompt.parts[0].schedule;
     let held: Vec<&str> = (0..7).map(|step| schedule.texts[schedule.entries.at(step)].as_str()).collect();
     assert_eq!(held, ["a", "a", "b", "a", "b", "b", "b"]);
@@ -107,8 +112,7 @@ fn the_first_text_holds_once_more_than_it_says() {
 
 #[test]
 fn a_negative_prompt_has_neither_networks_nor_and() {
-    let none = EmbeddingNames::default();
-    let schedule = grammar(&none, Timeline::new(4)).negative_prompt("a AND <lora:x:1> [b:c:2] # d").unwrap();
+    let schedule = grammar(Timeline::new(4)).negative_prompt("a AND <lora:x:1> [b:c:2] # d").unwrap();
     assert_eq!(schedule.texts, ["a AND <lora:x:1> b \n", "a AND <lora:x:1> c \n"]);
 }
 
@@ -117,8 +121,9 @@ fn an_embedding_moves_with_the_words_after_a_comma() {
     let mut names = EmbeddingNames::default();
     names.insert(Tokenizer::clip(), "mystyle", 50000, 3).unwrap();
     let text = format!("{}, {}mystyle {}", "x ".repeat(60), "y ".repeat(8), "z ".repeat(8));
-    let prompt = grammar(&names, Timeline::new(1)).prompt(&text).unwrap();
-    let [first, second] = prompt.parts[0].schedule.chunks[0].as_slice() else { panic!("two chunks") };
+    let prompt = grammar(Timeline::new(1)).prompt(&text).unwrap();
+    let chunks = chunks(&prompt.parts[0].schedule, &names);
+    let [first, second] = chunks[0].as_slice() else { panic!("two chunks") };
     assert!(first.ids.iter().all(|&id| id < 49408));
     assert_eq!(second.ids[9..12], [50000, 50001, 50002]);
 }
@@ -134,9 +139,8 @@ fn an_open_clip_tokenizer_pads_with_its_own_token() {
         .unwrap();
     }
     let tokenizer = Tokenizer::from_folder(folder.path()).unwrap();
-    let none = EmbeddingNames::default();
-    let prompt = Grammar { tokenizer: &tokenizer, ..grammar(&none, Timeline::new(1)) }.prompt("a cat").unwrap();
-    let ids = prompt.parts[0].schedule.chunks[0][0].ids;
+    let prompt = grammar(Timeline::new(1)).prompt("a cat").unwrap();
+    let ids = prompt.parts[0].schedule.chunks(&tokenizer, &EmbeddingNames::default()).unwrap()[0][0].ids;
     assert_eq!(ids[..5], [49406, 320, 2368, EOS, 0]);
     assert!(ids[4..].iter().all(|&id| id == 0));
 }
@@ -146,8 +150,12 @@ fn what_is_no_prompt_is_a_one_line_error() {
     let mut names = EmbeddingNames::default();
     let error = |result: Result<(), calotype_text::Error>| result.unwrap_err().to_string();
     let prompt = |text: &str, steps| {
-        let none = EmbeddingNames::default();
-        grammar(&none, Timeline::new(steps)).prompt(text).unwrap_err().to_string()
+        let laid_out = |part: &Part| part.schedule.chunks(Tokenizer::clip(), &EmbeddingNames::default());
+        let parsed = grammar(Timeline::new(steps)).prompt(text);
+        parsed
+            .and_then(|prompt| prompt.parts.iter().map(laid_out).collect::<Result<Vec<_>, _>>())
+            .unwrap_err()
+            .to_string()
     };
     let messages = [
         prompt("(a:1.2.3)", 4),

@@ -8,7 +8,7 @@ use calotype_diffusion::{Generator, NoiseSchedule, PredictionType};
 use calotype_image::{RgbImage, grid};
 use calotype_models::{
     AutoencoderKl, ClipTextEncoder, DownBlockType, MidBlockType, ModelConfig, PerBlock, Random, TextConfig, UNet,
-    UNetConfig, UpBlockType, VaeConfig,
+    UNetConfig, UNetInputs, UpBlockType, VaeConfig,
 };
 use calotype_tensor::{
     Backend, Differentiable,
@@ -226,8 +226,8 @@ pub(crate) fn noise_error<B: Backend>(
 ) -> Result<B::Tensor> {
     let Noised { noisy, noise, timesteps, weights } = noised;
     let shape = [timesteps.len(), h, w, c].into();
-    let (time, context) = (unet.time_embedding(backend, &timesteps)?, unet.prepare(backend, context)?);
-    let predicted = unet.forward(backend, &backend.from_f32(shape, noisy)?, &time, &context)?;
+    let (time, context) = (unet.time_embedding(backend, &timesteps, None)?, unet.prepare(backend, context)?);
+    let predicted = unet.forward(backend, &UNetInputs::new(&backend.from_f32(shape, noisy)?, &time, &context))?;
     let error = backend.sub(&predicted, &backend.from_f32(shape, noise)?)?;
     let mut square = backend.mul(&error, &error)?;
     if !weights.is_empty() {

@@ -1,6 +1,6 @@
 //! Pictures for fixed prompts while a model trains.
 
-use calotype::{Guided, guides};
+use calotype::{CfgPredictor, guides};
 use calotype_diffusion::{
     BatchNoise, Latents, ModelDenoiser, NoiseSchedule, PredictionType, SampleOptions, Sampler, SamplerKind,
     ScheduleKind,
@@ -55,7 +55,7 @@ impl<B: Backend + Clone> Networks<'_, B> {
         Ok(pictures)
     }
 
-    fn guided(&self, prompts: &[String], scale: f32, [h, w, c]: [usize; 3]) -> Result<Guided<B>> {
+    fn guided(&self, prompts: &[String], scale: f32, [h, w, c]: [usize; 3]) -> Result<CfgPredictor<B>> {
         let tokenizer = Tokenizer::clip();
         let mut texts: Vec<&str> = prompts.iter().map(String::as_str).collect();
         if guides(scale) {
@@ -64,7 +64,7 @@ impl<B: Backend + Clone> Networks<'_, B> {
         let ids: Vec<u32> = texts.iter().flat_map(|text| tokenizer.encode(text).ids).collect();
         let context = self.text.forward(self.inner, &ids, texts.len())?;
         let shape = [prompts.len(), h, w, c];
-        Ok(Guided::new(self.inner.clone(), self.unet.clone(), &context, scale, shape)?)
+        Ok(CfgPredictor::new(self.inner.clone(), self.unet.clone(), &context, scale, shape)?)
     }
 
     /// Latents, scaled, to pictures.

@@ -23,7 +23,7 @@ impl Weights {
         let mut weights = BTreeMap::new();
         for (parameter, average) in tape.parameters().iter().zip(&ema.average) {
             let data = tape.inner().to_f32(average)?;
-            let (_, data) = to_file_layout(parameter.kind(), parameter.shape(), data)?;
+            let (_, data) = to_file_layout(parameter.kind(), parameter.shape(), data, tape.inner().threads())?;
             weights.insert(parameter.name().to_owned(), data);
         }
         Ok(Self(weights))

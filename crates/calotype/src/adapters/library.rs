@@ -6,7 +6,7 @@ use std::{
     sync::{Arc, OnceLock},
 };
 
-use calotype_checkpoint::{hash::AdapterHashes, show};
+use calotype_checkpoint::{brief, hash::AdapterHashes, show};
 use calotype_formats::{Checkpoint, TorchFile};
 use calotype_models::{
     ModelConfig,
@@ -30,7 +30,7 @@ pub(crate) struct Opened<T> {
 }
 
 /// An embedding, and all that prompts may call it.
-pub(crate) struct Named {
+pub(crate) struct FoundEmbedding {
     pub(crate) opened: Arc<Opened<Embedding>>,
     pub(crate) names: Vec<String>,
     /// That of them which was given beside the file's own.
@@ -76,7 +76,7 @@ impl Library {
             AdapterFile::Name(name) => {
                 let files = folders.lora_files();
                 let by_training = || files.iter().find(|path| trained_name(path).as_ref() == Some(name)).cloned();
-                by_stem(&files, name).or_else(by_training).ok_or_else(|| unknown("LoRA", "--lora-dir", name, &files))?
+                by_stem(&files, name).or_else(by_training).ok_or_else(|| unknown("LoRA", name, &files))?
             }
         };
         once(&mut self.loras, path, |path| {
@@ -94,7 +94,7 @@ impl Library {
             AdapterFile::Path(path) => path.clone(),
             AdapterFile::Name(name) => {
                 let files = folders.hypernetwork_files();
-                by_stem(&files, name).ok_or_else(|| unknown("hypernetwork", "--hypernetwork-dir", name, &files))?
+                by_stem(&files, name).ok_or_else(|| unknown("hypernetwork", name, &files))?
             }
         };
         once(&mut self.hypernetworks, path, |path| Ok(Hypernetwork::new(TorchFile::open(path)?)?))
@@ -108,14 +108,14 @@ impl Library {
         options: &[EmbeddingOptions],
         folders: &AdapterFolders,
         skipped: &mut Vec<String>,
-    ) -> Result<Vec<Named>> {
-        let mut named: Vec<Named> = Vec::new();
+    ) -> Result<Vec<FoundEmbedding>> {
+        let mut found: Vec<FoundEmbedding> = Vec::new();
         let files = folders.embedding_files();
         for path in &files {
             match self.embedding(path.clone()) {
                 // As A1111, which has folders for all families.
                 Ok(opened) if opened.adapter.width() != model.text_config().hidden_size => {}
-                Ok(opened) => named.push(Named { names: names(&opened, None), opened, given: None }),
+                Ok(opened) => found.push(FoundEmbedding { names: names(&opened, None), opened, given: None }),
                 Err(error) => skipped.push(error.to_string()),
             }
         }
@@ -123,15 +123,14 @@ impl Library {
             // A file that is elsewhere now, or a name.
             let moved = if file.exists() { None } else { by_stem(&files, &stem(file)) };
             if moved.is_none() && !file.exists() {
-                let problem =
-                    "there is no such file, and none of its name in the folders of embeddings (--embedding-dir)";
+                let problem = "there is no such file, and none of its name in the folders of embeddings";
                 return Err(Error::file(show(file), problem));
             }
             let opened = self.embedding(moved.unwrap_or_else(|| file.clone()))?;
             opened.adapter.check(model.text_config())?;
-            named.push(Named { names: names(&opened, name.as_deref()), opened, given: name.clone() });
+            found.push(FoundEmbedding { names: names(&opened, name.as_deref()), opened, given: name.clone() });
         }
-        Ok(named)
+        Ok(found)
     }
 
     fn embedding(&mut self, path: PathBuf) -> Result<Arc<Opened<Embedding>>> {
@@ -174,22 +173,20 @@ fn trained_name(path: &Path) -> Option<String> {
     AdapterWeights::open(path).ok()?.file().metadata().get(TRAINED_NAME).cloned()
 }
 
-fn unknown(kind: &str, option: &str, name: &str, files: &[PathBuf]) -> Error {
-    let name = calotype_checkpoint::brief(name);
+fn unknown(kind: &'static str, name: &str, files: &[PathBuf]) -> Error {
+    let shown = brief(name);
+    let refused = |message| Error::UnknownName { kind, name: name.to_owned(), message };
     if files.is_empty() {
-        return Error::Request(format!(
-            "the {kind} {name:?} can't be looked up: give the folder that it is in by {option}"
-        ));
+        return refused(format!("the {kind} {shown:?} can't be looked up: give the folder that it is in"));
     }
-    let name_in_lower = name.to_lowercase();
+    let in_lower = shown.to_lowercase();
     let stems = || files.iter().map(|path| stem(path));
-    let similar = stems().find(|stem| stem.to_lowercase() == name_in_lower).or_else(|| {
+    let similar = stems().find(|stem| stem.to_lowercase() == in_lower).or_else(|| {
         stems().find(|stem| {
             let stem = stem.to_lowercase();
-            stem.contains(&name_in_lower) || name_in_lower.contains(&stem)
+            stem.contains(&in_lower) || in_lower.contains(&stem)
         })
     });
-    let hint =
-        similar.map_or(String::new(), |similar| format!(" (there is {:?})", calotype_checkpoint::brief(&similar)));
-    Error::Request(format!("there is no {kind} {name:?} among {} files{hint}", files.len()))
+    let hint = similar.map_or(String::new(), |similar| format!(" (there is {:?})", brief(&similar)));
+    refused(format!("there is no {kind} {shown:?} among {} files{hint}", files.len()))
 }

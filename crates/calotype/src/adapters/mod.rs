@@ -1,21 +1,28 @@
 //! Adapters of a request: which, how strongly, and from where.
 
-mod active;
 mod folders;
 mod library;
+mod loaded;
 mod metadata;
-mod prompt;
+mod tags;
 
 use std::path::PathBuf;
 
-pub(crate) use active::{Active, Key};
+use serde::{Deserialize, Serialize};
+
 pub use folders::AdapterFolders;
 pub(crate) use library::Library;
-pub use metadata::AdapterMetadata;
+pub(crate) use loaded::{Key, LoadedAdapters};
+pub use metadata::{AdapterKind, AdapterMetadata};
 pub(crate) use metadata::{embedding_hashes, lora_hashes, options, read_embedding_hashes, read_lora_hashes};
+pub(crate) use tags::PromptTags;
 
 /// The adapters that pictures are made with, beside those that the prompt calls for (`<lora:name:0.8>`, `<hypernet:name:1>`).
-#[derive(Clone, Debug, Default, PartialEq)]
+///
+/// In JSON they are a list with their `kind`s, such as `[{"kind": "lora", "name": "ink", "unet": 0.8, "text_encoder": 0.8}]`; the
+/// folders are not in it.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(from = "Vec<AdapterMetadata>", into = "Vec<AdapterMetadata>")]
 pub struct AdapterOptions {
     /// LoRA and LyCORIS.
     pub loras: Vec<LoraOptions>,
@@ -25,6 +32,13 @@ pub struct AdapterOptions {
     pub embeddings: Vec<EmbeddingOptions>,
     /// Where names are looked up, and the embeddings that a prompt may name.
     pub folders: AdapterFolders,
+}
+
+impl AdapterOptions {
+    /// Whether nothing is asked for but what prompts name.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.loras.is_empty() && self.hypernetworks.is_empty() && self.embeddings.is_empty()
+    }
 }
 
 /// A file (of a LoRA also a folder of PEFT or diffusers), or the name of one in a folder.

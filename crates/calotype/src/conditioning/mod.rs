@@ -2,12 +2,14 @@
 //! negative prompt.
 
 mod encode;
+mod inputs;
 mod timeline;
 mod weigh;
 
-use calotype_text::{Entries, Network};
+use calotype_text::Entries;
 
-pub(crate) use encode::{Encoder, Reading};
+pub(crate) use encode::Encoder;
+pub(crate) use inputs::PromptInputs;
 
 /// The contexts of a run, and which of them hold when.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -17,11 +19,9 @@ pub struct Conditioning {
     /// Numbers in a row.
     width: usize,
     /// The negative prompt; without one there is no guidance.
-    uncond: Option<Timed>,
+    uncond: Option<PromptSchedule>,
     /// What `AND` joins, one at least.
-    parts: Vec<(Timed, f32)>,
-    /// The networks that the prompt calls for.
-    networks: Vec<Network>,
+    parts: Vec<(PromptSchedule, f32)>,
 }
 
 /// The text encoder's output for one text.
@@ -32,9 +32,9 @@ struct Context {
     rows: Vec<f32>,
 }
 
-/// A text that changes on the way.
+/// A prompt that changes on the way.
 #[derive(Clone, Debug, PartialEq)]
-struct Timed {
+struct PromptSchedule {
     /// The place of its first context.
     first: usize,
     entries: Entries,
@@ -42,20 +42,20 @@ struct Timed {
 
 /// A context as one evaluation attends to it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Attended {
+pub struct ContextRef {
     /// Its place among those of its [`Conditioning`].
     pub context: usize,
     /// How many rows it is to have: the last is repeated, as A1111 does where parts of one prompt differ (`stack_conds`).
     pub length: usize,
 }
 
-/// What holds at one evaluation.
+/// What the UNet attends to at one evaluation.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Holding {
+pub struct StepConditioning {
     /// The negative prompt; none without guidance.
-    pub uncond: Option<Attended>,
+    pub uncond: Option<ContextRef>,
     /// The prompt's parts, all of one length, and their weights.
-    pub parts: Vec<(Attended, f32)>,
+    pub parts: Vec<(ContextRef, f32)>,
 }
 
 impl Conditioning {
@@ -70,24 +70,24 @@ impl Conditioning {
         conditioning
     }
 
-    fn add(&mut self, entries: Entries, contexts: impl IntoIterator<Item = Context>) -> Timed {
+    fn add(&mut self, entries: Entries, contexts: impl IntoIterator<Item = Context>) -> PromptSchedule {
         let first = self.contexts.len();
         self.contexts.extend(contexts);
-        Timed { first, entries }
+        PromptSchedule { first, entries }
     }
 
-    /// What holds at an evaluation of the UNet, from 0.
+    /// What the UNet attends to at an evaluation, counted from 0.
     #[must_use]
-    pub fn at(&self, evaluation: usize) -> Holding {
-        let attended = |timed: &Timed| {
-            let context = timed.first + timed.entries.at(evaluation);
-            Attended { context, length: self.contexts.get(context).map_or(0, |context| context.length) }
+    pub fn at(&self, evaluation: usize) -> StepConditioning {
+        let attended = |schedule: &PromptSchedule| {
+            let context = schedule.first + schedule.entries.at(evaluation);
+            ContextRef { context, length: self.contexts.get(context).map_or(0, |context| context.length) }
         };
-        let mut parts: Vec<(Attended, f32)> =
-            self.parts.iter().map(|(timed, weight)| (attended(timed), *weight)).collect();
+        let mut parts: Vec<(ContextRef, f32)> =
+            self.parts.iter().map(|(schedule, weight)| (attended(schedule), *weight)).collect();
         let longest = parts.iter().map(|(part, _)| part.length).max().unwrap_or(0);
         parts.iter_mut().for_each(|(part, _)| part.length = longest);
-        Holding { uncond: self.uncond.as_ref().map(attended), parts }
+        StepConditioning { uncond: self.uncond.as_ref().map(attended), parts }
     }
 
     /// Numbers in a row of a context: the text encoder's width.
@@ -98,7 +98,7 @@ impl Conditioning {
 
     /// A context for `pictures` pictures: for each `(length, width)`, one after the other.
     #[must_use]
-    pub fn rows(&self, attended: Attended, pictures: usize) -> Vec<f32> {
+    pub fn rows(&self, attended: ContextRef, pictures: usize) -> Vec<f32> {
         let Some(context) = self.contexts.get(attended.context) else { return Vec::new() };
         let of_one = (context.length * self.width).max(1);
         let mut rows = Vec::with_capacity(pictures * attended.length * self.width);
@@ -108,11 +108,5 @@ impl Conditioning {
             (context.length..attended.length).for_each(|_| rows.extend(last));
         }
         if context.rows.len() == of_one { rows.repeat(pictures) } else { rows }
-    }
-
-    /// The networks that the prompt calls for (`<lora:…>`), in their order.
-    #[must_use]
-    pub fn networks(&self) -> &[Network] {
-        &self.networks
     }
 }

@@ -4,7 +4,7 @@ use calotype_diffusion::{Rng, SamplerKind, SamplerSettings, ScheduleKind};
 use calotype_text::{Emphasis, PromptStyle};
 
 use super::{BatchMetadata, Metadata};
-use crate::{Fill, Hires, Tiling, Upscaler, ZERO_TERMINAL_SNR, adapters};
+use crate::{Fill, Hires, Inpaint, Tiling, Upscaler, ZERO_TERMINAL_SNR, adapters};
 
 /// How many digits of the model's hash A1111's text has.
 const SHORT_HASH: usize = 10;
@@ -25,129 +25,134 @@ pub(super) struct Field {
 pub(super) const FIELDS: &[Field] = &[
     Field {
         key: "Steps",
-        write: |m| Some(m.num_inference_steps.to_string()),
-        read: |m, value| number(&mut m.num_inference_steps, value),
+        write: |m| Some(m.request.num_inference_steps.to_string()),
+        read: |m, value| number(&mut m.request.num_inference_steps, value),
     },
     Field {
         key: "Sampler",
-        write: |m| Some(label(&m.sampler, SamplerKind::label)),
+        write: |m| Some(m.request.sampler.label().to_owned()),
         read: |m, value| {
             let Ok((sampler, schedule)) = SamplerKind::parse_with_schedule(value) else { return false };
-            sampler.id().clone_into(&mut m.sampler);
-            if let Some(schedule) = schedule {
-                schedule.id().clone_into(&mut m.schedule);
-            }
+            m.request.sampler = sampler;
+            m.request.schedule = schedule.unwrap_or(m.request.schedule);
             true
         },
     },
     Field {
         key: "Schedule type",
-        write: |m| Some(label(&m.schedule, ScheduleKind::label)).filter(|_| m.schedule != ScheduleKind::Default.id()),
-        read: |m, value| value.parse::<ScheduleKind>().map(|kind| kind.id().clone_into(&mut m.schedule)).is_ok(),
+        write: |m| not(m.request.schedule, ScheduleKind::Default).map(|schedule| schedule.label().to_owned()),
+        read: |m, value| number(&mut m.request.schedule, value),
     },
     Field {
         key: "CFG scale",
-        write: |m| Some(m.guidance_scale.to_string()),
-        read: |m, value| number(&mut m.guidance_scale, value),
+        write: |m| Some(m.request.guidance_scale.to_string()),
+        read: |m, value| number(&mut m.request.guidance_scale, value),
     },
-    Field { key: "Seed", write: |m| Some(m.seed.to_string()), read: |m, value| number(&mut m.seed, value) },
+    Field {
+        key: "Seed",
+        write: |m| Some(m.request.seed.to_string()),
+        read: |m, value| number(&mut m.request.seed, value),
+    },
     Field {
         key: "Size",
-        write: |m| Some(format!("{}x{}", m.width, m.height)),
-        read: |m, value| match value.split_once('x') {
-            Some((width, height)) => number(&mut m.width, width) && number(&mut m.height, height),
-            None => false,
+        write: |m| Some(format!("{}x{}", m.request.width?, m.request.height?)),
+        read: |m, value| {
+            let size = size(value);
+            if let Some([width, height]) = size.filter(|size| !size.contains(&0)) {
+                (m.request.width, m.request.height) = (Some(width), Some(height));
+            }
+            size.is_some()
         },
     },
     Field {
         key: "Eta",
-        write: |m| m.eta.filter(|_| !is_ddim(m)).map(text_of),
-        read: |m, value| some(&mut m.eta, value),
+        write: |m| m.request.eta.filter(|_| !is_ddim(m)).map(text_of),
+        read: |m, value| some(&mut m.request.eta, value),
     },
     Field {
         key: "Eta DDIM",
-        write: |m| m.eta.filter(|_| is_ddim(m)).map(text_of),
-        read: |m, value| some(&mut m.eta, value),
+        write: |m| m.request.eta.filter(|_| is_ddim(m)).map(text_of),
+        read: |m, value| some(&mut m.request.eta, value),
     },
     Field {
         key: "Sigma churn",
         write: |m| setting(m, |s| s.s_churn),
-        read: |m, value| number(&mut m.sampler_settings.s_churn, value),
+        read: |m, value| number(&mut m.request.sampler_settings.s_churn, value),
     },
     Field {
         key: "Sigma tmin",
         write: |m| setting(m, |s| s.s_tmin),
-        read: |m, value| number(&mut m.sampler_settings.s_tmin, value),
+        read: |m, value| number(&mut m.request.sampler_settings.s_tmin, value),
     },
     Field {
         key: "Sigma tmax",
-        write: |m| m.sampler_settings.s_tmax.map(text_of),
+        write: |m| m.request.sampler_settings.s_tmax.map(text_of),
         // A1111's 0 is no bound.
         read: |m, value| {
-            let read = some(&mut m.sampler_settings.s_tmax, value);
-            m.sampler_settings.s_tmax = m.sampler_settings.s_tmax.filter(|&s_tmax| s_tmax != 0.0);
+            let read = some(&mut m.request.sampler_settings.s_tmax, value);
+            m.request.sampler_settings.s_tmax = m.request.sampler_settings.s_tmax.filter(|&s_tmax| s_tmax != 0.0);
             read
         },
     },
     Field {
         key: "Sigma noise",
         write: |m| setting(m, |s| s.s_noise),
-        read: |m, value| number(&mut m.sampler_settings.s_noise, value),
+        read: |m, value| number(&mut m.request.sampler_settings.s_noise, value),
     },
     Field {
         key: "Schedule min sigma",
-        write: |m| m.sampler_settings.sigma_min.map(text_of),
-        read: |m, value| some(&mut m.sampler_settings.sigma_min, value),
+        write: |m| m.request.sampler_settings.sigma_min.map(text_of),
+        read: |m, value| some(&mut m.request.sampler_settings.sigma_min, value),
     },
     Field {
         key: "Schedule max sigma",
-        write: |m| m.sampler_settings.sigma_max.map(text_of),
-        read: |m, value| some(&mut m.sampler_settings.sigma_max, value),
+        write: |m| m.request.sampler_settings.sigma_max.map(text_of),
+        read: |m, value| some(&mut m.request.sampler_settings.sigma_max, value),
     },
     Field {
         key: "Schedule rho",
-        write: |m| m.sampler_settings.rho.map(text_of),
-        read: |m, value| some(&mut m.sampler_settings.rho, value),
+        write: |m| m.request.sampler_settings.rho.map(text_of),
+        read: |m, value| some(&mut m.request.sampler_settings.rho, value),
     },
     Field {
         key: "Beta schedule alpha",
         write: |m| setting(m, |s| s.beta_alpha),
-        read: |m, value| number(&mut m.sampler_settings.beta_alpha, value),
+        read: |m, value| number(&mut m.request.sampler_settings.beta_alpha, value),
     },
     Field {
         key: "Beta schedule beta",
         write: |m| setting(m, |s| s.beta_beta),
-        read: |m, value| number(&mut m.sampler_settings.beta_beta, value),
+        read: |m, value| number(&mut m.request.sampler_settings.beta_beta, value),
     },
     Field {
         key: "Discard penultimate sigma",
-        write: |m| if_true(m.sampler_settings.discard_next_to_last_sigma),
-        read: |m, value| flag(&mut m.sampler_settings.discard_next_to_last_sigma, value),
+        write: |m| if_true(m.request.sampler_settings.discard_next_to_last_sigma),
+        read: |m, value| flag(&mut m.request.sampler_settings.discard_next_to_last_sigma, value),
     },
     Field {
         key: "SGM noise multiplier",
-        write: |m| if_true(m.sampler_settings.sgm_noise_multiplier),
-        read: |m, value| flag(&mut m.sampler_settings.sgm_noise_multiplier, value),
+        write: |m| if_true(m.request.sampler_settings.sgm_noise_multiplier),
+        read: |m, value| flag(&mut m.request.sampler_settings.sgm_noise_multiplier, value),
     },
     Field {
         key: "UniPC variant",
         write: |m| setting(m, |s| s.uni_pc_variant),
-        read: |m, value| number(&mut m.sampler_settings.uni_pc_variant, value),
+        read: |m, value| number(&mut m.request.sampler_settings.uni_pc_variant, value),
     },
     Field {
         key: "UniPC skip type",
         write: |m| setting(m, |s| s.uni_pc_skip_type),
-        read: |m, value| number(&mut m.sampler_settings.uni_pc_skip_type, value),
+        read: |m, value| number(&mut m.request.sampler_settings.uni_pc_skip_type, value),
     },
     Field {
         key: "UniPC order",
         write: |m| setting(m, |s| s.uni_pc_order),
-        read: |m, value| number(&mut m.sampler_settings.uni_pc_order, value),
+        read: |m, value| number(&mut m.request.sampler_settings.uni_pc_order, value),
     },
     Field {
         key: "UniPC lower order final",
-        write: |m| (!m.sampler_settings.uni_pc_lower_order_final).then(|| "False".to_owned()),
-        read: |m, value| flag(&mut m.sampler_settings.uni_pc_lower_order_final, value),
+        write: |m| (!m.request.sampler_settings.uni_pc_lower_order_final).then(|| "False".to_owned()),
+        read: |m, value| flag(&mut m.request.sampler_settings.uni_pc_lower_order_final, value),
     },
     Field {
         key: "Model hash",
@@ -169,8 +174,8 @@ pub(super) const FIELDS: &[Field] = &[
     Field {
         key: "Denoising strength",
         write: |m| {
-            let hires = m.hires.as_ref().map(|hires| hires.strength);
-            hires.or(m.init.as_ref().map(|init| init.strength)).map(|strength| strength.to_string())
+            let hires = m.request.hires.as_ref().map(|hires| hires.strength);
+            hires.or(m.request.init.as_ref().map(|init| init.strength)).map(|strength| strength.to_string())
         },
         // Which strength it is, is known after the whole text.
         read: |_, _| false,
@@ -197,7 +202,7 @@ pub(super) const FIELDS: &[Field] = &[
     },
     Field {
         key: "Conditional mask weight",
-        write: |m| m.inpaint().and_then(|inpaint| unless(inpaint.conditioning_mask_strength, 1.0)),
+        write: |m| m.inpaint().and_then(|inpaint| not(inpaint.conditioning_mask_strength, 1.0)).map(text_of),
         read: |_, _| false,
     },
     Field {
@@ -214,11 +219,12 @@ pub(super) const FIELDS: &[Field] = &[
     },
     Field {
         key: "Hires resize",
-        write: |m| m.hires.as_ref().map(|hires| format!("{}x{}", hires.width, hires.height)),
+        write: |m| m.request.hires.as_ref().map(|hires| format!("{}x{}", hires.width, hires.height)),
         read: |m, value| {
-            let Some((width, height)) = value.split_once('x') else { return false };
-            let hires = m.hires.get_or_insert_with(Hires::default);
-            number(&mut hires.width, width) && number(&mut hires.height, height)
+            let Some([width, height]) = size(value) else { return false };
+            let hires = m.request.hires.get_or_insert_with(Hires::default);
+            (hires.width, hires.height) = (width, height);
+            true
         },
     },
     Field {
@@ -228,46 +234,46 @@ pub(super) const FIELDS: &[Field] = &[
             let Some(scale) = value.trim().parse().ok().filter(|scale| (1.0..=16.0).contains(scale)) else {
                 return false;
             };
-            let (width, height) = (m.width, m.height);
-            let hires = m.hires.get_or_insert_with(Hires::default);
+            let [width, height] = [m.request.width, m.request.height].map(Option::unwrap_or_default);
+            let hires = m.request.hires.get_or_insert_with(Hires::default);
             (hires.width, hires.height) = (scaled(width, scale), scaled(height, scale));
             true
         },
     },
     Field {
         key: "Hires steps",
-        write: |m| m.hires.as_ref()?.num_inference_steps.map(|steps| steps.to_string()),
+        write: |m| m.request.hires.as_ref()?.num_inference_steps.map(|steps| steps.to_string()),
         read: |m, value| {
             let mut steps = 0;
             let sound = number(&mut steps, value);
-            m.hires.get_or_insert_with(Hires::default).num_inference_steps = Some(steps).filter(|_| sound);
+            m.request.hires.get_or_insert_with(Hires::default).num_inference_steps = Some(steps).filter(|_| sound);
             sound
         },
     },
     Field {
         key: "Hires upscaler",
         write: |m| {
-            let upscaler = m.hires.as_ref()?.upscaler;
+            let upscaler = m.request.hires.as_ref()?.upscaler;
             Upscaler::LABELS.iter().find(|(known, _)| *known == upscaler).map(|(_, label)| (*label).to_owned())
         },
         read: |m, value| {
             let known = Upscaler::LABELS.iter().find(|(_, label)| *label == value);
             // A network's result is nearest to that of a filter on pixels.
             let upscaler = known.map_or(Upscaler::Lanczos, |(upscaler, _)| *upscaler);
-            m.hires.get_or_insert_with(Hires::default).upscaler = upscaler;
+            m.request.hires.get_or_insert_with(Hires::default).upscaler = upscaler;
             known.is_some()
         },
     },
     Field {
         key: "Tiling",
-        write: |m| match m.tiling {
+        write: |m| match m.request.tiling {
             Tiling::None => None,
             Tiling::Xy => Some("True".to_owned()),
             Tiling::X => Some("x".to_owned()),
             Tiling::Y => Some("y".to_owned()),
         },
         read: |m, value| {
-            m.tiling = match value {
+            m.request.tiling = match value {
                 "True" => Tiling::Xy,
                 "x" => Tiling::X,
                 "y" => Tiling::Y,
@@ -278,58 +284,56 @@ pub(super) const FIELDS: &[Field] = &[
     },
     Field {
         key: "Variation seed",
-        write: |m| m.noise.variation_seed.map(|seed| seed.to_string()),
-        read: |m, value| some(&mut m.noise.variation_seed, value),
+        write: |m| m.request.variation_seed.map(|seed| seed.to_string()),
+        read: |m, value| some(&mut m.request.variation_seed, value),
     },
     Field {
         key: "Variation seed strength",
-        write: |m| m.noise.variation_seed.map(|_| m.noise.variation_strength.to_string()),
-        read: |m, value| number(&mut m.noise.variation_strength, value),
+        write: |m| m.request.variation_seed.map(|_| m.request.variation_strength.to_string()),
+        read: |m, value| number(&mut m.request.variation_strength, value),
     },
     Field {
         key: "Seed resize from",
-        write: |m| m.noise.seed_resize.map(|[width, height]| format!("{width}x{height}")),
+        write: |m| m.request.seed_resize.map(|[width, height]| format!("{width}x{height}")),
         read: |m, value| {
-            let [mut width, mut height] = [0, 0];
-            let read = value.split_once('x').is_some_and(|(w, h)| number(&mut width, w) && number(&mut height, h));
-            m.noise.seed_resize = Some([width, height]).filter(|_| read && width > 0 && height > 0);
-            read
+            let size = size(value);
+            m.request.seed_resize = size.filter(|size| !size.contains(&0));
+            size.is_some()
         },
     },
     Field {
         key: "Clip skip",
-        write: |m| Some(m.clip_skip.to_string()).filter(|_| m.clip_skip > 1),
-        read: |m, value| number(&mut m.clip_skip, value),
+        write: |m| not(m.request.clip_skip, 1).map(|skip| skip.to_string()),
+        read: |m, value| number(&mut m.request.clip_skip, value),
     },
     Field {
         key: "ENSD",
-        write: |m| Some(m.noise.eta_noise_seed_delta.to_string()).filter(|_| m.noise.eta_noise_seed_delta != 0),
-        read: |m, value| number(&mut m.noise.eta_noise_seed_delta, value),
+        write: |m| not(m.request.eta_noise_seed_delta, 0).map(|delta| delta.to_string()),
+        read: |m, value| number(&mut m.request.eta_noise_seed_delta, value),
     },
     Field {
         key: "Noise multiplier",
-        write: |m| unless(m.noise.init_noise_multiplier, 1.0),
-        read: |m, value| number(&mut m.noise.init_noise_multiplier, value),
+        write: |m| not(m.request.init_noise_multiplier, 1.0).map(text_of),
+        read: |m, value| number(&mut m.request.init_noise_multiplier, value),
     },
     Field {
         key: "Extra noise",
-        write: |m| unless(m.noise.extra_noise, 0.0),
-        read: |m, value| number(&mut m.noise.extra_noise, value),
+        write: |m| not(m.request.extra_noise, 0.0).map(text_of),
+        read: |m, value| number(&mut m.request.extra_noise, value),
     },
     Field {
         key: "RNG",
-        write: |m| Some(rng_label(&m.noise.rng).to_owned()),
+        write: |m| Some(rng_label(m.request.rng).to_owned()),
         read: |m, value| {
-            let rng = Rng::ALL.into_iter().map(Rng::id).find(|id| rng_label(id) == value);
-            rng.map(|id| m.noise.rng = id.to_owned()).is_some()
+            Rng::ALL.into_iter().find(|&rng| rng_label(rng) == value).map(|rng| m.request.rng = rng).is_some()
         },
     },
     Field {
         key: "Seed per",
-        write: |m| m.noise.batch.as_ref().map(BatchMetadata::to_text),
+        write: |m| m.batch.as_ref().map(BatchMetadata::to_text),
         read: |m, value| {
-            m.noise.batch = BatchMetadata::from_text(value);
-            m.noise.batch.is_some()
+            m.batch = BatchMetadata::from_text(value);
+            m.batch.is_some()
         },
     },
     Field {
@@ -344,25 +348,21 @@ pub(super) const FIELDS: &[Field] = &[
     },
     Field {
         key: "Emphasis",
-        write: |m| {
-            emphasis(|emphasis| emphasis.id() == m.emphasis && emphasis != Emphasis::Original)
-                .map(Emphasis::label)
-                .map(str::to_owned)
-        },
+        write: |m| not(m.request.emphasis, Emphasis::Original).map(|emphasis| emphasis.label().to_owned()),
         read: |m, value| {
-            let found = emphasis(|emphasis| emphasis.label() == value);
-            found.map(|emphasis| m.emphasis = emphasis.id().to_owned()).is_some()
+            let found = Emphasis::ALL.into_iter().find(|emphasis| emphasis.label() == value);
+            found.map(|emphasis| m.request.emphasis = emphasis).is_some()
         },
     },
     Field {
         key: "Old prompt editing timelines",
-        write: |m| if_true(m.old_prompt_editing),
-        read: |m, value| flag(&mut m.old_prompt_editing, value),
+        write: |m| if_true(m.request.old_prompt_editing),
+        read: |m, value| flag(&mut m.request.old_prompt_editing, value),
     },
     Field {
         key: "Prompt style",
-        write: |m| Some(m.prompt_style.clone()).filter(|style| *style != PromptStyle::Plain.id()),
-        read: |m, value| value.parse::<PromptStyle>().map(|style| m.prompt_style = style.id().to_owned()).is_ok(),
+        write: |m| not(m.request.prompt_style, PromptStyle::Plain).map(|style| style.to_string()),
+        read: |m, value| number(&mut m.request.prompt_style, value),
     },
     Field {
         key: "Version",
@@ -371,13 +371,21 @@ pub(super) const FIELDS: &[Field] = &[
     },
 ];
 
-fn emphasis(is: impl Fn(Emphasis) -> bool) -> Option<Emphasis> {
-    Emphasis::ALL.into_iter().find(|&emphasis| is(emphasis))
+/// `512x768`.
+fn size(value: &str) -> Option<[usize; 2]> {
+    let (width, height) = value.split_once('x')?;
+    Some([width.trim().parse().ok()?, height.trim().parse().ok()?])
 }
 
 /// A1111 scales to whole multiples of 8.
 fn scaled(side: usize, scale: f64) -> usize {
     (side as f64 * scale) as usize / 8 * 8
+}
+
+impl Metadata {
+    fn inpaint(&self) -> Option<&Inpaint> {
+        self.request.init.as_ref()?.inpaint.as_ref()
+    }
 }
 
 fn text(field: &mut String, value: &str) -> bool {
@@ -394,12 +402,12 @@ fn some<T: std::str::FromStr>(field: &mut Option<T>, value: &str) -> bool {
 }
 
 /// A1111's name of a generator.
-fn rng_label(id: &str) -> &str {
-    match id.parse() {
-        Ok(Rng::Cpu) => "CPU",
-        Ok(Rng::Cuda) => "GPU",
-        Ok(Rng::Nv) => "NV",
-        _ => id,
+fn rng_label(rng: Rng) -> &'static str {
+    match rng {
+        Rng::Cpu => "CPU",
+        Rng::Cuda => "GPU",
+        Rng::Nv => "NV",
+        other => other.id(),
     }
 }
 
@@ -414,14 +422,13 @@ fn text_of(value: f64) -> String {
 }
 
 /// A value that is not as by default.
-fn unless(value: f64, default: f64) -> Option<String> {
-    Some(text_of(value)).filter(|_| value != default)
+fn not<T: PartialEq>(value: T, default: T) -> Option<T> {
+    (value != default).then_some(value)
 }
 
 /// A setting of the sampler that is not as by default.
 fn setting<T: PartialEq + ToString>(metadata: &Metadata, of: impl Fn(&SamplerSettings) -> T) -> Option<String> {
-    let value = of(&metadata.sampler_settings);
-    Some(value.to_string()).filter(|_| value != of(&SamplerSettings::default()))
+    not(of(&metadata.request.sampler_settings), of(&SamplerSettings::default())).map(|value| value.to_string())
 }
 
 /// Python's word.
@@ -431,10 +438,5 @@ fn if_true(value: bool) -> Option<String> {
 
 /// A1111 has an eta for the samplers that think in timesteps and one for the others.
 fn is_ddim(metadata: &Metadata) -> bool {
-    matches!(metadata.sampler.parse(), Ok(SamplerKind::Ddim | SamplerKind::DdimCfgpp))
-}
-
-/// A1111's name of a sampler or schedule, by its id.
-fn label<T: std::str::FromStr>(id: &str, label: impl Fn(T) -> &'static str) -> String {
-    id.parse().map_or_else(|_| id.to_owned(), |kind| label(kind).to_owned())
+    matches!(metadata.request.sampler, SamplerKind::Ddim | SamplerKind::DdimCfgpp)
 }

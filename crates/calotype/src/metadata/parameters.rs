@@ -1,7 +1,7 @@
 //! A1111's text of a picture: the prompt, the negative prompt if there is one, a line of settings
 //! (its `create_infotext` and `parse_generation_parameters`).
 
-use calotype_diffusion::{Rng, SamplerKind, ScheduleKind};
+use calotype_diffusion::{Rng, ScheduleKind};
 use calotype_text::PromptStyle;
 
 use super::{
@@ -30,12 +30,12 @@ impl Metadata {
     /// The text of A1111: the prompt, the negative prompt if there is one, a line of settings.
     #[must_use]
     pub fn parameters(&self) -> String {
-        let mut text = self.prompt.clone();
+        let mut text = self.request.prompt.clone();
         for tag in self.adapters.iter().filter_map(AdapterMetadata::tag) {
             text.push_str(&format!(" {tag}"));
         }
-        if !self.negative_prompt.is_empty() {
-            text.push_str(&format!("\n{NEGATIVE} {}", self.negative_prompt));
+        if !self.request.negative_prompt.is_empty() {
+            text.push_str(&format!("\n{NEGATIVE} {}", self.request.negative_prompt));
         }
         let settings: Vec<String> = FIELDS
             .iter()
@@ -47,12 +47,9 @@ impl Metadata {
     /// A1111 does not write the schedule `automatic`, and its own of a sampler is that one here: what `dpmpp_2m` has as
     /// `karras` here is diffusers'.
     fn take_schedule_from_a1111(&mut self) {
-        let (Ok(sampler), Ok(schedule)) = (self.sampler.parse::<SamplerKind>(), self.schedule.parse::<ScheduleKind>())
-        else {
-            return;
-        };
-        if schedule == ScheduleKind::Default || schedule == sampler.own_schedule() {
-            ScheduleKind::Automatic.id().clone_into(&mut self.schedule);
+        let schedule = &mut self.request.schedule;
+        if *schedule == ScheduleKind::Default || *schedule == self.request.sampler.own_schedule() {
+            *schedule = ScheduleKind::Automatic;
         }
     }
 
@@ -66,13 +63,13 @@ impl Metadata {
         let is_own = settings.iter().any(|(key, value)| key == VERSION && value.starts_with(OWN));
         if !is_own {
             // Texts of other programs are A1111's, and so are their prompts.
-            PromptStyle::A1111.id().clone_into(&mut metadata.prompt_style);
+            metadata.request.prompt_style = PromptStyle::A1111;
         }
         if settings.len() < MIN_SETTINGS {
             lines = text.trim();
         } else {
             // What A1111 leaves out where it is as by default there.
-            metadata.noise.rng = Rng::Cuda.id().to_owned();
+            metadata.request.rng = Rng::Cuda;
             for (key, value) in settings {
                 let field = FIELDS.iter().find(|field| field.key == key);
                 if !field.is_some_and(|field| (field.read)(&mut metadata, &value)) {
@@ -81,10 +78,10 @@ impl Metadata {
             }
             if !is_own {
                 metadata.take_schedule_from_a1111();
-                metadata.old_prompt_editing |= lines.contains('[') && is_before_1_6(&metadata.version);
+                metadata.request.old_prompt_editing |= lines.contains('[') && is_before_1_6(&metadata.version);
             }
         }
-        if let Some(hires) = &mut metadata.hires {
+        if let Some(hires) = &mut metadata.request.hires {
             let strength = unread.iter().position(|(key, value)| key == STRENGTH && value.parse::<f64>().is_ok());
             if let Some((_, value)) = strength.map(|at| unread.remove(at)) {
                 hires.strength = value.parse().unwrap_or(hires.strength);
@@ -93,13 +90,13 @@ impl Metadata {
         let negative = lines.lines().position(|line| line.starts_with(NEGATIVE)).unwrap_or(usize::MAX);
         let prompt: Vec<&str> = lines.lines().take(negative).collect();
         let negative_prompt: Vec<&str> = lines.lines().skip(negative).collect();
-        metadata.prompt = prompt.join("\n");
-        metadata.negative_prompt = negative_prompt.join("\n").trim_start_matches(NEGATIVE).trim().to_owned();
+        metadata.request.prompt = prompt.join("\n");
+        metadata.request.negative_prompt = negative_prompt.join("\n").trim_start_matches(NEGATIVE).trim().to_owned();
         let mut take = |key: &str| unread.iter().position(|(of, _)| of == key).map(|at| unread.remove(at).1);
         // Before its prompts could call for one.
         if let Some(name) = take("Hypernet") {
             let strength = take("Hypernet strength").unwrap_or_else(|| "1.0".to_owned());
-            metadata.prompt.push_str(&format!("<hypernet:{name}:{strength}>"));
+            metadata.request.prompt.push_str(&format!("<hypernet:{name}:{strength}>"));
         }
         Parameters { metadata, unread }
     }

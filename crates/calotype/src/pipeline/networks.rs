@@ -1,94 +1,86 @@
 //! The networks one by one: the UNet's prediction, the VAE's two halves.
 
 use calotype_diffusion::Latents;
-use calotype_image::{RgbImage, Rounding};
-use calotype_models::{Wrap, posterior};
-use calotype_tensor::{
-    Backend,
-    cpu::{Cpu, Tensor},
-    infer,
-};
+use calotype_image::RgbImage;
+use calotype_models::{UNetInputs, Wrap, posterior};
+use calotype_tensor::{Backend, Device, infer};
 
-use crate::{Error, Pipeline, Result, adapters::Active, memory::reserve_decoder, resident::Resident};
+use super::{Pipeline, VaeEncoderOf, start::Posterior};
+use crate::{Error, Result, adapters::LoadedAdapters, error::NotFinite, resident::Resident};
 
-impl Pipeline<'_> {
+impl<D: Device> Pipeline<D> {
     /// The UNet's prediction for latents at one timestep, each with its context `(77, hidden_size)`.
     ///
     /// # Errors
     /// The shapes don't fit the model.
     pub fn predict(&self, latents: &Latents, timestep: f64, context: &[f32]) -> Result<Latents> {
-        let Resident { backend, network } = self.unet(&Active::default())?;
+        let Resident { backend, network } = self.unet(&LoadedAdapters::default(), &mut self.no_lease()?)?;
         let batch = latents.batch();
-        let width = self.model.text_config().hidden_size;
+        let width = self.model().text_config().hidden_size;
         let length = context.len() / (batch * width).max(1);
         let context = backend.from_f32([batch, length, width].into(), context.to_vec())?;
-        let time = network.time_embedding(&backend, &vec![timestep as f32; batch])?;
+        let time = network.time_embedding(&backend, &vec![timestep as f32; batch], None)?;
         let context = network.prepare(&backend, &context)?;
         let x = upload(&backend, latents)?;
-        download(&backend, &network.forward(&backend, &x, &time, &context)?)
+        download(&backend, &network.forward(&backend, &UNetInputs::new(&x, &time, &context))?, NotFinite::Latents)
     }
 
-    /// Final latents to pictures, one after the other to bound memory: divided by the scaling factor and decoded.
-    ///
-    /// # Errors
-    /// The latents have other channels than the VAE.
-    pub fn decode(&self, latents: &Latents) -> Result<Vec<RgbImage>> {
-        self.decode_as(latents, Wrap::default(), Rounding::Nearest)
-    }
-
-    /// [`Self::decode`] of pictures that may go on at their other edge.
-    pub(super) fn decode_as(&self, latents: &Latents, wrap: Wrap, rounding: Rounding) -> Result<Vec<RgbImage>> {
-        let Resident { backend, mut network } = self.vae_decoder()?;
-        network.set_wrap(wrap);
-        let [batch, h, w, c] = latents.shape();
-        let config = self.model.vae_config();
-        reserve_decoder(&backend, config, [h, w], self.options.vae_tiling)?;
-        let scaling_factor = config.scaling_factor;
-        let mut pictures = Vec::with_capacity(batch);
-        for data in latents.images() {
-            let scaled = data.iter().map(|x| x / scaling_factor).collect();
-            let scaled = backend.from_f32([1, h, w, c].into(), scaled)?;
-            let decoded = match self.options.vae_tiling {
-                true => network.forward_tiled(&backend, &scaled)?,
-                false => network.forward(&backend, &scaled, false)?,
-            };
-            let [_, height, width, _] = infer::picture("decode", "the picture", backend.shape(&decoded))?;
-            let side = |n: usize| u32::try_from(n).unwrap_or(u32::MAX);
-            let values = backend.to_f32(&decoded)?;
-            pictures.push(RgbImage::from_unit_f32_with(&values, side(width), side(height), rounding)?);
-        }
-        Ok(pictures)
-    }
-
-    /// The VAE's decoder alone: latents, not scaled, to values of pictures `(B, H, W, 3)`, about `-1..1`.
+    /// The VAE's decoder alone: latents, not scaled, to values of images `(B, H, W, 3)`, about `-1..1`.
     ///
     /// # Errors
     /// As [`Self::decode`].
     pub fn decode_unscaled(&self, latents: &Latents) -> Result<Latents> {
-        let Resident { backend, network } = self.vae_decoder()?;
+        let Resident { backend, network } = self.vae_decoder(&mut self.no_lease()?)?;
         let x = upload(&backend, latents)?;
-        download(&backend, &network.forward(&backend, &x, false)?)
+        download(&backend, &network.forward(&backend, &x, false)?, NotFinite::VaeDecoder)
     }
 
-    /// The VAE's encoder alone: values of pictures `(B, H, W, 3)` in `-1..1` to means and log-variances `(B, h, w, 2C)`.
+    /// The VAE's encoder alone: values of images `(B, H, W, 3)` in `-1..1` to means and log-variances `(B, h, w, 2C)`.
     /// The log-variances are held within `-30..20`, as diffusers' posterior does.
     ///
     /// # Errors
-    /// The pictures have other channels than the VAE, or are too small.
-    pub fn encode_unscaled(&self, pictures: &Latents) -> Result<Latents> {
-        let Resident { backend, network } = self.vae_encoder()?;
-        let moments = network.forward(&backend, &upload(&backend, pictures)?, false)?;
+    /// The images have other channels than the VAE, or are too small.
+    pub fn encode_unscaled(&self, images: &Latents) -> Result<Latents> {
+        let Resident { backend, network } = self.vae_encoder(&mut self.no_lease()?)?;
+        let moments = network.forward(&backend, &upload(&backend, images)?, false)?;
         let (mean, logvar) = posterior(&backend, &moments)?;
-        download(&backend, &backend.concat(&mean, &logvar)?)
+        download(&backend, &backend.concat(&mean, &logvar)?, NotFinite::VaeEncoder)
+    }
+
+    /// The posterior of an image's latents.
+    pub(super) fn encode_image(&self, encoder: &VaeEncoderOf<D>, image: &RgbImage, wrap: Wrap) -> Result<Posterior> {
+        let size = [image.height() as usize, image.width() as usize];
+        self.encode_values(encoder, image.to_unit_f32(), size, wrap)
+    }
+
+    /// [`Self::encode_image`] of values `(H, W, 3)` in `-1..1`.
+    pub(super) fn encode_values(
+        &self,
+        encoder: &VaeEncoderOf<D>,
+        values: Vec<f32>,
+        [height, width]: [usize; 2],
+        wrap: Wrap,
+    ) -> Result<Posterior> {
+        let Resident { backend, mut network } = encoder.clone();
+        network.set_wrap(wrap);
+        let pixels = backend.from_f32([1, height, width, 3].into(), values)?;
+        let (mean, logvar) = posterior(&backend, &network.forward(&backend, &pixels, false)?)?;
+        let shape = backend.shape(&mean);
+        let mean = backend.to_f32(&mean)?;
+        let deviation: Vec<f32> = backend.to_f32(&logvar)?.into_iter().map(|logvar| (0.5 * logvar).exp()).collect();
+        if !mean.iter().chain(&deviation).all(|x| x.is_finite()) {
+            return Err(Error::NotFinite(NotFinite::VaeEncoder));
+        }
+        Ok(Posterior { size: [shape[1], shape[2]], mean, deviation })
     }
 }
 
-fn upload(backend: &Cpu, latents: &Latents) -> Result<Tensor> {
+fn upload<B: Backend>(backend: &B, latents: &Latents) -> Result<B::Tensor> {
     Ok(backend.from_f32(latents.shape().into(), latents.data().to_vec())?)
 }
 
-fn download(backend: &Cpu, x: &Tensor) -> Result<Latents> {
+fn download<B: Backend>(backend: &B, x: &B::Tensor, stage: NotFinite) -> Result<Latents> {
     let shape = infer::picture("pipeline", "the output", backend.shape(x))?;
     let latents = Latents::new(shape, backend.to_f32(x)?)?;
-    if latents.is_finite() { Ok(latents) } else { Err(Error::NotFinite) }
+    if latents.is_finite() { Ok(latents) } else { Err(Error::NotFinite(stage)) }
 }

@@ -1,51 +1,154 @@
-//! A run, one step after the other.
+//! A run: one part of the work after the other, from the prompts to the images.
 
-use calotype_diffusion::{self as diffusion, BatchNoise, Latents, ModelDenoiser};
-use calotype_image::RgbImage;
-use calotype_tensor::cpu::Cpu;
-
-use super::Pass;
-use crate::{
-    AdapterMetadata, Error, Guided, Pipeline, Plan, Request, Result, Step, Warning,
-    adapters::Active,
-    masked::{Kept, Masked},
-    prepare::Overlay,
+use std::{
+    mem,
+    sync::{Arc, PoisonError},
 };
 
-/// The steps of one pass.
-pub(super) type Steps<'a> = diffusion::Run<'a, Masked<ModelDenoiser<Guided<Cpu>>>, BatchNoise>;
+use calotype_diffusion::{self as diffusion, BatchNoise, Denoiser, Latents, ModelDenoiser, Sampler};
+use calotype_image::RgbImage;
+use calotype_models::Names;
+use calotype_tensor::{CancelToken, Device, Memory, cpu::CpuDevice};
 
-/// A run under way. Each `next` takes one step of the sampler; dropping it ends the run, and its hold of the UNet.
-pub struct Run<'a> {
-    pub(super) pipeline: &'a Pipeline<'a>,
-    pub(super) request: Request,
-    pub(super) plan: Plan,
-    pub(super) steps: Option<Steps<'a>>,
-    pub(super) in_second_pass: bool,
-    /// Those of the last step.
-    pub(super) latents: Latents,
-    /// What stays of a picture's latents.
-    pub(super) kept: Option<Kept>,
-    pub(super) overlay: Option<Overlay>,
-    pub(super) adapters: Active,
-    pub(super) warnings: Vec<Warning>,
+use super::{
+    Event, Image, Lease, Output, Pipeline, Stage, TextEncoderOf, VaeEncoderOf, decode::Decoder, output::Made,
+    start::Start,
+};
+use crate::{
+    AdapterMetadata, CfgPredictor, Conditioning, Error, LatentRgb, Plan, Result, Warning,
+    adapters::LoadedAdapters,
+    conditioning::PromptInputs,
+    error::NotFinite,
+    mask_blend::{BlendedDenoiser, MaskBlend, Predicted},
+    prepare::Overlay,
+    resident::Resident,
+};
+
+/// A denoiser of any kind, as a run has it.
+pub type BoxDenoiser = Box<dyn Denoiser<Error = Error> + Send>;
+
+/// The steps of one pass.
+type Steps = diffusion::Run<'static, BoxDenoiser, BatchNoise>;
+
+/// What a caller may add to a run.
+#[derive(Clone, Default)]
+pub struct RunOptions {
+    /// Cancels the run from another thread.
+    pub cancel: CancelToken,
+    /// Puts a denoiser of the caller's around the model's, in every pass of the sampler.
+    pub wrap_denoiser: Option<Arc<dyn Fn(BoxDenoiser) -> BoxDenoiser + Send + Sync>>,
 }
 
-impl Run<'_> {
-    /// The request as it is carried out.
+/// A run under way. Each turn of the iterator does a part of the work and gives an [`Event`]; [`Run::finish`] takes the turns
+/// that are left. Dropping it ends the run, its hold of the networks and of its memory.
+///
+/// Cancelled by [`RunOptions::cancel`], it gives [`Error::Cancelled`] within a block of a network, whatever it does.
+pub struct Run<D: Device = CpuDevice> {
+    pipeline: Pipeline<D>,
+    plan: Plan,
+    options: RunOptions,
+    lease: Lease,
+    adapters: LoadedAdapters,
+    warnings: Vec<Warning>,
+    phase: Phase<D>,
+    in_second_pass: bool,
+    /// Those of the last step.
+    latents: Option<Latents>,
+    predicted: Predicted,
+    blend: Option<MaskBlend>,
+    overlay: Option<Overlay>,
+    images: Vec<RgbImage>,
+}
+
+/// What the next turn does.
+enum Phase<D: Device> {
+    /// Looks for the prompts among those that were encoded.
+    Prompt,
+    LoadTextEncoder,
+    EncodePrompt(Box<TextEncoderOf<D>>),
+    LoadVaeEncoder(Arc<Conditioning>),
+    /// Finds what the pass starts from.
+    Start(Arc<Conditioning>, Option<Box<VaeEncoderOf<D>>>),
+    LoadUNet(Arc<Conditioning>, Box<Start>),
+    Denoise(Box<Steps>),
+    LoadVaeDecoder,
+    Decode(Box<Decoder<D>>),
+    Over,
+}
+
+impl<D: Device> Phase<D> {
+    /// How the log calls it.
+    fn name(&self) -> &'static str {
+        match self {
+            Self::Prompt => "prompt",
+            Self::LoadTextEncoder => "load text encoder",
+            Self::EncodePrompt(_) => "encode prompt",
+            Self::LoadVaeEncoder(_) => "load VAE encoder",
+            Self::Start(..) => "start",
+            Self::LoadUNet(..) => "load UNet",
+            Self::Denoise(_) => "step",
+            Self::LoadVaeDecoder => "load VAE decoder",
+            Self::Decode(_) => "decode",
+            Self::Over => "over",
+        }
+    }
+
+    /// How a caller is told that it begins.
+    fn stage(&self) -> Option<Stage> {
+        Some(match self {
+            Self::LoadTextEncoder => Stage::Loading(Names::TextEncoder),
+            Self::EncodePrompt(_) => Stage::EncodingPrompt,
+            Self::LoadVaeEncoder(_) => Stage::Loading(Names::Vae),
+            Self::Start(_, Some(_)) => Stage::EncodingImage,
+            Self::LoadUNet(..) => Stage::Loading(Names::UNet),
+            Self::Denoise(_) => Stage::Denoising,
+            Self::LoadVaeDecoder => Stage::Loading(Names::Vae),
+            Self::Decode(_) => Stage::Decoding,
+            Self::Prompt | Self::Start(_, None) | Self::Over => return None,
+        })
+    }
+}
+
+impl<D: Device> Run<D> {
+    pub(super) fn new(pipeline: Pipeline<D>, plan: Plan, options: RunOptions) -> Result<Self> {
+        let lease = pipeline.lease(&plan, options.cancel.clone())?;
+        let (adapters, warnings) = pipeline.adapters(&plan)?;
+        Ok(Self {
+            pipeline,
+            plan,
+            options,
+            lease,
+            adapters,
+            warnings,
+            phase: Phase::Prompt,
+            in_second_pass: false,
+            latents: None,
+            predicted: Predicted::default(),
+            blend: None,
+            overlay: None,
+            images: Vec::new(),
+        })
+    }
+
+    /// The plan that is carried out.
     #[must_use]
     pub fn plan(&self) -> &Plan {
         &self.plan
     }
 
-    /// What the caller should know.
+    /// What cancels it.
+    #[must_use]
+    pub fn cancel_token(&self) -> CancelToken {
+        self.lease.cancel.clone()
+    }
+
+    /// What the caller should know, as far as it is known.
     #[must_use]
     pub fn warnings(&self) -> &[Warning] {
         &self.warnings
     }
 
-    /// The adapters in use: what [`Metadata::adapters`](crate::Metadata::adapters) is to be. Hashes their files at the first
-    /// call for each.
+    /// The adapters in use, as the metadata of the images have them. Hashes their files at the first call for each.
     ///
     /// # Errors
     /// A file can't be read.
@@ -53,90 +156,224 @@ impl Run<'_> {
         AdapterMetadata::of(&self.adapters)
     }
 
-    /// Takes the steps that are left and gives the final latents, diffusers' `output_type="latent"`.
+    /// Small images of where the images are going, one pixel for each latent: the last prediction of the model through a
+    /// linear map ([`LatentRgb`]). None before the first step, or if there is no map for the model's latents.
+    #[must_use]
+    pub fn preview(&self) -> Vec<RgbImage> {
+        let predicted = self.predicted.lock().unwrap_or_else(PoisonError::into_inner);
+        let map = LatentRgb::of(self.pipeline.model());
+        predicted.as_ref().zip(map).map_or_else(Vec::new, |(latents, map)| map.images(latents))
+    }
+
+    /// Takes the steps that are left and gives the final latents, as diffusers' `output_type="latent"`.
     ///
     /// # Errors
     /// A step fails, or the latents are no longer finite.
     pub fn finish_latents(mut self) -> Result<Latents> {
-        for step in &mut self {
-            step?;
+        while !matches!(self.phase, Phase::LoadVaeDecoder | Phase::Decode(_) | Phase::Over) {
+            if let Some(event) = self.next() {
+                event?;
+            }
         }
-        if let Some(kept) = &self.kept {
-            kept.blend(&mut self.latents);
-        }
-        Ok(self.latents)
+        self.final_latents()
     }
 
-    /// Takes the steps that are left and decodes the pictures.
+    /// Does the work that is left and gives the images.
     ///
     /// # Errors
-    /// As [`Self::finish_latents`].
-    pub fn finish(mut self) -> Result<Pictures> {
-        let (pipeline, wrap, rounding) = (self.pipeline, self.request.tiling.wrap(), self.request.rounding());
-        let overlay = self.overlay.take();
-        let latents = self.finish_latents()?;
-        let mut images = pipeline.decode_as(&latents, wrap, rounding)?;
-        if let Some(overlay) = overlay {
-            for image in &mut images {
-                *image = overlay.over(image)?;
-            }
+    /// As [`Self::finish_latents`], or a file of an adapter can't be read to hash it.
+    pub fn finish(mut self) -> Result<Output> {
+        for event in &mut self {
+            event?;
         }
-        Ok(Pictures { images, latents })
+        let (latents, adapters) = (self.final_latents()?, self.adapters()?);
+        let Self { pipeline, plan, images, .. } = self;
+        let (model, precision) = (Arc::clone(pipeline.model()), pipeline.options().precision);
+        let made = Arc::new(Made { model, plan, precision, adapters });
+        let image = |(index, pixels)| Image { pixels, index, made: Arc::clone(&made) };
+        Ok(Output { images: images.into_iter().enumerate().map(image).collect(), latents })
+    }
+
+    fn final_latents(&self) -> Result<Latents> {
+        // A run that ended in an error has none.
+        self.latents.clone().ok_or(Error::Unfinished)
     }
 }
 
-impl Iterator for Run<'_> {
-    type Item = Result<Step>;
+impl<D: Device> Iterator for Run<D> {
+    type Item = Result<Event>;
 
     fn next(&mut self) -> Option<Self::Item> {
-        let mut step = self.steps.as_mut()?.next();
-        if step.is_none() && !self.in_second_pass {
-            if let Err(error) = self.begin_second_pass() {
-                self.steps = None;
-                return Some(Err(error));
-            }
-            step = self.steps.as_mut()?.next();
+        let event = self.advance().map_err(|error| if error.is_cancelled() { Error::Cancelled } else { error });
+        if event.is_err() {
+            (self.phase, self.latents) = (Phase::Over, None);
         }
-        let step = step?.and_then(|mut step| {
-            match (self.in_second_pass, &self.plan.hires) {
-                (true, _) => {
-                    step.index += self.plan.sampler.steps();
-                    step.total += self.plan.sampler.steps();
+        event.transpose()
+    }
+}
+
+impl<D: Device> Run<D> {
+    /// Does the work of phases until there is something to tell.
+    #[tracing::instrument(level = "debug", skip_all, fields(phase = self.phase.name()))]
+    fn advance(&mut self) -> Result<Option<Event>> {
+        while !matches!(self.phase, Phase::Over) {
+            self.lease.cancel.check()?;
+            let next = match mem::replace(&mut self.phase, Phase::Over) {
+                Phase::Over => break,
+                Phase::Prompt => match self.pipeline.encoded(self.prompts(), &self.adapters) {
+                    Some((conditioning, warnings)) => self.prompted(conditioning, warnings),
+                    None => Phase::LoadTextEncoder,
+                },
+                Phase::LoadTextEncoder => {
+                    Phase::EncodePrompt(Box::new(self.pipeline.text_encoder(&self.adapters, &mut self.lease)?))
                 }
-                (false, Some(hires)) => step.total += hires.sampler.steps(),
-                (false, None) => {}
+                Phase::EncodePrompt(network) => {
+                    let encoded = self.pipeline.encode_prompts(self.prompts(), &self.adapters, *network)?;
+                    self.prompted(encoded.0, encoded.1)
+                }
+                Phase::LoadVaeEncoder(conditioning) => {
+                    Phase::Start(conditioning, Some(Box::new(self.pipeline.vae_encoder(&mut self.lease)?)))
+                }
+                Phase::Start(conditioning, encoder) => {
+                    let start = self.start(encoder.as_deref())?;
+                    Phase::LoadUNet(conditioning, Box::new(start))
+                }
+                Phase::LoadUNet(conditioning, start) => Phase::Denoise(Box::new(self.steps(conditioning, *start)?)),
+                Phase::Denoise(mut steps) => {
+                    if let Some(step) = steps.next() {
+                        let step = self.stepped(step?)?;
+                        self.phase = Phase::Denoise(steps);
+                        return Ok(Some(Event::Step(step)));
+                    }
+                    // Its hold of the UNet ends, so that what follows has its memory.
+                    drop(steps);
+                    self.passed()
+                }
+                Phase::LoadVaeDecoder => {
+                    let (shape, wrap) = (self.plan.final_shape(), self.plan.request().tiling.wrap());
+                    let rounding = self.plan.request().rounding();
+                    let decoder = Decoder::new(&self.pipeline, shape, wrap, rounding, &mut self.lease)?;
+                    Phase::Decode(Box::new(decoder))
+                }
+                Phase::Decode(decoder) => return self.decode(decoder).map(Some),
+            };
+            self.phase = next;
+            if let Some(stage) = self.phase.stage() {
+                return Ok(Some(Event::Stage(stage)));
             }
-            if step.latents.is_finite() { Ok(step) } else { Err(Error::NotFinite) }
-        });
-        if let Ok(step) = &step {
-            self.latents.clone_from(&step.latents);
         }
-        Some(step)
+        Ok(None)
     }
-}
 
-impl Run<'_> {
-    /// Begins the second pass, if there is one: its steps take the place of the first one's.
-    fn begin_second_pass(&mut self) -> Result<()> {
-        // The first pass's hold of the UNet ends, so that the decoder has its memory.
-        self.steps = None;
-        let Some(hires) = &self.plan.hires else { return Ok(()) };
-        let (start, noise) = self.pipeline.enlarged(&self.request, hires, &self.latents)?;
-        let of_pass = (&hires.sampler, hires.latents_shape, hires.arena);
-        let timeline = self.request.second_timeline();
-        let (conditioning, _) = self.pipeline.adapted_conditioning(&self.request, &self.adapters, timeline)?;
-        let pass = Pass { request: &self.request, adapters: &self.adapters, conditioning };
-        self.steps = Some(self.pipeline.pass(pass, of_pass, start, noise)?);
-        self.in_second_pass = true;
-        Ok(())
+    /// The prompts of the pass.
+    fn prompts(&self) -> &Arc<PromptInputs> {
+        match &self.plan.hires {
+            Some(hires) if self.in_second_pass => &hires.prompts,
+            _ => self.plan.prompts(),
+        }
     }
-}
 
-/// What a run made.
-#[derive(Clone, Debug)]
-pub struct Pictures {
-    /// The pictures, in the order of their seeds.
-    pub images: Vec<RgbImage>,
-    /// The latents they were decoded from.
-    pub latents: Latents,
+    /// After the prompts: to the encoder of images, if it is needed.
+    fn prompted(&mut self, conditioning: Arc<Conditioning>, warnings: Vec<Warning>) -> Phase<D> {
+        if !self.in_second_pass {
+            self.warnings.extend(warnings);
+            if self.plan.request().init.is_some() || self.pipeline.model().is_inpainting() {
+                return Phase::LoadVaeEncoder(conditioning);
+            }
+        }
+        Phase::Start(conditioning, None)
+    }
+
+    /// What the pass starts from.
+    fn start(&mut self, encoder: Option<&VaeEncoderOf<D>>) -> Result<Start> {
+        match (&self.plan.hires, &self.latents) {
+            (Some(hires), Some(latents)) if self.in_second_pass => {
+                self.pipeline.enlarge(&self.plan, hires, latents, &mut self.lease)
+            }
+            _ => {
+                let mut start = self.pipeline.start(&self.plan, encoder)?;
+                (self.overlay, self.blend) = (start.overlay.take(), start.blend.clone());
+                Ok(start)
+            }
+        }
+    }
+
+    /// Reads the UNet and begins the steps of a pass.
+    fn steps(&mut self, conditioning: Arc<Conditioning>, start: Start) -> Result<Steps> {
+        let Self { pipeline, plan, adapters, lease, .. } = self;
+        let request = plan.request();
+        let (sampler, shape): (&Sampler, _) = match &plan.hires {
+            Some(hires) if self.in_second_pass => (&hires.sampler, hires.latents_shape),
+            _ => (&plan.sampler, plan.latents_shape),
+        };
+        let arena = plan.need_of(self.in_second_pass).unet.arena;
+        let Resident { backend, mut network } = pipeline.unet(adapters, lease)?;
+        network.set_wrap(request.tiling.wrap());
+        backend.reserve(usize::try_from(arena).unwrap_or(usize::MAX))?;
+        let scale = request.sampler.guidance_scale(request.guidance_scale);
+        let mut predictor = CfgPredictor::with_conditioning(backend, network, conditioning, scale, shape)?;
+        if let Some(extra) = &start.extra_channels {
+            predictor = predictor.with_extra_channels(extra.clone(), 1 + shape[3])?;
+        }
+        let inner = ModelDenoiser::new(predictor, pipeline.model().prediction_type());
+        let (blend, predicted) = (start.blend.clone(), Arc::clone(&self.predicted));
+        let mut denoiser: BoxDenoiser = Box::new(BlendedDenoiser { inner, blend, predicted });
+        if let Some(wrap) = &self.options.wrap_denoiser {
+            denoiser = wrap(denoiser);
+        }
+        let steps = match &start.init_latents {
+            Some(latents) => {
+                let noise = start.scaled_noise(sampler, request.extra_noise);
+                sampler.run_from(denoiser, latents, &noise, start.noise)?
+            }
+            None => sampler.run(denoiser, &start.start_noise, start.noise),
+        };
+        self.latents = Some(steps.latents());
+        Ok(steps)
+    }
+
+    /// A step that was taken, counted over both passes.
+    fn stepped(&mut self, mut step: diffusion::Step) -> Result<diffusion::Step> {
+        match (self.in_second_pass, &self.plan.hires) {
+            (true, _) => {
+                step.index += self.plan.sampler.steps();
+                step.total += self.plan.sampler.steps();
+            }
+            (false, Some(hires)) => step.total += hires.sampler.steps(),
+            (false, None) => {}
+        }
+        if !step.latents.is_finite() {
+            return Err(Error::NotFinite(NotFinite::Latents));
+        }
+        self.latents = Some(step.latents.clone());
+        Ok(step)
+    }
+
+    /// After the steps of a pass: to the second one, or to the decoder.
+    fn passed(&mut self) -> Phase<D> {
+        if self.plan.hires.is_some() && !self.in_second_pass {
+            self.in_second_pass = true;
+            return Phase::Prompt;
+        }
+        if let (Some(blend), Some(latents)) = (&self.blend, &mut self.latents) {
+            blend.apply(latents);
+        }
+        Phase::LoadVaeDecoder
+    }
+
+    /// Decodes the next image.
+    fn decode(&mut self, mut decoder: Box<Decoder<D>>) -> Result<Event> {
+        let (index, total) = (self.images.len(), self.plan.final_shape()[0]);
+        let latents = self.latents.as_ref().and_then(|latents| latents.images().nth(index)).unwrap_or_default();
+        let (mut image, warning) = decoder.decode(&self.pipeline, latents, &self.lease)?;
+        if let Some(overlay) = &self.overlay {
+            image = overlay.over(&image)?;
+        }
+        self.images.push(image);
+        self.warnings.extend(warning.filter(|warning| !self.warnings.contains(warning)));
+        if index + 1 < total {
+            self.phase = Phase::Decode(decoder);
+        }
+        Ok(Event::Decoded { index, total })
+    }
 }

@@ -1,14 +1,18 @@
 //! The check of a request against a model.
 
+use std::{fmt::Display, sync::Arc};
+
 use calotype_checkpoint::MAX_SIDE;
 use calotype_diffusion::{SampleOptions, Sampler};
+use calotype_tensor::Device;
 use calotype_text::Timeline;
 
+use super::{BatchPlace, check_side};
 use crate::{
     Error, Hires, Init, Model, PipelineOptions, Request, ResizeMode, Result, Tiling, Upscaler,
-    conditioning::Reading,
-    memory::PassSize,
-    request::{check_side, check_size},
+    adapters::PromptTags,
+    conditioning::PromptInputs,
+    memory::{PassNeed, PassSize},
 };
 
 /// The most pictures made at once.
@@ -19,19 +23,24 @@ const MAX_BLUR: f64 = 1000.0;
 /// What CompVis' `img2img.py` rounds the sides of a picture down to.
 const COMPVIS_MULTIPLE: usize = 32;
 
-/// A request that was checked against a model.
+/// A request that was checked against a model, its prompts parsed. Clones share the request.
 #[derive(Clone, Debug)]
 pub struct Plan {
+    request: Arc<Request>,
+    place: BatchPlace,
+    tags: Arc<PromptTags>,
+    prompts: Arc<PromptInputs>,
     pub(crate) sampler: Sampler,
-    /// Width of the pictures in pixels, before a second pass.
+    /// Width of the images in pixels, before a second pass.
     pub width: usize,
-    /// Height of the pictures in pixels, before a second pass.
+    /// Height of the images in pixels, before a second pass.
     pub height: usize,
     /// Latents of the batch, `[B, h, w, C]`, before a second pass.
     pub latents_shape: [usize; 4],
-    /// What the UNet takes of memory for its tensors, in bytes.
-    pub(crate) arena: usize,
     pub(crate) hires: Option<SecondPass>,
+    pass: PassSize,
+    /// What the networks need in each pass, once a pipeline found it.
+    need: Vec<PassNeed>,
 }
 
 /// A second pass that was checked.
@@ -41,18 +50,57 @@ pub(crate) struct SecondPass {
     /// Width and height in pixels of the first pass's result enlarged, of which as much is cut off as is too much.
     pub(crate) enlarged: [usize; 2],
     pub(crate) latents_shape: [usize; 4],
-    pub(crate) arena: usize,
     pub(crate) upscaler: Upscaler,
+    pass: PassSize,
+    /// Parsed over the evaluations of this pass.
+    pub(crate) prompts: Arc<PromptInputs>,
 }
 
+/// A pass that was checked: its size, the shape of its latents, and its prompts.
+type CheckedPass = (PassSize, [usize; 4], Arc<PromptInputs>);
+
 impl Plan {
-    /// Checks that a pipeline with these options can meet a request, before weights are read and anything is computed.
+    /// Checks that a pipeline with these options can meet a request, before weights are read and anything is computed. Its
+    /// prompts are parsed here, and not again.
     ///
     /// # Errors
     /// A value is out of range, the sampler can't do it, the size is not one this model can make or this machine has memory
-    /// for, or a prompt can't be read.
-    pub fn new(model: &Model, request: &Request, pipeline: PipelineOptions) -> Result<Self> {
-        Check { model, request, pipeline }.plan()
+    /// for, a prompt can't be parsed, or an image was not read.
+    pub fn new(model: &Model, request: impl Into<Arc<Request>>, pipeline: &PipelineOptions) -> Result<Self> {
+        let request = request.into();
+        let tags = PromptTags::new(&request.prompt)?;
+        Check { model, request: &request, tags: &Arc::new(tags), pipeline }.plan()
+    }
+
+    /// The same for another batch of the run.
+    ///
+    /// # Errors
+    /// There is no such place for the images of the request.
+    pub fn at(self, place: BatchPlace) -> Result<Self> {
+        place.check(self.request.batch_size)?;
+        Ok(Self { place, ..self })
+    }
+
+    /// The request that is met.
+    #[must_use]
+    pub fn request(&self) -> &Arc<Request> {
+        &self.request
+    }
+
+    /// Which batch of a run it is for.
+    #[must_use]
+    pub fn place(&self) -> BatchPlace {
+        self.place
+    }
+
+    /// The adapters that the prompt calls for.
+    pub(crate) fn tags(&self) -> &PromptTags {
+        &self.tags
+    }
+
+    /// The parsed prompts of the first pass.
+    pub(crate) fn prompts(&self) -> &Arc<PromptInputs> {
+        &self.prompts
     }
 
     /// Steps of all passes.
@@ -61,10 +109,30 @@ impl Plan {
         self.sampler.steps() + self.hires.as_ref().map_or(0, |hires| hires.sampler.steps())
     }
 
-    /// What the UNet takes of memory for its tensors in the larger of the passes, in bytes.
+    /// Bytes that the UNet's tensors take in the larger of the passes; 0 before a pipeline planned it.
     #[must_use]
     pub fn arena_bytes(&self) -> usize {
-        self.hires.as_ref().map_or(0, |hires| hires.arena).max(self.arena)
+        let most = self.need.iter().map(|need| need.unet.arena).max().unwrap_or(0);
+        usize::try_from(most).unwrap_or(usize::MAX)
+    }
+
+    /// Finds what the networks of `model` need on `device`.
+    pub(crate) fn find_need<D: Device>(&mut self, device: &D, model: &Model, options: &PipelineOptions) -> Result<()> {
+        let passes = [Some(&self.pass), self.hires.as_ref().map(|hires| &hires.pass)];
+        let need = |pass| PassNeed::new(device, model, pass, options);
+        self.need = passes.into_iter().flatten().map(need).collect::<Result<_>>()?;
+        Ok(())
+    }
+
+    /// What the networks need in each pass.
+    pub(crate) fn needs(&self) -> &[PassNeed] {
+        &self.need
+    }
+
+    /// What they need in one of the passes.
+    pub(crate) fn need_of(&self, second_pass: bool) -> PassNeed {
+        let found = if second_pass { self.need.last() } else { self.need.first() };
+        found.copied().unwrap_or_default()
     }
 
     /// The latents that pictures are decoded from, `[B, h, w, C]`.
@@ -77,47 +145,49 @@ impl Plan {
 /// A request that is being checked.
 struct Check<'a> {
     model: &'a Model,
-    request: &'a Request,
-    pipeline: PipelineOptions,
+    request: &'a Arc<Request>,
+    tags: &'a Arc<PromptTags>,
+    pipeline: &'a PipelineOptions,
 }
 
 impl Check<'_> {
     fn plan(&self) -> Result<Plan> {
-        let Self { model, request, pipeline } = *self;
+        let Self { model, request, tags, pipeline } = *self;
         let sampler = self.whole()?;
         let scale = request.guidance_scale;
         if !(scale.is_finite() && scale >= 0.0) {
-            return refuse(format!("guidance scale {scale} is out of range: give a number from 0, such as 7.5"));
+            return out_of_range("guidance_scale", "guidance scale", scale, "a number from 0, such as 7.5");
         }
         let layers = model.text_config().num_hidden_layers;
         if !(1..=layers).contains(&request.clip_skip) {
-            let skip = request.clip_skip;
-            return refuse(format!(
-                "clip skip {skip} is out of range: give 1, for all layers of the text encoder, to {layers}"
-            ));
+            let expected = format!("1, for all layers of the text encoder, to {layers}");
+            return out_of_range("clip_skip", "clip skip", request.clip_skip, expected);
         }
         let batch = request.batch_size;
         if !(1..=MAX_BATCH).contains(&batch) {
-            return refuse(format!("batch size {batch} is out of range: give 1 to {MAX_BATCH}"));
+            return out_of_range("batch_size", "batch size", batch, format!("1 to {MAX_BATCH}"));
         }
         if request.tiling != Tiling::None && pipeline.vae_tiling {
-            return refuse(
-                "seamless tiling needs the whole picture decoded at once: leave out the tiled VAE".to_owned(),
-            );
+            return conflict("seamless tiling needs the whole picture decoded at once: leave out the tiled VAE");
         }
         let (width, height) = self.size()?;
         let size = [width, height];
         let encoded = match &request.init {
-            Some(init) => Some(encoded_size(init, size)),
+            Some(init) => Some(encoded_size(init, size)?),
             None => Some(size).filter(|_| model.is_inpainting()),
         };
-        let (latents_shape, arena) = self.check_pass(size, encoded, request.first_timeline())?;
+        let (pass, latents_shape, prompts) = self.check_pass(size, encoded, request.first_timeline())?;
         if let Some(latents) = request.latents.as_ref().filter(|latents| latents.shape() != latents_shape) {
             let [n, h, w, c] = latents_shape;
             let (got, expected) = (latents.shape_nchw(), [n, c, h, w]);
-            return refuse(format!(
+            let message = format!(
                 "the starting latents are {got:?}, expected {expected:?} for {batch} of {width} x {height} pixels"
-            ));
+            );
+            return Err(Error::OutOfRange { field: "latents", message });
+        }
+        if request.latents.as_ref().is_some_and(|latents| !latents.is_finite()) {
+            let message = "the starting latents must be finite numbers".to_owned();
+            return Err(Error::OutOfRange { field: "latents", message });
         }
         let sampler = match &request.init {
             Some(init) => {
@@ -128,7 +198,9 @@ impl Check<'_> {
         };
         let hires = request.hires.as_ref();
         let hires = hires.map(|hires| self.second_pass(hires, [width, height])).transpose()?;
-        Ok(Plan { sampler, width, height, latents_shape, arena, hires })
+        let (request, tags) = (Arc::clone(request), Arc::clone(tags));
+        let (place, need) = (BatchPlace::default(), Vec::new());
+        Ok(Plan { request, place, tags, prompts, sampler, width, height, latents_shape, hires, pass, need })
     }
 
     /// The sampler of a whole first pass.
@@ -151,36 +223,37 @@ impl Check<'_> {
         })
     }
 
-    /// Checks the size and the texts of a pass. Gives the shape of its latents and the arena that its UNet takes.
+    /// Checks the size and parses the prompts of a pass.
     fn check_pass(
         &self,
         [width, height]: [usize; 2],
         encoded: Option<[usize; 2]>,
         timeline: Timeline,
-    ) -> Result<([usize; 4], usize)> {
-        let Self { model, request, pipeline } = *self;
-        let (unet, vae) = (model.unet_config(), model.vae_config());
-        let context_length = Reading::new(request, timeline).length(model.tokenizer())?;
+    ) -> Result<CheckedPass> {
+        let Self { model, request, tags, .. } = *self;
+        let downscale = model.vae_config().downscale();
+        let prompts = PromptInputs::parse(&tags.prompt, request, timeline)?;
+        let context_length = prompts.context_length(model.tokenizer())?;
         let pass = PassSize { batch: request.batch_size, width, height, context_length, encoded };
-        let arena = check_size(unet, vae, &pass, pipeline)?;
+        check_side("width", width, downscale, "this model")?;
+        check_side("height", height, downscale, "this model")?;
         let wrap = request.tiling.wrap();
         for (name, side, wraps) in [("width", width, wrap.x), ("height", height, wrap.y)] {
             if wraps {
                 check_side(name, side, model.seamless_multiple(), "seamless tiling")?;
             }
         }
-        let downscale = vae.downscale();
         request.check_noise(downscale)?;
-        Ok(([request.batch_size, height / downscale, width / downscale, vae.latent_channels], arena))
+        let channels = model.vae_config().latent_channels;
+        let shape = [request.batch_size, height / downscale, width / downscale, channels];
+        Ok((pass, shape, Arc::new(prompts)))
     }
 
     /// Checks the second pass after a first one of this size.
     fn second_pass(&self, hires: &Hires, first: [usize; 2]) -> Result<SecondPass> {
         let Self { model, request, .. } = *self;
         if request.init.is_some() {
-            return refuse(
-                "a second, larger pass goes with pictures from text only: leave it or the picture out".to_owned(),
-            );
+            return conflict("a second, larger pass goes with pictures from text only: leave it or the picture out");
         }
         let multiple = model.vae_config().downscale();
         let size = hires.size(first, multiple);
@@ -188,19 +261,20 @@ impl Check<'_> {
         let [wide, high] = enlarged;
         if wide > MAX_SIDE || high > MAX_SIDE {
             let [width, height] = size;
-            return refuse(format!(
+            let message = format!(
                 "to cover {width} x {height} the first pass is enlarged to {wide} x {high} pixels: ask for a shape more like its own"
-            ));
+            );
+            return Err(Error::OutOfRange { field: "hires", message });
         }
         let encoded = match hires.upscaler.interpolation() {
             None => Some(enlarged),
             Some(_) => Some(size).filter(|_| model.is_inpainting()),
         };
-        let (latents_shape, arena) = self.check_pass(size, encoded, request.second_timeline())?;
+        let (pass, latents_shape, prompts) = self.check_pass(size, encoded, request.second_timeline())?;
         let options = options(request, hires.num_inference_steps.unwrap_or(request.num_inference_steps));
         let (kind, schedule) = (request.sampler, request.schedule);
         let sampler = Sampler::exact_img2img(kind, schedule, model.noise_schedule(), options, hires.strength)?;
-        Ok(SecondPass { sampler, enlarged, latents_shape, arena, upscaler: hires.upscaler })
+        Ok(SecondPass { sampler, enlarged, latents_shape, pass, upscaler: hires.upscaler, prompts })
     }
 
     /// Width and height: as asked for, else those of the starting latents or picture, else the model's own.
@@ -213,11 +287,12 @@ impl Check<'_> {
         let whole = |side: u32| (side as usize / multiple).max(1) * multiple;
         let default = match (&request.init, &request.latents) {
             (Some(init), _) => {
-                let (width, height) = (init.picture.picture.width(), init.picture.picture.height());
+                let picture = init.picture.rgba()?;
+                let (width, height) = (picture.width(), picture.height());
                 let Some(sides) = init.outpaint else { return Ok(asked(request, (whole(width), whole(height)))) };
                 let [width, height] = sides.around(width, height).map(up);
                 if asked(request, (width, height)) != (width, height) {
-                    return refuse(format!(
+                    return conflict(&format!(
                         "the picture and its new sides have {width} x {height} pixels: leave width and height out"
                     ));
                 }
@@ -234,14 +309,14 @@ impl Check<'_> {
 }
 
 /// Width and height of what is encoded of a picture to start from.
-fn encoded_size(init: &Init, size: [usize; 2]) -> [usize; 2] {
-    match (init.resize_mode, &init.inpaint) {
+fn encoded_size(init: &Init, size: [usize; 2]) -> Result<[usize; 2]> {
+    Ok(match (init.resize_mode, &init.inpaint) {
         (ResizeMode::Latent, None) => {
-            let picture = &init.picture.picture;
+            let picture = init.picture.rgba()?;
             [picture.width(), picture.height()].map(|side| side as usize)
         }
         _ => size,
-    }
+    })
 }
 
 fn options(request: &Request, steps: usize) -> SampleOptions {
@@ -266,25 +341,29 @@ fn asked(request: &Request, default: (usize, usize)) -> (usize, usize) {
 
 fn check_init(init: &Init) -> Result<()> {
     if init.outpaint.is_some_and(|sides| sides == Default::default()) {
-        return refuse(
-            "no side is to grow: give the pixels for at least one of left, right, top and bottom".to_owned(),
-        );
+        let message = "no side is to grow: give the pixels for at least one of left, right, top and bottom".to_owned();
+        return Err(Error::OutOfRange { field: "outpaint", message });
     }
     let Some(inpaint) = &init.inpaint else { return Ok(()) };
     let blur = inpaint.mask_blur;
     if !(0.0..=MAX_BLUR).contains(&blur) {
-        return refuse(format!("mask blur {blur} is out of range: give 0 to {MAX_BLUR} pixels"));
+        return out_of_range("mask_blur", "mask blur", blur, format!("0 to {MAX_BLUR} pixels"));
     }
     let strength = inpaint.conditioning_mask_strength;
     if !(0.0..=1.0).contains(&strength) {
-        return refuse(format!("conditioning mask strength {strength} is out of range: give 0 to 1"));
+        return out_of_range("conditioning_mask_strength", "conditioning mask strength", strength, "0 to 1");
     }
     if init.outpaint.is_none() && inpaint.mask(&init.picture)?.bounds().is_none() {
-        return refuse("the mask is empty, so nothing would change: paint white what is to be made anew".to_owned());
+        let message = "the mask is empty, so nothing would change: paint white what is to be made anew".to_owned();
+        return Err(Error::OutOfRange { field: "mask", message });
     }
     Ok(())
 }
 
-fn refuse<T>(problem: String) -> Result<T> {
-    Err(Error::Request(problem))
+fn out_of_range<T>(field: &'static str, name: &str, value: impl Display, expected: impl Display) -> Result<T> {
+    Err(Error::out_of_range(field, name, value, expected))
+}
+
+fn conflict<T>(problem: &str) -> Result<T> {
+    Err(Error::Conflict(problem.to_owned()))
 }

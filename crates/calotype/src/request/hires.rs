@@ -7,6 +7,7 @@ use crate::Result;
 
 /// A second pass over an enlarged first one.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct Hires {
     /// Width in pixels of the larger picture; if 0, as the height says in the proportions of the first pass.
     pub width: usize,
@@ -14,7 +15,7 @@ pub struct Hires {
     pub height: usize,
     /// Steps of the second pass, all of which are taken whatever its strength: they are the last of as many more as it
     /// says. Those of the first pass if not given.
-    #[serde(skip_serializing_if = "Option::is_none", default)]
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub num_inference_steps: Option<usize>,
     /// How much of the way from noise the second pass goes, 0 to 1.
     pub strength: f64,

@@ -1,121 +1,53 @@
 //! Pictures to start from, and what of them is to change.
 
-use std::path::Path;
-
-use calotype_checkpoint::{hash, show};
 use calotype_diffusion::ScheduleKind;
-use calotype_image::{Fit, GrayImage, Limits, RgbImage, RgbaImage, decode_rgba, read_limited};
+use calotype_image::{Fit, GrayImage, RgbaImage};
 use serde::{Deserialize, Serialize};
 
-use crate::{Error, Result};
+use super::{
+    InputImage,
+    json::{is_default, is_one},
+};
+use crate::Result;
 
-/// A file, and what must be in it.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct FileRef {
-    /// Its path, as it was given.
-    pub file: String,
-    /// The SHA-256 of its bytes, 64 hexadecimal digits.
-    pub sha256: String,
-}
-
-/// A picture and the file it came from.
-#[derive(Clone, Debug, PartialEq)]
-pub struct PictureFile {
-    /// The file.
-    pub reference: FileRef,
-    /// What is in it.
-    pub picture: RgbaImage,
-}
-
-impl PictureFile {
-    /// Reads a PNG, JPEG or WebP file.
-    ///
-    /// # Errors
-    /// It can't be read, is too large, or is no such picture.
-    pub fn open(path: impl AsRef<Path>) -> Result<Self> {
-        let path = path.as_ref();
-        let limits = Limits::default();
-        let bytes = read_limited(path, &limits)?;
-        let picture = decode_rgba(&bytes, &limits).map_err(|error| Error::file(show(path), error.to_string()))?;
-        let reference = FileRef { file: path.display().to_string(), sha256: hash::of_bytes(&bytes) };
-        Ok(Self { reference, picture })
-    }
-
-    /// Reads the file of a reference again.
-    ///
-    /// # Errors
-    /// As [`Self::open`], or the file is no longer the same.
-    pub fn reopen(reference: &FileRef) -> Result<Self> {
-        let file = Self::open(&reference.file)?;
-        if file.reference.sha256 == reference.sha256 {
-            return Ok(file);
-        }
-        let [found, expected] = [&file.reference, reference].map(|r| r.sha256.chars().take(10).collect::<String>());
-        let problem = format!(
-            "its SHA-256 begins {found}, but the picture was made from one that begins {expected}: give that file"
-        );
-        Err(Error::file(show(Path::new(&reference.file)), problem))
-    }
-
-    /// The picture, transparent parts laid over white.
-    #[must_use]
-    pub fn rgb(&self) -> RgbImage {
-        self.picture.over([255; 3])
-    }
-}
-
-/// A picture to start from. `P` is the picture's file, or a reference to it in metadata.
+/// An image to start from.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Init<P = PictureFile> {
-    /// The picture.
-    pub picture: P,
-    /// How much of the way from noise is gone, 0 to 1: at 1 little of the picture is left.
+pub struct Init {
+    /// The image.
+    pub picture: InputImage,
+    /// How much of the way from noise is gone, 0 to 1: at 1 little of the image is left.
+    #[serde(default = "default_strength")]
     pub strength: f64,
     /// Which steps that leaves.
     #[serde(skip_serializing_if = "is_default", default)]
     pub strength_rule: StrengthRule,
     /// How it comes to the size that is asked for.
+    #[serde(default)]
     pub resize_mode: ResizeMode,
-    /// What of it is made anew; all of it if there is nothing here.
-    #[serde(skip_serializing_if = "Option::is_none", default = "none")]
-    pub inpaint: Option<Inpaint<P>>,
+    /// What part of it is made anew; all of it if there is nothing here.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub inpaint: Option<Inpaint>,
     /// Pixels that are added at each side.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub outpaint: Option<Sides>,
 }
 
-fn none<P>() -> Option<Inpaint<P>> {
-    None
+fn default_strength() -> f64 {
+    0.75
 }
 
-impl<P> Init<P> {
-    /// As diffusers has it: strength 0.75, the whole picture.
-    pub fn new(picture: P) -> Self {
+impl Init {
+    /// As diffusers has it: strength 0.75, the whole image.
+    pub fn new(picture: InputImage) -> Self {
         Self {
             picture,
-            strength: 0.75,
+            strength: default_strength(),
             strength_rule: StrengthRule::default(),
             resize_mode: ResizeMode::default(),
             inpaint: None,
             outpaint: None,
         }
     }
-
-    /// The same with other pictures.
-    ///
-    /// # Errors
-    /// Those of `f`.
-    pub fn try_map<Q, E>(&self, f: impl Fn(&P) -> Result<Q, E>) -> Result<Init<Q>, E> {
-        let picture = f(&self.picture)?;
-        let inpaint = self.inpaint.as_ref().map(|inpaint| inpaint.try_map(&f)).transpose()?;
-        let Self { strength, strength_rule, resize_mode, outpaint, .. } = *self;
-        Ok(Init { picture, strength, strength_rule, resize_mode, inpaint, outpaint })
-    }
-}
-
-/// Whether a setting goes without saying.
-pub(crate) fn is_default<T: Default + PartialEq>(value: &T) -> bool {
-    *value == T::default()
 }
 
 /// Which steps a strength leaves.
@@ -177,62 +109,53 @@ impl ResizeMode {
     }
 }
 
-/// What of a picture is made anew.
+/// What part of an image is made anew.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Inpaint<P = PictureFile> {
-    /// Where: white in this picture, or transparent in the picture itself without one.
-    pub mask: Option<P>,
+#[serde(default)]
+pub struct Inpaint {
+    /// Where: white in this image, or transparent in the image itself without one.
+    pub mask: Option<InputImage>,
     /// The standard deviation in pixels by which the mask's edge is blurred.
     pub mask_blur: f64,
     /// Black instead of white.
     pub invert_mask: bool,
-    /// Whether the whole picture is worked on, or only what is masked and so many pixels around it, at full size.
-    #[serde(skip_serializing_if = "Option::is_none", default)]
+    /// Whether the whole image is worked on, or only what is masked and so many pixels around it, at full size.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub only_masked_padding: Option<u32>,
     /// What is put there to start from.
     pub fill: Fill,
-    /// How much a model made for inpainting sees of the mask in the picture beside its latents, 0 to 1: at 1, as it was
+    /// How much a model made for inpainting sees of the mask in the image beside its latents, 0 to 1: at 1, as it was
     /// trained, nothing of what is masked is left.
-    #[serde(skip_serializing_if = "is_one", default = "one")]
+    #[serde(skip_serializing_if = "is_one")]
     pub conditioning_mask_strength: f64,
 }
 
-fn one() -> f64 {
-    1.0
-}
-
-/// The same where it is 1.
-pub(crate) fn is_one(value: &f64) -> bool {
-    *value == one()
-}
-
-impl<P> Inpaint<P> {
-    /// As A1111 has it by default: blur 4, the whole picture, its own content.
-    pub fn new(mask: Option<P>) -> Self {
+impl Default for Inpaint {
+    /// As A1111 has it by default: transparent parts, blur 4, the whole image, its own content.
+    fn default() -> Self {
         Self {
-            mask,
+            mask: None,
             mask_blur: 4.0,
             invert_mask: false,
             only_masked_padding: None,
             fill: Fill::Original,
-            conditioning_mask_strength: one(),
+            conditioning_mask_strength: 1.0,
         }
-    }
-
-    fn try_map<Q, E>(&self, f: impl Fn(&P) -> Result<Q, E>) -> Result<Inpaint<Q>, E> {
-        let Self { mask_blur, invert_mask, only_masked_padding, fill, conditioning_mask_strength, .. } = *self;
-        let mask = self.mask.as_ref().map(f).transpose()?;
-        Ok(Inpaint { mask, mask_blur, invert_mask, only_masked_padding, fill, conditioning_mask_strength })
     }
 }
 
 impl Inpaint {
+    /// The default settings with a mask.
+    pub fn new(mask: Option<InputImage>) -> Self {
+        Self { mask, ..Self::default() }
+    }
+
     /// The mask at the size of `picture`: 255 where it is made anew. Not blurred yet.
-    pub(crate) fn mask(&self, picture: &PictureFile) -> Result<GrayImage> {
-        let (width, height) = (picture.picture.width(), picture.picture.height());
+    pub(crate) fn mask(&self, picture: &InputImage) -> Result<GrayImage> {
+        let picture = picture.rgba()?;
         let mask = match &self.mask {
-            Some(mask) => mask_of(&mask.picture).resize(width, height)?,
-            None => GrayImage::transparency(&picture.picture),
+            Some(mask) => mask_of(mask.rgba()?).resize(picture.width(), picture.height())?,
+            None => GrayImage::transparency(picture),
         };
         Ok(if self.invert_mask { mask.map(|x| 255 - x) } else { mask })
     }

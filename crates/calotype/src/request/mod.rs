@@ -1,97 +1,155 @@
-//! What pictures are asked for with, and the check of it.
+//! What images are asked for with, and the check of it.
 
+pub(crate) mod by_id;
 mod check;
 mod hires;
+mod image;
 mod init;
+pub(crate) mod json;
 mod noise;
+mod place;
 mod size;
 
-use calotype_diffusion::{SamplerKind, SamplerSettings, ScheduleKind};
+use std::sync::Arc;
+
+use calotype_diffusion::{Rng, SamplerKind, SamplerSettings, ScheduleKind, SeedPer};
 use calotype_image::Rounding;
 use calotype_text::{Emphasis, PromptStyle};
+use serde::{Deserialize, Serialize};
 
 pub use check::Plan;
 pub(crate) use check::SecondPass;
 pub use hires::{Hires, Tiling, Upscaler};
-pub use init::{FileRef, Fill, Init, Inpaint, PictureFile, ResizeMode, Sides, StrengthRule};
-pub(crate) use init::{is_default, is_one};
-pub use noise::{NoiseRequest, OneOf};
-pub(crate) use size::{check_side, check_size};
+pub use image::{FileRef, InputImage};
+pub use init::{Fill, Init, Inpaint, ResizeMode, Sides, StrengthRule};
+pub use place::{BatchPlace, OneOf};
+pub use size::check_side;
 
 use crate::{AdapterOptions, Latents, guides};
+use json::is_default;
 
-/// A request for pictures. The names are diffusers'.
+/// A request for images. The names are diffusers' where it has the option, and the keys of its JSON; choices are written by
+/// their ids, images as references to their files, and what few requests have is left out where it is as by default.
 ///
-/// Every mode takes the same request.
-#[derive(Clone, Debug, PartialEq)]
+/// Every mode takes the same request. A new option is a member here, with its default, and nothing more in this crate but
+/// a row in `metadata/fields.rs`, by which A1111's text has it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct Request {
     /// What is to be seen.
     pub prompt: String,
     /// What is not to be seen.
     pub negative_prompt: String,
     /// LoRAs, hypernetworks and embeddings.
+    #[serde(skip_serializing_if = "AdapterOptions::is_empty")]
     pub adapters: AdapterOptions,
-    /// How the two are read.
+    /// How the two prompts are read.
+    #[serde(with = "by_id")]
     pub prompt_style: PromptStyle,
-    /// What weights in them do.
+    /// What weights in prompts do.
+    #[serde(with = "by_id")]
     pub emphasis: Emphasis,
     /// Whether `when` in `[from:to:when]` is a fraction of the steps only if it is below 1, in both passes of the same: A1111
     /// before its version 1.6.
+    #[serde(skip_serializing_if = "is_default")]
     pub old_prompt_editing: bool,
     /// From which layer of the text encoder its output is taken, counted from the last, which is 1.
     pub clip_skip: usize,
     /// Steps of the sampler.
     pub num_inference_steps: usize,
     /// The sampler.
+    #[serde(with = "by_id")]
     pub sampler: SamplerKind,
     /// How its noise levels are spaced.
+    #[serde(with = "by_id")]
     pub schedule: ScheduleKind,
     /// Fresh noise of the steps, from 0 to 1; the sampler's own if not given ([`SamplerKind::default_eta`]).
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub eta: Option<f64>,
-    /// Settings of some samplers and schedules, which few ask for.
+    /// Settings that only some samplers and schedules have.
+    #[serde(skip_serializing_if = "is_default")]
     pub sampler_settings: SamplerSettings,
     /// How strongly the prompt pulls (Ho & Salimans 2022): 1 is without guidance, and takes half the time.
     pub guidance_scale: f32,
+    /// The seed of the first image.
+    pub seed: u64,
+    /// The generator of noise.
+    #[serde(with = "by_id")]
+    pub rng: Rng,
+    /// A second seed to mix in. Image `k` then has this seed plus `k`, and all have the same main seed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub variation_seed: Option<u64>,
+    /// How much of the second seed is mixed in: 0 none, 1 all.
+    #[serde(skip_serializing_if = "is_default")]
+    pub variation_strength: f32,
+    /// The starting noise is that of images of this width and height, put in the middle.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub seed_resize: Option<[usize; 2]>,
+    /// If not 0, the noise of stochastic samplers' steps has this much added to its seed (A1111's ENSD).
+    #[serde(skip_serializing_if = "is_default")]
+    pub eta_noise_seed_delta: i64,
+    /// What the noise is multiplied by that is laid over an image to start from, 0 to 1.5.
+    #[serde(skip_serializing_if = "json::is_one")]
+    pub init_noise_multiplier: f64,
+    /// Noise beyond that of the first noise level, laid over an image to start from and over the enlarged one of a second
+    /// pass, 0 to 1: so many times unit variance where that of the level is so many as its sigma.
+    #[serde(skip_serializing_if = "is_default")]
+    pub extra_noise: f64,
+    /// Whether each image has a seed of its own: image `k` the seed `seed + k`, so each can be made again alone.
+    #[serde(with = "by_id", skip_serializing_if = "is_default")]
+    pub seed_per: SeedPer,
+    /// Every batch starts from the noise of the first one.
+    #[serde(skip_serializing_if = "is_default")]
+    pub fixed_code: bool,
+    /// Images made at once.
+    #[serde(skip_serializing_if = "json::is_one")]
+    pub batch_size: usize,
     /// Width in pixels; the model's own if not given.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub width: Option<usize>,
     /// Height in pixels; the model's own if not given.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub height: Option<usize>,
-    /// The seed of the first picture.
-    pub seed: u64,
-    /// Where noise comes from, and how seeds are counted on.
-    pub noise: NoiseRequest,
-    /// Pictures made at once.
-    pub batch_size: usize,
     /// The starting noise, unit variance, instead of that of the seeds.
-    pub latents: Option<Latents>,
-    /// A picture to start from.
+    #[serde(with = "json::latents", skip_serializing_if = "Option::is_none")]
+    pub latents: Option<Arc<Latents>>,
+    /// An image to start from.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub init: Option<Init>,
     /// A second, larger pass.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub hires: Option<Hires>,
-    /// Whether pictures go on at their other edge, so that copies side by side have no seams.
+    /// Whether images go on at their other edge, so that copies side by side have no seams.
+    #[serde(skip_serializing_if = "is_default")]
     pub tiling: Tiling,
 }
 
 impl Request {
+    /// A request for one image of a prompt, with the default settings.
+    #[must_use]
+    pub fn new(prompt: impl Into<String>) -> Self {
+        Self { prompt: prompt.into(), ..Self::default() }
+    }
+
     /// Whether the unconditional prediction is needed too.
     #[must_use]
     pub fn guides(&self) -> bool {
         guides(self.guidance_scale) || self.sampler.needs_uncond()
     }
 
-    /// Whether all is done to the letter as CompVis' scripts do it: its strengths, sizes and rounding too.
+    /// Whether everything is done exactly as CompVis' scripts do it: strengths, sizes and rounding too.
     pub(crate) fn is_compvis(&self) -> bool {
         self.schedule == ScheduleKind::Compvis
     }
 
-    /// How values of pictures become 8 bits.
+    /// How values of images become 8 bits.
     pub(crate) fn rounding(&self) -> Rounding {
         if self.is_compvis() { Rounding::Down } else { Rounding::Nearest }
     }
 }
 
 impl Default for Request {
-    /// No prompt, and the settings of CompVis' script: 50 steps of `ddim` at guidance 7.5, seed 42, one picture.
+    /// No prompt, and the settings of CompVis' script: 50 steps of `ddim` at guidance 7.5, seed 42, one image.
     fn default() -> Self {
         Self {
             prompt: String::new(),
@@ -107,11 +165,19 @@ impl Default for Request {
             eta: None,
             sampler_settings: SamplerSettings::default(),
             guidance_scale: 7.5,
+            seed: 42,
+            rng: Rng::Cpu,
+            variation_seed: None,
+            variation_strength: 0.0,
+            seed_resize: None,
+            eta_noise_seed_delta: 0,
+            init_noise_multiplier: 1.0,
+            extra_noise: 0.0,
+            seed_per: SeedPer::Picture,
+            fixed_code: false,
+            batch_size: 1,
             width: None,
             height: None,
-            seed: 42,
-            noise: NoiseRequest::default(),
-            batch_size: 1,
             latents: None,
             init: None,
             hires: None,

@@ -12,7 +12,7 @@ use calotype_models::{
 };
 use serde::Deserialize;
 
-use super::{Sizes, Tensors, tensors, write_weights};
+use super::{Sizes, Tensors, begin, tensors, write_weights};
 
 /// A tensor's shape, and its parts by place.
 type Fused = (Vec<usize>, BTreeMap<usize, Vec<f32>>);
@@ -130,7 +130,7 @@ impl Family {
 /// What the model at `path` makes of the golden's request.
 pub(crate) fn latents(path: &Path, options: &ModelOptions) -> Vec<f32> {
     let model = Model::open_with(path, options).unwrap();
-    let pipeline = Pipeline::load(&model, PipelineOptions { keep: Keep::All, ..Default::default() }).unwrap();
+    let pipeline = Pipeline::load(model, PipelineOptions { keep: Keep::All, ..Default::default() }).unwrap();
     let request = Request {
         prompt: "a lighthouse in the fog".into(),
         negative_prompt: "people".into(),
@@ -140,7 +140,7 @@ pub(crate) fn latents(path: &Path, options: &ModelOptions) -> Vec<f32> {
         seed: 7,
         ..Default::default()
     };
-    pipeline.run(&request).unwrap().finish_latents().unwrap().to_nchw()
+    begin(&pipeline, &request).unwrap().finish_latents().unwrap().to_nchw()
 }
 
 pub(crate) fn write(folder: &Path, name: &str, tensors: &Tensors) -> PathBuf {

@@ -4,9 +4,9 @@
 
 pub(crate) mod family;
 
-use std::{borrow::Cow, collections::BTreeMap, fs, path::Path};
+use std::{borrow::Cow, collections::BTreeMap, fs, path::Path, sync::Arc};
 
-use calotype::Model;
+use calotype::{Conditioning, Model, Pipeline, PipelineOptions, Plan, Request, Result as Made, Run, Warning};
 use calotype_formats::{DType, encode_f32, write_safetensors};
 use calotype_models::{ModelConfig, ParamSource, ParamSpec, PerBlock, Result, TextConfig, UNetConfig, VaeConfig};
 use calotype_tensor::ParamData;
@@ -29,11 +29,31 @@ pub(crate) fn values(name: &str, count: usize) -> Vec<f64> {
 }
 
 /// A model in a folder.
-pub(crate) fn model(sizes: &Sizes) -> (TempDir, Model) {
+pub(crate) fn model(sizes: &Sizes) -> (TempDir, Arc<Model>) {
     let folder = TempDir::new().unwrap();
     sizes.write(folder.path());
-    let model = Model::open(folder.path()).unwrap();
+    let model = Arc::new(Model::open(folder.path()).unwrap());
     (folder, model)
+}
+
+/// What a pipeline makes of a request, before it computes anything.
+pub(crate) fn plan(model: &Arc<Model>, request: &Request) -> Made<Plan> {
+    plan_with(model, request, PipelineOptions::default())
+}
+
+/// [`plan`] of a pipeline with these options.
+pub(crate) fn plan_with(model: &Arc<Model>, request: &Request, options: PipelineOptions) -> Made<Plan> {
+    Pipeline::load(Arc::clone(model), options)?.plan(request.clone())
+}
+
+/// Plans a request and starts it.
+pub(crate) fn begin(pipeline: &Pipeline, request: &Request) -> Made<Run> {
+    pipeline.generate(request.clone())
+}
+
+/// What the UNet attends to in the first pass of a request.
+pub(crate) fn conditioning(pipeline: &Pipeline, request: &Request) -> Made<(Arc<Conditioning>, Vec<Warning>)> {
+    pipeline.conditioning(&pipeline.plan(request.clone())?)
 }
 
 /// Weights by formula.
@@ -140,4 +160,16 @@ pub(crate) fn distance(got: &[f32], expected: &[f32]) -> f32 {
     assert_eq!(got.len(), expected.len());
     let greatest = expected.iter().fold(0.0f32, |max, x| max.max(x.abs()));
     got.iter().zip(expected).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max) / greatest
+}
+
+/// Makes the first number of a tensor in a file of weights not a number.
+pub(crate) fn spoil(file: &Path, tensor: &str) {
+    let weights = calotype_formats::SafeTensors::open(file).unwrap();
+    let mut tensors: Tensors = weights
+        .tensors()
+        .map(|found| (found.name.clone(), (found.shape.clone(), weights.read_f32(&found.name).unwrap())))
+        .collect();
+    tensors.get_mut(tensor).unwrap().1[0] = f32::NAN;
+    drop(weights);
+    write_weights(file, &tensors);
 }

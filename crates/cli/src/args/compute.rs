@@ -37,9 +37,6 @@ pub(crate) enum Precision {
 }
 
 impl Precision {
-    /// Those that say one type.
-    pub(crate) const CHOICES: [Self; 4] = [Self::F32, Self::Bf16, Self::F16, Self::Int8];
-
     /// What `auto` means here, and what the others say.
     pub(crate) fn resolve(self) -> Result<calotype::Precision, calotype::Error> {
         Ok(match self {

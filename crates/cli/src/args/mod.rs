@@ -39,6 +39,9 @@ Exit status: 0 done, 1 failed, 2 wrong use, 130 stopped by Ctrl-C."
 pub(crate) struct Cli {
     #[command(subcommand)]
     pub(crate) command: Command,
+    /// Log what is done and how long it takes to stderr: error, warn, info, debug, trace, or parts such as calotype=debug
+    #[arg(long, global = true, value_name = "FILTER", help_heading = "Log")]
+    pub(crate) log: Option<String>,
 }
 
 #[derive(Subcommand)]

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use calotype::{OneOf, Request, SeedPer};
+use calotype::{BatchPlace, OneOf, Request, SeedPer};
 
 use super::{
     line::Line,
@@ -124,7 +124,7 @@ impl Lines {
             .iter()
             .position(|(line, _)| line.counts_alone() || (self.share_batches && line.batch_count.is_some()));
         if let Some(line) = alone
-            && (request.noise.seed_per == SeedPer::Batch || request.noise.fixed_code)
+            && (request.seed_per == SeedPer::Batch || request.fixed_code)
         {
             let problem = "has a seed, a batch size or a count of its own, which goes neither with --seed-per batch nor with --fixed-code";
             return Err(Failure::usage(format!("prompt {} {problem}", line + 1)));
@@ -137,11 +137,14 @@ impl Lines {
         self.lines.get(line).is_some_and(|(line, _)| line.has_options())
     }
 
+    /// Where a batch stands in its run.
+    pub(crate) fn place(batch: &Batch, counts_alone: bool) -> BatchPlace {
+        BatchPlace { index: if counts_alone { batch.index } else { batch.number }, one_of: batch.one_of }
+    }
+
     /// Lets a request of the command line be that of a batch, save the picture that it starts from.
     pub(crate) fn apply(&self, request: &mut Request, batch: &Batch, counts_alone: bool) {
         let Some((line, styles)) = self.lines.get(batch.line) else { return };
-        request.noise.batch_index += if counts_alone { batch.index } else { batch.number };
-        request.noise.one_of = batch.one_of.or(request.noise.one_of);
         request.batch_size = batch.size;
         line.apply(request, styles, counts_alone, batch.first_of_line);
     }

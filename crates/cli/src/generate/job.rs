@@ -8,10 +8,11 @@ use std::{
 };
 
 use calotype::{
-    AdapterMetadata, Keep, Latents, Metadata, Model, PARAMETERS_KEYWORD, PictureFile, Pipeline, PipelineOptions, Plan,
-    PromptStyle, Request, RgbImage, Run, read_latents, write_latents,
+    AdapterMetadata, BatchPlace, Event, Image, InputImage, Keep, Latents, Metadata, PARAMETERS_KEYWORD, Pipeline,
+    PipelineOptions, Plan, PromptStyle, Request, RgbImage, Run, Stage, read_latents, write_latents,
 };
 use calotype_image::{encode_png, grid};
+use calotype_tensor::cpu::{CpuDevice, CpuDeviceOptions};
 use serde_json::{Map, Value, json};
 
 use super::batches::{Batch, Lines};
@@ -49,33 +50,31 @@ impl LatentsFile {
     }
 }
 
+/// What to compute on.
+pub(crate) fn device(compute: &Compute) -> Result<CpuDevice, Failure> {
+    let (threads, convolution) = (compute.threads.unwrap_or(0), compute.convolution.into());
+    let options = CpuDeviceOptions { threads, convolution, ..CpuDeviceOptions::default() };
+    Ok(CpuDevice::new(options).map_err(calotype::Error::from)?)
+}
+
 /// How to compute so many batches.
 pub(crate) fn options(compute: &Compute, batches: usize) -> Result<PipelineOptions, Failure> {
     Ok(PipelineOptions {
-        threads: compute.threads.unwrap_or(0),
         precision: compute.precision.resolve()?,
-        convolution: compute.convolution.into(),
         // Several batches use the same UNet; after the steps of a single one its memory is the decoder's.
         keep: if batches > 1 { Keep::UNet } else { Keep::Nothing },
         vae_tiling: compute.vae_tiling,
+        ..PipelineOptions::default()
     })
-}
-
-/// What the pictures of a batch were made with.
-#[derive(Clone, Copy)]
-struct Made<'a> {
-    request: &'a Request,
-    plan: &'a Plan,
-    adapters: &'a [AdapterMetadata],
-    /// Which picture of the call is its first.
-    first: usize,
 }
 
 /// All batches of one call.
 pub(crate) struct Job<'a> {
-    pub(crate) model: &'a Model,
+    pub(crate) pipeline: Pipeline,
     /// That of the first batch, but for what its turn says.
     pub(crate) request: Request,
+    /// Where the first batch stands in a run, if that is not the start of it.
+    pub(crate) place: BatchPlace,
     pub(crate) lines: Lines,
     /// Batches of each line, and of each picture.
     pub(crate) count: usize,
@@ -83,7 +82,6 @@ pub(crate) struct Job<'a> {
     pub(crate) pictures: &'a [PathBuf],
     pub(crate) latents: Option<LatentsFile>,
     pub(crate) output: &'a OutputArgs,
-    pub(crate) options: PipelineOptions,
     /// What the file says of the picture, if it was made before.
     pub(crate) made: Option<&'a Metadata>,
 }
@@ -116,7 +114,10 @@ impl Job<'_> {
         self.check(&batches)?;
         let folder = self.output.outdir.as_deref();
         let mut output = Output::new(self.output.output.as_deref().or(folder), pictures, folder.is_some())?;
-        if self.output.grid && matches!(output, Output::File(_)) {
+        if output.is_stdout() && self.output.json {
+            return Err(Failure::usage("--json and --output - both write to stdout: give a file for one of them"));
+        }
+        if self.output.grid && matches!(output, Output::File(_) | Output::Stdout) {
             return Err(Failure::usage("--grid lies beside its pictures: give a folder for --output"));
         }
         if let Some(file) = &self.output.save_latents {
@@ -125,7 +126,7 @@ impl Job<'_> {
         thread::scope(|scope| {
             // Beside the run, so that nobody waits for it, but after the first step, which somebody does wait for.
             let (stepped, wait) = mpsc::channel();
-            let model = self.model;
+            let model = self.pipeline.model();
             scope.spawn(move || wait.recv().is_ok().then(|| model.hash().map(drop)));
             self.make(&batches, &mut output, process_start, stepped)
         })
@@ -144,7 +145,7 @@ impl Job<'_> {
                 continue;
             }
             checked = Some(of);
-            let plan = Plan::new(self.model, &self.batch(batches, number)?, self.options)?;
+            let plan = self.plan(batches, number)?;
             let [_, sides @ ..] = plan.final_shape();
             if one_size && *first.get_or_insert(sides) != sides {
                 let what = if self.output.grid { "--grid" } else { "--save-latents" };
@@ -154,16 +155,20 @@ impl Job<'_> {
         Ok(())
     }
 
-    /// The request of one batch.
-    fn batch(&self, batches: &Batches, number: usize) -> Result<Request, Failure> {
-        let mut request = self.request.clone();
-        let Some(batch) = batches.list.get(number) else { return Ok(request) };
-        self.lines.apply(&mut request, batch, batches.count_alone);
-        if let (Some(picture), Some(init)) = (self.pictures.get(batch.picture), &mut request.init) {
-            init.picture = PictureFile::open(picture)?;
+    /// The plan of one batch.
+    fn plan(&self, batches: &Batches, number: usize) -> Result<Plan, Failure> {
+        let (mut request, mut place) = (self.request.clone(), self.place);
+        if let Some(batch) = batches.list.get(number) {
+            self.lines.apply(&mut request, batch, batches.count_alone);
+            let BatchPlace { index, one_of } = Lines::place(batch, batches.count_alone);
+            place = BatchPlace { index: place.index + index, one_of: one_of.or(place.one_of) };
+            if let (Some(picture), Some(init)) = (self.pictures.get(batch.picture), &mut request.init) {
+                init.picture = InputImage::open(picture)?;
+            }
+            let latents = self.latents.as_ref().and_then(|file| file.latents.slice(batch.first, batch.size));
+            request.latents = latents.map(Into::into);
         }
-        request.latents = self.latents.as_ref().and_then(|file| file.latents.slice(batch.first, batch.size));
-        Ok(request)
+        Ok(self.pipeline.plan(request)?.at(place)?)
     }
 
     /// Tells `stepped` of every step.
@@ -174,47 +179,34 @@ impl Job<'_> {
         process_start: Instant,
         stepped: Sender<()>,
     ) -> Result<(), Failure> {
-        let quiet = self.output.quiet;
-        let pipeline = Pipeline::load(self.model, self.options)?;
         let (mut finished, mut all) = (Vec::new(), Vec::new());
         let (mut warned, mut of_first) = (Vec::new(), None);
         for (number, batch) in batches.list.iter().enumerate() {
             let begin = Instant::now();
-            let request = self.batch(batches, number)?;
-            let mut timings = Timings::new(process_start);
-            let loading =
-                progress::spinner(quiet, &format!("loading {} in {}", self.model.name(), self.options.precision));
-            let mut run = pipeline.run(&request)?;
-            loading.finish_and_clear();
-            let warnings: Vec<String> = run.warnings().iter().map(ToString::to_string).collect();
-            // Said once, not for each batch of the same prompt.
-            if warnings != warned {
-                warnings.iter().for_each(|warning| line("warning", warning));
-                warned.clone_from(&warnings);
-            }
+            let plan = self.plan(batches, number)?;
+            let batch_size = plan.request().batch_size;
+            let mut run = self.pipeline.run(plan)?;
             if let Some(made) = self.made {
                 check_adapters(&made.adapters, &run.adapters()?)?;
             }
-            self.step(&mut run, [number, batches.list.len()], &mut timings, &stepped)?;
-            let (adapters, plan) = (run.adapters()?, run.plan().clone());
-            let decoding = progress::spinner(quiet, "decoding");
-            let decoding_begins = Instant::now();
-            let pictures = run.finish()?;
-            timings.decoded(decoding_begins);
-            decoding.finish_and_clear();
+            let mut timings = Timings::new(process_start);
+            let warnings = self.watch(&mut run, [number, batches.list.len()], &mut timings, &stepped, &mut warned)?;
+            let made = run.finish()?;
             let said = json!({
-                "seconds": begin.elapsed().as_secs_f64() / request.batch_size as f64,
+                "seconds": begin.elapsed().as_secs_f64() / batch_size as f64,
                 "timings": timings.json(),
                 "warnings": warnings,
             });
-            let made = Made { request: &request, plan: &plan, adapters: &adapters, first: batch.first };
-            self.write(made, &pictures.images, output, &said)?;
-            if self.output.grid && of_first.is_none() {
-                of_first = Some(self.metadata(made, 0)?.parameters());
+            for image in &made.images {
+                let metadata = self.metadata(image, batch.first)?;
+                self.write(&image.pixels, &metadata, output, &said)?;
+                if self.output.grid && of_first.is_none() {
+                    of_first = Some(metadata.parameters());
+                }
             }
-            finished.extend(self.output.save_latents.as_ref().map(|_| pictures.latents));
+            finished.extend(self.output.save_latents.as_ref().map(|_| made.latents));
             if self.output.grid {
-                all.extend(pictures.images);
+                all.extend(made.images.into_iter().map(|image| image.pixels));
             }
         }
         if self.output.grid {
@@ -227,52 +219,71 @@ impl Job<'_> {
         Ok(())
     }
 
-    /// Takes all steps of the run of one of the batches.
-    fn step(
+    /// Does the work of the run of one of the batches, shows how far it is, and gives its warnings. Those that are in `warned`
+    /// were said of the batch before.
+    fn watch(
         &self,
-        run: &mut Run<'_>,
+        run: &mut Run,
         [batch, batches]: [usize; 2],
         timings: &mut Timings,
         stepped: &Sender<()>,
-    ) -> Result<(), Failure> {
-        let bar = progress::steps(self.output.quiet, run.plan().steps());
-        if batches > 1 {
-            bar.set_message(format!("{} of {batches} ", batch + 1));
-        }
+        warned: &mut Vec<String>,
+    ) -> Result<Vec<String>, Failure> {
+        let quiet = self.output.quiet;
+        let (model, precision) = (self.pipeline.model().name(), self.pipeline.options().precision);
+        let mut shown = progress::spinner(quiet, &format!("loading {model} in {precision}"));
         let mut begin = Instant::now();
-        for step in run {
-            timings.step(begin);
-            // Whoever waits for the first may be gone by the next.
-            stepped.send(()).ok();
-            let step = step?;
-            // Not always as many as were asked for, and of some samplers only an estimate.
-            bar.set_length(step.total as u64);
-            bar.set_position(step.index as u64 + 1);
-            begin = Instant::now();
-        }
-        bar.finish_and_clear();
-        Ok(())
-    }
-
-    /// Writes the pictures of a batch and says so; `said` is what `--json` prints of the batch.
-    fn write(&self, made: Made<'_>, pictures: &[RgbImage], output: &mut Output, said: &Value) -> Result<(), Failure> {
-        for (index, picture) in pictures.iter().enumerate() {
-            let metadata = self.metadata(made, index)?;
-            let path = output.write(&metadata.encode_png(picture)?)?;
-            if self.output.json {
-                stdout::print(&object(&path, said, &metadata).to_string())?;
-            } else if !self.output.quiet {
-                stdout::print(&path.display().to_string())?;
+        let mut warnings = Vec::new();
+        while let Some(event) = run.next() {
+            match event? {
+                Event::Stage(Stage::Denoising) => {
+                    warnings = say(run, warned);
+                    shown.finish_and_clear();
+                    shown = progress::steps(quiet, run.plan().steps());
+                    if batches > 1 {
+                        shown.set_message(format!("{} of {batches} ", batch + 1));
+                    }
+                    begin = Instant::now();
+                }
+                Event::Step(step) => {
+                    timings.step(begin);
+                    // Whoever waits for the first may be gone by the next.
+                    stepped.send(()).ok();
+                    // Not always as many as were asked for, and of some samplers only an estimate.
+                    shown.set_length(step.total as u64);
+                    shown.set_position(step.index as u64 + 1);
+                    begin = Instant::now();
+                }
+                Event::Stage(Stage::Decoding) => {
+                    shown.finish_and_clear();
+                    shown = progress::spinner(quiet, "decoding");
+                }
+                _ => {}
             }
         }
-        Ok(())
+        timings.decoded(begin);
+        shown.finish_and_clear();
+        if run.warnings().len() > warnings.len() {
+            warnings = say(run, warned);
+        }
+        Ok(warnings)
     }
 
-    /// What the file of one picture says.
-    fn metadata(&self, made: Made<'_>, index: usize) -> Result<Metadata, Failure> {
-        let Made { request, plan, adapters, first } = made;
-        let mut metadata = Metadata::new(self.model, request, plan, self.options.precision, index)?;
-        metadata.adapters = adapters.to_vec();
+    /// Writes an image and says so; `said` is what `--json` prints of its batch.
+    fn write(&self, image: &RgbImage, metadata: &Metadata, output: &mut Output, said: &Value) -> Result<(), Failure> {
+        let path = output.write(&metadata.encode_png(image)?)?;
+        if self.output.json {
+            stdout::print(&object(&path, said, metadata).to_string())
+        } else if !(self.output.quiet || output.is_stdout()) {
+            stdout::print(&path.display().to_string())
+        } else {
+            Ok(())
+        }
+    }
+
+    /// What the file of an image says; `first` is which image of the call is the first of its batch.
+    fn metadata(&self, image: &Image, first: usize) -> Result<Metadata, Failure> {
+        let mut metadata = image.metadata()?;
         if let (Some(latents), Some(file)) = (&mut metadata.latents, &self.latents) {
             latents.file = file.file.display().to_string();
             latents.index += file.first + first;
@@ -304,6 +315,14 @@ impl Job<'_> {
     }
 }
 
+/// Prints the warnings of a run that were not said of the batch before, and gives all of them.
+fn say(run: &Run, warned: &mut Vec<String>) -> Vec<String> {
+    let warnings: Vec<String> = run.warnings().iter().map(ToString::to_string).collect();
+    warnings.iter().filter(|&warning| !warned.contains(warning)).for_each(|warning| line("warning", warning));
+    warned.clone_from(&warnings);
+    warnings
+}
+
 /// The adapters must be those that the picture was made with.
 fn check_adapters(expected: &[AdapterMetadata], found: &[AdapterMetadata]) -> Result<(), Failure> {
     for made in expected {
@@ -316,7 +335,7 @@ fn check_adapters(expected: &[AdapterMetadata], found: &[AdapterMetadata]) -> Re
             }
             None => "is not there".to_owned(),
         };
-        let (kind, name) = (&made.kind, &made.name);
+        let (kind, name) = (made.kind.id(), &made.name);
         return Err(Failure::Failed(format!(
             "the {kind} {name:?} that the picture was made with {problem}: give its folder, as with --lora-dir"
         )));

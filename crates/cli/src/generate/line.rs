@@ -1,6 +1,6 @@
 //! The lines of `--from-file`: prompts, or options of their own as A1111's script "Prompts from file or textbox" has them.
 
-use calotype::{PromptStyle, Request, SeedPer, Tiling, Variation};
+use calotype::{PromptStyle, Request, SeedPer, Tiling};
 
 use super::styles::Style;
 use crate::args::{NamedSampler, seed};
@@ -115,25 +115,20 @@ impl Line {
 
     /// Lets a request of the command line be that of the line, the first picture of which is number `first`.
     pub(crate) fn apply(&self, request: &mut Request, styles: &[Style], counts_alone: bool, first: usize) {
-        let noise = &mut request.noise;
         if counts_alone {
-            let first = first as u64;
-            request.seed = self.seed.unwrap_or_else(|| match noise.variation {
-                // The variation seed is counted on instead.
-                Some(v) if v.strength != 0.0 => request.seed,
-                _ => request.seed.wrapping_add(first),
-            });
-            noise.variation = noise.variation.map(|v| Variation { seed: v.seed.wrapping_add(first), ..v });
-            noise.seed_per = SeedPer::Picture;
+            (request.seed, request.variation_seed) = request.seeds(first);
+            request.seed = self.seed.unwrap_or(request.seed);
+            request.seed_per = SeedPer::Picture;
         }
         if let Some(strength) = self.variation_strength {
-            let seed = self.variation_seed.or(noise.variation.map(|v| v.seed)).unwrap_or(request.seed);
-            noise.variation = Some(Variation { seed, strength });
-        } else if let (Some(seed), Some(v)) = (self.variation_seed, noise.variation) {
-            noise.variation = Some(Variation { seed, ..v });
+            request.variation_seed = request.variation_seed.or(Some(request.seed));
+            request.variation_strength = strength;
+        }
+        if request.variation_seed.is_some() {
+            request.variation_seed = self.variation_seed.or(request.variation_seed);
         }
         if let [Some(width), Some(height)] = self.seed_resize {
-            noise.seed_resize = Some([width, height]).filter(|size| !size.contains(&0));
+            request.seed_resize = Some([width, height]).filter(|size| !size.contains(&0));
         }
         let own = |own: &Option<String>, all: &mut String| {
             if let Some(own) = own {
@@ -211,7 +206,7 @@ mod tests {
         assert_eq!(of("x", true, 3).seed, 13);
         let request =
             of("--seed 5 --subseed 6 --subseed_strength 0.5 --sampler_name 'DPM++ 2M Karras' --cfg_scale 3", true, 3);
-        assert_eq!((request.seed, request.noise.variation), (5, Some(Variation { seed: 6, strength: 0.5 })));
+        assert_eq!((request.seed, request.variation_seed, request.variation_strength), (5, Some(6), 0.5));
         assert_eq!((request.sampler.id(), request.schedule.id(), request.guidance_scale), ("dpmpp_2m", "karras", 3.0));
         assert_eq!(of("--tiling true --width 64 --n_iter 2", false, 0).tiling, Tiling::Xy);
     }

@@ -12,7 +12,7 @@ use std::{
     time::Instant,
 };
 
-use calotype::{Model, PromptStyle, Request, SeedPer};
+use calotype::{BatchPlace, Model, Pipeline, PromptStyle, Request, SeedPer};
 
 use crate::{
     args::{GenerateArgs, Img2img, InpaintCommand, Outpaint, Txt2img},
@@ -20,7 +20,7 @@ use crate::{
     interrupt, model,
 };
 pub(crate) use batches::Lines;
-pub(crate) use job::{Job, LatentsFile, options};
+pub(crate) use job::{Job, LatentsFile, device, options};
 use line::Line;
 
 /// The largest file of prompts, in bytes.
@@ -104,7 +104,7 @@ fn run_on(
     let mut request = args.request();
     let count = args.picture.batch_count;
     // With one stream of noise for all, what CompVis' scripts make of a file is to the letter.
-    let shares_batches = request.noise.seed_per == SeedPer::Batch && args.prompt.from_file.is_some();
+    let shares_batches = request.seed_per == SeedPer::Batch && args.prompt.from_file.is_some();
     let lines = match &args.prompt.from_file {
         Some(file) => read_lines(file, request.prompt_style, shares_batches)?,
         None => vec![Line::of_prompt(&request.prompt)],
@@ -121,7 +121,9 @@ fn run_on(
     let pictures = if pictures.len() > 1 { pictures } else { &[] };
     let batches = lines.batches(count, pictures.len())?;
     let (output, options) = (&args.output, options(&args.compute, batches)?);
-    let job = Job { model: &model, request, lines, count, pictures, latents, output, options, made: None };
+    let pipeline = Pipeline::new(device(&args.compute)?, model, options);
+    let place = BatchPlace::default();
+    let job = Job { pipeline, request, place, lines, count, pictures, latents, output, made: None };
     job.run(process_start)
 }
 

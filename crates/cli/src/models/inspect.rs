@@ -10,7 +10,7 @@ use calotype_checkpoint::{
 use serde_json::Value;
 
 use super::{megabytes, print_json};
-use crate::{args::Inspect, builtin, failure::Failure, model, stdout};
+use crate::{args::Inspect, failure::Failure, model, stdout};
 
 pub(super) fn run(args: &Inspect) -> Result<(), Failure> {
     let inspection = match (&args.path, &args.model) {
@@ -22,7 +22,10 @@ pub(super) fn run(args: &Inspect) -> Result<(), Failure> {
         (None, Some(_)) => {
             return Err(Failure::usage("--model is for an adapter to be tried with: give the adapter's file"));
         }
-        (None, None) => model::built_in()?.inspect(&format!("built-in model {}", builtin::NAME))?,
+        (None, None) => {
+            let model = model::built_in()?;
+            model.inspect(&format!("built-in model {}", model.name()))?
+        }
     };
     if args.json {
         return print_json(&inspection);

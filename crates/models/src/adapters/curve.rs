@@ -1,4 +1,4 @@
-use rayon::prelude::*;
+use calotype_tensor::Threads;
 
 /// The activation functions that A1111 lets hypernetworks have and that go element by element: its own names, and those of
 /// PyTorch's classes in small letters, with PyTorch's defaults.
@@ -55,10 +55,10 @@ impl Curve {
         })
     }
 
-    /// Each value's, on all cores.
-    pub(super) fn apply(self, values: &mut [f32]) {
+    /// Each value's, on all threads.
+    pub(super) fn apply(self, values: &mut [f32], threads: &Threads) {
         const PIECE: usize = 1 << 14;
-        values.par_chunks_mut(PIECE).for_each(|values| values.iter_mut().for_each(|x| *x = self.of(*x)));
+        threads.chunks(values, PIECE, |_, values| values.iter_mut().for_each(|x| *x = self.of(*x)));
     }
 
     fn of(self, x: f32) -> f32 {
@@ -109,7 +109,7 @@ mod tests {
         assert_eq!(curves.len(), 21);
         for (name, expected) in curves {
             let mut values: Vec<f32> = (-18..=18).map(|n| n as f32 / 2.0).collect();
-            Curve::named(name).unwrap().apply(&mut values);
+            Curve::named(name).unwrap().apply(&mut values, Threads::CALLER);
             for (got, expected) in values.iter().zip(expected.as_array().unwrap()) {
                 let expected = expected.as_f64().unwrap() as f32;
                 assert!((got - expected).abs() <= 1e-6 * (1.0 + expected.abs()), "{name}: {got}, {expected}");

@@ -167,7 +167,7 @@ impl<P> Network<P> {
             x = linear.forward(b, &x)?;
             if let Some(curve) = curve {
                 let mut values = b.to_f32(&x)?;
-                curve.apply(&mut values);
+                curve.apply(&mut values, b.threads());
                 x = b.from_f32(b.shape(&x), values)?;
             }
             if let Some(norm) = norm {

@@ -1,7 +1,6 @@
 use std::sync::Arc;
 
-use calotype_tensor::ParamData;
-use rayon::prelude::*;
+use calotype_tensor::{ParamData, Threads};
 
 use super::{
     Adapter, Target,
@@ -28,12 +27,13 @@ pub struct Adapted<'a> {
     base: &'a mut dyn ParamSource,
     target: Target,
     adapters: &'a [Applied],
+    threads: &'a Threads,
 }
 
 impl<'a> Adapted<'a> {
-    /// The parameters of the network `target` from `base` with `adapters`.
-    pub fn new(base: &'a mut dyn ParamSource, target: Target, adapters: &'a [Applied]) -> Self {
-        Self { base, target, adapters }
+    /// The parameters of the network `target` from `base` with `adapters`, for a backend with these `threads`.
+    pub fn new(base: &'a mut dyn ParamSource, target: Target, adapters: &'a [Applied], threads: &'a Threads) -> Self {
+        Self { base, target, adapters, threads }
     }
 }
 
@@ -55,7 +55,7 @@ impl ParamSource for Adapted<'_> {
             let (columns, taps) = (extents.columns(), extents.taps);
             let mut changed = Changed { base: data, change, lengths: None, columns, taps };
             if let Some((name, by_row)) = &recipe.lengths {
-                let norms = norms(&changed, extents, *by_row)?;
+                let norms = norms(&changed, extents, *by_row, self.threads)?;
                 let lengths = finite(file, name)?;
                 // LyCORIS' guard against rows of zeros.
                 let ratios = lengths.iter().zip(norms).map(|(m, norm)| m / (norm + f32::EPSILON)).collect();
@@ -68,11 +68,12 @@ impl ParamSource for Adapted<'_> {
 }
 
 /// The Euclidean norm of each row of a parameter, or of all that is of each input.
-fn norms(data: &dyn ParamData, extents: Extents, by_row: bool) -> Result<Vec<f32>> {
+fn norms(data: &dyn ParamData, extents: Extents, by_row: bool, threads: &Threads) -> Result<Vec<f32>> {
     /// Rows whose sums one task makes: sums are added in the same order by any number of threads.
     const ROWS: usize = 64;
     let columns = extents.columns();
-    let squares = |first: usize| -> Result<Vec<f64>> {
+    let squares = |part: usize| -> Result<Vec<f64>> {
+        let first = part * ROWS;
         let mut values = vec![0.0; columns];
         let mut sums = vec![0.0; if by_row { ROWS } else { extents.inputs }];
         for row in first..extents.outputs.min(first + ROWS) {
@@ -86,8 +87,7 @@ fn norms(data: &dyn ParamData, extents: Extents, by_row: bool) -> Result<Vec<f32
         }
         Ok(sums)
     };
-    let starts: Vec<usize> = (0..extents.outputs).step_by(ROWS).collect();
-    let parts: Vec<Vec<f64>> = starts.into_par_iter().map(squares).collect::<Result<_>>()?;
+    let parts = threads.try_map(extents.outputs.div_ceil(ROWS), squares)?;
     let sums = if by_row {
         parts.concat()
     } else {

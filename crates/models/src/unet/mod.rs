@@ -1,5 +1,6 @@
 mod blocks;
 mod conditioning;
+mod inputs;
 
 use calotype_tensor::{Activation, Backend, Error, Result as Computed, infer};
 
@@ -7,6 +8,7 @@ use blocks::{DownBlock, Layer, MidBlock, UpBlock};
 
 use conditioning::Conditioning;
 pub use conditioning::{Context, TimeEmbedding};
+pub use inputs::{Residuals, UNetInputs};
 
 use crate::{
     Result, Scope, UNetConfig, Wrap,
@@ -103,6 +105,7 @@ impl<P> UNet<P> {
     }
 
     /// The embedding of one timestep per image, and what every residual block makes of it. The same for all latents.
+    /// `added (B, 4 · block_out_channels[0])` is added to the embedding: what a model knows of an image beside its prompt.
     ///
     /// # Errors
     /// There are no timesteps.
@@ -110,36 +113,40 @@ impl<P> UNet<P> {
         &self,
         b: &B,
         timesteps: &[f32],
+        added: Option<&B::Tensor>,
     ) -> Computed<TimeEmbedding<B::Tensor>> {
         // Every use of the time embedding begins with the same SiLU.
         let &UNetConfig { flip_sin_to_cos, freq_shift, .. } = &self.config;
         let width = self.config.block_out_channels.first().copied().unwrap_or(0);
         let x = timestep_embedding(b, timesteps, width, flip_sin_to_cos, freq_shift)?;
         let x = self.time_linear_1.forward_with(b, &x, None, Activation::Silu)?;
-        let x = self.time_linear_2.forward_with(b, &x, None, Activation::Silu)?;
+        let x = match added {
+            None => self.time_linear_2.forward_with(b, &x, None, Activation::Silu)?,
+            Some(added) => {
+                let x = self.time_linear_2.forward_with(b, &x, Some(added), Activation::None)?;
+                b.activation(&x, Activation::Silu)?
+            }
+        };
         let shifts = self.resnets().filter_map(|resnet| resnet.shift(b, &x).transpose()).collect::<Computed<_>>()?;
         Ok(TimeEmbedding { shifts, batch: timesteps.len() })
     }
 
-    /// Predicts the noise (or the velocity, if so trained): `latents (B, H, W, in_channels)`, the
-    /// [time embedding](Self::time_embedding) of B timesteps, the [prepared](Self::prepare) context of B texts; the
-    /// result is `(B, H, W, out_channels)`.
+    /// Predicts the noise (or the velocity, if so trained), `(B, H, W, out_channels)`.
     ///
     /// # Errors
     /// The arguments don't fit together; or H or W is not a multiple of [`UNetConfig::latent_multiple`] and the picture
     /// [wraps](Self::set_wrap) there.
-    pub fn forward<B: Backend<Param = P>>(
-        &self,
-        b: &B,
-        latents: &B::Tensor,
-        time: &TimeEmbedding<B::Tensor>,
-        context: &Context<B::Tensor>,
-    ) -> Computed<B::Tensor>
+    pub fn forward<B: Backend<Param = P>>(&self, b: &B, inputs: &UNetInputs<'_, B::Tensor>) -> Computed<B::Tensor>
     where
         P: Clone + 'static,
     {
+        let &UNetInputs { latents, time, context, extra_channels, residuals } = inputs;
         self.check_input(b, latents, time.batch)?;
         let conditioning = &mut Conditioning::new(time, context);
+        let latents = match extra_channels {
+            Some(extra) => &b.concat(latents, extra)?,
+            None => latents,
+        };
         let mut x = self.conv_in.forward(b, &self.centered(b, latents)?, None)?;
         let mut skips = vec![x.clone()];
         for block in &self.down_blocks {
@@ -147,6 +154,9 @@ impl<P> UNet<P> {
         }
         if let Some(block) = &self.mid_block {
             x = block.forward(b, &x, conditioning, self.checkpointing)?;
+        }
+        if let Some(residuals) = residuals {
+            x = add_residuals(b, x, &mut skips, residuals)?;
         }
         for block in &self.up_blocks {
             x = block.forward(b, x, conditioning, &mut skips, self.checkpointing)?;
@@ -193,4 +203,22 @@ impl<P> UNet<P> {
         let shape = b.shape(x);
         b.sub(&b.scale(x, 2.0)?, &b.from_f32(shape, vec![1.0; shape.count()])?)
     }
+}
+
+/// Adds to the feature maps that go on to the way up, and gives the output of the middle block with what is added to it.
+fn add_residuals<B: Backend>(
+    b: &B,
+    x: B::Tensor,
+    skips: &mut [B::Tensor],
+    residuals: &Residuals<B::Tensor>,
+) -> Computed<B::Tensor> {
+    if residuals.down.len() != skips.len() {
+        let (got, expected) = (residuals.down.len(), skips.len());
+        let message = format!("{got} residuals were given for the way down, expected {expected}");
+        return Err(Error::Invalid { op: "unet", message });
+    }
+    for (skip, residual) in skips.iter_mut().zip(&residuals.down) {
+        *skip = b.add(skip, residual)?;
+    }
+    residuals.mid.as_ref().map_or(Ok(x.clone()), |residual| b.add(&x, residual))
 }

@@ -22,6 +22,10 @@ pub(crate) struct Golden {
     pub(crate) x: Vec<usize>,
     #[serde(default)]
     pub(crate) ids: Vec<Vec<u32>>,
+    #[serde(default)]
+    pub(crate) pooled: Vec<f32>,
+    #[serde(default)]
+    pub(crate) residuals: Vec<Vec<usize>>,
     pub(crate) shape: Vec<usize>,
     pub(crate) output: Vec<f32>,
     pub(crate) loss: f32,

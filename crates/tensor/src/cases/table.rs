@@ -1,7 +1,7 @@
 //! Awkward shapes: extents that are no multiple of any tile, and the smallest ones.
 
-use super::{Case, Input, Op, Role, Values};
-use crate::{Activation, Attention, Conv2d, Padding, ParamKind, Shape, infer};
+use super::{Case, Input, Role, Values};
+use crate::{Activation, Attention, Conv2d, Op, Padding, ParamKind, Shape, infer};
 
 /// The default range of activations.
 const ACTIVATION: Values = Values::Uniform { low: -2.0, high: 2.0 };
@@ -38,27 +38,27 @@ pub(super) fn conv(x: [usize; 4], [kh, kw, o]: [usize; 3], options: Conv2d, bias
     let inputs = vec![tensor("x", x), param("weight", ParamKind::Conv, weight, kh * kw * x[3])];
     // A case that does not fit is caught when it runs; its residual then does not matter.
     let y = infer::conv2d(x.into(), weight, &options).unwrap_or(x.into());
-    Case { op: Op::Conv2d { bias, residual, options }, inputs: optional(inputs, bias, residual, y) }
+    Case { op: Op::Conv2d(options), inputs: optional(inputs, bias, residual, y) }
 }
 
 /// A linear map of `x (rows, I)` to `(rows, O)`.
 pub(super) fn linear(x: impl Into<Shape>, o: usize, activation: Activation, bias: bool, residual: bool) -> Case {
     let x: Shape = x.into();
     let inputs = vec![tensor("x", x), param("weight", ParamKind::Linear, [x.last(), o], x.last())];
-    Case { op: Op::Linear { bias, residual, activation }, inputs: optional(inputs, bias, residual, x.with_last(o)) }
+    Case { op: Op::Linear(activation), inputs: optional(inputs, bias, residual, x.with_last(o)) }
 }
 
 /// Upsampling of `x (B, H, W, I)`, and a 3×3 convolution to `o` channels.
 pub(super) fn upsample_conv(x: [usize; 4], o: usize, bias: bool) -> Case {
     let weight = param("weight", ParamKind::UpsampledConv, [3, 3, x[3], o], 9 * x[3]);
     let y = Shape::from([x[0], 2 * x[1], 2 * x[2], o]);
-    Case { op: Op::UpsampleConv2d { bias }, inputs: optional(vec![tensor("x", x), weight], bias, false, y) }
+    Case { op: Op::UpsampleConv2d, inputs: optional(vec![tensor("x", x), weight], bias, false, y) }
 }
 
 /// GEGLU of a linear map of `x (rows, I)` to `(rows, 2O)`.
 pub(super) fn linear_geglu(x: impl Into<Shape>, o: usize, bias: bool) -> Case {
     let Case { inputs, .. } = linear(x, 2 * o, Activation::None, bias, false);
-    Case { op: Op::LinearGeglu { bias }, inputs }
+    Case { op: Op::LinearGeglu, inputs }
 }
 
 /// Attention of `queries` to `keys` with heads of `head_dim` channels.
@@ -173,7 +173,7 @@ fn convolutions(cases: &mut Vec<Case>) {
 
 /// The same convolution with an activation.
 fn with_activation(mut case: Case, with: Activation) -> Case {
-    if let Op::Conv2d { options, .. } = &mut case.op {
+    if let Op::Conv2d(options) = &mut case.op {
         options.activation = with;
     }
     case

@@ -1,8 +1,8 @@
 use super::{
-    Case, Op,
+    Case,
     table::{attention, binary, conv, group_norm, layer_norm, linear, linear_geglu, unary, upsample_conv},
 };
-use crate::{Activation, Conv2d, Padding};
+use crate::{Activation, Conv2d, Op, Padding};
 
 /// The hot shapes of Stable Diffusion v1 at 512×512, two samples at once (classifier-free guidance), and of its decoder.
 pub fn timing() -> Vec<Case> {

@@ -5,15 +5,16 @@ use super::softmax::{softmax_to_bf16, softmax_to_bytes};
 use super::{
     Cpu, Tensor,
     arithmetic::Arithmetic,
-    attention_int8::{KeysInBytes, TAIL},
+    attention_int8::{KeysInBytes, TAIL, query_words},
     element::{ElementsMut, narrow},
     gemm::multiply_tile,
     kernel::ROWS,
+    operand::copied_words,
     packed::{Format, Packed, Panel},
     quantise::BALANCE,
     softmax::{Running, Scores, running_softmax},
 };
-use crate::{Attention, DType, Precision, Result, infer, infer::AttentionExtents};
+use crate::{Attention, DType, Precision, Result, Shape, infer, infer::AttentionExtents};
 
 /// Queries that are worked on together.
 pub(super) const QUERIES: usize = 16 * ROWS;
@@ -34,6 +35,23 @@ pub(super) fn head_start(task: usize, heads: usize, length: usize, head_dim: usi
 pub(super) fn in_bytes(cpu: &Cpu, keys: usize) -> bool {
     let multiplies = Arithmetic::of(cpu.isa, DType::I8) == Arithmetic::Int8;
     cpu.precision == Precision::Int8 && multiplies && keys >= KEYS_FOR_BYTES
+}
+
+/// `(B, L, heads·D)` as rows of one head each, `heads` of them from token to token.
+fn by_head(x: Shape, heads: usize) -> Shape {
+    [x.rows() * heads, x.last() / heads].into()
+}
+
+/// The matrices that a head's keys and its values are packed into.
+fn matrices(cpu: &Cpu, AttentionExtents { keys, head_dim, .. }: AttentionExtents) -> [(Format, [usize; 3]); 2] {
+    if in_bytes(cpu, keys) {
+        let bytes = Format::bytes(cpu.isa);
+        let values = Format { arithmetic: Arithmetic::Int8, ..bytes };
+        return [(bytes, [1, head_dim, keys]), (values, [keys.div_ceil(KEYS), KEYS.min(keys), head_dim])];
+    }
+    // Narrow elements that the processor can't multiply are widened.
+    let format = Format::new(cpu.isa, Arithmetic::of(cpu.isa, cpu.precision.activations()).dtype());
+    [(format, [1, head_dim, keys]), (format, [1, keys, head_dim])]
 }
 
 /// A head's keys and values, packed once for all blocks of queries.
@@ -63,37 +81,36 @@ impl Cpu {
         let AttentionExtents { batch, queries, keys, head_dim } = extents;
         let (shape, stride) = (q.shape(), options.heads * head_dim);
         let scale = 1.0 / (head_dim as f32).sqrt();
-        // Narrow elements that the processor can't multiply are widened.
-        let arithmetic = Arithmetic::of(self.isa, self.precision.activations());
-        let format = Format::new(self.isa, arithmetic.dtype());
-        // Rows of one head each, `heads` rows from token to token.
-        let rows = |x: &Tensor| x.reshaped([x.shape().rows() * options.heads, head_dim].into());
-        let (q, k, v) = (rows(q), rows(k), rows(v));
+        let [by_keys, by_values] = matrices(self, extents);
+        let empty = |(format, matrix)| Packed::empty(self, format, matrix);
+        let rows = |x: &Tensor| x.reshaped(by_head(x.shape(), options.heads));
+        let (q, k, v) = (rows(q)?, rows(k)?, rows(v)?);
         let first = |task: usize| head_start(task, options.heads, keys, head_dim) / head_dim;
         let (q, heads) = if in_bytes(self, keys) {
-            let heads = self.threads.map(batch * options.heads, |task| {
+            let heads = self.map_each(batch * options.heads, |task| {
                 let row = |n: usize| first(task) + n * options.heads;
-                let KeysInBytes { packed, scales } = self.keys_in_bytes(&k, [keys, KEYS], row);
-                Head { by_keys: packed, scales, values: self.values_in_bytes(&v, [keys, KEYS], row) }
-            });
-            (self.queries_in_bytes(&q), heads)
+                let KeysInBytes { packed, scales } = self.keys_in_bytes(&k, empty(by_keys)?, KEYS, row)?;
+                Ok(Head { by_keys: packed, scales, values: self.values_in_bytes(&v, empty(by_values)?, keys, row)? })
+            })?;
+            (self.queries_in_bytes(&q)?, heads)
         } else {
-            let [q, k, v] = [&q, &k, &v].map(|x| self.operand(x, arithmetic));
-            let matrix = |depth, columns| Packed::empty(format, &self.pool, [1, depth, columns]);
-            let heads = self.threads.map(batch * options.heads, |task| {
+            let arithmetic = by_keys.0.arithmetic;
+            let [q, k, v] =
+                [self.operand(&q, arithmetic)?, self.operand(&k, arithmetic)?, self.operand(&v, arithmetic)?];
+            let heads = self.map_each(batch * options.heads, |task| {
                 let row = |n: usize| first(task) + n * options.heads;
-                Head {
-                    by_keys: matrix(head_dim, keys).with_columns(|n| k.row(row(n))),
+                Ok(Head {
+                    by_keys: empty(by_keys)?.with_columns(|n| k.row(row(n))),
                     scales: Vec::new(),
-                    values: matrix(keys, head_dim).with_rows(|n| v.row(row(n))),
-                }
-            });
+                    values: empty(by_values)?.with_rows(|n| v.row(row(n))),
+                })
+            })?;
             (q, heads)
         };
         let blocks = queries.div_ceil(QUERIES);
-        Ok(self.make(shape, |out| {
+        self.make(shape, |out| {
             let out = out.share();
-            self.threads.each(heads.len() * blocks, |task| {
+            self.each(heads.len() * blocks, |task| {
                 let (head, first) = (task / blocks, task % blocks * QUERIES);
                 let start = head_start(head, options.heads, queries, head_dim) + first * stride;
                 let block = Block { count: QUERIES.min(queries - first), first, scale, causal: options.causal };
@@ -101,9 +118,23 @@ impl Cpu {
                 let q = &q.words()[start / head_dim * width..];
                 // SAFETY: this task alone has these rows of this head.
                 let out = |row| unsafe { out.part(start + row * stride, head_dim) };
-                self.attend_block(q, options.heads * width, &heads[head], block, out);
-            });
-        }))
+                self.attend_block(q, options.heads * width, &heads[head], block, out)
+            })
+        })
+    }
+
+    /// The bytes of all buffers that attention takes beside its result, but for those of each thread.
+    pub(super) fn attention_buffers(&self, q: Shape, k: Shape, extents: AttentionExtents, heads: usize) -> Vec<usize> {
+        let words = match in_bytes(self, extents.keys) {
+            true => vec![query_words(by_head(q, heads))],
+            false => {
+                let arithmetic = matrices(self, extents)[0].0.arithmetic;
+                [q, k, k].map(|x| copied_words(by_head(x, heads), self.precision.activations(), arithmetic)).to_vec()
+            }
+        };
+        let of_head = matrices(self, extents).map(|(format, matrix)| Packed::bytes(format, matrix));
+        let heads = std::iter::repeat_n(of_head, extents.batch * heads).flatten();
+        words.into_iter().map(|words| words * size_of::<u32>()).chain(heads).collect()
     }
 
     /// The outputs of a block of queries of one head, whose words lie `stride` apart; `out(row)` is where they go.
@@ -114,7 +145,7 @@ impl Cpu {
         Head { by_keys, scales, values }: &Head,
         Block { count, first, scale, causal }: Block,
         out: impl Fn(usize) -> ElementsMut<'o>,
-    ) {
+    ) -> Result<()> {
         let (keys, head_dim) = (by_keys.columns, values.columns);
         let arithmetic = values.format.arithmetic;
         let tiles = count.div_ceil(ROWS);
@@ -125,9 +156,9 @@ impl Cpu {
         let row_of = |tile: usize| move |r: usize| (tile * ROWS + r).min(count - 1);
         let mut scratch = Vec::new();
         // Of one tile of queries: they stay in the first-level cache, beside a panel of keys.
-        let (mut scores, mut weights) = (self.buffer::<f32>(ROWS * STRIDE), self.buffer::<u32>(ROWS * weight_words));
+        let (mut scores, mut weights) = (self.buffer::<f32>(ROWS * STRIDE)?, self.buffer::<u32>(ROWS * weight_words)?);
         let (scores, weights) = (scores.slice_mut::<f32>(), weights.slice_mut::<u32>());
-        let mut sums = self.buffer::<f32>(QUERIES * width);
+        let mut sums = self.buffer::<f32>(QUERIES * width)?;
         let sums = sums.slice_mut::<f32>();
         let mut running = [Running::START; QUERIES];
 
@@ -189,6 +220,7 @@ impl Cpu {
             sums.iter_mut().for_each(|x| *x *= factor);
             narrow(self.isa, sums, out(row));
         }
+        Ok(())
     }
 
     /// Turns a row of scores into weights, as words: [`running_softmax`].

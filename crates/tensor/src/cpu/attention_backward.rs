@@ -26,11 +26,12 @@ impl Cpu {
         infer::same("attention_backward", "dy", q.shape(), dy.shape())?;
         let op = "attention_backward";
         let data = [q.f32(op)?, k.f32(op)?, v.f32(op)?, dy.f32(op)?];
-        let mut gradients = [q, k, v].map(|x| Buffer::zeros(&self.pool, x.shape().count()));
+        let zeros = |x: &Tensor| Buffer::zeros(&self.pool, x.shape().count());
+        let mut gradients = [zeros(q)?, zeros(k)?, zeros(v)?];
         let [dq, dk, dv] = gradients.each_mut().map(|g| Shared::new(g.slice_mut::<f32>()));
-        self.threads.each(extents.batch * options.heads, |task| {
-            self.attend_backward_head(data, [dq, dk, dv], extents, options, task);
-        });
+        self.each(extents.batch * options.heads, |task| {
+            self.attend_backward_head(data, [dq, dk, dv], extents, options, task)
+        })?;
         let [dq, dk, dv] = gradients;
         let tensor = |x: &Tensor, gradient| Tensor::new(x.shape(), DType::F32, gradient);
         Ok([tensor(q, dq), tensor(k, dk), tensor(v, dv)])
@@ -43,7 +44,7 @@ impl Cpu {
         extents: AttentionExtents,
         options: Attention,
         task: usize,
-    ) {
+    ) -> Result<()> {
         let AttentionExtents { queries, keys, head_dim, .. } = extents;
         let stride = options.heads * head_dim;
         let scale = 1.0 / (head_dim as f32).sqrt();
@@ -51,12 +52,12 @@ impl Cpu {
             (head_start(task, options.heads, queries, head_dim), head_start(task, options.heads, keys, head_dim));
         let row = |x: &'a [f32], n: usize| &bits(x)[start_k + n * stride..][..head_dim];
         let format = Format::new(self.isa, DType::F32);
-        let matrix = |depth, columns| Packed::empty(format, &self.pool, [1, depth, columns]);
-        let by_keys = matrix(head_dim, keys).with_columns(|n| row(k, n));
-        let by_values = matrix(head_dim, keys).with_columns(|n| row(v, n));
-        let key_rows = matrix(keys, head_dim).with_rows(|n| row(k, n));
-        let mut weights = self.buffer::<f32>(QUERIES * keys);
-        let mut slopes = self.buffer::<f32>(QUERIES * keys);
+        let matrix = |depth, columns| Packed::empty(self, format, [1, depth, columns]);
+        let by_keys = matrix(head_dim, keys)?.with_columns(|n| row(k, n));
+        let by_values = matrix(head_dim, keys)?.with_columns(|n| row(v, n));
+        let key_rows = matrix(keys, head_dim)?.with_rows(|n| row(k, n));
+        let mut weights = self.buffer::<f32>(QUERIES * keys)?;
+        let mut slopes = self.buffer::<f32>(QUERIES * keys)?;
         for first in (0..queries).step_by(QUERIES) {
             let count = QUERIES.min(queries - first);
             let at = start_q + first * stride;
@@ -86,6 +87,7 @@ impl Cpu {
                 });
             }
         }
+        Ok(())
     }
 }
 

@@ -6,17 +6,21 @@
 
 use super::{
     Cpu, Tensor,
-    arithmetic::Arithmetic,
-    buffer::Buffer,
     elementwise::CHUNK,
     gemm::add,
     operand::Operand,
-    packed::{Format, Packed},
+    packed::Packed,
     quantise::{BALANCE, quantise_column},
 };
+use crate::{Result, Shape};
 
 /// Words behind those of a query's bytes: its scale and `128 Σ q`, floats.
 pub(super) const TAIL: usize = 2;
+/// Words of all queries, one a row.
+pub(super) fn query_words(q: Shape) -> usize {
+    q.rows() * (q.last().div_ceil(4) + TAIL)
+}
+
 /// What is added to signed bytes that become unsigned ones.
 const MIDDLE: i32 = 128;
 
@@ -28,10 +32,10 @@ pub(super) struct KeysInBytes {
 
 impl Cpu {
     /// Rows of queries in bytes, each with its tail.
-    pub(super) fn queries_in_bytes(&self, q: &Tensor) -> Operand<'static> {
+    pub(super) fn queries_in_bytes(&self, q: &Tensor) -> Result<Operand<'static>> {
         let (rows, head_dim) = (q.shape().rows(), q.shape().last());
-        let width = head_dim.div_ceil(4) + TAIL;
-        let mut buffer = Buffer::new::<u32>(&self.pool, rows * width);
+        let width = query_words(q.shape()) / rows;
+        let mut buffer = self.buffer::<u32>(query_words(q.shape()))?;
         let rows_per_task = (CHUNK / head_dim).max(1);
         self.threads.chunks(buffer.slice_mut::<u32>(), rows_per_task * width, |start, words| {
             let (mut scratch, mut bytes) = (Vec::new(), vec![0i8; 4 * (width - TAIL)]);
@@ -46,23 +50,23 @@ impl Cpu {
                 tail.copy_from_slice(&[scale.to_bits(), ((MIDDLE * total) as f32).to_bits()]);
             }
         });
-        Operand::owned(buffer, width)
+        Ok(Operand::owned(buffer, width))
     }
 
-    /// The `count` keys of a head, a scale for each `block` of them; `row(n)` is where the tensor has a key.
+    /// The keys of a head into `packed`, a scale for each `block` of them; `row(n)` is where the tensor has a key.
     pub(super) fn keys_in_bytes(
         &self,
         k: &Tensor,
-        [count, block]: [usize; 2],
+        packed: Packed,
+        block: usize,
         row: impl Fn(usize) -> usize,
-    ) -> KeysInBytes {
-        let head_dim = k.shape().last();
-        let packed = Packed::empty(Format::bytes(self.isa), &self.pool, [1, head_dim, count]);
+    ) -> Result<KeysInBytes> {
+        let (head_dim, count) = (k.shape().last(), packed.columns);
         let width = packed.words();
         // Rows of whole words; what fills the last is multiplied with zeros.
         let row_length = 4 * width;
         let (mut scratch, mut mean) = (Vec::new(), vec![0.0; head_dim]);
-        let mut floats = self.buffer::<f32>(count * row_length);
+        let mut floats = self.buffer::<f32>(count * row_length)?;
         let floats = floats.slice_mut::<f32>();
         for (n, to) in floats.chunks_exact_mut(row_length).enumerate() {
             let (to, rest) = to.split_at_mut(head_dim);
@@ -71,7 +75,7 @@ impl Cpu {
             add(self.isa, &mut mean, to);
         }
         mean.iter_mut().for_each(|x| *x /= count as f32);
-        let mut words = self.buffer::<u32>(count * width);
+        let mut words = self.buffer::<u32>(count * width)?;
         let mut bytes = vec![0i8; block.min(count) * row_length];
         let blocks = words.slice_mut::<u32>().chunks_mut(block * width).zip(floats.chunks_mut(block * row_length));
         let scales = blocks.map(|(words, floats)| {
@@ -87,29 +91,27 @@ impl Cpu {
             scale
         });
         let scales = scales.collect();
-        KeysInBytes { packed: packed.with_columns(|n| &words.slice()[n * width..]), scales }
+        Ok(KeysInBytes { packed: packed.with_columns(|n| &words.slice()[n * width..]), scales })
     }
 
-    /// The `count` values of a head, a tap for each `block` of them, and a scale for each of its columns.
+    /// The `count` values of a head into `packed`, a tap for each block of them, and a scale for each of its columns.
     pub(super) fn values_in_bytes(
         &self,
         v: &Tensor,
-        [count, block]: [usize; 2],
+        packed: Packed,
+        count: usize,
         row: impl Fn(usize) -> usize,
-    ) -> Packed {
-        let head_dim = v.shape().last();
-        let (taps, length) = (count.div_ceil(block), block.min(count));
-        let format = Format { arithmetic: Arithmetic::Int8, ..Format::bytes(self.isa) };
-        let packed = Packed::empty(format, &self.pool, [taps, length, head_dim]);
+    ) -> Result<Packed> {
+        let Packed { taps, channels: length, columns: head_dim, .. } = packed;
         let (depth, words) = (packed.depth(), packed.words());
-        let mut columns = self.buffer::<u32>(head_dim * depth);
+        let mut columns = self.buffer::<u32>(head_dim * depth)?;
         let to = columns.slice_mut::<u32>();
         let (mut scratch, mut floats) = (Vec::new(), vec![0.0; length * head_dim]);
         let (mut column, mut bytes) = (vec![0.0; length], vec![0i8; 4 * (words - TAIL)]);
         for tap in 0..taps {
-            let rows = length.min(count - tap * block);
+            let rows = length.min(count - tap * length);
             for (i, to) in floats.chunks_exact_mut(head_dim).take(rows).enumerate() {
-                to.copy_from_slice(v.rows(self.isa, row(tap * block + i), 1, &mut scratch));
+                to.copy_from_slice(v.rows(self.isa, row(tap * length + i), 1, &mut scratch));
             }
             for c in 0..head_dim {
                 let from = floats.iter().skip(c).step_by(head_dim);
@@ -124,6 +126,6 @@ impl Cpu {
                 tail.copy_from_slice(&[(scale / BALANCE).to_bits(), (scale * total as f32).to_bits()]);
             }
         }
-        packed.with_columns(|n| &columns.slice()[n * depth..])
+        Ok(packed.with_columns(|n| &columns.slice()[n * depth..]))
     }
 }

@@ -1,7 +1,7 @@
 //! Memory for tensors: aligned, recycled, always initialised.
 
 use std::{
-    alloc::{Layout, alloc_zeroed, dealloc, handle_alloc_error},
+    alloc::{Layout, alloc_zeroed, dealloc},
     collections::BTreeMap,
     ptr::NonNull,
     sync::{
@@ -10,7 +10,7 @@ use std::{
     },
 };
 
-use super::intervals::Intervals;
+use crate::{Error, Result, intervals::Intervals};
 
 /// Bytes of a cache line, and of the widest vector.
 const ALIGN: usize = 64;
@@ -19,6 +19,8 @@ const SLACK: usize = 512;
 
 /// What a buffer of so many bytes takes: eight classes per power of two waste an eighth at most.
 pub(super) fn capacity(bytes: usize) -> usize {
+    // No allocation is as large.
+    let bytes = bytes.min(isize::MAX as usize / 4);
     let step = ((bytes + SLACK).next_power_of_two() / 16).max(ALIGN);
     (bytes + SLACK).next_multiple_of(step)
 }
@@ -37,14 +39,14 @@ unsafe impl Plain for u32 {}
 // SAFETY: as above.
 unsafe impl Plain for i8 {}
 
-/// Where buffers come from: an arena, once its size is known, and beside it blocks that were given back, by size. Recycling spares
+/// Where buffers come from: an arena, once its size is known, and outside of it blocks that were given back, by size. Recycling spares
 /// the kernel's page faults, which cost more than many operations.
 #[derive(Default)]
 pub(crate) struct Pool {
     arena: Mutex<Option<Arc<Arena>>>,
     free: Mutex<BTreeMap<usize, Vec<Block>>>,
-    /// Bytes of all blocks that were ever made beside the arena.
-    beside: AtomicUsize,
+    /// Bytes of all blocks that were ever made outside the arena.
+    outside_arena: AtomicUsize,
 }
 
 /// One allocation that many buffers are parts of.
@@ -56,29 +58,43 @@ struct Arena {
 
 impl Pool {
     /// Makes an arena of so many bytes, if there is none as large, which the buffers to come are parts of as long as they fit.
-    pub(super) fn reserve(&self, bytes: usize) {
+    pub(super) fn reserve(&self, bytes: usize) -> Result<()> {
         let mut current = self.arena.lock().unwrap_or_else(PoisonError::into_inner);
-        if current.as_ref().is_some_and(|arena| arena.whole.capacity >= bytes) {
-            return;
+        if bytes == 0 || current.as_ref().is_some_and(|arena| arena.whole.capacity >= bytes) {
+            return Ok(());
         }
-        let arena = Arena { whole: Block::new(bytes), intervals: Mutex::new(Intervals::new(bytes)) };
-        // An earlier one goes with the last buffer in it.
+        // An earlier one goes with the last buffer in it, and so before the larger one comes if there is none.
+        *current = None;
+        self.free.lock().unwrap_or_else(PoisonError::into_inner).clear();
+        let arena = Arena { whole: Block::new(bytes)?, intervals: Mutex::new(Intervals::new(bytes)) };
         *current = Some(Arc::new(arena));
+        Ok(())
+    }
+
+    /// Gives free blocks back to the system, and the arena if no buffer is part of it.
+    pub(super) fn trim(&self) {
+        self.free.lock().unwrap_or_else(PoisonError::into_inner).clear();
+        let mut arena = self.arena.lock().unwrap_or_else(PoisonError::into_inner);
+        // Parts hold it too. New ones are made under this lock only.
+        if arena.as_ref().is_some_and(|arena| Arc::strong_count(arena) == 1) {
+            *arena = None;
+        }
     }
 
     /// A block of at least `capacity` bytes: of the arena, or recycled, or new.
-    fn block(&self, capacity: usize) -> Block {
+    fn block(&self, capacity: usize) -> Result<Block> {
         let arena = self.arena.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        let part = arena.and_then(|arena| arena.part(capacity));
-        part.or_else(|| self.recycled(capacity)).unwrap_or_else(|| {
-            self.beside.fetch_add(capacity, Ordering::Relaxed);
-            Block::new(capacity)
-        })
+        if let Some(block) = arena.and_then(|arena| arena.part(capacity)).or_else(|| self.recycled(capacity)) {
+            return Ok(block);
+        }
+        let block = Block::new(capacity)?;
+        self.outside_arena.fetch_add(capacity, Ordering::Relaxed);
+        Ok(block)
     }
 
-    /// Bytes of all blocks that were ever made beside the arena.
-    pub(super) fn beside(&self) -> usize {
-        self.beside.load(Ordering::Relaxed)
+    /// Bytes of all blocks that were ever made outside the arena.
+    pub(super) fn outside_arena(&self) -> usize {
+        self.outside_arena.load(Ordering::Relaxed)
     }
 
     /// Takes back a block.
@@ -142,15 +158,16 @@ impl Drop for Block {
 impl Block {
     /// An allocator that is asked for more than its usual alignment writes the zeros itself. Asked for less, it leaves
     /// them to the system, so that a page is made by the thread that first needs it.
-    fn new(capacity: usize) -> Self {
+    fn new(capacity: usize) -> Result<Self> {
+        let none = Error::OutOfMemory { needed: capacity };
         let Some(Ok(layout)) = capacity.checked_add(ALIGN).map(|bytes| Layout::from_size_align(bytes, 1)) else {
-            panic!("a buffer of {capacity} bytes is past the address space")
+            return Err(none);
         };
-        // SAFETY: the layout has a size over zero, since every capacity includes the slack.
-        let Some(start) = NonNull::new(unsafe { alloc_zeroed(layout) }) else { handle_alloc_error(layout) };
+        // SAFETY: the layout has a size over zero, that of the alignment.
+        let Some(start) = NonNull::new(unsafe { alloc_zeroed(layout) }) else { return Err(none) };
         // SAFETY: the offset is below `ALIGN`, by which the allocation is larger than the capacity.
         let data = unsafe { start.add(start.align_offset(ALIGN)) };
-        Self { data, capacity, allocation: Some((start, layout)), arena: None }
+        Ok(Self { data, capacity, allocation: Some((start, layout)), arena: None })
     }
 }
 
@@ -164,22 +181,23 @@ pub(crate) struct Buffer {
 
 impl Buffer {
     /// Room for `length` elements with unspecified (but initialised) contents.
-    pub(crate) fn new<T: Plain>(pool: &Arc<Pool>, length: usize) -> Self {
-        let bytes = length * size_of::<T>();
-        let block = pool.block(capacity(bytes));
-        Self { block: Some(block), bytes, pool: pool.clone() }
+    pub(crate) fn new<T: Plain>(pool: &Arc<Pool>, length: usize) -> Result<Self> {
+        let bytes = length.checked_mul(size_of::<T>()).filter(|&bytes| bytes <= isize::MAX as usize / 4);
+        let bytes = bytes.ok_or(Error::OutOfMemory { needed: length.saturating_mul(size_of::<T>()) })?;
+        let block = pool.block(capacity(bytes))?;
+        Ok(Self { block: Some(block), bytes, pool: pool.clone() })
     }
 
     /// Room for so many bytes of the same pool.
-    pub(crate) fn alike(&self, bytes: usize) -> Self {
+    pub(crate) fn alike(&self, bytes: usize) -> Result<Self> {
         Self::new::<i8>(&self.pool, bytes)
     }
 
     /// Room for `length` zeros.
-    pub(crate) fn zeros(pool: &Arc<Pool>, length: usize) -> Self {
-        let mut buffer = Self::new::<f32>(pool, length);
+    pub(crate) fn zeros(pool: &Arc<Pool>, length: usize) -> Result<Self> {
+        let mut buffer = Self::new::<f32>(pool, length)?;
         buffer.slice_mut::<f32>().fill(0.0);
-        buffer
+        Ok(buffer)
     }
 
     fn start<T: Plain>(&self) -> *mut T {

@@ -102,17 +102,20 @@ impl Cpu {
         bias: Option<&Param>,
         residual: Option<&Tensor>,
         options: Conv2d,
+        shape: Shape,
     ) -> Result<Tensor> {
-        let shape = infer::conv2d(x.shape(), weight.shape(), &options)?;
-        let [kh, kw, _, columns] = infer::picture("conv2d", "weight", weight.shape())?;
-        let epilogue = self.epilogue("conv2d", shape, columns, bias, residual, options.activation)?;
+        let [kh, kw, ..] = infer::picture("conv2d", "weight", weight.shape())?;
+        let epilogue = Epilogue::new("conv2d", bias, residual, options.activation)?;
         let weight = &weight.weight("conv2d")?.packed;
-        if let Some(plan) = Plan::new(self, weight, [x.shape(), shape], [kh, kw], options) {
-            return Ok(self.make(shape, |y| self.convolve_tiles(&plan, weight, x.elements(), y, epilogue)));
+        if let Some(plan) =
+            Plan::new(self, (weight.format.arithmetic, weight.channels), [x.shape(), shape], [kh, kw], options)
+        {
+            let x = x.elements()?;
+            return self.make(shape, |y| self.convolve_tiles(&plan, weight, x, y, epilogue));
         }
         let inputs = Inputs(Geometry::new(x.shape(), shape, [kh, kw], options));
-        let x = self.operands(x, weight.format.arithmetic);
-        Ok(self.make(shape, |y| self.gather_multiply(weight, &inputs, &x, shape.rows(), y.share(), epilogue)))
+        let x = self.operands(x, weight.format.arithmetic)?;
+        self.make(shape, |y| self.gather_multiply(weight, &inputs, &x, shape.rows(), y.share(), epilogue))
     }
 
     pub(super) fn convolve_backward_input(
@@ -126,15 +129,17 @@ impl Cpu {
         infer::same(op, "dy", infer::conv2d(input, weight.shape(), &options)?, dy.shape())?;
         let [kh, kw, _, _] = infer::picture(op, "weight", weight.shape())?;
         let weight = weight.weight(op)?.transposed(self, op)?;
-        if let Some(plan) = Plan::backward(self, weight, [dy.shape(), input], [kh, kw], options) {
-            let epilogue = Epilogue::default();
-            return Ok(self.make(input, |dx| self.convolve_tiles(&plan, weight, dy.elements(), dx, epilogue)));
+        if let Some(plan) =
+            Plan::backward(self, (weight.format.arithmetic, weight.channels), [dy.shape(), input], [kh, kw], options)
+        {
+            let (dy, epilogue) = (dy.elements()?, Epilogue::default());
+            return self.make(input, |dx| self.convolve_tiles(&plan, weight, dy, dx, epilogue));
         }
         let outputs = Outputs(Geometry::new(input, dy.shape(), [kh, kw], options));
-        let dy = self.operands(dy, weight.format.arithmetic);
-        Ok(self.make(input, |dx| {
-            self.gather_multiply(weight, &outputs, &dy, input.rows(), dx.share(), Epilogue::default());
-        }))
+        let dy = self.operands(dy, weight.format.arithmetic)?;
+        self.make(input, |dx| {
+            self.gather_multiply(weight, &outputs, &dy, input.rows(), dx.share(), Epilogue::default())
+        })
     }
 
     pub(super) fn convolve_backward_weight(
@@ -151,8 +156,6 @@ impl Cpu {
         infer::same(op, "dy", infer::conv2d(x.shape(), shape, &options)?, dy.shape())?;
         let inputs = Inputs(Geometry::new(x.shape(), dy.shape(), [kh, kw], options));
         let (x, dy) = (x.f32(op)?, dy.f32(op)?);
-        Ok(self.make_f32(shape, |dw| {
-            gather_outer(self.isa, &self.threads, [channels, columns], &inputs, x, dy, dw);
-        }))
+        self.make_f32(shape, |dw| gather_outer(self, [channels, columns], &inputs, x, dy, dw))
     }
 }

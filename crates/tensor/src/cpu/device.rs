@@ -1,7 +1,7 @@
 use std::sync::Arc;
 
 use super::{Convolution, Cpu, Isa};
-use crate::{BackendOptions, Device, Error, Precision, Result, Threads};
+use crate::{BackendOptions, CancelToken, Device, Error, Precision, Result, Threads};
 
 /// How a [`CpuDevice`] computes.
 #[derive(Clone, Copy, Debug, Default)]
@@ -59,6 +59,10 @@ impl Device for CpuDevice {
         let BackendOptions { precision, cancel } = options;
         let Self { isa, convolution, threads } = self.clone();
         Ok(Cpu { isa, precision, convolution, threads, cancel, pool: Arc::default() })
+    }
+
+    fn with_cancel(backend: &Cpu, cancel: CancelToken) -> Cpu {
+        Cpu { cancel, ..backend.clone() }
     }
 
     fn fastest_precision(&self) -> Precision {

@@ -10,12 +10,13 @@ pub(super) const RUN: usize = 1 << 11;
 
 impl Cpu {
     /// `f(x, y)` over runs of elements.
-    pub(super) fn map(&self, x: &Tensor, f: impl Fn(&[f32], &mut [f32]) + Sync) -> Tensor {
+    pub(super) fn map(&self, x: &Tensor, f: impl Fn(&[f32], &mut [f32]) + Sync) -> Result<Tensor> {
         let flat = Shape::from([x.shape().count(), 1]);
+        let elements = x.elements()?;
         let y = self.make_rows(flat, |[scratch, _], start, y| {
-            f(x.elements().part(start, y.len()).read(self.isa, scratch), y);
+            f(elements.part(start, y.len()).read(self.isa, scratch), y);
         });
-        y.reshaped(x.shape())
+        y?.reshaped(x.shape())
     }
 
     /// `f(a, b, y)` over runs of elements of two tensors of one shape.
@@ -27,16 +28,17 @@ impl Cpu {
         f: impl Fn(&[f32], &[f32], &mut [f32]) + Sync,
     ) -> Result<Tensor> {
         infer::same(op, "b", a.shape(), b.shape())?;
-        let flat = Shape::from([a.shape().count(), 1]);
+        let (shape, flat) = (a.shape(), Shape::from([a.shape().count(), 1]));
+        let (a, b) = (a.elements()?, b.elements()?);
         let y = self.make_rows(flat, |[scratch_a, scratch_b], start, y| {
-            let a = a.elements().part(start, y.len()).read(self.isa, scratch_a);
-            f(a, b.elements().part(start, y.len()).read(self.isa, scratch_b), y);
+            let a = a.part(start, y.len()).read(self.isa, scratch_a);
+            f(a, b.part(start, y.len()).read(self.isa, scratch_b), y);
         });
-        Ok(y.reshaped(a.shape()))
+        y?.reshaped(shape)
     }
 
     /// `f(row of x, row of y)` over rows of the last dimension, where the result has `last` columns.
-    pub(super) fn map_rows(&self, x: &Tensor, last: usize, f: impl Fn(&[f32], &mut [f32]) + Sync) -> Tensor {
+    pub(super) fn map_rows(&self, x: &Tensor, last: usize, f: impl Fn(&[f32], &mut [f32]) + Sync) -> Result<Tensor> {
         let columns = x.shape().last();
         self.make_rows(x.shape().with_last(last), |[scratch, _], row, y| {
             let x = x.rows(self.isa, row, y.len() / last, scratch);
@@ -44,19 +46,45 @@ impl Cpu {
         })
     }
 
+    /// [`Op::AddChannels`](crate::Op::AddChannels).
+    pub(super) fn add_to_channels(&self, x: &Tensor, v: &Tensor) -> Result<Tensor> {
+        let [_, pixels, channels] = infer::add_channels(x.shape(), v.shape())?;
+        self.make_rows(x.shape(), |[scratch_x, scratch_v], pixel, y| {
+            let rows = x.rows(self.isa, pixel, y.len() / channels, scratch_x);
+            for (i, (y, x)) in y.chunks_exact_mut(channels).zip(rows.chunks_exact(channels)).enumerate() {
+                combine(self.isa, x, v.rows(self.isa, (pixel + i) / pixels, 1, scratch_v), y, 1.0);
+            }
+        })
+    }
+
+    /// [`Op::UpsampleNearest2x`](crate::Op::UpsampleNearest2x).
+    pub(super) fn double_pixels(&self, x: &Tensor, shape: Shape) -> Result<Tensor> {
+        let [_, height, width, channels] = infer::picture("upsample_nearest_2x", "y", shape)?;
+        self.make_rows(shape, |[scratch, _], pixel, y| {
+            for (i, y) in y.chunks_exact_mut(channels).enumerate() {
+                let (line, column) = ((pixel + i) / width, (pixel + i) % width);
+                let from = (line / height * (height / 2) + line % height / 2) * (width / 2) + column / 2;
+                y.copy_from_slice(x.rows(self.isa, from, 1, scratch));
+            }
+        })
+    }
+
     /// The sum of `f(chunk)` over chunks of elements, in order.
-    pub(super) fn sum_chunks(&self, x: &Tensor, f: impl Fn(&[f32]) -> f64) -> f64 {
-        let count = x.shape().count();
+    pub(super) fn sum_chunks(&self, x: &Tensor, f: impl Fn(&[f32]) -> f64) -> Result<f64> {
+        let (count, x) = (x.shape().count(), x.elements()?);
         let mut scratch = Vec::new();
         let starts = (0..count).step_by(CHUNK);
-        starts.map(|start| f(x.elements().part(start, CHUNK.min(count - start)).read(self.isa, &mut scratch))).sum()
+        Ok(starts.map(|start| f(x.part(start, CHUNK.min(count - start)).read(self.isa, &mut scratch))).sum())
     }
 
     /// Changes floats in place, after copying them when they are shared; `f(first index, chunk)`.
     pub(super) fn update(&self, op: &'static str, y: &mut Tensor, f: impl Fn(usize, &mut [f32]) + Sync) -> Result<()> {
         if y.f32_mut().is_none() {
             let data = y.f32(op)?;
-            *y = self.make_f32(y.shape(), |to| to.copy_from_slice(data));
+            *y = self.make_f32(y.shape(), |to| {
+                to.copy_from_slice(data);
+                Ok(())
+            })?;
         }
         if let Some(data) = y.f32_mut() {
             self.threads.chunks(data, CHUNK, f);

@@ -11,7 +11,7 @@ use super::{
     operand::Operand,
     packed::{Format, Packed, Panel},
 };
-use crate::{Activation, DType};
+use crate::{Activation, DType, Result};
 
 /// About this many words per element before the next panel's turn: a slice of a panel that stays in L2.
 const DEPTH: usize = 512;
@@ -65,7 +65,7 @@ impl Cpu {
         rows: usize,
         y: SharedElements,
         epilogue: Epilogue<'_>,
-    ) {
+    ) -> Result<()> {
         let (isa, arithmetic) = (weight.format.isa, weight.format.arithmetic);
         let segments = gather.taps() * x.len();
         let widths: Vec<usize> = x.iter().map(|x| x.width).collect();
@@ -82,7 +82,7 @@ impl Cpu {
         let idle = (8 * self.threads.count()).div_ceil(row_blocks);
         let held = if blocks.len() > 1 { outputs.div_ceil(HELD_PANELS) } else { 1 };
         let groups = outputs.min(idle.max(held));
-        self.threads.each(row_blocks * groups, |task| {
+        self.each(row_blocks * groups, |task| {
             let (first_row, group) = (task / groups * BLOCK_ROWS, task % groups);
             let block_rows = BLOCK_ROWS.min(rows - first_row);
             let tiles = block_rows.div_ceil(ROWS);
@@ -91,7 +91,7 @@ impl Cpu {
             // Sums that wait: for the next block of depth, or for their gates. Others are finished at once.
             let waits = blocks.len() > 1 || epilogue.gated;
             let slots = if waits { outputs.len() * parts * tiles } else { 1 };
-            let mut sums = self.buffer::<f32>(slots * ROWS * WIDEST);
+            let mut sums = self.buffer::<f32>(slots * ROWS * WIDEST)?;
             let sums = sums.slice_mut::<f32>();
             let mut scratch = Vec::new();
             for (i, block) in blocks.iter().enumerate() {
@@ -137,7 +137,8 @@ impl Cpu {
                     }
                 }
             }
-        });
+            Ok(())
+        })
     }
 }
 

@@ -3,13 +3,14 @@
 use std::ops::Range;
 
 use super::{
+    Cpu,
     gemm::{Gather, add, multiply_tile},
     isa::Isa,
     kernel::{ROWS, Tile, WIDEST, outer},
     packed::{Packed, bits},
     parallel::Shared,
 };
-use crate::Threads;
+use crate::Result;
 
 /// Pixels that a gradient of a weight sums before it goes to the next tile.
 const BLOCK_PIXELS: usize = 256;
@@ -18,16 +19,16 @@ const BLOCK_INPUTS: usize = 8 * ROWS;
 
 /// `dw (taps, channels, N) = Σ_row x[row at the tap]ᵀ · dy[row]`: the gradient of the weight in [`gather_multiply`].
 pub(crate) fn gather_outer(
-    isa: Isa,
-    threads: &Threads,
+    cpu: &Cpu,
     [channels, columns]: [usize; 2],
     gather: &impl Gather,
     x: &[f32],
     dy: &[f32],
     dw: &mut [f32],
-) {
+) -> Result<()> {
     /// Stands for a row of zeros.
     const NONE: u32 = u32::MAX;
+    let isa = cpu.isa;
     let rows = dy.len() / columns;
     let taps = gather.taps();
     // Every task of a tap walks the same rows, so they are found once.
@@ -40,7 +41,7 @@ pub(crate) fn gather_outer(
     let panels = columns.div_ceil(isa.panel());
     dw.fill(0.0);
     let dw = Shared::new(dw);
-    threads.each(taps * parts * panels, |task| {
+    cpu.each(taps * parts * panels, |task| {
         let (tap, part, panel) = (task / (parts * panels), task / panels % parts, task % panels);
         let start = panel * isa.panel();
         let used = isa.panel().min(columns - start);
@@ -65,7 +66,8 @@ pub(crate) fn gather_outer(
                 }
             }
         }
-    });
+        Ok(())
+    })
 }
 
 /// A small product on one thread: `a (count, depth)`, with rows `stride` apart, by the rows `depth` of `right`, which is kept in `f32`.

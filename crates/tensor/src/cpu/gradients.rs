@@ -23,12 +23,12 @@ impl Differentiable for Cpu {
     fn sum_rows(&self, dy: &Tensor) -> Result<Tensor> {
         let shape = dy.shape();
         let extents = [1, shape.rows(), shape.last()];
-        Ok(self.sum_channels(dy.f32("sum_rows")?, extents, [shape.last()].into()))
+        self.sum_channels(dy.f32("sum_rows")?, extents, [shape.last()].into())
     }
 
     fn sum_pixels(&self, dy: &Tensor) -> Result<Tensor> {
         let [b, h, w, c] = infer::picture("sum_pixels", "dy", dy.shape())?;
-        Ok(self.sum_channels(dy.f32("sum_pixels")?, [b, h * w, c], [b, c].into()))
+        self.sum_channels(dy.f32("sum_pixels")?, [b, h * w, c], [b, c].into())
     }
 
     fn attention_backward(
@@ -67,14 +67,14 @@ impl Differentiable for Cpu {
         let half = infer::geglu(x.shape())?;
         infer::same("geglu_backward", "dy", half, dy.shape())?;
         let (columns, width) = (half.last(), x.shape().last());
-        Ok(self.make_rows(x.shape(), |[scratch_x, scratch_dy], row, dx| {
+        self.make_rows(x.shape(), |[scratch_x, scratch_dy], row, dx| {
             let rows = dx.len() / width;
-            let x = x.elements().part(row * width, rows * width).read(self.isa, scratch_x);
-            let dy = dy.elements().part(row * columns, rows * columns).read(self.isa, scratch_dy);
+            let x = x.rows(self.isa, row, rows, scratch_x);
+            let dy = dy.rows(self.isa, row, rows, scratch_dy);
             for ((dx, x), dy) in dx.chunks_exact_mut(width).zip(x.chunks_exact(width)).zip(dy.chunks_exact(columns)) {
                 ew::gate_backward(self.isa, x, dy, dx);
             }
-        }))
+        })
     }
 
     fn abs_backward(&self, x: &Tensor, dy: &Tensor) -> Result<Tensor> {
@@ -96,23 +96,26 @@ impl Differentiable for Cpu {
     fn mean_backward(&self, dy: &Tensor, input: Shape) -> Result<Tensor> {
         infer::same("mean_backward", "dy", [1].into(), dy.shape())?;
         let value = (f64::from(dy.f32("mean_backward")?[0]) / input.count() as f64) as f32;
-        Ok(self.make_f32(input, |dx| dx.fill(value)))
+        self.make_f32(input, |dx| {
+            dx.fill(value);
+            Ok(())
+        })
     }
 
     fn narrow_backward(&self, dy: &Tensor, start: usize, input: Shape) -> Result<Tensor> {
         let length = dy.shape().last();
         infer::same("narrow_backward", "dy", infer::narrow(input, start, length)?, dy.shape())?;
-        Ok(self.map_rows(dy, input.last(), |dy, dx| {
+        self.map_rows(dy, input.last(), |dy, dx| {
             dx.fill(0.0);
             dx[start..start + length].copy_from_slice(dy);
-        }))
+        })
     }
 
     fn upsample_nearest_2x_backward(&self, dy: &Tensor) -> Result<Tensor> {
         let shape = infer::upsample_nearest_2x_backward(dy.shape())?;
         let (line, channels) = (shape[2] * shape[3], shape[3]);
         let dy = dy.f32("upsample_nearest_2x_backward")?;
-        Ok(self.make_f32(shape, |dx| {
+        self.make_f32(shape, |dx| {
             self.threads.chunks(dx, line, |start, dx| {
                 let pair = &dy[start * 4..][..line * 4];
                 for half in pair.chunks_exact(2 * line) {
@@ -125,7 +128,8 @@ impl Differentiable for Cpu {
                     }
                 }
             });
-        }))
+            Ok(())
+        })
     }
 
     fn embedding_backward(&self, dy: &Tensor, ids: &[u32], rows: usize) -> Result<Tensor> {
@@ -133,12 +137,13 @@ impl Differentiable for Cpu {
         let [batch, _, c] = infer::sequence(op, "dy", dy.shape())?;
         infer::same(op, "dy", infer::embedding([rows, c].into(), ids, batch)?, dy.shape())?;
         let dy = dy.f32(op)?;
-        Ok(self.make_f32([rows, c].into(), |table| {
+        self.make_f32([rows, c].into(), |table| {
             table.fill(0.0);
             for (dy, &id) in dy.chunks_exact(c).zip(ids) {
                 gemm::add(self.isa, &mut table[id as usize * c..][..c], dy);
             }
-        }))
+            Ok(())
+        })
     }
 
     fn accumulate(&self, into: &mut Tensor, x: &Tensor) -> Result<()> {
@@ -148,7 +153,7 @@ impl Differentiable for Cpu {
     }
 
     fn sum_squares(&self, x: &Tensor) -> Result<f64> {
-        Ok(self.sum_chunks(x, |x| ew::squares(self.isa, x)))
+        self.sum_chunks(x, |x| ew::squares(self.isa, x))
     }
 
     fn pack(&self, kind: ParamKind, value: &Tensor) -> Result<Param> {

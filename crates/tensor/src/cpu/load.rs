@@ -1,17 +1,15 @@
 //! Parameters from their file layout straight into the form that the kernels read: each task reads its own part of the
 //! file, a few rows at a time, so that no parameter is in memory twice.
 
-use std::sync::Arc;
-
 use super::{
     Cpu, Tensor,
-    buffer::{Buffer, Plain, Pool},
+    buffer::Plain,
     element::{ElementsMut, narrow},
     isa::Isa,
     packed::{Format, Packed, Panel},
     parallel::Shared,
 };
-use crate::{DType, ParamData, Result, Shape, Threads};
+use crate::{DType, ParamData, Result, Shape};
 
 /// Columns that one task packs: with two bytes an element and two in a word they fill a cache line, which is then written once.
 pub(super) const GROUP: usize = 16;
@@ -27,9 +25,9 @@ const TABLE: usize = 1 << 16;
 impl Cpu {
     /// A tensor of `dtype` with these elements.
     pub(super) fn load(&self, shape: Shape, dtype: DType, data: &dyn ParamData) -> Result<Tensor> {
-        let mut buffer = self.buffer::<i8>(shape.count() * dtype.size());
+        let mut buffer = self.buffer::<i8>(shape.count() * dtype.size())?;
         let to = ElementsMut::of(&mut buffer, dtype).share();
-        self.threads.try_each(shape.count().div_ceil(TABLE), |task| {
+        self.each(shape.count().div_ceil(TABLE), |task| {
             let start = task * TABLE;
             let length = TABLE.min(shape.count() - start);
             // SAFETY: parts of tasks do not overlap.
@@ -41,39 +39,28 @@ impl Cpu {
 
 impl Packed {
     /// Packs a matrix whose elements come in the order `(columns, channels, taps)`.
-    pub(crate) fn load(
-        format: Format,
-        threads: &Threads,
-        pool: &Arc<Pool>,
-        matrix: [usize; 3],
-        data: &dyn ParamData,
-    ) -> Result<Self> {
-        let mut packed = Self::empty(format, pool, matrix);
+    pub(crate) fn load(cpu: &Cpu, format: Format, matrix: [usize; 3], data: &dyn ParamData) -> Result<Self> {
+        let mut packed = Self::empty(cpu, format, matrix)?;
         match (format.stored.size(), format.arithmetic.per_word()) {
-            (1, 4) => packed.load_bytes::<4>(threads, pool, data)?,
-            (1, _) => packed.load_bytes::<1>(threads, pool, data)?,
-            (2, 2) => packed.load_words::<u16, 2>(threads, pool, data)?,
-            (2, _) => packed.load_words::<u16, 1>(threads, pool, data)?,
-            _ => packed.load_words::<u32, 1>(threads, pool, data)?,
+            (1, 4) => packed.load_bytes::<4>(cpu, data)?,
+            (1, _) => packed.load_bytes::<1>(cpu, data)?,
+            (2, 2) => packed.load_words::<u16, 2>(cpu, data)?,
+            (2, _) => packed.load_words::<u16, 1>(cpu, data)?,
+            _ => packed.load_words::<u32, 1>(cpu, data)?,
         }
         Ok(packed)
     }
 
     /// As [`load`](Self::load), with elements of the size of `T`, `N` to a word.
-    fn load_words<T: Plain + Default, const N: usize>(
-        &mut self,
-        threads: &Threads,
-        pool: &Arc<Pool>,
-        data: &dyn ParamData,
-    ) -> Result<()> {
+    fn load_words<T: Plain + Default, const N: usize>(&mut self, cpu: &Cpu, data: &dyn ParamData) -> Result<()> {
         let groups: Vec<Group> = self.panels().flat_map(Group::of).collect();
         let (format, taps, channels, words, depth) =
             (self.format, self.taps, self.channels, self.words(), self.depth());
         let block = (BLOCK / taps).next_multiple_of(N).max(N).min(channels);
         let to = Shared::new(self.data.slice_mut::<T>());
-        threads.try_each(groups.len(), |task| {
+        cpu.each(groups.len(), |task| {
             let Group { panel, offset, width, columns } = groups[task];
-            let mut buffer = Buffer::new::<T>(pool, width * block.next_multiple_of(N) * taps);
+            let mut buffer = cpu.buffer::<T>(width * block.next_multiple_of(N) * taps)?;
             let mut reader = Reader::new(format.isa, data);
             for first in (0..channels).step_by(block) {
                 let length = block.min(channels - first) * taps;
@@ -197,7 +184,7 @@ impl<'a> Reader<'a> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{Backend, Error, ParamKind, Precision, cpu::CpuOptions, from_file_layout};
+    use crate::{Backend, Error, ParamKind, Precision, Threads, cpu::CpuOptions, from_file_layout};
 
     fn backends() -> impl Iterator<Item = Cpu> {
         let precisions = [Precision::F32, Precision::BF16, Precision::F16];
@@ -222,13 +209,13 @@ mod tests {
                 let matrix = [taps, channels, columns];
                 let data = values(taps * channels * columns);
                 let format = Format::new(cpu.isa, cpu.precision.activations());
-                let loaded =
-                    Packed::load(format, &cpu.threads, &cpu.pool, matrix, &data).unwrap_or_else(|e| panic!("{e}"));
-                let packed = Packed::new(format, &cpu.threads, &cpu.pool, matrix, |tap, channel, n, row| {
+                let loaded = Packed::load(&cpu, format, matrix, &data).unwrap_or_else(|e| panic!("{e}"));
+                let packed = Packed::new(&cpu, format, matrix, |tap, channel, n, row| {
                     row.iter_mut()
                         .enumerate()
                         .for_each(|(i, x)| *x = data[((n + i) * channels + channel) * taps + tap]);
                 });
+                let packed = packed.unwrap_or_else(|e| panic!("{e}"));
                 let same = loaded.data.slice::<i8>() == packed.data.slice::<i8>();
                 assert!(same, "{} {} {matrix:?}", cpu.isa, cpu.precision);
             }
@@ -273,7 +260,10 @@ mod tests {
             for cpu in backends() {
                 assert_eq!(cpu.param("p", kind, shape, &data).err().map(|e| e.to_string()), Some("cut off".into()));
             }
-            assert_eq!(from_file_layout(kind, shape, &data).err().map(|e| e.to_string()), Some("cut off".into()));
+            assert_eq!(
+                from_file_layout(kind, shape, &data, Threads::CALLER).err().map(|e| e.to_string()),
+                Some("cut off".into())
+            );
         }
     }
 }

@@ -1,32 +1,25 @@
 //! Weights from their file layout straight into bytes: a column is read whole, since its greatest element is its scale.
 
-use std::sync::Arc;
-
 use super::{
-    buffer::{Buffer, Pool},
+    Cpu,
     load::{GROUP, Group, interleave},
     packed::Packed,
     parallel::Shared,
     quantise::{BALANCE, quantise_column},
 };
-use crate::{ParamData, Result, Threads};
+use crate::{ParamData, Result};
 
 impl Packed {
     /// As [`load`](Self::load), with bytes, `N` to a word.
-    pub(super) fn load_bytes<const N: usize>(
-        &mut self,
-        threads: &Threads,
-        pool: &Arc<Pool>,
-        data: &dyn ParamData,
-    ) -> Result<()> {
+    pub(super) fn load_bytes<const N: usize>(&mut self, cpu: &Cpu, data: &dyn ParamData) -> Result<()> {
         let groups: Vec<Group> = self.panels().flat_map(Group::of).collect();
         let (isa, taps, words, depth) = (self.format.isa, self.taps, self.words(), self.depth());
         let (column, length) = (self.format.column(depth), self.channels * taps);
         let padded = self.channels.next_multiple_of(N) * taps;
         let to = Shared::new(self.data.slice_mut::<i8>());
-        threads.try_each(groups.len(), |task| {
+        cpu.each(groups.len(), |task| {
             let Group { panel, offset, width, columns } = groups[task];
-            let mut buffer = Buffer::new::<i8>(pool, width * padded);
+            let mut buffer = cpu.buffer::<i8>(width * padded)?;
             let bytes = buffer.slice_mut::<i8>();
             bytes.fill(0);
             let (mut floats, mut scales) = (vec![0.0; length], [0.0; GROUP]);

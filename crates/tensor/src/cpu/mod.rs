@@ -14,7 +14,6 @@ mod elementwise;
 mod gemm;
 mod gemm_backward;
 mod gradients;
-mod intervals;
 mod isa;
 mod kernel;
 #[cfg(target_arch = "x86_64")]
@@ -31,11 +30,11 @@ mod parallel;
 mod param;
 mod peak;
 mod quantise;
-mod sizes;
 mod softmax;
 mod tensor;
 mod upsample_conv;
 mod winograd;
+mod workspace;
 
 use std::sync::Arc;
 
@@ -48,7 +47,6 @@ pub use arithmetic::Arithmetic;
 pub use device::{CpuDevice, CpuDeviceOptions};
 pub use isa::Isa;
 pub use param::Param;
-pub use sizes::Sizes;
 pub use tensor::Tensor;
 pub use winograd::Convolution;
 
@@ -110,48 +108,60 @@ impl Cpu {
         self.threads.count()
     }
 
-    /// Takes an arena of so many bytes, which [`Sizes`] finds, for the tensors to come. What does not fit there is taken beside it.
-    pub fn reserve(&self, bytes: usize) {
-        self.pool.reserve(bytes);
+    /// The bytes that were ever taken outside the arena: for weights, by threads for themselves, and for what did not fit.
+    pub fn outside_arena(&self) -> usize {
+        self.pool.outside_arena()
     }
 
-    /// The bytes that were ever taken beside the arena: for weights, by threads for themselves, and for what did not fit.
-    pub fn beside_the_arena(&self) -> usize {
-        self.pool.beside()
-    }
-
-    fn buffer<T: Plain>(&self, length: usize) -> Buffer {
+    fn buffer<T: Plain>(&self, length: usize) -> Result<Buffer> {
         Buffer::new::<T>(&self.pool, length)
     }
 
+    /// Runs `task(0..count)` on all threads, until one fails or the backend is cancelled.
+    fn each(&self, count: usize, task: impl Fn(usize) -> Result<()> + Sync) -> Result<()> {
+        self.threads.try_each(count, |n| {
+            self.cancel.check()?;
+            task(n)
+        })
+    }
+
+    /// What `task(0..count)` gives, in that order, until one fails or the backend is cancelled.
+    fn map_each<T: Send>(&self, count: usize, task: impl Fn(usize) -> Result<T> + Sync) -> Result<Vec<T>> {
+        self.threads.try_map(count, |n| {
+            self.cancel.check()?;
+            task(n)
+        })
+    }
+
     /// A tensor of activations, whose elements `fill` writes, all of them.
-    fn make(&self, shape: Shape, fill: impl FnOnce(ElementsMut<'_>)) -> Tensor {
+    fn make(&self, shape: Shape, fill: impl FnOnce(ElementsMut<'_>) -> Result<()>) -> Result<Tensor> {
         let dtype = self.precision.activations();
-        let mut buffer = self.buffer::<i8>(shape.count() * dtype.size());
-        fill(ElementsMut::of(&mut buffer, dtype));
-        Tensor::new(shape, dtype, buffer)
+        let mut buffer = self.buffer::<i8>(shape.count() * dtype.size())?;
+        fill(ElementsMut::of(&mut buffer, dtype))?;
+        Ok(Tensor::new(shape, dtype, buffer))
     }
 
     /// A tensor of floats, whose elements `fill` writes, all of them.
-    fn make_f32(&self, shape: Shape, fill: impl FnOnce(&mut [f32])) -> Tensor {
-        let mut buffer = self.buffer::<f32>(shape.count());
-        fill(buffer.slice_mut());
-        Tensor::new(shape, DType::F32, buffer)
+    fn make_f32(&self, shape: Shape, fill: impl FnOnce(&mut [f32]) -> Result<()>) -> Result<Tensor> {
+        let mut buffer = self.buffer::<f32>(shape.count())?;
+        fill(buffer.slice_mut())?;
+        Ok(Tensor::new(shape, DType::F32, buffer))
     }
 
     /// A tensor of activations by rows of the last dimension: `fill(scratch, first row, rows)` writes a run of whole rows.
-    fn make_rows(&self, shape: Shape, fill: impl Fn(&mut Scratch, usize, &mut [f32]) + Sync) -> Tensor {
+    fn make_rows(&self, shape: Shape, fill: impl Fn(&mut Scratch, usize, &mut [f32]) + Sync) -> Result<Tensor> {
         let (rows, width) = (shape.rows(), shape.last());
         self.make(shape, |y| {
             let y = y.share();
             let per_task = (elementwise::CHUNK / width).max(1);
-            self.threads.each(rows.div_ceil(per_task), |task| {
+            self.each(rows.div_ceil(per_task), |task| {
                 let (mut scratch, mut wide) = (Scratch::default(), Vec::new());
                 let end = rows.min((task + 1) * per_task);
                 // SAFETY: rows of tasks do not overlap.
                 let part = |from: usize, to: usize| unsafe { y.part(from * width, (to - from) * width) };
                 if let ElementsMut::F32(y) = part(task * per_task, end) {
-                    return fill(&mut scratch, task * per_task, y);
+                    fill(&mut scratch, task * per_task, y);
+                    return Ok(());
                 }
                 let per_run = (elementwise::RUN / width).max(1);
                 for first in (task * per_task..end).step_by(per_run) {
@@ -160,7 +170,8 @@ impl Cpu {
                     fill(&mut scratch, first, &mut wide);
                     narrow(self.isa, &wide, y);
                 }
-            });
+                Ok(())
+            })
         })
     }
 }

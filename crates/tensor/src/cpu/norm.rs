@@ -34,19 +34,25 @@ impl Chunks {
 impl Cpu {
     /// The statistics of each group, by channel, in one walk: each task finds the mean of its part and the squares about that, which are
     /// then joined in a fixed order (Chan, Golub & LeVeque 1983, equation 2.1), so that no digits are lost where the mean is large.
-    pub(super) fn group_statistics(&self, x: &Tensor, extents: [usize; 3], groups: usize, eps: f32) -> Statistics {
+    pub(super) fn group_statistics(
+        &self,
+        x: &Tensor,
+        extents: [usize; 3],
+        groups: usize,
+        eps: f32,
+    ) -> Result<Statistics> {
         let [batch, pixels, channels] = extents;
         let size = channels / groups;
         let chunks = Chunks::new(pixels, channels);
         let tasks = batch * chunks.per_image;
-        let parts = self.threads.map(tasks, |task| {
+        let parts = self.map_each(tasks, |task| {
             let (_, range) = chunks.range(task);
             let mut scratch = Vec::new();
             let x = x.rows(self.isa, range.start / channels, range.len() / channels, &mut scratch);
             let mut moments = vec![Moments::default(); groups];
             chunk_moments(self.isa, x, channels, &mut moments);
-            moments
-        });
+            Ok(moments)
+        })?;
         let mut totals = vec![Moments::default(); batch * groups];
         for (task, part) in parts.into_iter().enumerate() {
             let totals = &mut totals[task / chunks.per_image * groups..][..groups];
@@ -55,10 +61,10 @@ impl Cpu {
         let spread = |value: &dyn Fn(&Moments) -> f64| -> Vec<f32> {
             totals.iter().flat_map(|total| std::iter::repeat_n(value(total) as f32, size)).collect()
         };
-        Statistics {
+        Ok(Statistics {
             mean: spread(&|total| total.mean),
             rstd: spread(&|total| 1.0 / (total.squares / total.count + f64::from(eps)).sqrt()),
-        }
+        })
     }
 
     pub(super) fn normalise_groups(
@@ -75,29 +81,26 @@ impl Cpu {
         let [_, pixels, channels] = extents;
         let silu = activation == Activation::Silu;
         let (gamma, beta) = (gamma.vector(op)?, beta.vector(op)?);
-        let Statistics { mean, rstd } = self.group_statistics(x, extents, groups, eps);
+        let Statistics { mean, rstd } = self.group_statistics(x, extents, groups, eps)?;
         let scale: Vec<f32> =
             rstd.chunks_exact(channels).flat_map(|rstd| rstd.iter().zip(gamma).map(|(r, g)| r * g)).collect();
-        Ok(self.make_rows(x.shape(), |[scratch, _], pixel, y| {
+        self.make_rows(x.shape(), |[scratch, _], pixel, y| {
             let x = x.rows(self.isa, pixel, y.len() / channels, scratch);
             for (i, (y, x)) in y.chunks_exact_mut(channels).zip(x.chunks_exact(channels)).enumerate() {
                 let image = (pixel + i) / pixels * channels;
                 let parameters = [&mean[image..][..channels], &scale[image..][..channels], beta];
                 scale_and_shift(self.isa, x, parameters, silu, y);
             }
-        }))
+        })
     }
 
     pub(super) fn normalise_layers(&self, x: &Tensor, gamma: &Param, beta: &Param, eps: f32) -> Result<Tensor> {
         let op = "layer_norm";
-        let channels = x.shape().last();
-        infer::vector(op, "gamma", channels, gamma.shape())?;
-        infer::vector(op, "beta", channels, beta.shape())?;
         let (gamma, beta) = (gamma.vector(op)?, beta.vector(op)?);
-        Ok(self.map_rows(x, channels, |x, y| {
+        self.map_rows(x, x.shape().last(), |x, y| {
             let (mean, rstd) = row_statistics(self.isa, x, eps);
             scale_row(self.isa, x, mean, rstd, gamma, beta, y);
-        }))
+        })
     }
 }
 

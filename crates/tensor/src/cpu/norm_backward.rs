@@ -19,23 +19,23 @@ impl Cpu {
         [batch, pixels, channels]: [usize; 3],
         terms: usize,
         sum: impl Fn(std::ops::Range<usize>, usize, &mut [f64]) + Sync,
-    ) -> Vec<f64> {
+    ) -> Result<Vec<f64>> {
         let chunks = Chunks::new(pixels, channels);
         let width = channels * terms;
         let tasks = batch * chunks.per_image;
-        let parts = self.threads.map(tasks, |task| {
+        let parts = self.map_each(tasks, |task| {
             let (image, range) = chunks.range(task);
             let mut sums = vec![0.0; width];
             sum(range, image, &mut sums);
-            sums
-        });
+            Ok(sums)
+        })?;
         let mut totals = vec![0.0; batch * width];
         for (task, part) in parts.into_iter().enumerate() {
             for (total, x) in totals[task / chunks.per_image * width..][..width].iter_mut().zip(part) {
                 *total += x;
             }
         }
-        totals
+        Ok(totals)
     }
 
     pub(super) fn normalise_groups_backward(
@@ -55,7 +55,7 @@ impl Cpu {
         let silu = activation == Activation::Silu;
         let (gamma, beta) = (gamma.vector(op)?, beta.vector(op)?);
         let [data, slopes] = [x.f32(op)?, dy.f32(op)?];
-        let statistics = self.group_statistics(x, extents, groups, eps);
+        let statistics = self.group_statistics(x, extents, groups, eps)?;
         let of_image = |image: usize| {
             let range = image * channels..(image + 1) * channels;
             (&statistics.mean[range.clone()], &statistics.rstd[range])
@@ -64,7 +64,7 @@ impl Cpu {
         let sums = self.sum_images(extents, 2, |range, image, sums| {
             let (mean, rstd) = of_image(image);
             norm_sums(self.isa, &data[range.clone()], &slopes[range], [mean, rstd, gamma, beta], silu, sums);
-        });
+        })?;
         let size = channels / groups;
         let count = (pixels * size) as f64;
         let mut means = vec![[0.0f32; 2]; batch * groups];
@@ -81,7 +81,7 @@ impl Cpu {
         let chunks = Chunks::new(pixels, channels);
         let dx = self.make_f32(x.shape(), |dx| {
             let dx = Shared::new(dx);
-            self.threads.each(batch * chunks.per_image, |task| {
+            self.each(batch * chunks.per_image, |task| {
                 let (image, range) = chunks.range(task);
                 let (mean, rstd) = of_image(image);
                 let spread = |term: usize| -> Vec<f32> {
@@ -98,10 +98,16 @@ impl Cpu {
                     silu,
                     dx,
                 );
-            });
-        });
-        let vector = |v: Vec<f32>| self.make_f32([channels].into(), |to| to.copy_from_slice(&v));
-        Ok([dx, vector(total(1)), vector(total(0))])
+                Ok(())
+            })
+        })?;
+        let vector = |v: Vec<f32>| {
+            self.make_f32([channels].into(), |to| {
+                to.copy_from_slice(&v);
+                Ok(())
+            })
+        };
+        Ok([dx, vector(total(1))?, vector(total(0))?])
     }
 
     pub(super) fn normalise_layers_backward(
@@ -118,7 +124,7 @@ impl Cpu {
         let gamma = gamma.vector(op)?;
         let [data, slopes] = [x.f32(op)?, dy.f32(op)?];
         let rows = x.shape().rows();
-        let mut dx = self.buffer::<f32>(x.shape().count());
+        let mut dx = self.buffer::<f32>(x.shape().count())?;
         let out = Shared::new(dx.slice_mut::<f32>());
         // All rows as one image: the sums for gamma and beta go the same fixed way.
         let sums = self.sum_images([1, rows, channels], 2, |range, _, sums| {
@@ -130,16 +136,23 @@ impl Cpu {
                 let (mean, rstd) = row_statistics(self.isa, x, eps);
                 row_backward(self.isa, x, dy, mean, rstd, gamma, dx, dgamma, dbeta);
             }
-        });
-        let vector =
-            |v: &[f64]| self.make_f32([channels].into(), |to| to.iter_mut().zip(v).for_each(|(to, &x)| *to = x as f32));
-        Ok([Tensor::new(x.shape(), DType::F32, dx), vector(&sums[channels..]), vector(&sums[..channels])])
+        })?;
+        let [dgamma, dbeta] = [&sums[channels..], &sums[..channels]].map(|sums| self.narrowed(sums, [channels].into()));
+        Ok([Tensor::new(x.shape(), DType::F32, dx), dgamma?, dbeta?])
     }
 
     /// Sums over pixels: `x (B, pixels, C)` to `shape`, `(B, C)`.
-    pub(super) fn sum_channels(&self, x: &[f32], extents: [usize; 3], shape: Shape) -> Tensor {
-        let sums = self.sum_images(extents, 1, |range, _, sums| sum_channels(self.isa, &x[range], sums));
-        self.make_f32(shape, |to| to.iter_mut().zip(sums).for_each(|(to, x)| *to = x as f32))
+    pub(super) fn sum_channels(&self, x: &[f32], extents: [usize; 3], shape: Shape) -> Result<Tensor> {
+        let sums = self.sum_images(extents, 1, |range, _, sums| sum_channels(self.isa, &x[range], sums))?;
+        self.narrowed(&sums, shape)
+    }
+
+    /// A tensor of sums.
+    fn narrowed(&self, sums: &[f64], shape: Shape) -> Result<Tensor> {
+        self.make_f32(shape, |to| {
+            to.iter_mut().zip(sums).for_each(|(to, &x)| *to = x as f32);
+            Ok(())
+        })
     }
 }
 

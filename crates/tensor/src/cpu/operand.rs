@@ -8,7 +8,7 @@ use super::{
     elementwise::CHUNK,
     quantise::quantise_row,
 };
-use crate::DType;
+use crate::{DType, Result, Shape};
 
 /// Rows of words of a tensor `(rows, C)`.
 pub(crate) struct Operand<'a> {
@@ -42,27 +42,27 @@ impl Operand<'_> {
 
 impl Cpu {
     /// The operands that stand side by side in the rows of a tensor: two, if it is two tensors joined and they can be read where they are.
-    pub(super) fn operands<'a>(&self, x: &'a Tensor, arithmetic: Arithmetic) -> Vec<Operand<'a>> {
+    pub(super) fn operands<'a>(&self, x: &'a Tensor, arithmetic: Arithmetic) -> Result<Vec<Operand<'a>>> {
         match x.parts() {
             // A row of bytes has one scale.
             Some([a, b])
                 if arithmetic != Arithmetic::Int8 && a.shape().last().is_multiple_of(arithmetic.per_word()) =>
             {
-                vec![self.operand(a, arithmetic), self.operand(b, arithmetic)]
+                Ok(vec![self.operand(a, arithmetic)?, self.operand(b, arithmetic)?])
             }
-            _ => vec![self.operand(x, arithmetic)],
+            _ => Ok(vec![self.operand(x, arithmetic)?]),
         }
     }
 
     /// The rows of a tensor as `arithmetic` reads them: where they are, if they are of its type and fill whole words; else copied.
-    pub(super) fn operand<'a>(&self, x: &'a Tensor, arithmetic: Arithmetic) -> Operand<'a> {
+    pub(super) fn operand<'a>(&self, x: &'a Tensor, arithmetic: Arithmetic) -> Result<Operand<'a>> {
         let channels = x.shape().last();
         let width = arithmetic.words(channels);
-        if x.dtype() == arithmetic.dtype() && channels.is_multiple_of(arithmetic.per_word()) {
-            return Operand { data: Words::Borrowed(x.words()), width };
+        let copied = copied_words(x.shape(), x.dtype(), arithmetic);
+        if copied == 0 {
+            return Ok(Operand { data: Words::Borrowed(x.words()?), width });
         }
-        let rows = x.shape().rows();
-        let mut buffer = Buffer::new::<u32>(&self.pool, rows * width);
+        let mut buffer = self.buffer::<u32>(copied)?;
         let rows_per_task = (CHUNK / channels).max(1);
         self.threads.chunks(buffer.slice_mut::<u32>(), rows_per_task * width, |start, words| {
             let mut scratch = Vec::new();
@@ -74,8 +74,14 @@ impl Cpu {
                 }
             }
         });
-        Operand { data: Words::Owned(buffer), width }
+        Ok(Operand { data: Words::Owned(buffer), width })
     }
+}
+
+/// The words that the rows of a tensor are copied to for `arithmetic`; none where they can be read as they are.
+pub(super) fn copied_words(x: Shape, dtype: DType, arithmetic: Arithmetic) -> usize {
+    let in_place = dtype == arithmetic.dtype() && x.last().is_multiple_of(arithmetic.per_word());
+    if in_place { 0 } else { x.rows() * arithmetic.words(x.last()) }
 }
 
 /// A row of floats as words; what the last has too much is zero. Inlined where the instruction set is known.

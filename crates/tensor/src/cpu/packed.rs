@@ -1,16 +1,15 @@
 //! Weights in the order that the kernels read them.
 
-use std::sync::Arc;
-
 use super::{
+    Cpu,
     arithmetic::Arithmetic,
-    buffer::{Buffer, Pool},
+    buffer::Buffer,
     element::{Bf16, Element, Elements, F16, widen},
     isa::Isa,
     parallel::Shared,
     quantise::widen_bytes,
 };
-use crate::{DType, Threads};
+use crate::{DType, Result};
 
 /// How the elements of a [`Packed`] are kept, and how they are computed with.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -69,6 +68,11 @@ pub(crate) struct Panel {
 }
 
 impl Panel {
+    /// Those of a matrix, in their order.
+    pub(crate) fn all(isa: Isa, columns: usize) -> impl ExactSizeIterator<Item = Self> {
+        (0..columns).step_by(isa.panel()).map(move |start| Self::new(isa, columns, start))
+    }
+
     /// The panel that begins with column `start` of a matrix.
     fn new(isa: Isa, columns: usize, start: usize) -> Self {
         let width = isa.panel().min((columns - start).next_multiple_of(isa.lanes()));
@@ -79,29 +83,29 @@ impl Panel {
 impl Packed {
     /// Packs a matrix of floats: `fill(tap, channel, n, to)` writes the elements of a channel from column `n` on.
     pub(crate) fn new(
+        cpu: &Cpu,
         format: Format,
-        threads: &Threads,
-        pool: &Arc<Pool>,
         [taps, channels, columns]: [usize; 3],
         fill: impl Fn(usize, usize, usize, &mut [f32]) + Sync,
-    ) -> Self {
-        let mut packed = Self::empty(format, pool, [taps, channels, columns]);
+    ) -> Result<Self> {
+        let mut packed = Self::empty(cpu, format, [taps, channels, columns])?;
         let panels: Vec<Panel> = packed.panels().collect();
         let column = format.column(packed.depth());
         let bytes = Shared::new(packed.data.slice_mut::<i8>());
-        threads.each(panels.len(), |p| {
+        cpu.each(panels.len(), |p| {
             let panel = panels[p];
             // SAFETY: panels do not overlap.
             let data = unsafe { bytes.slice(panel.start * column, panel.width * column) };
             fill_panel(format, data, panel, [taps, channels], &fill);
-        });
-        packed
+            Ok(())
+        })?;
+        Ok(packed)
     }
 
     /// Room for a matrix, to be filled by one thread.
-    pub(crate) fn empty(format: Format, pool: &Arc<Pool>, [taps, channels, columns]: [usize; 3]) -> Self {
-        let data = Buffer::new::<i8>(pool, Self::bytes(format, [taps, channels, columns]));
-        Self { format, taps, channels, columns, data }
+    pub(crate) fn empty(cpu: &Cpu, format: Format, [taps, channels, columns]: [usize; 3]) -> Result<Self> {
+        let data = cpu.buffer::<i8>(Self::bytes(format, [taps, channels, columns]))?;
+        Ok(Self { format, taps, channels, columns, data })
     }
 
     /// The bytes that a matrix takes.
@@ -166,8 +170,7 @@ impl Packed {
     }
 
     pub(crate) fn panels(&self) -> impl ExactSizeIterator<Item = Panel> + use<> {
-        let (columns, isa) = (self.columns, self.format.isa);
-        (0..columns).step_by(isa.panel()).map(move |start| Panel::new(isa, columns, start))
+        Panel::all(self.format.isa, self.columns)
     }
 
     /// Rows `first..first + count` of a panel, in words that the kernels read; widened into `scratch` where they are kept narrower.
@@ -204,10 +207,10 @@ impl Packed {
     }
 
     /// The weight that carries gradients back: for each tap's `(inputs, N)`, its transpose `(N, inputs)`. Of a matrix kept in `f32` only.
-    pub(crate) fn transposed(&self, threads: &Threads, pool: &Arc<Pool>) -> Self {
+    pub(crate) fn transposed(&self, cpu: &Cpu) -> Result<Self> {
         debug_assert!(self.format.stored == DType::F32);
         let shape = [self.taps, self.columns, self.channels];
-        Self::new(self.format, threads, pool, shape, |tap, output, start, row| {
+        Self::new(cpu, self.format, shape, |tap, output, start, row| {
             row.iter_mut().enumerate().for_each(|(i, x)| *x = self.row(tap, start + i, output)[0]);
         })
     }

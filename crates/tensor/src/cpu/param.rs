@@ -44,7 +44,7 @@ impl Weight {
             let message = format!("gradients are computed in f32, the backend is {}", cpu.precision);
             return Err(Error::Invalid { op, message });
         }
-        Ok(self.transposed.get_or_init(|| self.packed.transposed(&cpu.threads, &cpu.pool)))
+        get_or_try_init(&self.transposed, || self.packed.transposed(cpu))
     }
 }
 
@@ -57,14 +57,14 @@ impl Param {
             return Self::load(cpu, kind.into(), shape, &data);
         };
         let packed = |format| {
-            Packed::new(format, &cpu.threads, &cpu.pool, matrix, |tap, channel, n, row| {
+            Packed::new(cpu, format, matrix, |tap, channel, n, row| {
                 row.copy_from_slice(&data[(tap * channels + channel) * columns + n..][..row.len()]);
             })
         };
         let format = Format::new(cpu.isa, cpu.precision.activations());
         let form = match divides(cpu, kind) {
-            true => Form::Quarters(Arc::new(packed(Format::new(cpu.isa, DType::F32)).quarters(cpu, format))),
-            false => Form::weight(packed(format)),
+            true => Form::Quarters(Arc::new(packed(Format::new(cpu.isa, DType::F32))?.quarters(cpu, format)?)),
+            false => Form::weight(packed(format)?),
         };
         Ok(Self { shape, form })
     }
@@ -74,22 +74,20 @@ impl Param {
         let shape = infer::param_from_file(role.kind, file_shape, data.count())?;
         let form = match storage(cpu, role, shape) {
             Storage::Quarters(format, matrix) => Form::Quarters(Arc::new(load_quarters(cpu, format, matrix, data)?)),
-            Storage::Matrix(format, matrix) => {
-                Form::weight(Packed::load(format, &cpu.threads, &cpu.pool, matrix, data)?)
-            }
+            Storage::Matrix(format, matrix) => Form::weight(Packed::load(cpu, format, matrix, data)?),
             Storage::Plain(dtype) => Form::Plain(cpu.load(shape, dtype, data)?),
         };
         Ok(Self { shape, form })
     }
 
     /// The four kernels of a 3×3 one after upsampling, if it has them or can have them.
-    pub(super) fn quarters(&self, cpu: &Cpu) -> Option<&Quarters> {
+    pub(super) fn quarters(&self, cpu: &Cpu) -> Result<Option<&Quarters>> {
         match &self.form {
-            Form::Quarters(quarters) => Some(quarters),
+            Form::Quarters(quarters) => Ok(Some(quarters)),
             Form::Weight(weight) if weight.packed.format == Format::new(cpu.isa, DType::F32) => {
-                Some(weight.quarters.get_or_init(|| weight.packed.quarters(cpu, weight.packed.format)))
+                get_or_try_init(&weight.quarters, || weight.packed.quarters(cpu, weight.packed.format)).map(Some)
             }
-            _ => None,
+            _ => Ok(None),
         }
     }
 
@@ -127,6 +125,15 @@ impl Param {
     }
 }
 
+/// What a cell holds, made by `make` if it is empty. Of two that make it at once one is kept.
+fn get_or_try_init<T>(cell: &OnceLock<T>, make: impl FnOnce() -> Result<T>) -> Result<&T> {
+    if let Some(value) = cell.get() {
+        return Ok(value);
+    }
+    let value = make()?;
+    Ok(cell.get_or_init(|| value))
+}
+
 /// How a parameter is kept.
 pub(super) enum Storage {
     /// A matrix `[taps, channels, columns]`.
@@ -134,6 +141,31 @@ pub(super) enum Storage {
     /// The four quarters of such a one.
     Quarters(Format, [usize; 3]),
     Plain(DType),
+}
+
+impl Storage {
+    /// The bytes of a parameter of `role` and `shape` that is kept so, those that its first use takes included. What its buffer is larger
+    /// by is never touched, and so takes no memory.
+    pub(super) fn bytes(&self, role: ParamRole, shape: Shape) -> usize {
+        let quarters =
+            |format: Format, [_, channels, columns]: [usize; 3]| 4 * Packed::bytes(format, [4, channels, columns]);
+        match *self {
+            Self::Plain(dtype) => shape.count() * dtype.size(),
+            Self::Quarters(format, matrix) => quarters(format, matrix),
+            Self::Matrix(format, matrix) if role.kind == ParamKind::UpsampledConv => {
+                Packed::bytes(format, matrix) + quarters(format, matrix)
+            }
+            Self::Matrix(format, matrix) => Packed::bytes(format, matrix),
+        }
+    }
+
+    /// The format that its products are computed in; none for a vector or a table.
+    pub(super) fn format(&self) -> Option<Format> {
+        match *self {
+            Self::Matrix(format, _) | Self::Quarters(format, _) => Some(format),
+            Self::Plain(_) => None,
+        }
+    }
 }
 
 /// How a parameter of this shape is kept, in the layout of its kind.

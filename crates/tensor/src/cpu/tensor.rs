@@ -29,20 +29,21 @@ struct Joined {
 }
 
 impl Joined {
-    fn whole(&self) -> &Arc<Buffer> {
-        self.whole.get_or_init(|| {
-            let [a, b] = &self.parts;
-            let [left, right] = [a, b].map(|x| x.shape.last() * x.dtype.size());
-            let rows = a.shape.rows();
-            let mut buffer = a.buffer().alike(rows * (left + right));
-            let [a, b] = [a, b].map(|x| x.buffer().slice::<i8>());
-            let parts = a.chunks_exact(left).zip(b.chunks_exact(right));
-            for (to, (a, b)) in buffer.slice_mut::<i8>().chunks_exact_mut(left + right).zip(parts) {
-                to[..left].copy_from_slice(a);
-                to[left..].copy_from_slice(b);
-            }
-            Arc::new(buffer)
-        })
+    fn whole(&self) -> Result<&Arc<Buffer>> {
+        if let Some(whole) = self.whole.get() {
+            return Ok(whole);
+        }
+        let [a, b] = &self.parts;
+        let [left, right] = [a, b].map(|x| x.shape.last() * x.dtype.size());
+        let rows = a.shape.rows();
+        let (a, b) = (a.buffer()?, b.buffer()?);
+        let mut buffer = a.alike(rows * (left + right))?;
+        let parts = a.slice::<i8>().chunks_exact(left).zip(b.slice::<i8>().chunks_exact(right));
+        for (to, (a, b)) in buffer.slice_mut::<i8>().chunks_exact_mut(left + right).zip(parts) {
+            to[..left].copy_from_slice(a);
+            to[left..].copy_from_slice(b);
+        }
+        Ok(self.whole.get_or_init(|| Arc::new(buffer)))
     }
 }
 
@@ -67,9 +68,9 @@ impl Tensor {
         }
     }
 
-    fn buffer(&self) -> &Buffer {
+    fn buffer(&self) -> Result<&Arc<Buffer>> {
         match &self.data {
-            Data::Whole(buffer) => buffer,
+            Data::Whole(buffer) => Ok(buffer),
             Data::Joined(joined) => joined.whole(),
         }
     }
@@ -84,29 +85,47 @@ impl Tensor {
         self.dtype
     }
 
-    pub(super) fn elements(&self) -> Elements<'_> {
-        Elements::of(self.buffer(), self.dtype)
+    pub(super) fn elements(&self) -> Result<Elements<'_>> {
+        Ok(Elements::of(self.buffer()?, self.dtype))
     }
 
     /// Rows of the last dimension as floats: where they are, or put together and widened in `scratch`.
     pub(super) fn rows<'a>(&'a self, isa: Isa, first: usize, count: usize, scratch: &'a mut Vec<f32>) -> &'a [f32] {
         let width = self.shape.last();
-        let Some(parts) = self.parts() else {
-            return self.elements().part(first * width, count * width).read(isa, scratch);
-        };
+        if let Data::Whole(buffer) = &self.data {
+            return Elements::of(buffer, self.dtype).part(first * width, count * width).read(isa, scratch);
+        }
         scratch.resize(scratch.len().max(count * width), 0.0);
-        join_rows(isa, parts, first, &mut scratch[..count * width]);
+        self.read_rows(isa, first, &mut scratch[..count * width]);
         &scratch[..count * width]
     }
 
+    /// Writes rows of the last dimension from `first` on to `to`, as floats.
+    pub(super) fn read_rows(&self, isa: Isa, first: usize, to: &mut [f32]) {
+        let width = self.shape.last();
+        match &self.data {
+            Data::Whole(buffer) => {
+                widen(isa, Elements::of(buffer, self.dtype).part(first * width, to.len()), to);
+            }
+            Data::Joined(joined) => {
+                let [a, b] = &joined.parts;
+                for (row, to) in (first..).zip(to.chunks_exact_mut(width)) {
+                    let (to_a, to_b) = to.split_at_mut(a.shape.last());
+                    a.read_rows(isa, row, to_a);
+                    b.read_rows(isa, row, to_b);
+                }
+            }
+        }
+    }
+
     /// Its memory as the kernels read it, in words.
-    pub(super) fn words(&self) -> &[u32] {
-        self.buffer().slice()
+    pub(super) fn words(&self) -> Result<&[u32]> {
+        Ok(self.buffer()?.slice())
     }
 
     /// Its elements, which must be floats: gradients are computed in nothing less.
     pub(super) fn f32(&self, op: &'static str) -> Result<&[f32]> {
-        match self.elements() {
+        match self.elements()? {
             Elements::F32(data) => Ok(data),
             _ => Err(Error::Invalid { op, message: format!("the tensor is {}, expected f32", self.dtype) }),
         }
@@ -124,22 +143,8 @@ impl Tensor {
     }
 
     /// The same elements in a shape of the same count.
-    pub(super) fn reshaped(&self, shape: Shape) -> Self {
+    pub(super) fn reshaped(&self, shape: Shape) -> Result<Self> {
         debug_assert_eq!(shape.count(), self.shape.count());
-        let data = match &self.data {
-            Data::Whole(buffer) => buffer.clone(),
-            Data::Joined(joined) => joined.whole().clone(),
-        };
-        Self { shape, dtype: self.dtype, data: Data::Whole(data) }
-    }
-}
-
-/// Writes rows `first..` of `a (rows, A)` and `b (rows, B)`, side by side, to `to (·, A + B)`.
-pub(super) fn join_rows(isa: Isa, [a, b]: &[Tensor; 2], first: usize, to: &mut [f32]) {
-    let (left, right) = (a.shape.last(), b.shape.last());
-    for (row, to) in to.chunks_exact_mut(left + right).enumerate() {
-        let (to_a, to_b) = to.split_at_mut(left);
-        widen(isa, a.elements().part((first + row) * left, left), to_a);
-        widen(isa, b.elements().part((first + row) * right, right), to_b);
+        Ok(Self { shape, dtype: self.dtype, data: Data::Whole(self.buffer()?.clone()) })
     }
 }

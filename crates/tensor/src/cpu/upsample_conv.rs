@@ -3,10 +3,10 @@
 
 use super::{
     Cpu, Param, Tensor,
-    gemm::Gather,
+    gemm::{Epilogue, Gather},
     packed::{Format, Packed},
 };
-use crate::{Activation, Backend, Conv2d, ParamData, Result, infer};
+use crate::{Activation, ParamData, Result, Shape, backend::upsample_then_conv2d, infer};
 
 /// The kernel lines (or columns) that read the first and the second source line of a result's line, even and odd.
 const TAPS: [[&[usize]; 2]; 2] = [[&[0], &[1, 2]], [&[0, 1], &[2]]];
@@ -60,12 +60,12 @@ pub(super) type Quarters = [Packed; 4];
 
 impl Packed {
     /// The four kernels of a 3×3 one that is kept in `f32`.
-    pub(super) fn quarters(&self, cpu: &Cpu, format: Format) -> Quarters {
+    pub(super) fn quarters(&self, cpu: &Cpu, format: Format) -> Result<Quarters> {
         debug_assert!(self.taps == 9);
-        std::array::from_fn(|quarter| {
+        let quarter = |quarter: usize| {
             let (lines, columns) = (TAPS[quarter / 2], TAPS[quarter % 2]);
             let shape = [4, self.channels, self.columns];
-            Self::new(format, &cpu.threads, &cpu.pool, shape, |tap, channel, n, row| {
+            Self::new(cpu, format, shape, |tap, channel, n, row| {
                 row.fill(0.0);
                 for ky in lines[tap / 2] {
                     for kx in columns[tap % 2] {
@@ -74,7 +74,8 @@ impl Packed {
                     }
                 }
             })
-        })
+        };
+        Ok([quarter(0)?, quarter(1)?, quarter(2)?, quarter(3)?])
     }
 }
 
@@ -85,8 +86,7 @@ pub(super) fn load_quarters(
     [_, channels, columns]: [usize; 3],
     data: &dyn ParamData,
 ) -> Result<Quarters> {
-    let load =
-        |quarter| Packed::load(format, &cpu.threads, &cpu.pool, [4, channels, columns], &FileQuarter { data, quarter });
+    let load = |quarter| Packed::load(cpu, format, [4, channels, columns], &FileQuarter { data, quarter });
     Ok([load(0)?, load(1)?, load(2)?, load(3)?])
 }
 
@@ -122,22 +122,27 @@ impl ParamData for FileQuarter<'_> {
 }
 
 impl Cpu {
-    pub(super) fn convolve_upsampled(&self, x: &Tensor, weight: &Param, bias: Option<&Param>) -> Result<Tensor> {
+    pub(super) fn convolve_upsampled(
+        &self,
+        x: &Tensor,
+        weight: &Param,
+        bias: Option<&Param>,
+        shape: Shape,
+    ) -> Result<Tensor> {
         let op = "upsample_conv2d";
-        let shape = infer::upsample_conv2d(x.shape(), weight.shape())?;
-        let Some(quarters) = weight.quarters(self) else {
-            return self.conv2d(&self.upsample_nearest_2x(x)?, weight, bias, None, Conv2d::padded(1));
+        let Some(quarters) = weight.quarters(self)? else {
+            return upsample_then_conv2d(self, x, weight, bias);
         };
-        let epilogue = self.epilogue(op, shape, shape.last(), bias, None, Activation::None)?;
+        let epilogue = Epilogue::new(op, bias, None, Activation::None)?;
         let [_, h, w, _] = infer::picture(op, "x", x.shape())?;
         let rows = x.shape().rows();
-        let x = self.operands(x, quarters[0].format.arithmetic);
-        Ok(self.make(shape, |y| {
+        let x = self.operands(x, quarters[0].format.arithmetic)?;
+        self.make(shape, |y| {
             let y = y.share();
-            for (i, quarter) in quarters.iter().enumerate() {
+            quarters.iter().enumerate().try_for_each(|(i, quarter)| {
                 let gather = Quarter { size: [h, w], parity: [i / 2, i % 2] };
-                self.gather_multiply(quarter, &gather, &x, rows, y, epilogue);
-            }
-        }))
+                self.gather_multiply(quarter, &gather, &x, rows, y, epilogue)
+            })
+        })
     }
 }

@@ -1,11 +1,15 @@
-//! Widens the arguments, calls the operation, rounds the result.
+//! Widens the arguments, calls the operation or its gradient, rounds the result.
 
 use super::{
-    Array, Element, Param, Reference, activation, array::Wide, attention, conv, elementwise, form, linear, norm, round,
+    Array, Element, Param, Reference, activation, array::Wide, attention, conv, elementwise, form, linear, norm,
+    optimizer, round,
 };
 use crate::{
-    Activation, Attention, Backend, Conv2d, DType, ParamData, ParamKind, ParamRole, Result, Shape, from_file_layout,
-    infer,
+    Activation, AdamW, Attention, Backend, Conv2d, DType, Differentiable, Memory, Op, ParamData, ParamKind, ParamRole,
+    Result, Shape, Threads,
+    backend::{linear_then_geglu, upsample_then_conv2d},
+    from_file_layout, infer,
+    param_data::Cancellable,
 };
 
 impl<E: Element> Backend for Reference<E> {
@@ -14,6 +18,10 @@ impl<E: Element> Backend for Reference<E> {
 
     fn dtype(&self) -> DType {
         E::DTYPE
+    }
+
+    fn threads(&self) -> &Threads {
+        Threads::CALLER
     }
 
     fn from_f32(&self, shape: Shape, data: Vec<f32>) -> Result<Array<E>> {
@@ -30,9 +38,11 @@ impl<E: Element> Backend for Reference<E> {
     }
 
     fn param(&self, _name: &str, role: impl Into<ParamRole>, shape: Shape, data: &dyn ParamData) -> Result<Param<E>> {
-        self.check_cancel()?;
         let kind = role.into().kind;
-        let (shape, data) = from_file_layout(kind, shape, data)?;
+        let (shape, data) = match &self.cancel {
+            Some(cancel) => from_file_layout(kind, shape, &Cancellable { data, cancel }, Threads::CALLER)?,
+            None => from_file_layout(kind, shape, data, Threads::CALLER)?,
+        };
         Param::new(kind, self.from_f32(shape, data)?)
     }
 
@@ -40,128 +50,213 @@ impl<E: Element> Backend for Reference<E> {
         p.array().shape()
     }
 
-    fn conv2d(
+    fn compute(&self, op: &Op, tensors: &[&Array<E>], params: &[&Param<E>], _: Shape) -> Result<Array<E>> {
+        self.check_cancel()?;
+        let x: Vec<Wide> = tensors.iter().map(|x| x.widen()).collect();
+        let vector = |what, p: &Param<E>| p.widen(op.name(), what, ParamKind::Vector);
+        let bias = |of: &[&Param<E>]| of.first().map(|bias| vector("bias", bias)).transpose();
+        Ok(round(match (op, &x[..], params) {
+            (&Op::Conv2d(options), [x, residual @ ..], [weight, of_bias @ ..]) => {
+                let weight = weight.widen("conv2d", "weight", ParamKind::Conv)?;
+                conv::conv2d(x, &weight, bias(of_bias)?.as_ref(), residual.first(), options)?
+            }
+            (&Op::Linear(activation), [x, residual @ ..], [weight, of_bias @ ..]) => {
+                let weight = weight.widen("linear", "weight", ParamKind::Linear)?;
+                linear::linear(x, &weight, bias(of_bias)?.as_ref(), residual.first(), activation)?
+            }
+            (Op::UpsampleConv2d, _, [weight, bias @ ..]) => {
+                return upsample_then_conv2d(self, tensors[0], weight, bias.first().copied());
+            }
+            (Op::LinearGeglu, _, [weight, bias @ ..]) => {
+                return linear_then_geglu(self, tensors[0], weight, bias.first().copied());
+            }
+            (&Op::Attention(options), [q, k, v], _) => attention::attention(q, k, v, options)?,
+            (&Op::GroupNorm { groups, eps, activation }, [x], [gamma, beta]) => {
+                let (gamma, beta) = (vector("gamma", gamma)?, vector("beta", beta)?);
+                let sets = norm::groups(x.shape(), gamma.shape(), beta.shape(), groups, activation)?;
+                norm::forward(x, &gamma, &beta, &sets, eps, activation)
+            }
+            (&Op::LayerNorm { eps }, [x], [gamma, beta]) => {
+                let (gamma, beta) = (vector("gamma", gamma)?, vector("beta", beta)?);
+                let sets = norm::rows(x.shape(), gamma.shape(), beta.shape())?;
+                norm::forward(x, &gamma, &beta, &sets, eps, Activation::None)
+            }
+            (&Op::Activation(activation), [x], _) => activation::activation(x, activation),
+            (Op::Geglu, [x], _) => activation::geglu(x)?,
+            (Op::Add, [a, b], _) => elementwise::zip("add", ["a", "b"], a, b, |a, b| a + b)?,
+            (Op::Sub, [a, b], _) => elementwise::zip("sub", ["a", "b"], a, b, |a, b| a - b)?,
+            (Op::Mul, [a, b], _) => elementwise::zip("mul", ["a", "b"], a, b, |a, b| a * b)?,
+            (&Op::Scale(factor), [x], _) => x.convert(|x| x * f64::from(factor)),
+            (Op::AddChannels, [x, v], _) => elementwise::add_channels(x, v)?,
+            (Op::Abs, [x], _) => x.convert(f64::abs),
+            (Op::Exp, [x], _) => x.convert(f64::exp),
+            (&Op::Clamp { low, high }, [x], _) => x.convert(|x| x.max(low.into()).min(high.into())),
+            (Op::Mean, [x], _) => elementwise::mean(x),
+            (&Op::Reshape(shape), [x], _) => x.clone().with_shape(shape)?,
+            (&Op::Narrow { start, length }, [x], _) => form::narrow(x, start, length)?,
+            (Op::Concat, [a, b], _) => form::concat(a, b)?,
+            (Op::UpsampleNearest2x, [x], _) => form::upsample_nearest_2x(x)?,
+            (Op::Embedding { ids, batch }, _, [table]) => {
+                form::embedding(&table.widen("embedding", "table", ParamKind::Table)?, ids, *batch)?
+            }
+            _ => return op.refuse(tensors.len(), params.len()),
+        }))
+    }
+}
+
+/// Everything takes as many elements as it has, and nothing besides is counted.
+impl<E: Element> Memory for Reference<E> {
+    fn tensor_bytes(&self, shape: Shape) -> usize {
+        shape.count() * E::DTYPE.size()
+    }
+
+    fn param_bytes(&self, _: ParamRole, shape: Shape) -> usize {
+        shape.count() * E::DTYPE.size()
+    }
+}
+
+impl<E: Element> Differentiable for Reference<E> {
+    fn conv2d_backward_input(
         &self,
-        x: &Array<E>,
+        dy: &Array<E>,
         weight: &Param<E>,
-        bias: Option<&Param<E>>,
-        residual: Option<&Array<E>>,
+        input: Shape,
         options: Conv2d,
     ) -> Result<Array<E>> {
-        self.check_cancel()?;
-        let weight = weight.widen("conv2d", "weight", ParamKind::Conv)?;
-        let bias = bias.map(|bias| bias.widen("conv2d", "bias", ParamKind::Vector)).transpose()?;
-        let residual = residual.map(Array::widen);
-        conv::conv2d(&x.widen(), &weight, bias.as_ref(), residual.as_ref(), options).map(round)
+        let weight = weight.widen("conv2d_backward_input", "weight", ParamKind::Conv)?;
+        conv::backward_input(&dy.widen(), &weight, input, options).map(round)
     }
 
-    fn linear(
+    fn conv2d_backward_weight(
         &self,
         x: &Array<E>,
-        weight: &Param<E>,
-        bias: Option<&Param<E>>,
-        residual: Option<&Array<E>>,
-        activation: Activation,
+        dy: &Array<E>,
+        kernel: [usize; 2],
+        options: Conv2d,
     ) -> Result<Array<E>> {
-        self.check_cancel()?;
-        let weight = weight.widen("linear", "weight", ParamKind::Linear)?;
-        let bias = bias.map(|bias| bias.widen("linear", "bias", ParamKind::Vector)).transpose()?;
-        let residual = residual.map(Array::widen);
-        linear::linear(&x.widen(), &weight, bias.as_ref(), residual.as_ref(), activation).map(round)
+        conv::backward_weight(&x.widen(), &dy.widen(), kernel, options).map(round)
     }
 
-    fn attention(&self, q: &Array<E>, k: &Array<E>, v: &Array<E>, options: Attention) -> Result<Array<E>> {
-        self.check_cancel()?;
-        attention::attention(&q.widen(), &k.widen(), &v.widen(), options).map(round)
+    fn linear_backward_input(&self, dy: &Array<E>, weight: &Param<E>) -> Result<Array<E>> {
+        let weight = weight.widen("linear_backward_input", "weight", ParamKind::Linear)?;
+        linear::backward_input(&dy.widen(), &weight).map(round)
     }
 
-    fn group_norm(
+    fn linear_backward_weight(&self, x: &Array<E>, dy: &Array<E>) -> Result<Array<E>> {
+        linear::backward_weight(&x.widen(), &dy.widen()).map(round)
+    }
+
+    fn sum_rows(&self, dy: &Array<E>) -> Result<Array<E>> {
+        Ok(round(elementwise::sum_rows(&dy.widen())))
+    }
+
+    fn sum_pixels(&self, dy: &Array<E>) -> Result<Array<E>> {
+        elementwise::sum_pixels(&dy.widen()).map(round)
+    }
+
+    fn attention_backward(
+        &self,
+        q: &Array<E>,
+        k: &Array<E>,
+        v: &Array<E>,
+        dy: &Array<E>,
+        options: Attention,
+    ) -> Result<[Array<E>; 3]> {
+        let gradients = attention::backward(&q.widen(), &k.widen(), &v.widen(), &dy.widen(), options)?;
+        Ok(gradients.map(round))
+    }
+
+    fn group_norm_backward(
         &self,
         x: &Array<E>,
         gamma: &Param<E>,
         beta: &Param<E>,
+        dy: &Array<E>,
         groups: usize,
         eps: f32,
         activation: Activation,
-    ) -> Result<Array<E>> {
-        self.check_cancel()?;
-        let gamma = gamma.widen("group_norm", "gamma", ParamKind::Vector)?;
-        let beta = beta.widen("group_norm", "beta", ParamKind::Vector)?;
+    ) -> Result<[Array<E>; 3]> {
+        let gamma = gamma.widen("group_norm_backward", "gamma", ParamKind::Vector)?;
+        let beta = beta.widen("group_norm_backward", "beta", ParamKind::Vector)?;
         let sets = norm::groups(x.shape(), gamma.shape(), beta.shape(), groups, activation)?;
-        Ok(round(norm::forward(&x.widen(), &gamma, &beta, &sets, eps, activation)))
+        let gradients = norm::backward(&x.widen(), &gamma, &beta, &dy.widen(), &sets, eps, activation)?;
+        Ok(gradients.map(round))
     }
 
-    fn layer_norm(&self, x: &Array<E>, gamma: &Param<E>, beta: &Param<E>, eps: f32) -> Result<Array<E>> {
-        self.check_cancel()?;
-        let gamma = gamma.widen("layer_norm", "gamma", ParamKind::Vector)?;
-        let beta = beta.widen("layer_norm", "beta", ParamKind::Vector)?;
+    fn layer_norm_backward(&self, x: &Array<E>, gamma: &Param<E>, dy: &Array<E>, eps: f32) -> Result<[Array<E>; 3]> {
+        let gamma = gamma.widen("layer_norm_backward", "gamma", ParamKind::Vector)?;
+        // Without an activation the offset has no part in the gradients.
+        let beta = gamma.convert(|_| 0.0);
         let sets = norm::rows(x.shape(), gamma.shape(), beta.shape())?;
-        Ok(round(norm::forward(&x.widen(), &gamma, &beta, &sets, eps, Activation::None)))
+        let gradients = norm::backward(&x.widen(), &gamma, &beta, &dy.widen(), &sets, eps, Activation::None)?;
+        Ok(gradients.map(round))
     }
 
-    fn activation(&self, x: &Array<E>, activation: Activation) -> Result<Array<E>> {
-        Ok(round(activation::activation(&x.widen(), activation)))
+    fn activation_backward(&self, x: &Array<E>, dy: &Array<E>, activation: Activation) -> Result<Array<E>> {
+        activation::activation_backward(&x.widen(), &dy.widen(), activation).map(round)
     }
 
-    fn geglu(&self, x: &Array<E>) -> Result<Array<E>> {
-        activation::geglu(&x.widen()).map(round)
+    fn geglu_backward(&self, x: &Array<E>, dy: &Array<E>) -> Result<Array<E>> {
+        activation::geglu_backward(&x.widen(), &dy.widen()).map(round)
     }
 
-    fn add(&self, a: &Array<E>, b: &Array<E>) -> Result<Array<E>> {
-        elementwise::zip("add", ["a", "b"], &a.widen(), &b.widen(), |a, b| a + b).map(round)
+    fn abs_backward(&self, x: &Array<E>, dy: &Array<E>) -> Result<Array<E>> {
+        let gradient = |x, dy| dy * elementwise::sign(x);
+        elementwise::zip("abs_backward", ["x", "dy"], &x.widen(), &dy.widen(), gradient).map(round)
     }
 
-    fn sub(&self, a: &Array<E>, b: &Array<E>) -> Result<Array<E>> {
-        elementwise::zip("sub", ["a", "b"], &a.widen(), &b.widen(), |a, b| a - b).map(round)
+    fn clamp_backward(&self, x: &Array<E>, dy: &Array<E>, low: f32, high: f32) -> Result<Array<E>> {
+        let inside = f64::from(low)..=f64::from(high);
+        let gradient = |x, dy| if inside.contains(&x) { dy } else { 0.0 };
+        elementwise::zip("clamp_backward", ["x", "dy"], &x.widen(), &dy.widen(), gradient).map(round)
     }
 
-    fn mul(&self, a: &Array<E>, b: &Array<E>) -> Result<Array<E>> {
-        elementwise::zip("mul", ["a", "b"], &a.widen(), &b.widen(), |a, b| a * b).map(round)
+    fn mean_backward(&self, dy: &Array<E>, input: Shape) -> Result<Array<E>> {
+        elementwise::mean_backward(&dy.widen(), input).map(round)
     }
 
-    fn scale(&self, x: &Array<E>, factor: f32) -> Result<Array<E>> {
-        Ok(round(x.widen().convert(|x| x * f64::from(factor))))
+    fn narrow_backward(&self, dy: &Array<E>, start: usize, input: Shape) -> Result<Array<E>> {
+        form::narrow_backward(&dy.widen(), start, input).map(round)
     }
 
-    fn add_channels(&self, x: &Array<E>, v: &Array<E>) -> Result<Array<E>> {
-        elementwise::add_channels(&x.widen(), &v.widen()).map(round)
+    fn upsample_nearest_2x_backward(&self, dy: &Array<E>) -> Result<Array<E>> {
+        form::upsample_nearest_2x_backward(&dy.widen()).map(round)
     }
 
-    fn abs(&self, x: &Array<E>) -> Result<Array<E>> {
-        Ok(round(x.widen().convert(f64::abs)))
+    fn embedding_backward(&self, dy: &Array<E>, ids: &[u32], rows: usize) -> Result<Array<E>> {
+        form::embedding_backward(&dy.widen(), ids, rows).map(round)
     }
 
-    fn exp(&self, x: &Array<E>) -> Result<Array<E>> {
-        Ok(round(x.widen().convert(f64::exp)))
+    fn accumulate(&self, into: &mut Array<E>, x: &Array<E>) -> Result<()> {
+        let sum = elementwise::zip("accumulate", ["into", "x"], &into.widen(), &x.widen(), |into, x| into + x)?;
+        *into = round(sum);
+        Ok(())
     }
 
-    fn clamp(&self, x: &Array<E>, low: f32, high: f32) -> Result<Array<E>> {
-        Ok(round(x.widen().convert(|x| x.max(low.into()).min(high.into()))))
+    fn sum_squares(&self, x: &Array<E>) -> Result<f64> {
+        Ok(x.data().iter().map(|x| x.to_f64().powi(2)).sum())
     }
 
-    fn mean(&self, x: &Array<E>) -> Result<Array<E>> {
-        Ok(round(elementwise::mean(&x.widen())))
+    fn pack(&self, kind: ParamKind, value: &Array<E>) -> Result<Param<E>> {
+        Param::new(kind, value.clone())
     }
 
-    fn reshape(&self, x: &Array<E>, shape: Shape) -> Result<Array<E>> {
-        x.clone().with_shape(shape)
+    fn adamw(
+        &self,
+        value: &mut Array<E>,
+        m: &mut Array<E>,
+        v: &mut Array<E>,
+        gradient: &Array<E>,
+        step: &AdamW,
+    ) -> Result<()> {
+        let after = optimizer::adamw(&value.widen(), &m.widen(), &v.widen(), &gradient.widen(), step)?;
+        [*value, *m, *v] = after.map(round);
+        Ok(())
     }
 
-    fn narrow(&self, x: &Array<E>, start: usize, length: usize) -> Result<Array<E>> {
-        form::narrow(&x.widen(), start, length).map(round)
-    }
-
-    fn concat(&self, a: &Array<E>, b: &Array<E>) -> Result<Array<E>> {
-        form::concat(&a.widen(), &b.widen()).map(round)
-    }
-
-    fn upsample_nearest_2x(&self, x: &Array<E>) -> Result<Array<E>> {
-        self.check_cancel()?;
-        form::upsample_nearest_2x(&x.widen()).map(round)
-    }
-
-    fn embedding(&self, table: &Param<E>, ids: &[u32], batch: usize) -> Result<Array<E>> {
-        let table: Wide = table.widen("embedding", "table", ParamKind::Table)?;
-        form::embedding(&table, ids, batch).map(round)
+    fn lerp(&self, average: &mut Array<E>, value: &Array<E>, weight: f32) -> Result<()> {
+        let step = |average: f64, value: f64| average + (value - average) * f64::from(weight);
+        *average = round(elementwise::zip("lerp", ["average", "value"], &average.widen(), &value.widen(), step)?);
+        Ok(())
     }
 }

@@ -1,7 +1,7 @@
 use std::marker::PhantomData;
 
 use super::{Element, Reference};
-use crate::{BackendOptions, DType, Device, Error, Precision, Result, Threads};
+use crate::{BackendOptions, CancelToken, DType, Device, Error, Precision, Result, Threads};
 
 /// The reference as a device: whatever runs on devices can be held to it. It computes on the thread that asks, in its elements only.
 #[derive(Clone, Copy, Debug, Default)]
@@ -32,12 +32,15 @@ impl<E: Element> Device for ReferenceDevice<E> {
         }
     }
 
+    fn with_cancel(_: &Reference<E>, cancel: CancelToken) -> Reference<E> {
+        Reference::with_cancel(cancel)
+    }
+
     fn fastest_precision(&self) -> Precision {
         Precision::F32
     }
 
     fn threads(&self) -> &Threads {
-        const CALLER: &Threads = &Threads::caller();
-        CALLER
+        Threads::CALLER
     }
 }

@@ -9,7 +9,6 @@ mod attention;
 mod backend;
 mod conv;
 mod device;
-mod differentiable;
 mod elementwise;
 mod form;
 mod linear;

@@ -14,7 +14,7 @@ mod var;
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 
-use crate::{Differentiable, Error, Result};
+use crate::{Differentiable, Error, ParamKind, Result, infer};
 
 pub use gradients::Gradients;
 pub use parameter::Parameter;
@@ -71,6 +71,22 @@ impl<B: Differentiable> Tape<B> {
     /// Every parameter made with [`Backend::param`](crate::Backend::param) on this tape, in the order in which they were made.
     pub fn parameters(&self) -> Vec<Parameter<B>> {
         self.parameters.borrow().clone()
+    }
+
+    /// A trained parameter with this value, in the layout of its kind.
+    ///
+    /// # Errors
+    /// The tape has one of this name, or the value has not the rank of its kind.
+    pub fn parameter(&self, name: &str, kind: ParamKind, value: B::Tensor) -> Result<Parameter<B>> {
+        let shape = self.inner.shape(&value);
+        infer::param(kind, shape)?;
+        let mut parameters = self.parameters.borrow_mut();
+        if parameters.iter().any(|p| p.name() == name) {
+            return invalid("param", format!("the name {name:?} is taken, expected each parameter once"));
+        }
+        let parameter = Parameter::new(name, kind, shape, parameters.len(), value, self.changes.clone());
+        parameters.push(parameter.clone());
+        Ok(parameter)
     }
 
     /// A value without a gradient.

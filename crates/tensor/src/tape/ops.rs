@@ -1,38 +1,55 @@
 //! The op set on the tape. For each operation: the inner backend's result, and its backward.
 
 use super::var::Source;
-use super::{Mode, Parameter, Tape, Var, invalid};
+use super::{Mode, Parameter, Tape, Var};
 use crate::{
-    Activation, Attention, Backend, Conv2d, DType, Differentiable, ParamData, ParamRole, Result, Shape,
+    Activation, Backend, Conv2d, DType, Differentiable, Op, ParamData, ParamRole, Result, Shape, Threads,
+    backend::{linear_then_geglu, upsample_then_conv2d},
     from_file_layout, infer,
 };
 
 impl<B: Differentiable> Tape<B> {
-    /// A linear operation, then an activation, then a residual, with what each step's backward needs.
-    ///
-    /// `product(activation, residual)` is the inner operation. An activation is computed apart when it will be
-    /// differentiated, since its backward needs its argument.
-    fn activated(
+    /// A product with a weight, then an activation, then a residual. `plain` is `op` without the activation, which is computed apart when
+    /// it will be differentiated, since its backward needs its argument. `of_weight(x, dy)` and `of_x(dy, weight)` are the gradients of the
+    /// plain product.
+    fn product(
         &self,
-        activation: Activation,
-        residual: Option<&Var<B>>,
-        product: impl FnOnce(Activation, Option<&B::Tensor>) -> Result<B::Tensor>,
-    ) -> Result<(B::Tensor, Option<B::Tensor>)> {
-        let residual = residual.map(Var::value);
-        if activation == Activation::None || self.mode.get() == Mode::NoGrad {
-            return Ok((product(activation, residual)?, None));
-        }
-        let before = product(Activation::None, None)?;
-        let after = self.inner.activation(&before, activation)?;
-        let value = match residual {
-            Some(residual) => self.inner.add(&after, residual)?,
-            None => after,
+        op: &Op,
+        (plain, activation): (Op, Activation),
+        (x, residual): (&Var<B>, Option<&&Var<B>>),
+        (weight, bias): (&Parameter<B>, Option<&&Parameter<B>>),
+        of_weight: impl Fn(&B, &B::Tensor, &B::Tensor) -> Result<B::Tensor> + 'static,
+        of_x: impl Fn(&B, &B::Tensor, &B::Param) -> Result<B::Tensor> + 'static,
+    ) -> Result<Var<B>> {
+        let packed = weight.packed(&self.inner)?;
+        let packed_bias = bias.map(|bias| bias.packed(&self.inner)).transpose()?;
+        let params: Vec<&B::Param> = [&packed].into_iter().chain(&packed_bias).collect();
+        let apart = activation != Activation::None && self.mode.get() != Mode::NoGrad;
+        let (value, before) = if apart {
+            let before = self.inner.run(&plain, &[x.value()], &params)?;
+            let mut value = self.inner.activation(&before, activation)?;
+            if let Some(residual) = residual {
+                value = self.inner.add(&value, residual.value())?;
+            }
+            (value, Some(before))
+        } else {
+            let tensors: Vec<&B::Tensor> = [x.value()].into_iter().chain(residual.map(|x| x.value())).collect();
+            (self.inner.run(op, &tensors, &params)?, None)
         };
-        Ok((value, Some(before)))
-    }
-
-    fn packed(&self, parameter: Option<&Parameter<B>>) -> Result<Option<B::Param>> {
-        parameter.map(|p| p.packed(&self.inner)).transpose()
+        let to = [x.source(), weight.source(), bias.and_then(|x| x.source()), residual.and_then(|x| x.source())];
+        let (x, weight) = (x.value().clone(), weight.clone());
+        self.record(op.name(), to.to_vec(), value, move |walk, _, mut dy| {
+            let [to_x, to_weight, to_bias, to_residual] = to;
+            walk.give(to_residual, dy.clone())?;
+            if let Some(before) = before {
+                dy = walk.inner().activation_backward(&before, &dy, activation)?;
+            }
+            walk.give_with(to_bias, |b| b.sum_rows(&dy))?;
+            walk.give_with(to_weight, |b| of_weight(b, &x, &dy))?;
+            walk.give_with(to_x, |b| of_x(b, &dy, &packed))?;
+            weight.release();
+            Ok(())
+        })
     }
 }
 
@@ -42,6 +59,10 @@ impl<B: Differentiable> Backend for Tape<B> {
 
     fn dtype(&self) -> DType {
         self.inner.dtype()
+    }
+
+    fn threads(&self) -> &Threads {
+        self.inner.threads()
     }
 
     fn from_f32(&self, shape: Shape, data: Vec<f32>) -> Result<Var<B>> {
@@ -69,247 +90,159 @@ impl<B: Differentiable> Backend for Tape<B> {
         data: &dyn ParamData,
     ) -> Result<Parameter<B>> {
         let kind = role.into().kind;
-        let (shape, data) = from_file_layout(kind, shape, data)?;
-        let value = self.inner.from_f32(shape, data)?;
-        let mut parameters = self.parameters.borrow_mut();
-        if parameters.iter().any(|p| p.name() == name) {
-            return invalid("param", format!("the name {name:?} is taken, expected each parameter once"));
-        }
-        let parameter = Parameter::new(name, kind, shape, parameters.len(), value, self.changes.clone());
-        parameters.push(parameter.clone());
-        Ok(parameter)
+        let (shape, data) = from_file_layout(kind, shape, data, self.threads())?;
+        self.parameter(name, kind, self.inner.from_f32(shape, data)?)
     }
 
     fn param_shape(&self, p: &Parameter<B>) -> Shape {
         p.shape()
     }
 
-    fn conv2d(
-        &self,
-        x: &Var<B>,
-        weight: &Parameter<B>,
-        bias: Option<&Parameter<B>>,
-        residual: Option<&Var<B>>,
-        options: Conv2d,
-    ) -> Result<Var<B>> {
-        let (packed, packed_bias) = (weight.packed(&self.inner)?, self.packed(bias)?);
-        let (value, before) = self.activated(options.activation, residual, |activation, residual| {
-            let options = Conv2d { activation, ..options };
-            self.inner.conv2d(x.value(), &packed, packed_bias.as_ref(), residual, options)
-        })?;
-        let [to_x, to_weight] = [x.source(), weight.source()];
-        let [to_bias, to_residual] = [bias.and_then(Parameter::source), residual.and_then(Var::source)];
-        let [kh, kw, ..] = infer::picture("conv2d", "weight", weight.shape())?;
-        let (x, input, weight) = (x.value().clone(), self.shape(x), weight.clone());
-        self.record("conv2d", &[to_x, to_weight, to_bias, to_residual], value, move |walk, mut dy| {
-            walk.give(to_residual, dy.clone())?;
-            if let Some(before) = before {
-                dy = walk.inner().activation_backward(&before, &dy, options.activation)?;
+    fn compute(&self, op: &Op, tensors: &[&Var<B>], params: &[&Parameter<B>], _: Shape) -> Result<Var<B>> {
+        match (op, tensors, params) {
+            (&Op::Conv2d(options), [x, residual @ ..], [weight, bias @ ..]) => {
+                let [kh, kw, ..] = infer::picture(op.name(), "weight", weight.shape())?;
+                let (input, plain) = (self.shape(x), Conv2d { activation: Activation::None, ..options });
+                return self.product(
+                    op,
+                    (Op::Conv2d(plain), options.activation),
+                    (x, residual.first()),
+                    (weight, bias.first()),
+                    move |b, x, dy| b.conv2d_backward_weight(x, dy, [kh, kw], plain),
+                    move |b, dy, weight| b.conv2d_backward_input(dy, weight, input, plain),
+                );
             }
-            let linear = Conv2d { activation: Activation::None, ..options };
-            walk.give_with(to_bias, |b| b.sum_rows(&dy))?;
-            walk.give_with(to_weight, |b| b.conv2d_backward_weight(&x, &dy, [kh, kw], linear))?;
-            walk.give_with(to_x, |b| b.conv2d_backward_input(&dy, &packed, input, linear))?;
-            weight.release();
-            Ok(())
-        })
-    }
-
-    fn linear(
-        &self,
-        x: &Var<B>,
-        weight: &Parameter<B>,
-        bias: Option<&Parameter<B>>,
-        residual: Option<&Var<B>>,
-        activation: Activation,
-    ) -> Result<Var<B>> {
-        let (packed, packed_bias) = (weight.packed(&self.inner)?, self.packed(bias)?);
-        let (value, before) = self.activated(activation, residual, |activation, residual| {
-            self.inner.linear(x.value(), &packed, packed_bias.as_ref(), residual, activation)
-        })?;
-        let [to_x, to_weight] = [x.source(), weight.source()];
-        let [to_bias, to_residual] = [bias.and_then(Parameter::source), residual.and_then(Var::source)];
-        let (x, weight) = (x.value().clone(), weight.clone());
-        self.record("linear", &[to_x, to_weight, to_bias, to_residual], value, move |walk, mut dy| {
-            walk.give(to_residual, dy.clone())?;
-            if let Some(before) = before {
-                dy = walk.inner().activation_backward(&before, &dy, activation)?;
+            (&Op::Linear(activation), [x, residual @ ..], [weight, bias @ ..]) => {
+                return self.product(
+                    op,
+                    (Op::Linear(Activation::None), activation),
+                    (x, residual.first()),
+                    (weight, bias.first()),
+                    |b, x, dy| b.linear_backward_weight(x, dy),
+                    |b, dy, weight| b.linear_backward_input(dy, weight),
+                );
             }
-            walk.give_with(to_bias, |b| b.sum_rows(&dy))?;
-            walk.give_with(to_weight, |b| b.linear_backward_weight(&x, &dy))?;
-            walk.give_with(to_x, |b| b.linear_backward_input(&dy, &packed))?;
-            weight.release();
-            Ok(())
-        })
-    }
-
-    fn attention(&self, q: &Var<B>, k: &Var<B>, v: &Var<B>, options: Attention) -> Result<Var<B>> {
-        let to = [q.source(), k.source(), v.source()];
-        let [q, k, v] = [q.value().clone(), k.value().clone(), v.value().clone()];
-        let value = self.inner.attention(&q, &k, &v, options)?;
-        self.record("attention", &to, value, move |walk, dy| {
-            let gradients = walk.inner().attention_backward(&q, &k, &v, &dy, options)?;
-            to.into_iter().zip(gradients).try_for_each(|(to, gradient)| walk.give(to, gradient))
-        })
-    }
-
-    fn group_norm(
-        &self,
-        x: &Var<B>,
-        gamma: &Parameter<B>,
-        beta: &Parameter<B>,
-        groups: usize,
-        eps: f32,
-        activation: Activation,
-    ) -> Result<Var<B>> {
-        let to = [x.source(), gamma.source(), beta.source()];
-        let (x, gamma, beta) = (x.value().clone(), gamma.packed(&self.inner)?, beta.packed(&self.inner)?);
-        let value = self.inner.group_norm(&x, &gamma, &beta, groups, eps, activation)?;
-        self.record("group_norm", &to, value, move |walk, dy| {
-            let gradients = walk.inner().group_norm_backward(&x, &gamma, &beta, &dy, groups, eps, activation)?;
-            to.into_iter().zip(gradients).try_for_each(|(to, gradient)| walk.give(to, gradient))
-        })
-    }
-
-    fn layer_norm(&self, x: &Var<B>, gamma: &Parameter<B>, beta: &Parameter<B>, eps: f32) -> Result<Var<B>> {
-        let to = [x.source(), gamma.source(), beta.source()];
-        let (x, gamma) = (x.value().clone(), gamma.packed(&self.inner)?);
-        let value = self.inner.layer_norm(&x, &gamma, &beta.packed(&self.inner)?, eps)?;
-        self.record("layer_norm", &to, value, move |walk, dy| {
-            let gradients = walk.inner().layer_norm_backward(&x, &gamma, &dy, eps)?;
-            to.into_iter().zip(gradients).try_for_each(|(to, gradient)| walk.give(to, gradient))
-        })
-    }
-
-    fn activation(&self, x: &Var<B>, activation: Activation) -> Result<Var<B>> {
-        let (to, x) = (x.source(), x.value().clone());
-        let value = self.inner.activation(&x, activation)?;
-        self.record("activation", &[to], value, move |walk, dy| {
-            walk.give(to, walk.inner().activation_backward(&x, &dy, activation)?)
-        })
-    }
-
-    fn geglu(&self, x: &Var<B>) -> Result<Var<B>> {
-        let (to, x) = (x.source(), x.value().clone());
-        let value = self.inner.geglu(&x)?;
-        self.record("geglu", &[to], value, move |walk, dy| walk.give(to, walk.inner().geglu_backward(&x, &dy)?))
-    }
-
-    fn add(&self, a: &Var<B>, b: &Var<B>) -> Result<Var<B>> {
-        let (to_a, to_b) = (a.source(), b.source());
-        let value = self.inner.add(a.value(), b.value())?;
-        self.record("add", &[to_a, to_b], value, move |walk, dy| {
-            walk.give(to_a, dy.clone())?;
-            walk.give(to_b, dy)
-        })
-    }
-
-    fn sub(&self, a: &Var<B>, b: &Var<B>) -> Result<Var<B>> {
-        let (to_a, to_b) = (a.source(), b.source());
-        let value = self.inner.sub(a.value(), b.value())?;
-        self.record("sub", &[to_a, to_b], value, move |walk, dy| {
-            walk.give_with(to_b, |inner| inner.scale(&dy, -1.0))?;
-            walk.give(to_a, dy)
-        })
-    }
-
-    fn mul(&self, a: &Var<B>, b: &Var<B>) -> Result<Var<B>> {
-        let (to_a, to_b) = (a.source(), b.source());
-        let value = self.inner.mul(a.value(), b.value())?;
-        // Each factor is kept only for the other one's gradient.
-        let factor_of_a = to_a.map(|_| b.value().clone());
-        let factor_of_b = to_b.map(|_| a.value().clone());
-        self.record("mul", &[to_a, to_b], value, move |walk, dy| {
-            for (to, factor) in [(to_a, factor_of_a), (to_b, factor_of_b)] {
-                if let Some(factor) = factor {
-                    walk.give(to, walk.inner().mul(&dy, &factor)?)?;
-                }
+            (Op::UpsampleConv2d, [x], [weight, bias @ ..]) => {
+                return upsample_then_conv2d(self, x, weight, bias.first().copied());
             }
-            Ok(())
-        })
-    }
-
-    fn scale(&self, x: &Var<B>, factor: f32) -> Result<Var<B>> {
-        let to = x.source();
-        let value = self.inner.scale(x.value(), factor)?;
-        self.record("scale", &[to], value, move |walk, dy| walk.give(to, walk.inner().scale(&dy, factor)?))
-    }
-
-    fn add_channels(&self, x: &Var<B>, v: &Var<B>) -> Result<Var<B>> {
-        let (to_x, to_v) = (x.source(), v.source());
-        let value = self.inner.add_channels(x.value(), v.value())?;
-        self.record("add_channels", &[to_x, to_v], value, move |walk, dy| {
-            walk.give_with(to_v, |inner| inner.sum_pixels(&dy))?;
-            walk.give(to_x, dy)
-        })
-    }
-
-    fn abs(&self, x: &Var<B>) -> Result<Var<B>> {
-        let (to, x) = (x.source(), x.value().clone());
-        let value = self.inner.abs(&x)?;
-        self.record("abs", &[to], value, move |walk, dy| walk.give(to, walk.inner().abs_backward(&x, &dy)?))
-    }
-
-    fn exp(&self, x: &Var<B>) -> Result<Var<B>> {
-        let to = x.source();
-        let value = self.inner.exp(x.value())?;
-        let y = value.clone();
-        self.record("exp", &[to], value, move |walk, dy| walk.give(to, walk.inner().mul(&dy, &y)?))
-    }
-
-    fn clamp(&self, x: &Var<B>, low: f32, high: f32) -> Result<Var<B>> {
-        let (to, x) = (x.source(), x.value().clone());
-        let value = self.inner.clamp(&x, low, high)?;
-        self.record("clamp", &[to], value, move |walk, dy| {
-            walk.give(to, walk.inner().clamp_backward(&x, &dy, low, high)?)
-        })
-    }
-
-    fn mean(&self, x: &Var<B>) -> Result<Var<B>> {
-        let (to, input) = (x.source(), self.shape(x));
-        let value = self.inner.mean(x.value())?;
-        self.record("mean", &[to], value, move |walk, dy| walk.give(to, walk.inner().mean_backward(&dy, input)?))
-    }
-
-    fn reshape(&self, x: &Var<B>, shape: Shape) -> Result<Var<B>> {
-        let (to, input) = (x.source(), self.shape(x));
-        let value = self.inner.reshape(x.value(), shape)?;
-        self.record("reshape", &[to], value, move |walk, dy| walk.give(to, walk.inner().reshape(&dy, input)?))
-    }
-
-    fn narrow(&self, x: &Var<B>, start: usize, length: usize) -> Result<Var<B>> {
-        let (to, input) = (x.source(), self.shape(x));
-        let value = self.inner.narrow(x.value(), start, length)?;
-        self.record("narrow", &[to], value, move |walk, dy| {
-            walk.give(to, walk.inner().narrow_backward(&dy, start, input)?)
-        })
-    }
-
-    fn concat(&self, a: &Var<B>, b: &Var<B>) -> Result<Var<B>> {
-        let (to_a, to_b) = (a.source(), b.source());
-        let value = self.inner.concat(a.value(), b.value())?;
-        let (of_a, of_b) = (self.shape(a).last(), self.shape(b).last());
-        self.record("concat", &[to_a, to_b], value, move |walk, dy| {
-            walk.give_with(to_a, |inner| inner.narrow(&dy, 0, of_a))?;
-            walk.give_with(to_b, |inner| inner.narrow(&dy, of_a, of_b))
-        })
-    }
-
-    fn upsample_nearest_2x(&self, x: &Var<B>) -> Result<Var<B>> {
-        let to = x.source();
-        let value = self.inner.upsample_nearest_2x(x.value())?;
-        self.record("upsample_nearest_2x", &[to], value, move |walk, dy| {
-            walk.give(to, walk.inner().upsample_nearest_2x_backward(&dy)?)
-        })
-    }
-
-    fn embedding(&self, table: &Parameter<B>, ids: &[u32], batch: usize) -> Result<Var<B>> {
-        let (to, rows) = (table.source(), table.shape().rows());
-        let value = self.inner.embedding(&table.packed(&self.inner)?, ids, batch)?;
-        let ids = ids.to_vec();
-        self.record("embedding", &[to], value, move |walk, dy| {
-            walk.give(to, walk.inner().embedding_backward(&dy, &ids, rows)?)
-        })
+            (Op::LinearGeglu, [x], [weight, bias @ ..]) => {
+                return linear_then_geglu(self, x, weight, bias.first().copied());
+            }
+            _ => {}
+        }
+        let values: Vec<&B::Tensor> = tensors.iter().map(|x| x.value()).collect();
+        let packed = params.iter().map(|p| p.packed(&self.inner)).collect::<Result<Vec<_>>>()?;
+        let value = self.inner.run(op, &values, &packed.iter().collect::<Vec<_>>())?;
+        let to: Vec<_> = tensors.iter().map(|x| x.source()).chain(params.iter().map(|p| p.source())).collect();
+        let name = op.name();
+        // Each backward keeps of the arguments what it needs, and nothing else.
+        match (op, &values[..], &packed[..]) {
+            (&Op::Attention(options), &[q, k, v], _) => {
+                let [q, k, v] = [q.clone(), k.clone(), v.clone()];
+                self.record(name, to, value, move |walk, to, dy| {
+                    walk.give_each(to, walk.inner().attention_backward(&q, &k, &v, &dy, options)?)
+                })
+            }
+            (&Op::GroupNorm { groups, eps, activation }, &[x], [gamma, beta]) => {
+                let (x, gamma, beta) = (x.clone(), gamma.clone(), beta.clone());
+                self.record(name, to, value, move |walk, to, dy| {
+                    let b = walk.inner();
+                    walk.give_each(to, b.group_norm_backward(&x, &gamma, &beta, &dy, groups, eps, activation)?)
+                })
+            }
+            (&Op::LayerNorm { eps }, &[x], [gamma, _]) => {
+                let (x, gamma) = (x.clone(), gamma.clone());
+                self.record(name, to, value, move |walk, to, dy| {
+                    walk.give_each(to, walk.inner().layer_norm_backward(&x, &gamma, &dy, eps)?)
+                })
+            }
+            (&Op::Activation(activation), &[x], _) => {
+                let x = x.clone();
+                self.record(name, to, value, move |walk, to, dy| {
+                    walk.give(to[0], walk.inner().activation_backward(&x, &dy, activation)?)
+                })
+            }
+            (Op::Geglu, &[x], _) => {
+                let x = x.clone();
+                self.record(name, to, value, move |walk, to, dy| {
+                    walk.give(to[0], walk.inner().geglu_backward(&x, &dy)?)
+                })
+            }
+            (Op::Add, ..) => self.record(name, to, value, |walk, to, dy| {
+                walk.give(to[0], dy.clone())?;
+                walk.give(to[1], dy)
+            }),
+            (Op::Sub, ..) => self.record(name, to, value, |walk, to, dy| {
+                walk.give_with(to[1], |inner| inner.scale(&dy, -1.0))?;
+                walk.give(to[0], dy)
+            }),
+            (Op::Mul, &[a, b], _) => {
+                // Each factor is kept only for the other one's gradient.
+                let factors = [to[0].map(|_| b.clone()), to[1].map(|_| a.clone())];
+                self.record(name, to, value, move |walk, to, dy| {
+                    for (&to, factor) in to.iter().zip(factors) {
+                        if let Some(factor) = factor {
+                            walk.give(to, walk.inner().mul(&dy, &factor)?)?;
+                        }
+                    }
+                    Ok(())
+                })
+            }
+            (&Op::Scale(factor), ..) => {
+                self.record(name, to, value, move |walk, to, dy| walk.give(to[0], walk.inner().scale(&dy, factor)?))
+            }
+            (Op::AddChannels, ..) => self.record(name, to, value, |walk, to, dy| {
+                walk.give_with(to[1], |inner| inner.sum_pixels(&dy))?;
+                walk.give(to[0], dy)
+            }),
+            (Op::Abs, &[x], _) => {
+                let x = x.clone();
+                self.record(name, to, value, move |walk, to, dy| walk.give(to[0], walk.inner().abs_backward(&x, &dy)?))
+            }
+            (Op::Exp, ..) => {
+                let y = value.clone();
+                self.record(name, to, value, move |walk, to, dy| walk.give(to[0], walk.inner().mul(&dy, &y)?))
+            }
+            (&Op::Clamp { low, high }, &[x], _) => {
+                let x = x.clone();
+                self.record(name, to, value, move |walk, to, dy| {
+                    walk.give(to[0], walk.inner().clamp_backward(&x, &dy, low, high)?)
+                })
+            }
+            (Op::Mean, &[x], _) => {
+                let input = self.inner.shape(x);
+                self.record(name, to, value, move |walk, to, dy| {
+                    walk.give(to[0], walk.inner().mean_backward(&dy, input)?)
+                })
+            }
+            (Op::Reshape(_), &[x], _) => {
+                let input = self.inner.shape(x);
+                self.record(name, to, value, move |walk, to, dy| walk.give(to[0], walk.inner().reshape(&dy, input)?))
+            }
+            (&Op::Narrow { start, .. }, &[x], _) => {
+                let input = self.inner.shape(x);
+                self.record(name, to, value, move |walk, to, dy| {
+                    walk.give(to[0], walk.inner().narrow_backward(&dy, start, input)?)
+                })
+            }
+            (Op::Concat, &[a, b], _) => {
+                let [of_a, of_b] = [a, b].map(|x| self.inner.shape(x).last());
+                self.record(name, to, value, move |walk, to, dy| {
+                    walk.give_with(to[0], |inner| inner.narrow(&dy, 0, of_a))?;
+                    walk.give_with(to[1], |inner| inner.narrow(&dy, of_a, of_b))
+                })
+            }
+            (Op::UpsampleNearest2x, ..) => self.record(name, to, value, |walk, to, dy| {
+                walk.give(to[0], walk.inner().upsample_nearest_2x_backward(&dy)?)
+            }),
+            (Op::Embedding { ids, .. }, ..) => {
+                let (ids, rows) = (ids.clone(), params[0].shape().rows());
+                self.record(name, to, value, move |walk, to, dy| {
+                    walk.give(to[0], walk.inner().embedding_backward(&dy, &ids, rows)?)
+                })
+            }
+            _ => op.refuse(tensors.len(), params.len()),
+        }
     }
 
     /// Runs `block` and keeps `inputs` and `block` itself; for the gradient, `block` runs again and is recorded then.
@@ -329,7 +262,7 @@ impl<B: Differentiable> Backend for Tape<B> {
         }
         let sources: Vec<_> = inputs.iter().map(Var::source).collect();
         let inputs = inputs.to_vec();
-        self.push("checkpoint", &sources, result.value().clone(), move |walk, dy| {
+        self.push("checkpoint", sources, result.value().clone(), move |walk, _, dy| {
             let again = block(walk.tape(), &inputs)?;
             walk.give(again.source(), dy)
         })

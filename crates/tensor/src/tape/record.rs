@@ -57,13 +57,14 @@ impl<B: Differentiable> Recording<B> {
 }
 
 impl<B: Differentiable> Tape<B> {
-    /// `value` as the result of `op` on arguments with these sources, recorded if any of them leads to a gradient.
+    /// `value` as the result of `op` on arguments with these sources, recorded if any of them leads to a gradient: then
+    /// `backward(walk, sources, ∂L/∂value)` runs on the way back.
     pub(super) fn record(
         &self,
         op: &'static str,
-        sources: &[Option<Source>],
+        sources: Vec<Option<Source>>,
         value: B::Tensor,
-        backward: impl FnOnce(&mut Walk<'_, B>, B::Tensor) -> Result<()> + 'static,
+        backward: impl FnOnce(&mut Walk<'_, B>, &[Option<Source>], B::Tensor) -> Result<()> + 'static,
     ) -> Result<Var<B>> {
         let mode = self.mode.get();
         if mode == Mode::NoGrad || sources.iter().all(Option::is_none) {
@@ -79,14 +80,15 @@ impl<B: Differentiable> Tape<B> {
     pub(super) fn push(
         &self,
         op: &'static str,
-        sources: &[Option<Source>],
+        sources: Vec<Option<Source>>,
         value: B::Tensor,
-        backward: impl FnOnce(&mut Walk<'_, B>, B::Tensor) -> Result<()> + 'static,
+        backward: impl FnOnce(&mut Walk<'_, B>, &[Option<Source>], B::Tensor) -> Result<()> + 'static,
     ) -> Result<Var<B>> {
         let mut recording = self.recording.borrow_mut();
         for source in sources.iter().flatten() {
             check(op, &mut recording, *source)?;
         }
+        let backward = move |walk: &mut Walk<'_, B>, dy| backward(walk, &sources, dy);
         let source = recording.push(self.changes.get(), Box::new(backward));
         Ok(Var::new(value, Some(source)))
     }
@@ -96,22 +98,37 @@ impl<B: Differentiable> Tape<B> {
     /// The recording is consumed, also by an error: a second call with the same loss is an [`Error::Invalid`](crate::Error::Invalid).
     /// Errors too when a parameter has changed since the recording began, and inside a checkpoint or [`no_grad`](Self::no_grad).
     pub fn backward(&self, loss: &Var<B>) -> Result<Gradients<B>> {
+        self.replay(loss, |inner| {
+            infer::same("backward", "loss", [1].into(), inner.shape(loss.value()))?;
+            inner.from_f32([1].into(), vec![1.0])
+        })
+    }
+
+    /// The same for any value `y` whose gradient is `dy`: vector-Jacobian products.
+    ///
+    /// # Errors
+    /// As [`backward`](Self::backward), or `dy` has another shape than `y`.
+    pub fn backward_from(&self, y: &Var<B>, dy: B::Tensor) -> Result<Gradients<B>> {
+        self.replay(y, |inner| infer::same("backward", "dy", inner.shape(y.value()), inner.shape(&dy)).map(|()| dy))
+    }
+
+    /// Walks back from `y`, whose gradient is `dy`.
+    fn replay(&self, y: &Var<B>, dy: impl FnOnce(&B) -> Result<B::Tensor>) -> Result<Gradients<B>> {
         if self.mode.get() != Mode::Record {
             return invalid("backward", "called inside a checkpoint or no_grad; call it outside");
         }
-        let gradients = self.in_mode(Mode::Replay, |tape| tape.walk(loss));
+        let gradients = self.in_mode(Mode::Replay, |tape| tape.walk(y, dy(&tape.inner)?));
         self.clear();
         gradients
     }
 
-    fn walk(&self, loss: &Var<B>) -> Result<Gradients<B>> {
-        infer::same("backward", "loss", [1].into(), self.inner.shape(loss.value()))?;
+    fn walk(&self, y: &Var<B>, dy: B::Tensor) -> Result<Gradients<B>> {
         if self.recorded() > 0 && self.recording.borrow().changes != self.changes.get() {
             let message = "a parameter changed after the recording began; call clear before the forward pass";
             return invalid("backward", message);
         }
         let mut walk = Walk { tape: self, gradients: Gradients::new() };
-        walk.give(loss.source(), self.inner.from_f32([1].into(), vec![1.0])?)?;
+        walk.give(y.source(), dy)?;
         // The block of a checkpoint appends its nodes here when it runs again, and the walk goes on with them.
         while let Some(node) = self.pop() {
             if let Some(dy) = node.gradient {
@@ -155,6 +172,11 @@ impl<'a, B: Differentiable> Walk<'a, B> {
             }
             Source::Inside => inside("backward"),
         }
+    }
+
+    /// [`give`](Self::give) of several, each to its source.
+    pub(super) fn give_each<const N: usize>(&mut self, to: &[Option<Source>], gradients: [B::Tensor; N]) -> Result<()> {
+        to.iter().zip(gradients).try_for_each(|(&to, gradient)| self.give(to, gradient))
     }
 
     /// Computes and adds a gradient, if anything wants it.

@@ -39,7 +39,7 @@ fn fault<B: Differentiable>(
     Ok((error > tolerance).then(|| format!("{name}: error {error:.1e}, at most {tolerance:.1e}")))
 }
 
-fn faults<B: Differentiable>(backend: &B, truth: &Truth, exactness: Exactness) -> Result<Vec<String>> {
+fn faults<B: Differentiable + Clone>(backend: &B, truth: &Truth, exactness: Exactness) -> Result<Vec<String>> {
     let case = &truth.case;
     let inputs = case.upload(backend, &truth.inputs)?;
     let y = case.forward(backend, &inputs)?;
@@ -54,7 +54,7 @@ fn faults<B: Differentiable>(backend: &B, truth: &Truth, exactness: Exactness) -
 }
 
 /// Fails with a list of every result that is too far from the truth.
-pub(crate) fn agrees<B: Differentiable>(name: &str, backend: &B, exactness: Exactness) {
+pub(crate) fn agrees<B: Differentiable + Clone>(name: &str, backend: &B, exactness: Exactness) {
     let faults: Vec<String> = TRUTHS
         .iter()
         .flat_map(|truth| {

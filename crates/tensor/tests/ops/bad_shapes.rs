@@ -176,7 +176,7 @@ fn misshapen(case: &Case, index: usize) -> Vec<Case> {
 /// The shape of the result and those of the gradients for a `dy` of that shape and of `dy_shape`; none where they fail.
 type Outcome = Option<(Shape, [Option<Vec<Shape>>; 2])>;
 
-fn outcome<B: Differentiable>(b: &B, case: &Case, dy_shape: Shape) -> Outcome {
+fn outcome<B: Differentiable + Clone>(b: &B, case: &Case, dy_shape: Shape) -> Outcome {
     let inputs = case.upload(b, &case.inputs(1)).ok()?;
     let y = b.shape(&case.forward(b, &inputs).ok()?);
     let gradients = [y, dy_shape].map(|shape| {

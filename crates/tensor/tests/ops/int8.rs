@@ -1,8 +1,8 @@
 //! Products of 8-bit weights, with every instruction set that this machine has.
 
 use calotype_tensor::{
-    Activation, Attention, Backend, Conv2d, ParamKind, ParamRole, Precision, Result, Shape,
-    cases::{Case, Op, Values},
+    Activation, Attention, Backend, Conv2d, Op, ParamKind, ParamRole, Precision, Result, Shape,
+    cases::{Case, Values},
     cpu::{Convolution, Cpu, CpuOptions, Isa},
     reference::Reference,
 };
@@ -25,7 +25,7 @@ fn backends(threads: usize) -> Result<Vec<Cpu>> {
 }
 
 fn has_weight(case: &Case) -> bool {
-    matches!(case.op, Op::Conv2d { .. } | Op::UpsampleConv2d { .. } | Op::Linear { .. } | Op::LinearGeglu { .. })
+    matches!(case.op, Op::Conv2d(_) | Op::UpsampleConv2d | Op::Linear(_) | Op::LinearGeglu)
 }
 
 #[test]

@@ -20,7 +20,7 @@ pub(crate) fn upload(case: &Case, data: &[Vec<f64>]) -> Result<Vec<Value<Referen
         let array = Array::new(input.shape, data.clone())?;
         Ok(match input.role {
             Role::Tensor => Value::Tensor(array),
-            Role::Param(kind) => Value::Param(Param::new(kind, array)?),
+            Role::Param(kind) => Value::Param { kind, packed: Param::new(kind, array.clone())?, value: array },
         })
     };
     case.inputs.iter().zip(data).map(upload).collect()

@@ -1,6 +1,9 @@
 //! Attention: `(a)`, `(a:1.2)`, `[a]` and `BREAK` (A1111, `prompt_parser.py`, `parse_prompt_attention`).
 
-use super::pattern::{is_space, split_at_word};
+use super::{
+    Emphasis,
+    pattern::{is_space, split_at_word},
+};
 use crate::Error;
 
 /// What `(a)` multiplies by.
@@ -14,7 +17,7 @@ const MAX_DEPTH: usize = 128;
 const BREAK: (&str, f64) = ("BREAK", -1.0);
 
 /// Texts and their weights, neighbours with equal weights joined; a [`Piece::is_break`] ends a chunk.
-#[derive(Debug, Default, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub(crate) struct Piece {
     pub(crate) text: String,
     pub(crate) weight: f64,
@@ -26,11 +29,26 @@ impl Piece {
     }
 }
 
+/// The pieces of a prompt without schedule, weighted as `emphasis` says.
+///
+/// # Errors
+/// As [`attention`].
+pub(crate) fn pieces(text: &str, emphasis: Emphasis) -> Result<Vec<Piece>, Error> {
+    if emphasis == Emphasis::None {
+        return Ok(vec![Piece { text: text.to_owned(), weight: 1.0 }]);
+    }
+    let mut pieces = attention(text)?;
+    if emphasis == Emphasis::Ignore {
+        pieces.iter_mut().filter(|piece| !piece.is_break()).for_each(|piece| piece.weight = 1.0);
+    }
+    Ok(pieces)
+}
+
 /// The pieces of a prompt without schedule.
 ///
 /// # Errors
 /// A weight is no number, such as `1.2.3`, or too large; or brackets are deeper than [`MAX_DEPTH`].
-pub(crate) fn attention(text: &str) -> Result<Vec<Piece>, Error> {
+fn attention(text: &str) -> Result<Vec<Piece>, Error> {
     let mut pieces = Pieces::default();
     let (mut round, mut square) = (Vec::new(), Vec::new());
     let mut rest = text;

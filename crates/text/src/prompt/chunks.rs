@@ -1,11 +1,8 @@
 //! Texts of any length as chunks of 75 tokens between a start and an end (A1111, `sd_hijack_clip.py`, `tokenize_line`).
 
-use crate::{EmbeddingNames, Error, MAX_LENGTH, Tokenizer};
+use crate::{EmbeddingNames, MAX_LENGTH, Tokenizer};
 
-use super::{
-    Emphasis,
-    attention::{Piece, attention},
-};
+use super::attention::Piece;
 
 /// Tokens of a chunk without its first and its last.
 pub(crate) const CHUNK_LENGTH: usize = MAX_LENGTH - 2;
@@ -46,20 +43,8 @@ impl Chunk {
     }
 }
 
-/// The chunks of a text, one at least.
-///
-/// # Errors
-/// A weight is no number.
-pub(crate) fn chunks(
-    text: &str,
-    tokenizer: &Tokenizer,
-    embeddings: &EmbeddingNames,
-    emphasis: Emphasis,
-) -> Result<Vec<Chunk>, Error> {
-    let pieces = match emphasis {
-        Emphasis::None => vec![Piece { text: text.to_owned(), weight: 1.0 }],
-        _ => attention(text)?,
-    };
+/// The chunks of a text's pieces, one at least.
+pub(crate) fn chunks(pieces: &[Piece], tokenizer: &Tokenizer, embeddings: &EmbeddingNames) -> Vec<Chunk> {
     let mut writer =
         Writer { tokenizer, comma: tokenizer.id(COMMA), chunks: Vec::new(), tokens: Vec::new(), comma_at: None };
     for piece in pieces {
@@ -67,7 +52,7 @@ pub(crate) fn chunks(
             writer.next();
             continue;
         }
-        let weight = if emphasis == Emphasis::Ignore { 1.0 } else { piece.weight as f32 };
+        let weight = piece.weight as f32;
         let tokens = tokenizer.encode_raw(&piece.text);
         let mut rest = tokens.as_slice();
         while let Some(&token) = rest.first() {
@@ -83,7 +68,7 @@ pub(crate) fn chunks(
     if !writer.tokens.is_empty() || writer.chunks.is_empty() {
         writer.next();
     }
-    Ok(writer.chunks)
+    writer.chunks
 }
 
 struct Writer<'a> {

@@ -6,14 +6,14 @@ use super::pattern::is_word;
 
 /// `<kind:arg:arg…>` in a prompt: a network to be applied, such as `<lora:name:0.8>`.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Network {
+pub struct ExtraNetworkTag {
     /// `lora`, `lyco`, `hypernet`, or any other word.
     pub kind: String,
     /// What stands between the colons after it; the first is the name.
     pub args: Vec<String>,
 }
 
-impl Network {
+impl ExtraNetworkTag {
     /// The arguments without a key, in their order.
     pub fn positional(&self) -> impl Iterator<Item = &str> {
         self.args.iter().filter(|arg| key_value(arg).is_none()).map(String::as_str)
@@ -25,7 +25,7 @@ impl Network {
     }
 }
 
-impl fmt::Display for Network {
+impl fmt::Display for ExtraNetworkTag {
     /// As it is written in a prompt.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "<{}:{}>", self.kind, self.args.join(":"))
@@ -38,12 +38,12 @@ fn key_value(arg: &str) -> Option<(&str, &str)> {
 }
 
 /// The text without its networks (`extra_networks.py`: `<(\w+):([^>]+)>`), and they.
-pub(crate) fn networks(text: &str) -> (String, Vec<Network>) {
-    networks_of(text, |_| true)
+pub(crate) fn networks(text: &str) -> (String, Vec<ExtraNetworkTag>) {
+    extra_networks_of(text, |_| true)
 }
 
 /// The text without the networks whose kind `takes` says so of, and they: `<kind:arg:arg…>`. All else stays as it is written.
-pub fn networks_of(text: &str, takes: impl Fn(&str) -> bool) -> (String, Vec<Network>) {
+pub fn extra_networks_of(text: &str, takes: impl Fn(&str) -> bool) -> (String, Vec<ExtraNetworkTag>) {
     let (mut out, mut found) = (String::with_capacity(text.len()), Vec::new());
     let (mut done, mut searched, mut close) = (0, 0, 0);
     while let Some(open) = text[searched..].find('<').map(|at| searched + at) {
@@ -63,10 +63,10 @@ pub fn networks_of(text: &str, takes: impl Fn(&str) -> bool) -> (String, Vec<Net
     (out, found)
 }
 
-fn network(inside: &str, takes: impl Fn(&str) -> bool) -> Option<Network> {
+fn network(inside: &str, takes: impl Fn(&str) -> bool) -> Option<ExtraNetworkTag> {
     let (kind, args) = inside.split_at(inside.find(|c| !is_word(c))?);
     let args = args.strip_prefix(':').filter(|args| !kind.is_empty() && !args.is_empty() && takes(kind))?;
-    Some(Network { kind: kind.to_owned(), args: args.split(':').map(str::to_owned).collect() })
+    Some(ExtraNetworkTag { kind: kind.to_owned(), args: args.split(':').map(str::to_owned).collect() })
 }
 
 /// The text without comments, `#` to the end of the line (`processing_scripts/comments.py`). A line that is only a

@@ -1,8 +1,8 @@
 //! The prompt grammar of A1111 (1.10): text in; tokens, weights and the steps at which they hold out.
 //!
-//! The way of a prompt: comments go, networks are taken out ([`Network`]), `AND` divides it into [`Part`]s, each of
-//! which may change on the way ([`Schedule`]); each of its texts is divided into pieces of equal attention, and their
-//! tokens are laid out in [`Chunk`]s.
+//! A prompt is parsed once ([`Grammar`]): comments go, tags of networks are taken out ([`ExtraNetworkTag`]), `AND` divides it
+//! into [`Part`]s, each of which may change on the way ([`Schedule`]), and each of its texts is divided into pieces of equal
+//! attention. Their tokens are then laid out in [`Chunk`]s ([`Schedule::chunks`]), once the names of embeddings are known.
 //!
 //! Known deviations, all where the reference errs or leaves a choice to chance: an embedding that moves to the next chunk
 //! with the words after a comma takes its vectors along; stray brackets beside a schedule never undo it; after the
@@ -18,12 +18,13 @@ mod schedule;
 mod style;
 
 use crate::{Error, Tokenizer};
+use attention::Piece;
 use schedule::{Budget, Texts};
 
 pub(crate) use chunks::CHUNK_LENGTH;
 pub use chunks::Chunk;
 pub use embeddings::EmbeddingNames;
-pub use extract::{Network, networks_of};
+pub use extract::{ExtraNetworkTag, extra_networks_of};
 pub use schedule::Timeline;
 pub use style::{Emphasis, PromptStyle};
 
@@ -32,13 +33,13 @@ pub const MAX_PROMPT_BYTES: usize = 64 << 10;
 /// The most chunks of 75 tokens that the texts of a prompt may have in all.
 pub const MAX_CHUNKS: usize = 1024;
 
-/// A prompt, read.
+/// A prompt, parsed.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Prompt {
     /// What `AND` divides it into, one at least.
     pub parts: Vec<Part>,
     /// The networks it calls for, in their order.
-    pub networks: Vec<Network>,
+    pub networks: Vec<ExtraNetworkTag>,
 }
 
 /// One of the prompts that `AND` joins.
@@ -55,10 +56,33 @@ pub struct Part {
 pub struct Schedule {
     /// The texts, each once, in the order they come.
     pub texts: Vec<String>,
-    /// The chunks of each text: of all equally many, one at least.
-    pub chunks: Vec<Vec<Chunk>>,
     /// When each holds.
     pub entries: Entries,
+    /// The pieces of equal attention of each text.
+    pieces: Vec<Vec<Piece>>,
+}
+
+impl Schedule {
+    /// The chunks of each text: the same number for all texts, at least one. `embeddings` are those that the texts may name.
+    ///
+    /// # Errors
+    /// They are more than [`MAX_CHUNKS`].
+    pub fn chunks(&self, tokenizer: &Tokenizer, embeddings: &EmbeddingNames) -> Result<Vec<Vec<Chunk>>, Error> {
+        let mut chunks = Vec::with_capacity(self.pieces.len());
+        let mut longest = 0;
+        for pieces in &self.pieces {
+            let of_text = chunks::chunks(pieces, tokenizer, embeddings);
+            longest = longest.max(of_text.len());
+            chunks.push(of_text);
+            // Every text gets as many as the longest.
+            let count = longest * self.pieces.len();
+            if count > MAX_CHUNKS {
+                return Err(Error::ManyChunks { count, limit: MAX_CHUNKS });
+            }
+        }
+        chunks.iter_mut().for_each(|chunks| chunks.resize(longest, Chunk::empty(tokenizer)));
+        Ok(chunks)
+    }
 }
 
 /// The last step of each entry, ascending, and which text it is.
@@ -75,25 +99,21 @@ impl Entries {
     }
 }
 
-/// What prompts are read with.
+/// What prompts are parsed with.
 #[derive(Clone, Copy, Debug)]
-pub struct Grammar<'a> {
-    /// The model's tokenizer.
-    pub tokenizer: &'a Tokenizer,
-    /// The embeddings that may be named.
-    pub embeddings: &'a EmbeddingNames,
+pub struct Grammar {
     /// The steps that schedules run over.
     pub timeline: Timeline,
     /// Whether weights are read.
     pub emphasis: Emphasis,
 }
 
-impl Grammar<'_> {
-    /// Reads a prompt.
+impl Grammar {
+    /// Parses a prompt.
     ///
     /// # Errors
     /// It is longer than [`MAX_PROMPT_BYTES`], a weight is no number, its brackets are very deep, or it changes at so many
-    /// steps or is divided so often that its texts or their chunks are too many.
+    /// steps or is divided so often that its texts are too many.
     pub fn prompt(&self, text: &str) -> Result<Prompt, Error> {
         check_length(text)?;
         let (text, networks) = extract::networks(&extract::strip_comments(text));
@@ -105,7 +125,7 @@ impl Grammar<'_> {
         Ok(Prompt { parts: parts.collect::<Result<_, _>>()?, networks })
     }
 
-    /// Reads a negative prompt, in which A1111 knows neither networks nor `AND`.
+    /// Parses a negative prompt, in which A1111 knows neither networks nor `AND`.
     ///
     /// # Errors
     /// As [`Self::prompt`].
@@ -116,20 +136,8 @@ impl Grammar<'_> {
 
     fn schedule(&self, text: &str, budget: &mut Budget) -> Result<Schedule, Error> {
         let Texts { texts, entries } = schedule::schedule(text, self.timeline, budget)?;
-        let mut chunks = Vec::with_capacity(texts.len());
-        let mut longest = 0;
-        for text in &texts {
-            let of_text = chunks::chunks(text, self.tokenizer, self.embeddings, self.emphasis)?;
-            longest = longest.max(of_text.len());
-            chunks.push(of_text);
-            // Every text gets as many as the longest.
-            let count = longest * texts.len();
-            if count > MAX_CHUNKS {
-                return Err(Error::ManyChunks { count, limit: MAX_CHUNKS });
-            }
-        }
-        chunks.iter_mut().for_each(|chunks| chunks.resize(longest, Chunk::empty(self.tokenizer)));
-        Ok(Schedule { texts, chunks, entries: Entries(entries) })
+        let pieces = texts.iter().map(|text| attention::pieces(text, self.emphasis)).collect::<Result<_, _>>()?;
+        Ok(Schedule { texts, pieces, entries: Entries(entries) })
     }
 }
 

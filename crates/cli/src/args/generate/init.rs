@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use calotype::{Fill, Init, Inpaint, PictureFile, ResizeMode, Sides, StrengthRule};
+use calotype::{Fill, Init, Inpaint, InputImage, ResizeMode, Sides, StrengthRule};
 use clap::{Args, ValueEnum};
 
 /// A picture to start from.
@@ -52,7 +52,7 @@ impl Rule {
 
 impl InitArgs {
     pub(crate) fn init(&self, picture: &Path) -> Result<Init, calotype::Error> {
-        let init = Init::new(PictureFile::open(picture)?);
+        let init = Init::new(InputImage::open(picture)?);
         Ok(Init {
             strength: self.strength.strength,
             strength_rule: self.strength.strength_rule.rule(),
@@ -118,7 +118,7 @@ pub(crate) struct MaskArgs {
 
 impl MaskArgs {
     pub(crate) fn inpaint(&self) -> Result<Inpaint, calotype::Error> {
-        let mask = self.mask.as_ref().map(PictureFile::open).transpose()?;
+        let mask = self.mask.as_ref().map(InputImage::open).transpose()?;
         Ok(Inpaint {
             mask_blur: self.mask_blur,
             invert_mask: self.invert_mask,
@@ -199,7 +199,7 @@ impl OutpaintArgs {
         let inpaint = Inpaint { mask_blur: self.mask_blur, fill: self.fill.fill(), ..Inpaint::new(None) };
         let Self { left, right, top, bottom, .. } = *self;
         let outpaint = Some(Sides { left, right, top, bottom });
-        let init = Init::new(PictureFile::open(picture)?);
+        let init = Init::new(InputImage::open(picture)?);
         let strength_rule = self.strength_rule.rule();
         Ok(Init { strength: self.strength, strength_rule, inpaint: Some(inpaint), outpaint, ..init })
     }

@@ -5,7 +5,7 @@ use std::{
     path::PathBuf,
 };
 
-use calotype::{NoiseRequest, Request, Rng, SeedPer, Variation};
+use calotype::{Request, Rng, SeedPer};
 use clap::Args;
 
 /// What a picture starts from.
@@ -51,20 +51,15 @@ pub(crate) struct NoiseArgs {
 impl NoiseArgs {
     pub(super) fn apply(&self, request: &mut Request) {
         request.seed = self.seed;
-        request.noise = NoiseRequest {
-            rng: self.rng,
-            seed_per: self.seed_per,
-            variation: self
-                .variation_seed
-                .zip(self.variation_strength)
-                .map(|(seed, strength)| Variation { seed, strength }),
-            seed_resize: self.seed_resize,
-            eta_noise_seed_delta: self.eta_noise_seed_delta,
-            init_multiplier: self.noise_multiplier,
-            extra: self.extra_noise,
-            fixed_code: self.fixed_code,
-            ..NoiseRequest::default()
-        };
+        request.rng = self.rng;
+        request.seed_per = self.seed_per;
+        request.variation_seed = self.variation_seed;
+        request.variation_strength = self.variation_strength.unwrap_or_default();
+        request.seed_resize = self.seed_resize;
+        request.eta_noise_seed_delta = self.eta_noise_seed_delta;
+        request.init_noise_multiplier = self.noise_multiplier;
+        request.extra_noise = self.extra_noise;
+        request.fixed_code = self.fixed_code;
     }
 }
 

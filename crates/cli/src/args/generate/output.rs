@@ -10,7 +10,7 @@ use crate::args::count;
 #[derive(Args)]
 #[command(next_help_heading = "Output", group = ArgGroup::new("grids").args(["grid", "skip_grid"]).multiple(true))]
 pub(crate) struct OutputArgs {
-    /// File for one picture (replaced if it exists), folder for several [default: outputs/00000.png, counting up]
+    /// File for one picture (replaced if it exists; - is stdout), folder for several [default: outputs/00000.png, counting up]
     #[arg(long, short, value_name = "PATH")]
     pub(crate) output: Option<PathBuf>,
     /// CompVis' name of a folder for --output

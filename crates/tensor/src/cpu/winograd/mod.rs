@@ -10,13 +10,15 @@ use std::ops::Range;
 
 use super::{
     Cpu,
+    buffer::Buffer,
     element::{Elements, ElementsMut, SharedElements},
     gemm::{Epilogue, Place, finish, multiply_tile},
     kernel::{ROWS, WIDEST},
     packed::{Format, Packed, Panel, bits},
     parallel::Shared,
 };
-use crate::DType;
+use crate::{DType, Result};
+use plan::Kept;
 use transform::{ByPoint, MOST_POINTS, Products, transform_input, transform_output, transform_weight};
 
 pub use plan::Convolution;
@@ -26,13 +28,8 @@ pub(crate) use plan::Plan;
 const TAPS: usize = 9;
 /// Channels of a weight that a task transforms.
 const CHANNELS: usize = 64;
-/// With fewer tiles than this the transformed inputs are kept and the weights transformed panel by panel; with more it is the
-/// other way round.
-const FEW_TILES: usize = 144;
 /// Tiles of a task when weights are kept.
 const BLOCK_TILES: usize = 8 * ROWS;
-/// Floats that the transformed weights may take.
-const WEIGHTS: usize = 8 << 20;
 
 /// Floats from point to point where each has `length`: not a multiple of a power of two, so that points do not share cache sets.
 fn stride(length: usize) -> usize {
@@ -55,9 +52,8 @@ impl Cpu {
         x: Elements<'_>,
         y: ElementsMut<'_>,
         epilogue: Epilogue<'_>,
-    ) {
-        let job = Job { cpu: self, tiles, weight, x, y: y.share(), epilogue };
-        if tiles.count < FEW_TILES { job.with_inputs_kept() } else { job.with_weights_kept(WEIGHTS) }
+    ) -> Result<()> {
+        Job { cpu: self, tiles, weight, x, y: y.share(), epilogue }.run(tiles.kept(self.isa, weight.columns))
     }
 }
 
@@ -72,24 +68,32 @@ struct Job<'a> {
 }
 
 impl Job<'_> {
-    /// Transforms all inputs, then panel by panel as many weights as stay in L2.
-    fn with_inputs_kept(&self) {
+    fn run(&self, kept: Kept) -> Result<()> {
+        let memory = self.cpu.buffer::<f32>(self.tiles.kept_floats(kept, self.cpu.isa, self.weight.columns))?;
+        match kept {
+            Kept::Inputs => self.with_inputs_kept(memory),
+            Kept::Weights { panels } => self.with_weights_kept(panels, memory),
+        }
+    }
+
+    /// Transforms all inputs into `inputs`, then panel by panel as many weights as stay in L2.
+    fn with_inputs_kept(&self, mut inputs: Buffer) -> Result<()> {
         let (points, channels, count) = (self.tiles.size.points(), self.weight.channels, self.tiles.count);
         let inputs_stride = stride(count * channels);
-        let mut inputs = self.cpu.buffer::<f32>(points * inputs_stride);
         let to = Shared::new(inputs.slice_mut::<f32>());
-        self.cpu.threads.each(count, |tile| {
+        self.cpu.each(count, |tile| {
             self.transform_inputs(tile..tile + 1, ByPoint { to, start: tile * channels, stride: inputs_stride });
-        });
+            Ok(())
+        })?;
         let inputs = Matrices { data: inputs.slice(), stride: inputs_stride };
         let panels: Vec<Panel> = self.weight.panels().collect();
-        self.cpu.threads.each(panels.len(), |p| {
+        self.cpu.each(panels.len(), |p| {
             let panel = panels[p];
             let sums_stride = stride(count.next_multiple_of(ROWS) * panel.width);
-            let mut sums = self.cpu.buffer::<f32>(points * sums_stride);
+            let mut sums = self.cpu.buffer::<f32>(points * sums_stride)?;
             let sums = sums.slice_mut::<f32>();
             let weights_stride = stride(CHANNELS * panel.width);
-            let mut weights = self.cpu.buffer::<f32>(points * weights_stride);
+            let mut weights = self.cpu.buffer::<f32>(points * weights_stride)?;
             for from in (0..channels).step_by(CHANNELS) {
                 let range = from..channels.min(from + CHANNELS);
                 let to = Shared::new(weights.slice_mut::<f32>());
@@ -98,38 +102,37 @@ impl Job<'_> {
                 self.multiply(count, inputs, range, weights, panel.width, sums, sums_stride);
             }
             self.transform_outputs(0..count, panel, sums, sums_stride);
-        });
+            Ok(())
+        })
     }
 
-    /// Transforms the weights of some panels, `most` floats if that is a panel, then block by block of tiles the inputs.
-    fn with_weights_kept(&self, most: usize) {
+    /// Transforms the weights of so many panels at a time into `weights`, then block by block of tiles the inputs.
+    fn with_weights_kept(&self, per_group: usize, mut weights: Buffer) -> Result<()> {
         let (points, channels, count) = (self.tiles.size.points(), self.weight.channels, self.tiles.count);
         let panels: Vec<Panel> = self.weight.panels().collect();
         let width = panels[0].width;
-        let weights_stride = stride(channels.next_multiple_of(2) * width);
-        let per_group = (most / (points * weights_stride)).clamp(1, panels.len());
-        let per_group = panels.len().div_ceil(panels.len().div_ceil(per_group));
+        let weights_stride = self.tiles.weights_stride(self.cpu.isa, self.weight.columns);
         let blocks = count.div_ceil(BLOCK_TILES);
         let parts = channels.div_ceil(CHANNELS);
-        let mut weights = self.cpu.buffer::<f32>(per_group * points * weights_stride);
         for group in panels.chunks(per_group) {
             let to = Shared::new(weights.slice_mut::<f32>());
-            self.cpu.threads.each(group.len() * parts, |task| {
+            self.cpu.each(group.len() * parts, |task| {
                 let (p, from) = (task / parts, task % parts * CHANNELS);
                 let start = p * points * weights_stride + from * group[p].width;
                 let to = ByPoint { to, start, stride: weights_stride };
                 self.transform_weights(group[p], from..channels.min(from + CHANNELS), to);
-            });
+                Ok(())
+            })?;
             let weights = weights.slice::<f32>();
-            self.cpu.threads.each(blocks, |task| {
+            self.cpu.each(blocks, |task| {
                 let range = count * task / blocks..count * (task + 1) / blocks;
                 let inputs_stride = stride(range.len() * channels);
-                let mut inputs = self.cpu.buffer::<f32>(points * inputs_stride);
+                let mut inputs = self.cpu.buffer::<f32>(points * inputs_stride)?;
                 let to = Shared::new(inputs.slice_mut::<f32>());
                 self.transform_inputs(range.clone(), ByPoint { to, start: 0, stride: inputs_stride });
                 let inputs = Matrices { data: inputs.slice(), stride: inputs_stride };
                 let sums_stride = stride(range.len().next_multiple_of(ROWS) * width);
-                let mut sums = self.cpu.buffer::<f32>(points * sums_stride);
+                let mut sums = self.cpu.buffer::<f32>(points * sums_stride)?;
                 let sums = sums.slice_mut::<f32>();
                 for (p, &panel) in group.iter().enumerate() {
                     let data = &weights[p * points * weights_stride..];
@@ -137,8 +140,10 @@ impl Job<'_> {
                     self.multiply(range.len(), inputs, 0..channels, weights, panel.width, sums, sums_stride);
                     self.transform_outputs(range.clone(), panel, sums, sums_stride);
                 }
-            });
+                Ok(())
+            })?;
         }
+        Ok(())
     }
 
     /// Image, first line and first column of a tile of outputs.
@@ -250,7 +255,7 @@ impl Job<'_> {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use super::{plan::WEIGHTS, *};
     use crate::{Backend, Conv2d, Error, ParamKind, Precision, Shape, cases::Values, cpu::CpuOptions};
 
     /// Either order of the loops, panels together or one at a time, gives the same bits.
@@ -267,14 +272,16 @@ mod tests {
             let expected = cpu.to_f32(&cpu.conv2d(&x, &weight, None, None, Conv2d::padded(1))?)?;
             let shape = [2, 21, 26, 150].into();
             let weight = &weight.weight("test")?.packed;
+            let dims = (weight.format.arithmetic, weight.channels);
             let plan =
-                Plan::new(&cpu, weight, [x.shape(), shape], [3, 3], Conv2d::padded(1)).expect("Winograd is forced");
+                Plan::new(&cpu, dims, [x.shape(), shape], [3, 3], Conv2d::padded(1)).expect("Winograd is forced");
             for most in [None, Some(0), Some(WEIGHTS)] {
+                let kept = most.map_or(Kept::Inputs, |most| plan.weights_kept(cpu.isa, weight.columns, most));
+                let elements = x.elements()?;
                 let y = cpu.make(shape, |y| {
                     let epilogue = Epilogue::default();
-                    let job = Job { cpu: &cpu, tiles: &plan, weight, x: x.elements(), y: y.share(), epilogue };
-                    most.map_or_else(|| job.with_inputs_kept(), |most| job.with_weights_kept(most));
-                });
+                    Job { cpu: &cpu, tiles: &plan, weight, x: elements, y: y.share(), epilogue }.run(kept)
+                })?;
                 assert_eq!(cpu.to_f32(&y)?, expected, "{precision}, {most:?}");
             }
         }

@@ -1,7 +1,8 @@
 //! Which convolutions are computed by Winograd's method, and how.
 
 use super::{
-    super::{Cpu, arithmetic::Arithmetic, packed::Packed},
+    super::{Cpu, Isa, arithmetic::Arithmetic, packed::Panel},
+    stride,
     transform::Size,
 };
 use crate::{Conv2d, DType, Padding, Shape};
@@ -24,9 +25,29 @@ pub enum Convolution {
     Winograd,
 }
 
+/// With fewer tiles than this the transformed inputs are kept and the weights transformed panel by panel; with more it is the
+/// other way round.
+const FEW_TILES: usize = 144;
+/// Floats that the transformed weights may take.
+pub(super) const WEIGHTS: usize = 8 << 20;
+
+/// What is transformed first and kept for all threads.
+#[derive(Clone, Copy)]
+pub(crate) enum Kept {
+    /// All inputs.
+    Inputs,
+    /// The weights of so many panels at a time.
+    Weights {
+        /// How many.
+        panels: usize,
+    },
+}
+
 /// A convolution of `(B, H, W, I)` to `(B, H', W', O)` by tiles.
 pub(crate) struct Plan {
     pub(super) size: Size,
+    /// I.
+    pub(super) channels: usize,
     /// H and W.
     pub(super) input: [usize; 2],
     /// H' and W'.
@@ -41,16 +62,16 @@ pub(crate) struct Plan {
 }
 
 impl Plan {
-    /// For `x` to `y`, unless the direct method is to be taken.
+    /// For `x` to `y` by a weight of this arithmetic and these input channels, unless the direct method is to be taken.
     pub(crate) fn new(
         cpu: &Cpu,
-        weight: &Packed,
+        (arithmetic, channels): (Arithmetic, usize),
         [x, y]: [Shape; 2],
         kernel: [usize; 2],
         options: Conv2d,
     ) -> Option<Self> {
         // Sums of bytes are exact and fast; there is nothing to transform.
-        if kernel != [3, 3] || options.stride != 1 || weight.format.arithmetic == Arithmetic::Int8 {
+        if kernel != [3, 3] || options.stride != 1 || arithmetic == Arithmetic::Int8 {
             return None;
         }
         let output = [y[1], y[2]];
@@ -61,6 +82,7 @@ impl Plan {
         let size = if exact || of_picture(Size::Four) < SIX_FROM { Size::Four } else { Size::Six };
         let plan = Self {
             size,
+            channels,
             input: [x[1], x[2]],
             output,
             tiles: tiles(size),
@@ -69,7 +91,7 @@ impl Plan {
             turned: false,
         };
         let chosen = match cpu.convolution {
-            Convolution::Auto => plan.wins(weight),
+            Convolution::Auto => plan.wins(arithmetic),
             Convolution::Direct => false,
             Convolution::Winograd => true,
         };
@@ -79,7 +101,7 @@ impl Plan {
     /// For the gradient `dy` of a result to that of the input, `dx`: a convolution with the transposed weight, turned.
     pub(crate) fn backward(
         cpu: &Cpu,
-        transposed: &Packed,
+        transposed: (Arithmetic, usize),
         shapes: [Shape; 2],
         kernel: [usize; 2],
         options: Conv2d,
@@ -93,8 +115,39 @@ impl Plan {
     }
 
     /// Whether this is faster than the direct method, by measurement.
-    fn wins(&self, weight: &Packed) -> bool {
-        let least = if weight.format.arithmetic == Arithmetic::F32 { 3 } else { 12 };
-        weight.channels >= LEAST_CHANNELS && self.tiles[0] * self.tiles[1] >= least
+    fn wins(&self, arithmetic: Arithmetic) -> bool {
+        let least = if arithmetic == Arithmetic::F32 { 3 } else { 12 };
+        self.channels >= LEAST_CHANNELS && self.tiles[0] * self.tiles[1] >= least
+    }
+
+    /// What is kept for a weight of so many columns.
+    pub(crate) fn kept(&self, isa: Isa, columns: usize) -> Kept {
+        if self.count < FEW_TILES { Kept::Inputs } else { self.weights_kept(isa, columns, WEIGHTS) }
+    }
+
+    /// The weights of as many panels as `most` floats hold, at least those of one; as many each time.
+    pub(super) fn weights_kept(&self, isa: Isa, columns: usize, most: usize) -> Kept {
+        let (panels, one) = (Panel::all(isa, columns).len(), self.panel_floats(isa, columns));
+        let at_a_time = (most / one).clamp(1, panels);
+        Kept::Weights { panels: panels.div_ceil(panels.div_ceil(at_a_time)) }
+    }
+
+    /// The floats that what is kept takes.
+    pub(crate) fn kept_floats(&self, kept: Kept, isa: Isa, columns: usize) -> usize {
+        match kept {
+            Kept::Inputs => self.size.points() * stride(self.count * self.channels),
+            Kept::Weights { panels } => panels * self.panel_floats(isa, columns),
+        }
+    }
+
+    /// The floats of a panel's weights.
+    fn panel_floats(&self, isa: Isa, columns: usize) -> usize {
+        self.size.points() * self.weights_stride(isa, columns)
+    }
+
+    /// Floats from point to point of a panel's weights.
+    pub(super) fn weights_stride(&self, isa: Isa, columns: usize) -> usize {
+        let width = Panel::all(isa, columns).next().map_or(0, |first| first.width);
+        stride(self.channels.next_multiple_of(2) * width)
     }
 }

@@ -1,8 +1,8 @@
 //! The arena that is found before a run, against what the run takes.
 
 use calotype_tensor::{
-    Activation, Attention, Backend, Conv2d, ParamKind, Precision, Result, Shape,
-    cpu::{Convolution, Cpu, CpuOptions, Isa, Sizes},
+    Activation, Attention, Backend, Conv2d, Memory, MemoryPlan, ParamKind, Precision, Result, Shape,
+    cpu::{Convolution, Cpu, CpuOptions, Isa},
 };
 
 /// Some of every kind of operation, with tensors that outlive others.
@@ -30,25 +30,25 @@ fn network<B: Backend>(b: &B) -> Result<B::Tensor> {
 }
 
 #[test]
-fn a_run_takes_its_arena_and_little_beside() -> Result<()> {
+fn a_run_takes_its_arena_and_little_else() -> Result<()> {
     for precision in [Precision::F32, Precision::BF16, Precision::F16, Precision::Int8] {
         for isa in Isa::available() {
             let options = CpuOptions { isa: Some(isa), threads: 2, precision, convolution: Convolution::Direct };
             let cpu = Cpu::with_options(options)?;
-            let sizes = Sizes::new(&cpu);
-            network(&sizes)?;
-            cpu.reserve(sizes.arena());
+            let plan = MemoryPlan::new(&cpu);
+            network(&plan)?;
+            cpu.reserve(plan.arena_bytes())?;
             network(&cpu)?;
-            let (activations, beside) = (sizes.arena(), cpu.beside_the_arena());
+            let (activations, outside) = (plan.arena_bytes(), cpu.outside_arena());
             // The least that is in use at a time: the input and output of the product before the gates.
             let least = 2 * 1600 * (64 + 128) * precision.activations().size();
             assert!((least..=20 * least).contains(&activations), "{isa} {precision}: an arena of {activations} bytes");
             // Each of two threads holds sums of products: as many tiles as the widest instruction set has. Blocks are up to an eighth larger.
             let own = 2 * (5 << 19);
-            assert!(beside <= sizes.parameters() * 9 / 8 + own, "{isa} {precision}: {beside} bytes beside it");
+            assert!(outside <= plan.param_bytes() * 9 / 8 + own, "{isa} {precision}: {outside} bytes outside of it");
             let without = Cpu::with_options(options)?;
             network(&without)?;
-            assert!(without.beside_the_arena() > beside + activations / 2, "{isa} {precision}");
+            assert!(without.outside_arena() > outside + activations / 2, "{isa} {precision}");
         }
     }
     Ok(())

@@ -6,7 +6,9 @@ use calotype_tensor::{
 };
 use serde::Serialize;
 
-use crate::{Precision, Result, bench::Run};
+use calotype::{Precision, Result};
+
+use crate::whole::Run;
 
 /// Where the time went, per kind of operation and per block of each network.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -64,7 +66,7 @@ pub struct ProfileRow {
     pub seconds: f64,
     /// Seconds of the whole run's, 0 to 1.
     pub share: f64,
-    /// Floating-point operations, as [`calotype_tensor::cases::Op::flops`] counts.
+    /// Floating-point operations, as [`calotype_tensor::Op::flops`] counts.
     pub flops: f64,
     /// 10⁹ of them in a second.
     pub gflops: f64,

@@ -2,17 +2,16 @@
 
 use std::time::Instant;
 
+use calotype::{CfgPredictor, Model, Result, auxiliary_precision};
 use calotype_diffusion::{BatchNoise, Predictor};
 use calotype_models::TextConfig;
-use calotype_tensor::{Backend, cpu::Cpu};
+use calotype_tensor::{Backend, BackendOptions, Device, Memory, cpu::Cpu};
 use calotype_text::MAX_LENGTH;
 use serde::Serialize;
 
 use crate::{
-    BenchOptions, BenchSource, Guided, Model, Result,
-    bench::{Job, Networks, SEED, TIMESTEP, beside},
-    memory,
-    pipeline::auxiliary_precision,
+    BenchOptions, BenchSource,
+    whole::{Job, Networks, SEED, TIMESTEP, extra_channels},
 };
 
 /// A network, and what it does.
@@ -56,13 +55,14 @@ pub fn bench_part(
     part: BenchPart,
     next: &mut dyn FnMut(&PartWork, Option<f64>) -> bool,
 ) -> Result<PartWork> {
-    let networks = Networks::new(source, options)?;
+    let device = options.device()?;
+    let networks = Networks::new(source, options, &device)?;
     let job = Job { source, networks: &networks, options };
     let precision = match part {
         BenchPart::UNetStep => options.precision,
         BenchPart::VaeDecode => auxiliary_precision(options.precision),
     };
-    let backend = options.backend(precision)?;
+    let backend = device.backend(BackendOptions::in_precision(precision))?;
     let [c, h, w] = networks.latents;
     let shape = [1, h, w, c];
     let x = BatchNoise::new(SEED, 1, [h, w, c]).randn();
@@ -78,9 +78,10 @@ pub fn bench_part(
     match part {
         BenchPart::UNetStep => {
             let unet = job.make(&backend, &networks.unet, Model::unet, &mut work.parameters)?;
-            memory::reserve_unet(&backend, &networks.unet, [1, h, w])?;
+            backend.reserve(networks.need.unet)?;
             let context = random_context(&backend, &networks.text)?;
-            let mut guided = beside(Guided::new(backend, unet, &context, 7.5, shape)?, &networks.unet, shape)?;
+            let mut guided =
+                extra_channels(CfgPredictor::new(backend, unet, &context, 7.5, shape)?, &networks.unet, shape)?;
             let mut timestep = TIMESTEP;
             repeat(&work, next, || {
                 // Never the same twice, as in a run: what comes of a timestep is part of the step.
@@ -90,7 +91,7 @@ pub fn bench_part(
         }
         BenchPart::VaeDecode => {
             let vae = job.vae_decoder(&backend, &mut work.parameters)?;
-            memory::reserve_decoder(&backend, &networks.vae, [h, w], false)?;
+            backend.reserve(networks.need.vae)?;
             let latents = backend.from_f32(shape.into(), x.into_data())?;
             repeat(&work, next, || {
                 vae.forward(&backend, &latents, false)?;

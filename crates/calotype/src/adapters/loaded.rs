@@ -12,9 +12,8 @@ use calotype_text::EmbeddingNames;
 use super::{
     AdapterOptions,
     library::{Library, Opened},
-    prompt::Called,
 };
-use crate::{Model, Request, Result, Warning};
+use crate::{Model, Plan, Result, Warning};
 
 /// What a network in memory was read with: another has to be read for another.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -28,7 +27,7 @@ impl Key {
 }
 
 /// An adapter in use.
-pub(super) struct Use<T, O> {
+pub(super) struct AppliedAdapter<T, O> {
     pub(super) opened: Arc<Opened<T>>,
     /// How it is applied.
     pub(super) options: O,
@@ -37,12 +36,12 @@ pub(super) struct Use<T, O> {
 }
 
 /// An embedding that texts may name.
-struct Words {
+struct NamedEmbedding {
     vectors: Vectors,
     /// The id of its first vector.
     first: u32,
-    /// Whether a text named it.
-    called: bool,
+    /// Whether a prompt named it.
+    is_named: bool,
 }
 
 /// Where an embedding is.
@@ -64,33 +63,29 @@ impl Vectors {
 
 /// The adapters of one run.
 #[derive(Default)]
-pub(crate) struct Active {
-    pub(super) loras: Vec<Use<Adapter, Applied>>,
-    pub(super) hypernetworks: Vec<Use<Hypernetwork, f32>>,
+pub(crate) struct LoadedAdapters {
+    pub(super) loras: Vec<AppliedAdapter<Adapter, Applied>>,
+    pub(super) hypernetworks: Vec<AppliedAdapter<Hypernetwork, f32>>,
     /// Those that texts may name.
-    embeddings: Vec<Words>,
+    embeddings: Vec<NamedEmbedding>,
     /// The names of the embeddings, and the ids of their vectors.
     pub(crate) names: EmbeddingNames,
 }
 
-impl Active {
-    /// Opens what a request asks for and its prompt calls for. Also gives the prompt without that.
+impl LoadedAdapters {
+    /// Opens what the request of a plan asks for and its prompt calls for. Also gives what the caller should know.
     ///
     /// # Errors
     /// A name is unknown, or a file can't be used with the model.
-    pub(crate) fn new(
-        model: &Model,
-        request: &Request,
-        library: &mut Library,
-        warnings: &mut Vec<Warning>,
-    ) -> Result<(Self, String)> {
+    pub(crate) fn open(model: &Model, plan: &Plan, library: &mut Library) -> Result<(Self, Vec<Warning>)> {
+        let (request, tags) = (plan.request(), plan.tags());
         let AdapterOptions { loras, hypernetworks, embeddings, folders } = &request.adapters;
-        let called = Called::new(&request.prompt)?;
-        warnings.extend(called.unused.iter().map(|what| Warning::UnusedArgument { what: what.clone() }));
-        let mut active = Self::default();
+        let unused = tags.unused.iter().map(|what| Warning::UnusedArgument { what: what.clone() });
+        let mut warnings: Vec<Warning> = unused.collect();
+        let mut loaded = Self::default();
         let places = |given: usize, called: usize| [vec![false; given], vec![true; called]].concat();
-        let in_prompt = places(loras.len(), called.loras.len());
-        for (options, in_prompt) in loras.iter().chain(&called.loras).zip(in_prompt) {
+        let in_prompt = places(loras.len(), tags.loras.len());
+        for (options, in_prompt) in loras.iter().chain(&tags.loras).zip(in_prompt) {
             let opened = library.lora(model, &options.file, folders)?;
             let unused = opened.adapter.matched().unused.len();
             if unused > 0 {
@@ -104,52 +99,52 @@ impl Active {
                 text_encoder: options.text_encoder,
                 ranks: options.ranks,
             };
-            active.loras.push(Use { opened, options: applied, in_prompt });
+            loaded.loras.push(AppliedAdapter { opened, options: applied, in_prompt });
         }
-        let in_prompt = places(hypernetworks.len(), called.hypernetworks.len());
-        for (options, in_prompt) in hypernetworks.iter().chain(&called.hypernetworks).zip(in_prompt) {
+        let in_prompt = places(hypernetworks.len(), tags.hypernetworks.len());
+        for (options, in_prompt) in hypernetworks.iter().chain(&tags.hypernetworks).zip(in_prompt) {
             let opened = library.hypernetwork(&options.file, folders)?;
-            active.hypernetworks.push(Use { opened, options: options.strength, in_prompt });
+            loaded.hypernetworks.push(AppliedAdapter { opened, options: options.strength, in_prompt });
         }
         let mut skipped = Vec::new();
         let mut taken = HashSet::new();
-        for named in library.embeddings(model, embeddings, folders, &mut skipped)? {
-            for name in &named.names {
-                match active.names.insert(model.tokenizer(), name, active.next_id(model), named.opened.adapter.count())
+        for found in library.embeddings(model, embeddings, folders, &mut skipped)? {
+            for name in &found.names {
+                match loaded.names.insert(model.tokenizer(), name, loaded.next_id(model), found.opened.adapter.count())
                 {
                     Ok(()) => {
                         taken.insert(name.clone());
                     }
                     // Of a name that the caller chose it is an error, of one in a folder it is not.
-                    Err(error) if embeddings.iter().any(|asked| asked.file == named.opened.path) => {
+                    Err(error) if embeddings.iter().any(|asked| asked.file == found.opened.path) => {
                         return Err(error.into());
                     }
                     Err(error) => skipped.push(error.to_string()),
                 }
             }
-            active.push(model, Vectors::File(named.opened, named.given));
+            loaded.push(model, Vectors::File(found.opened, found.given));
         }
-        active.bundled(model, &taken, &mut skipped);
-        for text in [&called.prompt, &request.negative_prompt] {
-            let ids = active.names.encode_raw(model.tokenizer(), text);
-            for words in &mut active.embeddings {
-                words.called |= ids.contains(&words.first);
+        loaded.bundled(model, &taken, &mut skipped);
+        for text in [&tags.prompt, &request.negative_prompt] {
+            let ids = loaded.names.encode_raw(model.tokenizer(), text);
+            for named in &mut loaded.embeddings {
+                named.is_named |= ids.contains(&named.first);
             }
         }
         warnings.extend(skipped.into_iter().map(Warning::SkippedEmbedding));
-        Ok((active, called.prompt))
+        Ok((loaded, warnings))
     }
 
     /// The id that the next embedding's first vector has.
     fn next_id(&self, model: &Model) -> u32 {
         let last = self.embeddings.last();
-        last.map_or(model.text_config().vocab_size as u32, |words| {
-            words.first.saturating_add(words.vectors.embedding().map_or(0, Embedding::count) as u32)
+        last.map_or(model.text_config().vocab_size as u32, |named| {
+            named.first.saturating_add(named.vectors.embedding().map_or(0, Embedding::count) as u32)
         })
     }
 
     fn push(&mut self, model: &Model, vectors: Vectors) {
-        self.embeddings.push(Words { first: self.next_id(model), vectors, called: false });
+        self.embeddings.push(NamedEmbedding { first: self.next_id(model), vectors, is_named: false });
     }
 
     /// The embeddings in the LoRAs. As in A1111, one whose name a file has, or an earlier LoRA, is passed over.
@@ -180,14 +175,15 @@ impl Active {
 
     /// What the UNet is read with.
     pub(crate) fn unet_key(&self) -> Key {
-        let key = |used: &Use<_, Applied>| key(&used.opened.path, used.options.unet, used.options.ranks);
+        let key = |used: &AppliedAdapter<_, Applied>| key(&used.opened.path, used.options.unet, used.options.ranks);
         Key(self.loras.iter().map(key).collect())
     }
 
     /// What the text encoder is read with.
     pub(crate) fn text_key(&self) -> Key {
-        let lora = |used: &Use<_, Applied>| key(&used.opened.path, used.options.text_encoder, used.options.ranks);
-        let embedding = |words: &Words| match &words.vectors {
+        let lora =
+            |used: &AppliedAdapter<_, Applied>| key(&used.opened.path, used.options.text_encoder, used.options.ranks);
+        let embedding = |named: &NamedEmbedding| match &named.vectors {
             Vectors::File(opened, _) => key(&opened.path, 1.0, None),
             Vectors::Bundled(adapter, n) => format!("{} embedding {n}", adapter.file().label()),
         };
@@ -198,16 +194,16 @@ impl Active {
     pub(crate) fn load_unet<B: Backend>(&self, model: &Model, b: &B) -> Result<UNet<B::Param>> {
         let applied = self.applied();
         let mut stored = model.unet().stored()?;
-        Ok(model.unet_config().init(b, &mut Adapted::new(&mut stored, Target::UNet, &applied))?)
+        Ok(model.unet_config().init(b, &mut Adapted::new(&mut stored, Target::UNet, &applied, b.threads()))?)
     }
 
     /// Reads the text encoder, its table with the vectors of the embeddings.
     pub(crate) fn load_text_encoder<B: Backend>(&self, model: &Model, b: &B) -> Result<ClipTextEncoder<B::Param>> {
         let applied = self.applied();
         let mut stored = model.text_encoder().stored()?;
-        let mut adapted = Adapted::new(&mut stored, Target::TextEncoder, &applied);
+        let mut adapted = Adapted::new(&mut stored, Target::TextEncoder, &applied, b.threads());
         let mut config = model.text_config().clone();
-        let embeddings = self.embeddings.iter().filter_map(|words| words.vectors.embedding());
+        let embeddings = self.embeddings.iter().filter_map(|named| named.vectors.embedding());
         config.vocab_size += embeddings.clone().map(Embedding::count).sum::<usize>();
         Ok(config.init(b, &mut WithEmbeddings::new(&mut adapted, embeddings))?)
     }
@@ -224,9 +220,9 @@ impl Active {
     }
 
     /// The embeddings that a text of the run names and that have a file of their own, and what texts were to call each.
-    pub(super) fn called_embeddings(&self) -> impl Iterator<Item = (&Opened<Embedding>, Option<&String>)> {
-        self.embeddings.iter().filter_map(|words| match &words.vectors {
-            Vectors::File(opened, given) if words.called => Some((&**opened, given.as_ref())),
+    pub(super) fn named_embeddings(&self) -> impl Iterator<Item = (&Opened<Embedding>, Option<&String>)> {
+        self.embeddings.iter().filter_map(|named| match &named.vectors {
+            Vectors::File(opened, given) if named.is_named => Some((&**opened, given.as_ref())),
             _ => None,
         })
     }

@@ -3,10 +3,10 @@
 use std::sync::Arc;
 
 use calotype_diffusion::{Latents, Predictor, compose};
-use calotype_models::{Context, TimeEmbedding, UNet};
+use calotype_models::{Context, TimeEmbedding, UNet, UNetInputs};
 use calotype_tensor::{Backend, infer};
 
-use crate::{Attended, Conditioning, Error, Holding, Result};
+use crate::{Conditioning, ContextRef, Error, Result, StepConditioning};
 
 /// The most numbers in prepared texts that are kept for another step: 256 MiB.
 const MAX_KEPT: usize = 64 << 20;
@@ -22,20 +22,20 @@ pub fn guides(guidance_scale: f32) -> bool {
 ///
 /// What does not depend on the latents is computed once: keys and values of the texts for the whole run, as long as they
 /// don't take much memory, and what comes of a timestep for all the predictions in a row that are made at it.
-pub struct Guided<B: Backend> {
+pub struct CfgPredictor<B: Backend> {
     backend: B,
     unet: UNet<B::Param>,
     conditioning: Arc<Conditioning>,
     /// Keys and values of texts, those used last at the end.
-    prepared: Vec<(Vec<Attended>, Context<B::Tensor>)>,
+    prepared: Vec<(Vec<ContextRef>, Context<B::Tensor>)>,
     time: Times<B::Tensor>,
     /// How many predictions were made.
     evaluation: usize,
     guidance_scale: f32,
     /// `[B, h, w, C]` of the latents.
     shape: [usize; 4],
-    /// More channels that the UNet sees beside them, for one text and for two at once.
-    beside: Option<[B::Tensor; 2]>,
+    /// More input channels of the UNet, for one text and for two at once.
+    extra_channels: Option<[B::Tensor; 2]>,
 }
 
 /// The last timesteps of the pictures, and what comes of them.
@@ -51,7 +51,7 @@ impl<T> Times<T> {
     }
 }
 
-impl<B: Backend> Guided<B> {
+impl<B: Backend> CfgPredictor<B> {
     /// For latents of `shape`, `[B, h, w, C]`. `context` is the text encoder's, `(B, L, cross_attention_dim)`; with
     /// guidance it is `(2B, L, cross_attention_dim)`, the unconditional texts first.
     ///
@@ -84,28 +84,28 @@ impl<B: Backend> Guided<B> {
         shape: [usize; 4],
     ) -> Result<Self> {
         let (prepared, time) = (Vec::new(), Times::new(Vec::new()));
-        let beside = None;
+        let extra_channels = None;
         let mut guided =
-            Self { backend, unet, conditioning, prepared, time, evaluation: 0, guidance_scale, shape, beside };
+            Self { backend, unet, conditioning, prepared, time, evaluation: 0, guidance_scale, shape, extra_channels };
         for texts in passes(&guided.conditioning.at(0)) {
             guided.prepare(&texts)?;
         }
         Ok(guided)
     }
 
-    /// The same for a UNet that sees more than the latents: `beside (B, h, w, E)`.
+    /// The same for a UNet that takes more channels than the latents': `channels (B, h, w, E)`.
     ///
     /// # Errors
     /// It has not that many numbers.
-    pub fn beside(self, channels: Vec<f32>, count: usize) -> Result<Self> {
+    pub fn with_extra_channels(self, channels: Vec<f32>, count: usize) -> Result<Self> {
         let [batch, h, w, _] = self.shape;
         let one = self.backend.from_f32([batch, h, w, count].into(), channels.clone())?;
         let two = self.backend.from_f32([2 * batch, h, w, count].into(), channels.repeat(2))?;
-        Ok(Self { beside: Some([one, two]), ..self })
+        Ok(Self { extra_channels: Some([one, two]), ..self })
     }
 
     /// Makes sure that the keys and values of `texts`, each for all pictures, are the last of [`Self::prepared`].
-    fn prepare(&mut self, texts: &[Attended]) -> Result<()> {
+    fn prepare(&mut self, texts: &[ContextRef]) -> Result<()> {
         if let Some(at) = self.prepared.iter().position(|(of, _)| of == texts) {
             self.prepared[at..].rotate_left(1);
             return Ok(());
@@ -130,7 +130,7 @@ impl<B: Backend> Guided<B> {
     }
 
     /// The UNet's predictions with each of `texts`, one after the other.
-    fn forward(&mut self, texts: &[Attended], x: &[f32], timesteps: &[f32]) -> Result<Vec<f32>> {
+    fn forward(&mut self, texts: &[ContextRef], x: &[f32], timesteps: &[f32]) -> Result<Vec<f32>> {
         self.prepare(texts)?;
         let [pictures, h, w, c] = self.shape;
         if self.time.timesteps != timesteps {
@@ -139,14 +139,13 @@ impl<B: Backend> Guided<B> {
         let [one, two] = &mut self.time.embeddings;
         let time = match if texts.len() == 1 { one } else { two } {
             Some(time) => time,
-            none => none.insert(self.unet.time_embedding(&self.backend, &timesteps.repeat(texts.len()))?),
+            none => none.insert(self.unet.time_embedding(&self.backend, &timesteps.repeat(texts.len()), None)?),
         };
-        let mut latents = self.backend.from_f32([texts.len() * pictures, h, w, c].into(), x.repeat(texts.len()))?;
-        if let Some([one, two]) = &self.beside {
-            latents = self.backend.concat(&latents, if texts.len() == 1 { one } else { two })?;
-        }
+        let latents = self.backend.from_f32([texts.len() * pictures, h, w, c].into(), x.repeat(texts.len()))?;
+        let extra_channels = self.extra_channels.as_ref().map(|[one, two]| if texts.len() == 1 { one } else { two });
         let Some((_, context)) = self.prepared.last() else { return Ok(Vec::new()) };
-        Ok(self.backend.to_f32(&self.unet.forward(&self.backend, &latents, time, context)?)?)
+        let inputs = UNetInputs { extra_channels, ..UNetInputs::new(&latents, time, context) };
+        Ok(self.backend.to_f32(&self.unet.forward(&self.backend, &inputs)?)?)
     }
 
     /// The guided prediction with each picture at its timestep, and the unconditional one if there is guidance.
@@ -168,7 +167,7 @@ impl<B: Backend> Guided<B> {
     }
 }
 
-impl<B: Backend> Predictor for Guided<B> {
+impl<B: Backend> Predictor for CfgPredictor<B> {
     type Error = Error;
 
     fn predict(&mut self, x: &Latents, timestep: f64) -> Result<Latents> {
@@ -188,8 +187,8 @@ impl<B: Backend> Predictor for Guided<B> {
 }
 
 /// What goes through the UNet at once: at most two texts, of one length.
-fn passes(holding: &Holding) -> Vec<Vec<Attended>> {
-    let mut passes: Vec<Vec<Attended>> = Vec::new();
+fn passes(holding: &StepConditioning) -> Vec<Vec<ContextRef>> {
+    let mut passes: Vec<Vec<ContextRef>> = Vec::new();
     for text in holding.uncond.into_iter().chain(holding.parts.iter().map(|&(text, _)| text)) {
         match passes.last_mut().filter(|last| last.len() == 1 && last[0].length == text.length) {
             Some(last) => last.push(text),

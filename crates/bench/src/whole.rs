@@ -2,23 +2,24 @@
 
 use std::time::Instant;
 
+use calotype::{
+    CfgPredictor, Convolution, Model, Precision, Result, auxiliary_precision, check_side,
+    memory::{MemoryBudget, NetworkNeed, peak_memory},
+};
 use calotype_checkpoint::NetworkFiles;
 use calotype_diffusion::{BatchNoise, Predictor};
 use calotype_models::{ModelConfig, Random, TextConfig, UNetConfig, VaeConfig, VaeDecoder};
 use calotype_tensor::{
-    Backend,
-    cpu::Cpu,
+    Backend, BackendOptions, Device, Memory,
+    cpu::{Cpu, CpuDevice, CpuDeviceOptions},
     profile::{Call, Profile},
 };
 use calotype_text::MAX_LENGTH;
 use serde::Serialize;
 
 use crate::{
-    BenchProfile, Convolution, Guided, Model, PartProfile, PipelineOptions, Precision, Result,
-    memory::{self, PassSize, peak_memory},
-    pipeline::auxiliary_precision,
+    BenchProfile, PartProfile,
     profile::{Peaks, part},
-    request::check_size,
 };
 
 /// A timestep in the middle of the schedule.
@@ -75,14 +76,10 @@ impl Default for BenchOptions {
 }
 
 impl BenchOptions {
-    /// What a network computes on whose number type is `precision`.
-    pub(crate) fn backend(self, precision: Precision) -> Result<Cpu> {
-        self.pipeline(precision).backend()
-    }
-
-    fn pipeline(self, precision: Precision) -> PipelineOptions {
-        let Self { threads, convolution, vae_tiling, .. } = self;
-        PipelineOptions { threads, precision, convolution, vae_tiling, ..Default::default() }
+    /// What all networks compute on.
+    pub(crate) fn device(self) -> Result<CpuDevice> {
+        let Self { threads, convolution, .. } = self;
+        Ok(CpuDevice::new(CpuDeviceOptions { threads, convolution, ..Default::default() })?)
     }
 }
 
@@ -125,8 +122,9 @@ pub struct BenchReport {
 /// # Errors
 /// The model can't make pictures of that size, or its weights can't be read.
 pub fn bench(source: &BenchSource<'_>, options: BenchOptions, stage: &mut dyn FnMut(&str)) -> Result<BenchReport> {
-    let networks = Networks::new(source, options)?;
-    let cpu = |precision| options.backend(precision);
+    let device = options.device()?;
+    let cpu = |precision| Ok(device.backend(BackendOptions::in_precision(precision))?);
+    let networks = Networks::new(source, options, &device)?;
     let job = Job { source, networks: &networks, options };
     let reported = cpu(options.precision)?;
     if !options.profile {
@@ -171,7 +169,7 @@ pub(crate) struct Job<'a, 'm> {
 
 impl<'m> Job<'_, 'm> {
     /// Makes and runs the networks, each on a backend of its own, so that with the network all memory goes that it used.
-    /// `cpu` is what a backend computes on, `calls` gives its operations since it was last asked.
+    /// `cpu` is what a backend computes on, `calls` gives the operations of a backend since it was last asked.
     fn time<B: Backend + Clone>(
         &self,
         backend: &dyn Fn(Precision) -> Result<B>,
@@ -199,9 +197,9 @@ impl<'m> Job<'_, 'm> {
         let unet = self.make(&b, &networks.unet, Model::unet, &mut parameters)?;
         let x = BatchNoise::new(SEED, 1, [h, w, c]).randn();
         let shape = [1, h, w, c];
-        memory::reserve_unet(cpu(&b), &networks.unet, [1, h, w])?;
-        let guided = Guided::new(b.clone(), unet, &context, 7.5, shape)?;
-        let mut guided = beside(guided, &networks.unet, shape)?;
+        cpu(&b).reserve(networks.need.unet)?;
+        let guided = CfgPredictor::new(b.clone(), unet, &context, 7.5, shape)?;
+        let mut guided = extra_channels(guided, &networks.unet, shape)?;
         stage("UNet: guided step (warm-up)");
         guided.predict(&x, TIMESTEP)?;
         let mut unet_steps = Vec::new();
@@ -216,7 +214,7 @@ impl<'m> Job<'_, 'm> {
         stage("VAE: weights");
         let b = backend(auxiliary_precision(options.precision))?;
         let vae = self.vae_decoder(&b, &mut parameters)?;
-        memory::reserve_decoder(cpu(&b), &networks.vae, [h, w], options.vae_tiling)?;
+        cpu(&b).reserve(networks.need.vae)?;
         let latents = b.from_f32(shape.into(), x.into_data())?;
         let mut vae_decodes = Vec::new();
         for decode in 1..=repeat {
@@ -257,14 +255,14 @@ impl<'m> Job<'_, 'm> {
 }
 
 /// With zeros for the channels that the UNet sees beside the latents of `shape`, if there are any.
-pub(crate) fn beside<B: Backend>(
-    guided: Guided<B>,
+pub(crate) fn extra_channels<B: Backend>(
+    guided: CfgPredictor<B>,
     config: &UNetConfig,
     [batch, h, w, c]: [usize; 4],
-) -> Result<Guided<B>> {
+) -> Result<CfgPredictor<B>> {
     match config.in_channels.saturating_sub(c) {
         0 => Ok(guided),
-        more => guided.beside(vec![0.0; batch * h * w * more], more),
+        more => guided.with_extra_channels(vec![0.0; batch * h * w * more], more),
     }
 }
 
@@ -285,10 +283,33 @@ pub(crate) struct Networks {
     pub(crate) vae: VaeConfig,
     /// `[C, h, w]`.
     pub(crate) latents: [usize; 3],
+    pub(crate) need: Arenas,
+}
+
+/// The arenas that the networks take, in bytes.
+pub(crate) struct Arenas {
+    pub(crate) unet: usize,
+    /// None is taken for a decoder in bands.
+    pub(crate) vae: usize,
+}
+
+impl Arenas {
+    /// Finds them, and whether the networks fit into memory.
+    fn new(device: &CpuDevice, options: BenchOptions, unet: &UNetConfig, vae: &VaeConfig) -> Result<Self> {
+        let [h, w] = [options.height, options.width].map(|side| side / vae.downscale());
+        let backend = |precision| device.backend(BackendOptions::in_precision(precision));
+        let unet = NetworkNeed::unet(&backend(options.precision)?, unet, [1, h, w], MAX_LENGTH)?;
+        let auxiliary = backend(auxiliary_precision(options.precision))?;
+        let decoder = if options.vae_tiling { NetworkNeed::tiled_decoder } else { NetworkNeed::decoder };
+        let vae = decoder(&auxiliary, vae, [h, w])?;
+        MemoryBudget::system().check(unet.total().max(vae.total()))?;
+        let bytes = |arena| usize::try_from(arena).unwrap_or(usize::MAX);
+        Ok(Self { unet: bytes(unet.arena), vae: if options.vae_tiling { 0 } else { bytes(vae.arena) } })
+    }
 }
 
 impl Networks {
-    pub(crate) fn new(source: &BenchSource<'_>, options: BenchOptions) -> Result<Self> {
+    pub(crate) fn new(source: &BenchSource<'_>, options: BenchOptions, device: &CpuDevice) -> Result<Self> {
         let (name, text, unet, vae) = match source {
             BenchSource::Sd15 => {
                 ("sd15 (random weights)".to_owned(), TextConfig::sd15(), UNetConfig::sd15(), VaeConfig::sd15())
@@ -297,12 +318,12 @@ impl Networks {
                 (m.name().to_owned(), m.text_config().clone(), m.unet_config().clone(), m.vae_config().clone())
             }
         };
-        let (width, height) = (options.width, options.height);
-        let pass = PassSize { batch: 1, width, height, context_length: MAX_LENGTH, encoded: None };
-        check_size(&unet, &vae, &pass, options.pipeline(options.precision))?;
         let downscale = vae.downscale();
+        check_side("width", options.width, downscale, "this model")?;
+        check_side("height", options.height, downscale, "this model")?;
+        let need = Arenas::new(device, options, &unet, &vae)?;
         let latents = [vae.latent_channels, options.height / downscale, options.width / downscale];
-        Ok(Self { name, text, unet, vae, latents })
+        Ok(Self { name, text, unet, vae, latents, need })
     }
 }
 

@@ -1,32 +1,32 @@
 //! `<lora:name:weight>` and its like in a prompt (A1111's `extra_networks_lora.py`, `extra_networks_hypernet.py`).
 
 use calotype_checkpoint::brief;
-use calotype_text::{Network, networks_of};
+use calotype_text::{ExtraNetworkTag, extra_networks_of};
 
 use super::{AdapterFile, HypernetworkOptions, LoraOptions};
 use crate::{Error, Result};
 
-/// What a prompt calls for.
+/// The adapters that a prompt calls for.
 #[derive(Debug, Default, PartialEq)]
-pub(super) struct Called {
-    /// The prompt without it.
-    pub(super) prompt: String,
+pub(crate) struct PromptTags {
+    /// The prompt without its tags.
+    pub(crate) prompt: String,
     pub(super) loras: Vec<LoraOptions>,
     pub(super) hypernetworks: Vec<HypernetworkOptions>,
     /// What is said of them that nothing here makes use of, such as `lbw=…` of an extension.
     pub(super) unused: Vec<String>,
 }
 
-impl Called {
-    /// Reads a prompt: `<lora:name>`, `<lora:name:te>`, `<lora:name:te:unet>`, `<lora:name:te:unet:dyn>`, the numbers also as
+impl PromptTags {
+    /// Parses the tags of a prompt: `<lora:name>`, `<lora:name:te>`, `<lora:name:te:unet>`, `<lora:name:te:unet:dyn>`, the numbers also as
     /// `te=`, `unet=`, `dyn=`; `lyco` for `lora`; `<hypernet:name:strength>`. The text encoder's strength is 1 if it is not
     /// given, the UNet's is then the same.
     ///
     /// # Errors
     /// A number is none, or a network has no name.
-    pub(super) fn new(prompt: &str) -> Result<Self> {
-        let (prompt, networks) = networks_of(prompt, |kind| matches!(kind, "lora" | "lyco" | "hypernet"));
-        let mut called = Self { prompt, ..Self::default() };
+    pub(crate) fn new(prompt: &str) -> Result<Self> {
+        let (prompt, networks) = extra_networks_of(prompt, |kind| matches!(kind, "lora" | "lyco" | "hypernet"));
+        let mut tags = Self { prompt, ..Self::default() };
         for network in networks {
             let arg = |place: usize, key: &str| network.named(key).or_else(|| network.positional().nth(place));
             let name = network.positional().next().filter(|name| !name.trim().is_empty());
@@ -42,10 +42,10 @@ impl Called {
             let known = |key: &str| matches!(key, "te" | "unet" | "dyn");
             let unused =
                 network.args.iter().filter(|arg| arg.split_once('=').is_some_and(|(key, _)| !known(key.trim())));
-            called.unused.extend(unused.map(|arg| format!("{arg} of <{}:{name}>", network.kind)));
+            tags.unused.extend(unused.map(|arg| format!("{arg} of <{}:{name}>", network.kind)));
             if network.kind == "hypernet" {
                 let strength = number(network.args.get(1).map(String::as_str), 1.0)?;
-                called.hypernetworks.push(HypernetworkOptions { file, strength });
+                tags.hypernetworks.push(HypernetworkOptions { file, strength });
                 continue;
             }
             let text_encoder = number(arg(1, "te"), 1.0)?;
@@ -55,15 +55,15 @@ impl Called {
                 Some(Ok(ranks)) => Some(ranks),
                 Some(Err(_)) => return refuse(&network, "dyn is no number of ranks"),
             };
-            called.loras.push(LoraOptions { file, text_encoder, unet, ranks });
+            tags.loras.push(LoraOptions { file, text_encoder, unet, ranks });
         }
-        Ok(called)
+        Ok(tags)
     }
 }
 
-fn refuse<T>(network: &Network, problem: &str) -> Result<T> {
+fn refuse<T>(network: &ExtraNetworkTag, problem: &str) -> Result<T> {
     let written = brief(&format!("<{}:{}>", network.kind, network.args.join(":")));
-    Err(Error::Request(format!("the prompt has {written}: {problem}, expected such as <{}:name:0.8>", network.kind)))
+    Err(Error::Prompt(format!("the prompt has {written}: {problem}, expected such as <{}:name:0.8>", network.kind)))
 }
 
 #[cfg(test)]
@@ -72,19 +72,19 @@ mod tests {
 
     #[test]
     fn networks_are_read_as_a1111_does() {
-        let called = Called::new("a <lora:x:0.5> b<lyco:y:te=0.2:unet=0.7:dyn=8><hypernet:z:0.3> <c:d>").unwrap();
-        assert_eq!(called.prompt, "a  b <c:d>");
+        let tags = PromptTags::new("a <lora:x:0.5> b<lyco:y:te=0.2:unet=0.7:dyn=8><hypernet:z:0.3> <c:d>").unwrap();
+        assert_eq!(tags.prompt, "a  b <c:d>");
         let lora = |name: &str, text_encoder, unet, ranks| {
             let file = AdapterFile::Name(name.to_owned());
             LoraOptions { file, text_encoder, unet, ranks }
         };
-        assert_eq!(called.loras, [lora("x", 0.5, 0.5, None), lora("y", 0.2, 0.7, Some(8))]);
-        assert_eq!(called.hypernetworks, [HypernetworkOptions { file: AdapterFile::Name("z".into()), strength: 0.3 }]);
-        assert_eq!(Called::new("<lora:x:0.5:lbw=IN02>").unwrap().unused, ["lbw=IN02 of <lora:x>"]);
-        assert_eq!(Called::new("<lora:x>").unwrap().loras, [lora("x", 1.0, 1.0, None)]);
-        assert_eq!(Called::new("<lora:x:2:1:4>").unwrap().loras, [lora("x", 2.0, 1.0, Some(4))]);
+        assert_eq!(tags.loras, [lora("x", 0.5, 0.5, None), lora("y", 0.2, 0.7, Some(8))]);
+        assert_eq!(tags.hypernetworks, [HypernetworkOptions { file: AdapterFile::Name("z".into()), strength: 0.3 }]);
+        assert_eq!(PromptTags::new("<lora:x:0.5:lbw=IN02>").unwrap().unused, ["lbw=IN02 of <lora:x>"]);
+        assert_eq!(PromptTags::new("<lora:x>").unwrap().loras, [lora("x", 1.0, 1.0, None)]);
+        assert_eq!(PromptTags::new("<lora:x:2:1:4>").unwrap().loras, [lora("x", 2.0, 1.0, Some(4))]);
         for wrong in ["<lora:x:a>", "<lora: >", "<lora:te=1>", "<hypernet:x:inf>", "<lora:x:1:1:-1>"] {
-            let message = Called::new(wrong).unwrap_err().to_string();
+            let message = PromptTags::new(wrong).unwrap_err().to_string();
             assert!(message.contains(wrong) && !message.contains('\n'), "{message}");
         }
     }

@@ -1,0 +1,11 @@
+//! Memory: what a run needs, found before it starts, and what the program may take in all. So an image far too large is
+//! refused and not killed by the system, and all tensors of a network are parts of one arena.
+
+mod budget;
+mod plan;
+mod system;
+
+pub use budget::{MemoryBudget, Reservation};
+pub use plan::NetworkNeed;
+pub(crate) use plan::{PassNeed, PassSize};
+pub use system::peak_memory;

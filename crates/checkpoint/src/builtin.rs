@@ -1,0 +1,35 @@
+//! The model inside the program: `models/emoji` of the repository (feature `builtin`).
+
+use crate::{EmbeddedFile, Model, Result};
+
+/// How image metadata call it.
+const NAME: &str = "emoji";
+
+macro_rules! embed {
+    ($($path:literal,)*) => {
+        &[$(($path, include_bytes!(concat!("../../../models/emoji/", $path)).as_slice()),)*]
+    };
+}
+
+/// Its files. The tokenizer is CLIP's, which `calotype-text` has.
+const FILES: &[EmbeddedFile] = embed![
+    "model_index.json",
+    "scheduler/scheduler_config.json",
+    "text_encoder/config.json",
+    "text_encoder/model.safetensors",
+    "unet/config.json",
+    "unet/diffusion_pytorch_model.safetensors",
+    "vae/config.json",
+    "vae/diffusion_pytorch_model.safetensors",
+    "latent_rgb.json",
+];
+
+impl Model {
+    /// The small model that this project trained, which is part of the program: it needs no file.
+    ///
+    /// # Errors
+    /// It was damaged when the program was built.
+    pub fn built_in() -> Result<Self> {
+        Self::from_embedded(NAME, FILES)
+    }
+}
