@@ -136,7 +136,6 @@ impl Error {
     /// Whether another request would have worked: the fault is in what was asked, not in a file or the machine.
     #[must_use]
     pub fn is_request(&self) -> bool {
-        use calotype_diffusion::Error as Sampling;
         match self {
             Self::Request(_)
             | Self::OutOfRange { .. }
@@ -147,25 +146,7 @@ impl Error {
             | Self::ImageNotOpen { .. } => true,
             Self::Checkpoint(error) => error.is_request(),
             Self::Text(error) => error.is_request(),
-            Self::Sampling(error) => matches!(
-                error,
-                Sampling::UnknownSampler(_)
-                    | Sampling::UnknownSchedule(_)
-                    | Sampling::UnknownRng(_)
-                    | Sampling::UnknownSeedPer(_)
-                    | Sampling::NoiseOptions(_)
-                    | Sampling::Schedule { .. }
-                    | Sampling::Eta { .. }
-                    | Sampling::EtaRange(_)
-                    | Sampling::OptionRange { .. }
-                    | Sampling::SamplerOption { .. }
-                    | Sampling::ScheduleOption { .. }
-                    | Sampling::Steps { .. }
-                    | Sampling::CompvisSteps { .. }
-                    | Sampling::Strength(_)
-                    | Sampling::NoSteps { .. }
-                    | Sampling::LaidOut { .. }
-            ),
+            Self::Sampling(error) => error.is_request(),
             _ => false,
         }
     }

@@ -45,7 +45,7 @@ pub use adapters::{
 };
 pub use calotype_checkpoint::{EmbeddedFile, Model, ModelOptions, ZERO_TERMINAL_SNR};
 pub use calotype_diffusion::{
-    Denoiser, Latents, NoiseLevel, PredictionType, Rng, SamplerKind, SamplerSettings, ScheduleKind, SeedPer, Step,
+    Denoiser, Latents, NoiseLevel, PredictionType, Rng, SAMPLERS, SCHEDULES, SamplerFeature, SamplerInfo, SamplerKind, SamplerSettings, ScheduleInfo, ScheduleKind, SeedPer, Step, StepNoise,
     UniPcSkipType, UniPcVariant, Variation,
 };
 pub use calotype_formats::DType;

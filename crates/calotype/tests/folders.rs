@@ -75,7 +75,7 @@ fn wrong_configs() {
         r#"_class_name is "StableDiffusionXLPipeline", expected "StableDiffusionPipeline""#,
     );
     let scheduler = "scheduler/scheduler_config.json";
-    let sample = "unknown prediction type \"sample\": the scheduler config must say epsilon or v_prediction";
+    let sample = "unknown prediction type \"sample\": use one of epsilon, v_prediction";
     refused(edit(scheduler, "epsilon", "sample"), scheduler, sample);
     let cosine = "beta_schedule \"cosine\" is not supported: expected scaled_linear or linear";
     refused(edit(scheduler, "scaled_linear", "cosine"), scheduler, cosine);

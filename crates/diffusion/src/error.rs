@@ -1,37 +1,24 @@
-use crate::{Rng, SamplerKind, ScheduleKind, SeedPer, sampler};
+use crate::{SamplerKind, ScheduleKind};
 
 /// What can go wrong in this crate. Each message is one line that says what was expected and what to do.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
-    /// A sampler id that does not exist.
-    #[error("unknown sampler {0:?}{near}: use one of {list}", near = sampler::names::near_sampler(.0), list = sampler::names::samplers())]
-    UnknownSampler(String),
-    /// A schedule id that does not exist.
-    #[error("unknown schedule {0:?}{near}: use one of {list}", near = sampler::names::near_schedule(.0), list = sampler::names::schedules())]
-    UnknownSchedule(String),
-    /// A variant or a skip type of UniPC that does not exist.
-    #[error("unknown UniPC {what} {name:?}: use one of {list}")]
-    UnknownUniPc {
-        /// Which of the two.
+    /// A name that does not exist: of a sampler, a schedule, a generator, …
+    #[error("unknown {what} {name:?}{near}: use one of {known}", near = near(*nearest))]
+    Unknown {
+        /// What it should be the name of.
         what: &'static str,
         /// What was given.
         name: String,
-        /// Those that exist.
-        list: String,
+        /// The id that is nearest, where one is near.
+        nearest: Option<&'static str>,
+        /// The ids that exist.
+        known: String,
     },
-    /// A generator id that does not exist.
-    #[error("unknown generator {0:?}: use one of {list}", list = Rng::list())]
-    UnknownRng(String),
-    /// What a seed is for, other than `picture` and `batch`.
-    #[error("a seed per {0:?} is unknown: use one of {list}", list = SeedPer::list())]
-    UnknownSeedPer(String),
     /// Options of the noise that don't go together, or a value out of range: what, and what to do.
     #[error("{0}")]
     NoiseOptions(String),
-    /// A prediction type other than `epsilon` and `v_prediction`.
-    #[error("unknown prediction type {0:?}: the scheduler config must say epsilon or v_prediction")]
-    UnknownPrediction(String),
     /// A sampler that has only its own schedule was given another one.
     #[error(
         "sampler {sampler} has no {schedule} schedule: use --schedule default or another sampler (euler, dpmpp_2m, ...)"
@@ -193,4 +180,25 @@ pub enum Error {
     /// The stored state of a [`crate::Generator`] can't be read.
     #[error("bad generator state: {0}; the file is damaged or not ours")]
     GeneratorState(&'static str),
+}
+
+impl Error {
+    /// Whether another request would have worked: the fault is in what was asked, not in a file or in the caller's code.
+    #[must_use]
+    pub fn is_request(&self) -> bool {
+        !matches!(
+            self,
+            Self::NoiseSchedule { .. }
+                | Self::LatentsShape { .. }
+                | Self::LatentsConcat { .. }
+                | Self::Shape { .. }
+                | Self::Length { .. }
+                | Self::Timestep { .. }
+                | Self::GeneratorState(_)
+        )
+    }
+}
+
+fn near(nearest: Option<&str>) -> String {
+    nearest.map_or_else(String::new, |id| format!(", the nearest is {id}"))
 }

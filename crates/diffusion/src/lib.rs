@@ -22,6 +22,7 @@ mod denoiser;
 mod error;
 mod generator;
 mod guidance;
+mod ids;
 mod latents;
 mod linspace;
 mod noise;
@@ -39,7 +40,7 @@ pub use latents::Latents;
 pub use noise::{Batch, BatchNoise, NoiseOptions, NoiseSource, SeedPer, Variation};
 pub use rng::{NormalStream, Rng};
 pub use sampler::{
-    Run, SampleOptions, Sampler, SamplerKind, SamplerSettings, ScheduleKind, Step, StrengthRule, UniPcSkipType,
-    UniPcVariant,
+    Run, SAMPLERS, SCHEDULES, SampleOptions, Sampler, SamplerFeature, SamplerInfo, SamplerKind, SamplerSettings,
+    ScheduleInfo, ScheduleKind, Step, StepNoise, StrengthRule, UniPcSkipType, UniPcVariant,
 };
 pub use schedule::{NoiseSchedule, PredictionType};

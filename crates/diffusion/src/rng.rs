@@ -1,8 +1,6 @@
-use std::fmt;
-use std::str::FromStr;
-
+use crate::Generator;
+use crate::ids::ids;
 use crate::philox::{Cuda, Nv};
-use crate::{Error, Generator};
 
 /// Which generator noise comes from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
@@ -24,20 +22,9 @@ pub enum Rng {
     Nv,
 }
 
+ids!(Rng, "generator", [Cpu = "cpu", Cuda = "cuda", Nv = "nv"]);
+
 impl Rng {
-    /// Every generator.
-    pub const ALL: [Self; 3] = [Self::Cpu, Self::Cuda, Self::Nv];
-
-    /// Its id: `cpu`, `cuda` or `nv`.
-    #[must_use]
-    pub fn id(self) -> &'static str {
-        match self {
-            Self::Cpu => "cpu",
-            Self::Cuda => "cuda",
-            Self::Nv => "nv",
-        }
-    }
-
     /// A stream of normal numbers from a seed.
     #[must_use]
     pub fn stream(self, seed: u64) -> NormalStream {
@@ -47,25 +34,6 @@ impl Rng {
             Self::Nv => Kind::Nv(Nv::manual_seed(seed)),
         };
         NormalStream(kind)
-    }
-
-    pub(crate) fn list() -> String {
-        Self::ALL.map(Self::id).join(", ")
-    }
-}
-
-impl fmt::Display for Rng {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(self.id())
-    }
-}
-
-impl FromStr for Rng {
-    type Err = Error;
-
-    fn from_str(s: &str) -> Result<Self, Error> {
-        let known = Self::ALL.into_iter().find(|rng| rng.id() == s);
-        known.ok_or_else(|| Error::UnknownRng(s.chars().take(40).collect()))
     }
 }
 

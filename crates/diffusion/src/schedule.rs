@@ -1,5 +1,4 @@
-use std::str::FromStr;
-
+use crate::ids::ids;
 use crate::linspace::{linspace, linspace_f32};
 use crate::{Error, NoiseLevel};
 
@@ -13,18 +12,7 @@ pub enum PredictionType {
     VPrediction,
 }
 
-impl FromStr for PredictionType {
-    type Err = Error;
-
-    /// The `prediction_type` of diffusers' `scheduler_config.json`.
-    fn from_str(s: &str) -> Result<Self, Error> {
-        match s {
-            "epsilon" => Ok(Self::Epsilon),
-            "v_prediction" => Ok(Self::VPrediction),
-            other => Err(Error::UnknownPrediction(other.chars().take(40).collect())),
-        }
-    }
-}
+ids!(PredictionType, "prediction type", [Epsilon = "epsilon", VPrediction = "v_prediction"]);
 
 /// The noise a network was trained with: `x_t = sqrt(ᾱ_t) x0 + sqrt(1 − ᾱ_t) ε` at each timestep `t`
 /// (Ho et al. 2020, eq. 4; ᾱ is `alphas_cumprod` here and in diffusers).

@@ -5,7 +5,8 @@ mod common;
 
 use calotype_diffusion::{
     BatchNoise, Denoiser, Error, Latents, ModelDenoiser, NoiseLevel, NoiseSchedule, PredictionType, Predictor,
-    SampleOptions, Sampler, SamplerKind, SamplerSettings, ScheduleKind, StrengthRule, UniPcVariant, guide,
+    SampleOptions, Sampler, SamplerFeature, SamplerKind, SamplerSettings, ScheduleKind, StrengthRule, UniPcVariant,
+    guide,
 };
 use common::{Network, distance, parse_bits, pixel, sd1};
 use proptest::prelude::*;
@@ -88,7 +89,7 @@ fn samplers_equal_k_diffusion_and_a1111() {
         let count: usize = steps.parse().expect("a count");
         let sampler = Sampler::new(kind, ScheduleKind::Automatic, &sd1(), options(count, given)).expect("valid");
         let (latents, steps) = final_latents(&sampler);
-        let expected = if kind.is_adaptive() { count } else { sampler.steps() };
+        let expected = if kind.info().has(SamplerFeature::Adaptive) { count } else { sampler.steps() };
         assert_eq!(steps, expected, "{kind} {given}");
         let error = distance(&latents, &parse_bits(hex));
         assert!(error < 1e-5, "{kind} {count} steps, {given}: {error:.1e} from the reference");
@@ -163,7 +164,7 @@ fn sde_samplers_equal_k_diffusion_on_a_brownian_tree() {
         let last = sampler.run(denoiser, &start, noise).last().expect("a step").expect("no error");
         let error = distance(&last.latents.to_nchw(), &parse_bits(hex));
         assert!(error < 5e-6, "{kind} {schedule} {steps} steps, {given}: {error:.1e} from the reference");
-        if schedule == kind.own_schedule() {
+        if schedule == kind.info().own_schedule {
             assert_eq!(Sampler::new(kind, ScheduleKind::Automatic, &sd1(), options).expect("valid"), sampler);
         }
         far += usize::from(machine.parse::<f64>().expect("a number") > 1e-4);
@@ -261,7 +262,7 @@ fn every_sampler_runs_with_every_schedule_and_count_or_says_which_it_takes() {
                 let worst = worst(&last.expect("no error").latents);
                 assert!(worst < 40.0, "{kind} {schedule} {steps} {strength} {rule:?}: {worst}");
             }
-            if !kind.is_adaptive() {
+            if !kind.info().has(SamplerFeature::Adaptive) {
                 assert_eq!(run.len(), sampler.steps(), "{kind} {schedule} {steps}");
                 assert!(run.iter().all(|step| step.total == run.len()), "{kind} {schedule} {steps}");
             }
@@ -368,7 +369,10 @@ fn a_picture_is_the_same_in_any_batch() {
     }
     for kind in SamplerKind::ALL {
         for eta in [None, Some(0.5)] {
-            let options = SampleOptions { eta: eta.filter(|_| kind.default_eta().is_some()), ..SampleOptions::new(6) };
+            let options = SampleOptions {
+                eta: eta.filter(|_| kind.info().noise.default_eta().is_some()),
+                ..SampleOptions::new(6)
+            };
             let sampler = Sampler::new(kind, ScheduleKind::Default, &sd1(), options).expect("valid");
             let run = |seed: u64, contrasts: &[f64]| {
                 let mut noise = BatchNoise::new(seed, contrasts.len(), [3, 5, 4]);
@@ -382,7 +386,7 @@ fn a_picture_is_the_same_in_any_batch() {
             let alone = [run(7, &[2.0]), run(8, &[9.0]), run(9, &[0.1])];
             assert_eq!(Ok(together), Latents::concat(&alone.each_ref().map(|(_, latents)| latents.clone())), "{kind}");
             assert_eq!(Some(steps), alone.iter().map(|(steps, _)| *steps).max(), "{kind}");
-            if kind.is_adaptive() {
+            if kind.info().has(SamplerFeature::Adaptive) {
                 assert!(alone[0].0 != alone[1].0 || alone[1].0 != alone[2].0, "the pictures do not differ in steps");
             }
         }

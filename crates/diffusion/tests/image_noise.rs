@@ -253,7 +253,7 @@ fn options_are_checked() {
     );
     assert_eq!(
         "day".parse::<SeedPer>().expect_err("unknown").to_string(),
-        r#"a seed per "day" is unknown: use one of picture, batch"#
+        r#"unknown seed_per "day": use one of picture, batch"#
     );
     for rng in Rng::ALL {
         assert_eq!(rng.to_string().parse(), Ok(rng));

@@ -3,7 +3,8 @@
 mod common;
 
 use calotype_diffusion::{
-    SampleOptions, Sampler, SamplerKind, SamplerSettings, ScheduleKind, UniPcSkipType, UniPcVariant,
+    PredictionType, Rng, SampleOptions, Sampler, SamplerKind, SamplerSettings, ScheduleKind, SeedPer, UniPcSkipType,
+    UniPcVariant,
 };
 use common::sd1;
 
@@ -27,6 +28,13 @@ fn names_of_others_are_understood() {
         ("DDIM CFG++", "ddim_cfgpp"),
         ("EulerAncestralDiscreteScheduler", "euler_a"),
         ("PNDMScheduler", "plms"),
+        ("DPMSolverMultistepScheduler", "dpmpp_2m"),
+        ("KDPM2DiscreteScheduler", "dpm_2"),
+        ("DPMSolverSDEScheduler", "dpmpp_sde"),
+        ("UniPCMultistepScheduler", "unipc"),
+        ("LCMScheduler", "lcm"),
+        ("dpmpp_3m_sde_gpu", "dpmpp_3m_sde"),
+        ("pndm", "plms"),
         ("KDPM2AncestralDiscreteScheduler", "dpm_2_a"),
     ] {
         assert_eq!(name.parse::<SamplerKind>().map(SamplerKind::id), Ok(id), "{name}");
@@ -113,4 +121,25 @@ fn options_out_of_place_say_who_has_them() {
     let plain = sampler(Karras, 10, new).init_noise_sigma();
     let sgm = sampler(Karras, 10, SamplerSettings { sgm_noise_multiplier: true, ..new });
     assert!((sgm.init_noise_sigma() - plain.hypot(1.0)).abs() < 1e-12);
+}
+
+/// Whatever is chosen by name is written and read by its id in JSON.
+#[test]
+fn ids_are_serialised() {
+    fn same<T: serde::Serialize + serde::de::DeserializeOwned + PartialEq + std::fmt::Debug + ToString>(all: &[T]) {
+        for value in all {
+            let json = serde_json::to_string(value).expect("JSON");
+            assert_eq!(json, format!("{:?}", value.to_string()));
+            assert_eq!(serde_json::from_str::<T>(&json).expect("its own id"), *value);
+        }
+        let error = serde_json::from_str::<T>("\"no such id\"").expect_err("no value").to_string();
+        assert!(error.contains("unknown ") && error.contains("use one of"), "{error}");
+    }
+    same(&SamplerKind::ALL);
+    same(&ScheduleKind::ALL);
+    same(&Rng::ALL);
+    same(&SeedPer::ALL);
+    same(&UniPcVariant::ALL);
+    same(&UniPcSkipType::ALL);
+    same(&PredictionType::ALL);
 }

@@ -15,7 +15,7 @@ fn combinations() -> impl Iterator<Item = (SamplerKind, ScheduleKind)> {
     let kinds = [Ddim, Plms, Euler, EulerA, Heun, Lms, Dpmpp2m];
     let schedules = [ScheduleKind::Default, ScheduleKind::Karras];
     let all = kinds.into_iter().flat_map(move |kind| schedules.map(|schedule| (kind, schedule)));
-    all.filter(|(kind, schedule)| kind.has_karras() || *schedule == ScheduleKind::Default)
+    all.filter(|(kind, schedule)| kind.info().has_sigma_schedules() || *schedule == ScheduleKind::Default)
 }
 
 /// Knows the truth at every level.

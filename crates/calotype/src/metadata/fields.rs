@@ -1,6 +1,6 @@
 //! The settings in A1111's text: each has one row here, by which it is written and read again.
 
-use calotype_diffusion::{Rng, SamplerKind, SamplerSettings, ScheduleKind};
+use calotype_diffusion::{Rng, SamplerKind, SamplerSettings, ScheduleKind, StepNoise};
 use calotype_text::{Emphasis, PromptStyle};
 
 use super::{BatchMetadata, Metadata};
@@ -438,5 +438,5 @@ fn if_true(value: bool) -> Option<String> {
 
 /// A1111 has an eta for the samplers that think in timesteps and one for the others.
 fn is_ddim(metadata: &Metadata) -> bool {
-    matches!(metadata.request.sampler, SamplerKind::Ddim | SamplerKind::DdimCfgpp)
+    metadata.request.sampler.info().noise == StepNoise::Eta
 }

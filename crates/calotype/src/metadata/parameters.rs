@@ -48,7 +48,7 @@ impl Metadata {
     /// `karras` here is diffusers'.
     fn take_schedule_from_a1111(&mut self) {
         let schedule = &mut self.request.schedule;
-        if *schedule == ScheduleKind::Default || *schedule == self.request.sampler.own_schedule() {
+        if *schedule == ScheduleKind::Default || *schedule == self.request.sampler.info().own_schedule {
             *schedule = ScheduleKind::Automatic;
         }
     }

@@ -12,7 +12,7 @@ mod size;
 
 use std::sync::Arc;
 
-use calotype_diffusion::{Rng, SamplerKind, SamplerSettings, ScheduleKind, SeedPer};
+use calotype_diffusion::{Rng, SamplerFeature, SamplerKind, SamplerSettings, ScheduleKind, SeedPer};
 use calotype_image::Rounding;
 use calotype_text::{Emphasis, PromptStyle};
 use serde::{Deserialize, Serialize};
@@ -63,7 +63,7 @@ pub struct Request {
     /// How its noise levels are spaced.
     #[serde(with = "by_id")]
     pub schedule: ScheduleKind,
-    /// Fresh noise of the steps, from 0 to 1; the sampler's own if not given ([`SamplerKind::default_eta`]).
+    /// Fresh noise of the steps, from 0 to 1; the sampler's own if not given ([`StepNoise::default_eta`](calotype_diffusion::StepNoise::default_eta)).
     #[serde(skip_serializing_if = "Option::is_none")]
     pub eta: Option<f64>,
     /// Settings that only some samplers and schedules have.
@@ -134,7 +134,7 @@ impl Request {
     /// Whether the unconditional prediction is needed too.
     #[must_use]
     pub fn guides(&self) -> bool {
-        guides(self.guidance_scale) || self.sampler.needs_uncond()
+        guides(self.guidance_scale) || self.sampler.info().has(SamplerFeature::Cfgpp)
     }
 
     /// Whether everything is done exactly as CompVis' scripts do it: strengths, sizes and rounding too.

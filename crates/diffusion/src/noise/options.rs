@@ -1,6 +1,4 @@
-use std::fmt;
-use std::str::FromStr;
-
+use crate::ids::ids;
 use crate::{Error, Rng};
 
 /// What a seed is for.
@@ -15,38 +13,7 @@ pub enum SeedPer {
     Batch,
 }
 
-impl SeedPer {
-    /// Both.
-    pub const ALL: [Self; 2] = [Self::Picture, Self::Batch];
-
-    /// Its id: `picture` or `batch`.
-    #[must_use]
-    pub fn id(self) -> &'static str {
-        match self {
-            Self::Picture => "picture",
-            Self::Batch => "batch",
-        }
-    }
-
-    pub(crate) fn list() -> String {
-        Self::ALL.map(Self::id).join(", ")
-    }
-}
-
-impl fmt::Display for SeedPer {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(self.id())
-    }
-}
-
-impl FromStr for SeedPer {
-    type Err = Error;
-
-    fn from_str(s: &str) -> Result<Self, Error> {
-        let known = Self::ALL.into_iter().find(|per| per.id() == s);
-        known.ok_or_else(|| Error::UnknownSeedPer(s.chars().take(40).collect()))
-    }
-}
+ids!(SeedPer, "seed_per", [Picture = "picture", Batch = "batch"]);
 
 /// A second seed whose noise is mixed in (A1111's `subseed` and `subseed_strength`).
 #[derive(Debug, Clone, Copy, PartialEq)]

@@ -1,12 +1,8 @@
-use std::fmt;
-use std::str::FromStr;
-
-use super::ScheduleKind;
-use super::names;
+use super::{ScheduleKind, names};
+use crate::ids::written_by_id;
 use crate::{Error, NoiseSchedule};
 
-/// Which sampler. The ids, as `--sampler` takes them, are in [`SamplerKind::id`]; the names that A1111, ComfyUI and
-/// diffusers have for them are understood too.
+/// Which sampler. What there is to know of each besides its steps is its row of [`SAMPLERS`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum SamplerKind {
@@ -54,78 +50,191 @@ pub enum SamplerKind {
     DpmSolver,
 }
 
-/// What a sampler's noise can be set with.
+/// What there is to know of a sampler besides its steps.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub(super) struct Knobs {
-    /// Its eta where none is given; `None` where it has none.
-    pub(super) eta: Option<f64>,
-    /// Whether it has the churn of Karras et al. 2022: `s_churn`, `s_tmin`, `s_tmax`.
-    pub(super) churn: bool,
-    /// Whether `s_noise` scales its fresh noise.
-    pub(super) s_noise: bool,
+#[non_exhaustive]
+pub struct SamplerInfo {
+    /// Which it is.
+    pub kind: SamplerKind,
+    /// Its id, by which it is written and read.
+    pub id: &'static str,
+    /// Its name in A1111, as in an image's parameters.
+    pub label: &'static str,
+    /// What [`ScheduleKind::Automatic`] is for it: A1111's sampler option `scheduler`.
+    pub own_schedule: ScheduleKind,
+    /// Evaluations of the model that A1111 counts for a step, over which the schedules of prompts run
+    /// (`sd_samplers_kdiffusion.py`: 2 for those it calls of second order).
+    pub evaluations: usize,
+    /// The fresh noise of its steps.
+    pub noise: StepNoise,
+    /// What else sets it apart.
+    pub features: &'static [SamplerFeature],
+    /// Other names that differ by more than case, signs and what [`SamplerKind::from_str`] leaves out.
+    pub aliases: &'static [&'static str],
+}
+
+/// The fresh noise of a sampler's steps, and the settings it has for it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum StepNoise {
+    /// None.
+    None,
+    /// As much as `eta` asks for, by default none (1 is DDPM; Song et al. 2021, eq. 16).
+    Eta,
+    /// As much as `s_churn` asks for, by default none, between `s_tmin` and `s_tmax`, scaled by `s_noise`
+    /// (Karras et al. 2022, algorithm 2).
+    Churn,
+    /// After a step down, as much as `eta` asks for, by default 1, scaled by `s_noise`. A1111 moves its seed by "eta
+    /// noise seed delta" (its sampler option `uses_ensd`).
+    Ancestral,
+    /// As [`Self::Ancestral`], from one Brownian motion: [`crate::NoiseSource::noise_between`] (A1111's sampler option
+    /// `brownian_noise`).
+    Brownian,
+    /// Where the run goes back up, scaled by `s_noise`.
+    Restart,
+    /// All of it, in every step.
+    Fresh,
+}
+
+impl StepNoise {
+    /// The eta where none is given, A1111's; `None` where there is none to give.
+    #[must_use]
+    pub const fn default_eta(self) -> Option<f64> {
+        match self {
+            Self::Eta => Some(0.0),
+            Self::Ancestral | Self::Brownian => Some(1.0),
+            Self::None | Self::Churn | Self::Restart | Self::Fresh => None,
+        }
+    }
+
+    /// Whether `s_noise` scales it.
+    #[must_use]
+    pub const fn has_s_noise(self) -> bool {
+        matches!(self, Self::Churn | Self::Ancestral | Self::Brownian | Self::Restart)
+    }
+}
+
+/// What sets a sampler apart.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum SamplerFeature {
+    /// Its [`ScheduleKind::Default`] and [`ScheduleKind::Karras`] are those of diffusers.
+    Diffusers,
+    /// It runs with [`ScheduleKind::Compvis`].
+    Compvis,
+    /// It walks whole timesteps a fixed distance apart, and has no schedules of sigmas.
+    IntegerSteps,
+    /// Its steps depend on the image: the number of steps is not used, as in A1111.
+    Adaptive,
+    /// It leaves out the last sigma but one (A1111's sampler option `discard_next_to_last_sigma`).
+    DiscardsNextToLastSigma,
+    /// It needs the unconditional prediction at any guidance scale ([`crate::Denoiser::denoise_with_uncond`]), and its λ
+    /// of 0 to 1 is the usual scale over 12.5, as in A1111.
+    Cfgpp,
+}
+
+/// Every sampler, a row each. Names, defaults, checks, messages and help come from here.
+#[rustfmt::skip]
+pub static SAMPLERS: [SamplerInfo; 21] = {
+    use SamplerFeature::{Adaptive, Cfgpp, Compvis, Diffusers, DiscardsNextToLastSigma as Discards, IntegerSteps};
+    use SamplerKind::*;
+    use ScheduleKind::{Automatic, Compvis as OfCompvis, Exponential, Karras, Uniform};
+    use StepNoise::{Ancestral, Brownian, Churn, Eta, Fresh, Restart as BackUp};
+    const NONE: StepNoise = StepNoise::None;
+    [
+        row(Ddim,           "ddim",              "DDIM",              Automatic,   1, Eta,       &[Diffusers, Compvis, IntegerSteps], &[]),
+        row(Plms,           "plms",              "PLMS",              Automatic,   1, NONE,      &[Diffusers, Compvis, IntegerSteps], &["PNDM"]),
+        row(Euler,          "euler",             "Euler",             Uniform,     1, Churn,     &[Diffusers], &[]),
+        row(EulerA,         "euler_a",           "Euler a",           Uniform,     1, Ancestral, &[Diffusers], &["euler_ancestral"]),
+        row(Heun,           "heun",              "Heun",              Uniform,     2, Churn,     &[Diffusers], &[]),
+        row(Lms,            "lms",               "LMS",               Uniform,     1, NONE,      &[Diffusers], &[]),
+        row(Dpmpp2m,        "dpmpp_2m",          "DPM++ 2M",          Karras,      1, NONE,      &[Diffusers], &["DPMSolverMultistep"]),
+        row(Dpm2,           "dpm_2",             "DPM2",              Karras,      2, Churn,     &[Discards], &[]),
+        row(Dpm2A,          "dpm_2_a",           "DPM2 a",            Karras,      2, Ancestral, &[Discards], &["dpm_2_ancestral"]),
+        row(Dpmpp2sA,       "dpmpp_2s_a",        "DPM++ 2S a",        Karras,      2, Ancestral, &[], &["dpmpp_2s_ancestral"]),
+        row(DpmppSde,       "dpmpp_sde",         "DPM++ SDE",         Karras,      2, Brownian,  &[], &["DPMSolverSDE"]),
+        row(Dpmpp2mSde,     "dpmpp_2m_sde",      "DPM++ 2M SDE",      Exponential, 1, Brownian,  &[], &[]),
+        row(Dpmpp2mSdeHeun, "dpmpp_2m_sde_heun", "DPM++ 2M SDE Heun", Exponential, 1, Brownian,  &[], &[]),
+        row(Dpmpp3mSde,     "dpmpp_3m_sde",      "DPM++ 3M SDE",      Exponential, 1, Brownian,  &[Discards], &[]),
+        row(DpmFast,        "dpm_fast",          "DPM fast",          Uniform,     1, Ancestral, &[], &[]),
+        row(DpmAdaptive,    "dpm_adaptive",      "DPM adaptive",      Uniform,     1, Ancestral, &[Adaptive], &["dpm_ad"]),
+        row(Restart,        "restart",           "Restart",           Karras,      2, BackUp,    &[], &[]),
+        row(Lcm,            "lcm",               "LCM",               Uniform,     1, Fresh,     &[], &[]),
+        row(DdimCfgpp,      "ddim_cfgpp",        "DDIM CFG++",        Automatic,   1, Eta,       &[Diffusers, IntegerSteps, Cfgpp], &[]),
+        row(UniPc,          "unipc",             "UniPC",             Automatic,   1, NONE,      &[], &["UniPCMultistep"]),
+        // A1111 has none like it.
+        row(DpmSolver,      "dpm_solver",        "DPM-Solver",        OfCompvis,   1, NONE,      &[Compvis], &[]),
+    ]
+};
+
+#[allow(clippy::too_many_arguments, reason = "the columns of the table")]
+const fn row(
+    kind: SamplerKind,
+    id: &'static str,
+    label: &'static str,
+    own_schedule: ScheduleKind,
+    evaluations: usize,
+    noise: StepNoise,
+    features: &'static [SamplerFeature],
+    aliases: &'static [&'static str],
+) -> SamplerInfo {
+    SamplerInfo { kind, id, label, own_schedule, evaluations, noise, features, aliases }
+}
+
+impl SamplerInfo {
+    /// Whether it has a feature.
+    #[must_use]
+    pub fn has(&self, feature: SamplerFeature) -> bool {
+        self.features.contains(&feature)
+    }
+
+    /// Whether it runs with [`ScheduleKind::Karras`] and A1111's other schedules of sigmas.
+    #[must_use]
+    pub fn has_sigma_schedules(&self) -> bool {
+        !self.has(SamplerFeature::IntegerSteps) && self.own_schedule != ScheduleKind::Compvis
+    }
 }
 
 impl SamplerKind {
     /// Every sampler.
-    pub const ALL: [Self; 21] = [
-        Self::Ddim,
-        Self::Plms,
-        Self::Euler,
-        Self::EulerA,
-        Self::Heun,
-        Self::Lms,
-        Self::Dpmpp2m,
-        Self::Dpm2,
-        Self::Dpm2A,
-        Self::Dpmpp2sA,
-        Self::DpmppSde,
-        Self::Dpmpp2mSde,
-        Self::Dpmpp2mSdeHeun,
-        Self::Dpmpp3mSde,
-        Self::DpmFast,
-        Self::DpmAdaptive,
-        Self::Restart,
-        Self::Lcm,
-        Self::DdimCfgpp,
-        Self::UniPc,
-        Self::DpmSolver,
-    ];
+    pub const ALL: [Self; SAMPLERS.len()] = {
+        let mut all = [Self::Ddim; SAMPLERS.len()];
+        let mut i = 0;
+        while i < all.len() {
+            all[i] = SAMPLERS[i].kind;
+            i += 1;
+        }
+        all
+    };
+
+    /// Its row of [`SAMPLERS`].
+    #[must_use]
+    pub fn info(self) -> &'static SamplerInfo {
+        &SAMPLERS[self as usize]
+    }
 
     /// Its id: `ddim`, `plms`, `euler`, `euler_a`, `heun`, `lms`, `dpmpp_2m`, …
     #[must_use]
     pub fn id(self) -> &'static str {
-        names::of_sampler(self).0
+        self.info().id
     }
 
-    /// Its name in A1111, as in a picture's parameters.
+    /// Its name in A1111, as in an image's parameters.
     #[must_use]
     pub fn label(self) -> &'static str {
-        names::of_sampler(self).1
+        self.info().label
     }
 
     /// A name, or one with a schedule behind it as A1111 wrote them before its version 1.9: `DPM++ 2M Karras`,
     /// `Euler SGM Uniform`, `dpmpp_2m_karras`.
     ///
     /// # Errors
-    /// [`Error::UnknownSampler`].
+    /// [`Error::Unknown`].
     pub fn parse_with_schedule(name: &str) -> Result<(Self, Option<ScheduleKind>), Error> {
-        if let Ok(kind) = name.parse() {
-            return Ok((kind, None));
+        match names::fused(name.trim()) {
+            Some((sampler, schedule)) if name.parse::<Self>().is_err() => Ok((sampler, Some(schedule))),
+            _ => Ok((name.parse()?, None)),
         }
-        let fused = names::fused(name.trim()).map(|(sampler, schedule)| (sampler, Some(schedule)));
-        fused.ok_or_else(|| Error::UnknownSampler(names::shortened(name)))
-    }
-
-    /// Whether it also runs with [`ScheduleKind::Karras`] and A1111's other schedules of sigmas.
-    #[must_use]
-    pub fn has_karras(self) -> bool {
-        !self.has_integer_steps() && self != Self::DpmSolver
-    }
-
-    /// Whether it is one of CompVis' three, which run with [`ScheduleKind::Compvis`]; `dpm_solver` has no other.
-    #[must_use]
-    pub fn has_compvis(self) -> bool {
-        matches!(self, Self::Ddim | Self::Plms | Self::DpmSolver)
     }
 
     /// Whether it runs with a schedule. `ddim`, `ddim_cfgpp` and `plms` only have their own, as diffusers
@@ -134,137 +243,55 @@ impl SamplerKind {
     pub fn has_schedule(self, schedule: ScheduleKind) -> bool {
         match schedule {
             ScheduleKind::Default => true,
-            ScheduleKind::Automatic => self != Self::DpmSolver,
-            ScheduleKind::Compvis => self.has_compvis(),
-            _ => self.has_karras(),
+            ScheduleKind::Automatic => self.info().own_schedule != ScheduleKind::Compvis,
+            ScheduleKind::Compvis => self.info().has(SamplerFeature::Compvis),
+            _ => self.info().has_sigma_schedules(),
         }
     }
 
-    /// `ddim`, `ddim_cfgpp` and `plms` walk whole timesteps a fixed distance apart.
-    pub(super) fn has_integer_steps(self) -> bool {
-        matches!(self, Self::Ddim | Self::DdimCfgpp | Self::Plms)
-    }
-
-    /// Whether its steps depend on the picture: then `steps` is not used, as in A1111.
-    #[must_use]
-    pub fn is_adaptive(self) -> bool {
-        self == Self::DpmAdaptive
-    }
-
-    /// Whether it needs the unconditional prediction at any guidance scale ([`crate::Denoiser::denoise_with_uncond`]).
-    #[must_use]
-    pub fn needs_uncond(self) -> bool {
-        self == Self::DdimCfgpp
-    }
-
-    /// The scale to guide with where a user asks for `guidance_scale`. Only `ddim_cfgpp` has another: its λ of 0 to 1
-    /// is a twelve-and-a-halfth of it, as in A1111, so that the usual numbers keep their meaning.
-    #[must_use]
-    pub fn guidance_scale(self, guidance_scale: f32) -> f32 {
-        if self == Self::DdimCfgpp { guidance_scale / 12.5 } else { guidance_scale }
-    }
-
-    /// What [`ScheduleKind::Automatic`] is for it: A1111's sampler option `scheduler`.
-    #[must_use]
-    pub fn own_schedule(self) -> ScheduleKind {
-        match self {
-            Self::Dpmpp2m | Self::DpmppSde | Self::Dpmpp2sA | Self::Dpm2 | Self::Dpm2A | Self::Restart => {
-                ScheduleKind::Karras
-            }
-            Self::Dpmpp2mSde | Self::Dpmpp2mSdeHeun | Self::Dpmpp3mSde => ScheduleKind::Exponential,
-            Self::Ddim | Self::DdimCfgpp | Self::Plms | Self::UniPc => ScheduleKind::Automatic,
-            Self::DpmSolver => ScheduleKind::Compvis,
-            _ => ScheduleKind::Uniform,
+    /// Whether a schedule of it is that of diffusers: not those of A1111 and CompVis.
+    pub(super) fn is_of_diffusers(self, schedule: ScheduleKind) -> bool {
+        let in_diffusers = self.info().has(SamplerFeature::Diffusers);
+        match schedule {
+            ScheduleKind::Default => in_diffusers,
+            ScheduleKind::Karras => in_diffusers && self.info().has_sigma_schedules(),
+            _ => false,
         }
     }
 
     /// The schedule behind [`ScheduleKind::Automatic`], and behind [`ScheduleKind::Default`] where diffusers has none.
     pub(super) fn resolved(self, schedule: ScheduleKind) -> ScheduleKind {
         match schedule {
-            ScheduleKind::Automatic => self.own_schedule(),
-            ScheduleKind::Default if !self.has_diffusers_schedules() => self.own_schedule(),
+            ScheduleKind::Automatic => self.info().own_schedule,
+            ScheduleKind::Default if !self.is_of_diffusers(schedule) => self.info().own_schedule,
             other => other,
         }
     }
 
-    /// Whether its [`ScheduleKind::Default`] is that of diffusers.
-    pub(super) fn has_diffusers_schedules(self) -> bool {
-        use SamplerKind::{Ddim, DdimCfgpp, Dpmpp2m, Euler, EulerA, Heun, Lms, Plms};
-        matches!(self, Ddim | DdimCfgpp | Plms | Euler | EulerA | Heun | Lms | Dpmpp2m)
-    }
-
-    /// Whether a schedule of it is that of diffusers: not those of A1111 and CompVis.
-    pub(super) fn is_of_diffusers(self, schedule: ScheduleKind) -> bool {
-        match schedule {
-            ScheduleKind::Default => self.has_diffusers_schedules(),
-            ScheduleKind::Karras => self.has_diffusers_schedules() && self.has_karras(),
-            _ => false,
-        }
-    }
-
-    /// Whether it leaves out the last sigma but one: A1111's sampler option `discard_next_to_last_sigma`.
+    /// The scale to guide with where a user asks for `guidance_scale`: another one only with [`SamplerFeature::Cfgpp`].
     #[must_use]
-    pub fn discards_next_to_last_sigma(self) -> bool {
-        matches!(self, Self::Dpm2 | Self::Dpm2A | Self::Dpmpp3mSde)
-    }
-
-    /// Whether the seed of its steps' noise moves by A1111's "eta noise seed delta" (its sampler option `uses_ensd`).
-    #[must_use]
-    pub fn uses_ensd(self) -> bool {
-        matches!(self, Self::EulerA | Self::Dpm2A | Self::Dpmpp2sA | Self::DpmFast | Self::DpmAdaptive)
-    }
-
-    /// Whether A1111 draws its noise from a Brownian tree (its sampler option `brownian_noise`); it asks for
-    /// [`crate::NoiseSource::noise_between`].
-    #[must_use]
-    pub fn has_brownian_noise(self) -> bool {
-        matches!(self, Self::DpmppSde | Self::Dpmpp2mSde | Self::Dpmpp2mSdeHeun | Self::Dpmpp3mSde)
-    }
-
-    /// The eta it has where none is given: A1111's; `None` for samplers without.
-    #[must_use]
-    pub fn default_eta(self) -> Option<f64> {
-        self.knobs().eta
-    }
-
-    pub(super) fn knobs(self) -> Knobs {
-        match self {
-            Self::Ddim | Self::DdimCfgpp => Knobs { eta: Some(0.0), churn: false, s_noise: false },
-            Self::Euler | Self::Heun | Self::Dpm2 => Knobs { eta: None, churn: true, s_noise: true },
-            Self::EulerA
-            | Self::Dpm2A
-            | Self::Dpmpp2sA
-            | Self::DpmppSde
-            | Self::Dpmpp2mSde
-            | Self::Dpmpp2mSdeHeun
-            | Self::Dpmpp3mSde
-            | Self::DpmFast
-            | Self::DpmAdaptive => Knobs { eta: Some(1.0), churn: false, s_noise: true },
-            Self::Restart => Knobs { eta: None, churn: false, s_noise: true },
-            Self::Plms | Self::Lms | Self::Dpmpp2m | Self::Lcm | Self::UniPc | Self::DpmSolver => {
-                Knobs { eta: None, churn: false, s_noise: false }
-            }
-        }
+    pub fn guidance_scale(self, guidance_scale: f32) -> f32 {
+        if self.info().has(SamplerFeature::Cfgpp) { guidance_scale / 12.5 } else { guidance_scale }
     }
 
     /// The most steps it can take with its default schedule: one per training timestep, and for `ddim`, `ddim_cfgpp`
     /// and `plms` one fewer, for they start one timestep later (`steps_offset: 1`).
     #[must_use]
     pub fn max_steps(self, noise_schedule: &NoiseSchedule) -> usize {
-        noise_schedule.num_train_timesteps() - usize::from(self.has_integer_steps())
+        noise_schedule.num_train_timesteps() - usize::from(self.info().has(SamplerFeature::IntegerSteps))
     }
 }
 
-impl fmt::Display for SamplerKind {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(self.id())
-    }
-}
+written_by_id!(SamplerKind);
 
-impl FromStr for SamplerKind {
-    type Err = Error;
+#[cfg(test)]
+mod tests {
+    use super::SAMPLERS;
 
-    fn from_str(s: &str) -> Result<Self, Error> {
-        names::sampler(s).ok_or_else(|| Error::UnknownSampler(names::shortened(s)))
+    #[test]
+    fn rows_are_in_the_order_of_kinds() {
+        for row in &SAMPLERS {
+            assert_eq!(row.kind.info(), row);
+        }
     }
 }

@@ -5,7 +5,7 @@
 //! that belongs to the sigma.
 
 use super::sigmas::{karras, sigmas};
-use super::{SampleOptions, SamplerKind, SamplerSettings, ScheduleKind};
+use super::{SampleOptions, SamplerFeature, SamplerKind, SamplerSettings, ScheduleKind};
 use super::{compvis, timesteps};
 use crate::{Error, NoiseLevel, NoiseSchedule};
 
@@ -48,26 +48,28 @@ pub(super) fn levels(
             compvis: true,
         });
     }
+    let integer_steps = kind.info().has(SamplerFeature::IntegerSteps);
     let a1111_timesteps = match kind {
         UniPc => matches!(schedule, Default | Automatic),
-        _ => kind.has_integer_steps() && schedule == Automatic,
+        _ => integer_steps && schedule == Automatic,
     };
     let diffusers = kind.is_of_diffusers(schedule);
     let (min, mut max) = (if a1111_timesteps && kind != UniPc { 2 } else { 1 }, noise_schedule.num_train_timesteps());
-    if kind.has_integer_steps() && !a1111_timesteps {
+    if integer_steps && !a1111_timesteps {
         // These start one timestep later (`steps_offset: 1`).
         max -= 1;
     }
     if !(min..=max).contains(&steps) {
         return Err(Error::Steps { sampler: kind, steps, min, max });
     }
-    let discards = options.settings.discard_next_to_last_sigma || kind.discards_next_to_last_sigma();
+    let discards =
+        options.settings.discard_next_to_last_sigma || kind.info().has(SamplerFeature::DiscardsNextToLastSigma);
     let laid_out = steps + usize::from(discards);
 
     let mut all = match kind {
         UniPc if a1111_timesteps => timesteps::unipc(noise_schedule, steps, options.settings.uni_pc_skip_type),
         _ if a1111_timesteps => timesteps::uniform(noise_schedule, steps),
-        _ if kind.has_integer_steps() => leading(noise_schedule, steps),
+        _ if integer_steps => leading(noise_schedule, steps),
         _ if diffusers => of_diffusers(kind, schedule, noise_schedule, laid_out, &options.settings)?,
         SamplerKind::Lcm => {
             timesteps::latent_consistency(kind.resolved(schedule), noise_schedule, laid_out, &options.settings)?
@@ -80,7 +82,7 @@ pub(super) fn levels(
         all.pop();
         all.extend(last);
     }
-    let preserving = kind.has_integer_steps() || kind == UniPc;
+    let preserving = integer_steps || kind == UniPc;
     let starts_preserving = preserving || (diffusers && kind == Dpmpp2m) || options.settings.sgm_noise_multiplier;
     Ok(Levels { all, starts_preserving, ends_preserving: preserving, a1111_timesteps, compvis: false })
 }

@@ -5,7 +5,7 @@ mod compvis;
 mod img2img;
 mod kind;
 mod levels;
-pub(crate) mod names;
+mod names;
 mod options;
 mod plan;
 mod run;
@@ -18,10 +18,10 @@ mod unipc_settings;
 use std::sync::Arc;
 
 pub use img2img::StrengthRule;
-pub use kind::SamplerKind;
+pub use kind::{SAMPLERS, SamplerFeature, SamplerInfo, SamplerKind, StepNoise};
 pub use options::{SampleOptions, SamplerSettings};
 pub use run::{Run, Step};
-pub use schedule_kind::ScheduleKind;
+pub use schedule_kind::{SCHEDULES, ScheduleInfo, ScheduleKind};
 pub use unipc_settings::{UniPcSkipType, UniPcVariant};
 
 use crate::{Denoiser, Error, Latents, NoiseLevel, NoiseSchedule, NoiseSource};
@@ -59,7 +59,7 @@ impl Sampler {
             return Err(Error::Schedule { sampler: kind, schedule });
         }
         options.check(kind, schedule)?;
-        let eta = kind.default_eta().map(|own| options.eta.unwrap_or(own));
+        let eta = kind.info().noise.default_eta().map(|own| options.eta.unwrap_or(own));
         let options = SampleOptions { eta, ..options };
         let noise_schedule =
             if kind.is_of_diffusers(schedule) { noise_schedule.clone() } else { noise_schedule.of_compvis() };
@@ -96,10 +96,10 @@ impl Sampler {
         self.kind
     }
 
-    /// How many steps a run takes; a guess if the sampler [`SamplerKind::is_adaptive`].
+    /// How many steps a run takes; a guess if the sampler is [`SamplerFeature::Adaptive`].
     #[must_use]
     pub fn steps(&self) -> usize {
-        if self.kind.is_adaptive() {
+        if self.kind.info().has(SamplerFeature::Adaptive) {
             return run::ADAPTIVE_GUESS;
         }
         self.levels.windows(2).filter(|pair| !rises(pair)).count()
@@ -132,7 +132,7 @@ impl Sampler {
     /// How many times a run draws noise for its steps ([`NoiseSource::noise`], not counting
     /// [`NoiseSource::noise_between`]): what one batch takes from a stream for all batches after its starting noise.
     /// CompVis' `ddim` and `plms` draw in every step, also where the noise is then multiplied by 0. Those of a sampler
-    /// that [`SamplerKind::is_adaptive`] depend on the pictures: then it is how many a run of an empty one has.
+    /// that is [`SamplerFeature::Adaptive`] depend on the pictures: then it is how many a run of an empty one has.
     #[must_use]
     pub fn noise_draws(&self) -> usize {
         let mut count = CountDraws(0);

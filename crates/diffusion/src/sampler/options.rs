@@ -1,6 +1,6 @@
 use serde::{Deserialize, Serialize};
 
-use super::{SamplerKind, ScheduleKind, UniPcSkipType, UniPcVariant, unipc_settings};
+use super::{SamplerFeature, SamplerKind, ScheduleKind, StepNoise, UniPcSkipType, UniPcVariant, unipc_settings};
 use crate::Error;
 
 /// What a run is asked for besides the sampler itself.
@@ -42,7 +42,7 @@ pub struct SamplerSettings {
     /// β of the `beta` schedule's distribution.
     pub beta_beta: f64,
     /// Leaves out the last sigma but one, as some samplers always do
-    /// ([`SamplerKind::discards_next_to_last_sigma`]).
+    /// ([`SamplerFeature::DiscardsNextToLastSigma`]).
     pub discard_next_to_last_sigma: bool,
     /// Starts from noise of `sqrt(sigma² + 1)` instead of `sigma` (generative-models, A1111's `sgm_noise_multiplier`).
     pub sgm_noise_multiplier: bool,
@@ -99,10 +99,10 @@ impl SampleOptions {
 
     /// Whether a sampler and its schedule can take these.
     pub(super) fn check(&self, sampler: SamplerKind, schedule: ScheduleKind) -> Result<(), Error> {
-        let knobs = sampler.knobs();
+        let (info, noise) = (sampler.info(), sampler.info().noise);
         match self.eta {
             Some(eta) if !(0.0..=1.0).contains(&eta) => return Err(Error::EtaRange(eta)),
-            Some(eta) if eta > 0.0 && knobs.eta.is_none() => return Err(Error::Eta { sampler, eta }),
+            Some(eta) if eta > 0.0 && noise.default_eta().is_none() => return Err(Error::Eta { sampler, eta }),
             _ => {}
         }
         let own = &self.settings;
@@ -127,22 +127,23 @@ impl SampleOptions {
         let schedule = sampler.resolved(schedule);
         let ends = own.sigma_min.is_some() || own.sigma_max.is_some();
         let beta = [own.beta_alpha, own.beta_beta] != [default.beta_alpha, default.beta_beta];
-        let fixed = sampler.has_integer_steps();
+        let [fixed, adaptive] =
+            [SamplerFeature::IntegerSteps, SamplerFeature::Adaptive].map(|feature| info.has(feature));
         let no_sampler = |option, has| Err(Error::SamplerOption { sampler, option, has });
         let no_schedule = |option, has| Err(Error::ScheduleOption { schedule, option, has });
-        if churns && !knobs.churn {
+        if churns && noise != StepNoise::Churn {
             return no_sampler("churn (s_churn, s_tmin, s_tmax)", "euler, heun or dpm_2");
         }
-        if own.s_noise != default.s_noise && !knobs.s_noise {
+        if own.s_noise != default.s_noise && !noise.has_s_noise() {
             return no_sampler("s_noise", "euler_a, dpmpp_sde, ...");
         }
-        if own.discard_next_to_last_sigma && (fixed || sampler.is_adaptive()) {
+        if own.discard_next_to_last_sigma && (fixed || adaptive) {
             return no_sampler("sigmas to discard", "euler, dpmpp_2m, ...");
         }
-        if own.rho.is_some() && schedule.default_rho().is_none() {
+        if own.rho.is_some() && schedule.info().rho.is_none() {
             return no_schedule("rho", "karras or polyexponential");
         }
-        if ends && !(schedule.has_ends() || matches!(sampler, SamplerKind::DpmFast | SamplerKind::DpmAdaptive)) {
+        if ends && !(schedule.info().has_ends || matches!(sampler, SamplerKind::DpmFast | SamplerKind::DpmAdaptive)) {
             return no_schedule("sigma_min and sigma_max", "karras, exponential, polyexponential, ...");
         }
         if beta && schedule != ScheduleKind::Beta {

@@ -10,7 +10,7 @@ pub(super) const ADAPTIVE_GUESS: usize = 30;
 pub struct Step {
     /// Which step this was, from 0.
     pub index: usize,
-    /// How many there are. If the sampler [`SamplerKind::is_adaptive`] it is an estimate, which changes from step to
+    /// How many there are. If the sampler is [`super::SamplerFeature::Adaptive`] it is an estimate, which changes from step to
     /// step; that of the last step is right.
     pub total: usize,
     /// The noise still in the latents, in variance-exploding form; at the last step 0, or nearly so.

@@ -1,8 +1,4 @@
-use std::fmt;
-use std::str::FromStr;
-
-use super::names;
-use crate::Error;
+use crate::ids::written_by_id;
 
 /// How the noise levels between the first and the last are spaced. The formulas are those of A1111's
 /// `sd_schedulers.py` and of k-diffusion (`sampler/sigmas.rs`).
@@ -45,64 +41,104 @@ pub enum ScheduleKind {
     Compvis,
 }
 
+/// What there is to know of a schedule besides its formula.
+#[derive(Debug, Clone, Copy, PartialEq)]
+#[non_exhaustive]
+pub struct ScheduleInfo {
+    /// Which it is.
+    pub kind: ScheduleKind,
+    /// Its id, by which it is written and read.
+    pub id: &'static str,
+    /// Its name in A1111 ("Schedule type" in an image's parameters); `Default` and `Compvis` have none there.
+    pub label: &'static str,
+    /// Its ρ where none is given; `None` for schedules without.
+    pub rho: Option<f64>,
+    /// Whether its greatest and least sigma can be set (`sigma_max`, `sigma_min`).
+    pub has_ends: bool,
+    /// ComfyUI's other name.
+    pub alias: Option<&'static str>,
+}
+
+/// Every schedule, a row each.
+#[rustfmt::skip]
+pub static SCHEDULES: [ScheduleInfo; 14] = {
+    use ScheduleKind::*;
+    [
+        row(Default,         "default",          "Default",          None,      false, None),
+        row(Automatic,       "automatic",        "Automatic",        None,      false, None),
+        row(Uniform,         "uniform",          "Uniform",          None,      false, None),
+        row(Karras,          "karras",           "Karras",           Some(7.0), true,  None),
+        row(Exponential,     "exponential",      "Exponential",      None,      true,  None),
+        row(Polyexponential, "polyexponential",  "Polyexponential",  Some(1.0), true,  None),
+        row(SgmUniform,      "sgm_uniform",      "SGM Uniform",      None,      true,  None),
+        row(KlOptimal,       "kl_optimal",       "KL Optimal",       None,      true,  None),
+        row(AlignYourSteps,  "align_your_steps", "Align Your Steps", None,      false, Some("ays")),
+        row(Simple,          "simple",           "Simple",           None,      false, None),
+        row(Normal,          "normal",           "Normal",           None,      true,  None),
+        row(Ddim,            "ddim",             "DDIM",             None,      false, Some("ddim_uniform")),
+        row(Beta,            "beta",             "Beta",             None,      true,  None),
+        row(Compvis,         "compvis",          "CompVis",          None,      false, None),
+    ]
+};
+
+const fn row(
+    kind: ScheduleKind,
+    id: &'static str,
+    label: &'static str,
+    rho: Option<f64>,
+    has_ends: bool,
+    alias: Option<&'static str>,
+) -> ScheduleInfo {
+    ScheduleInfo { kind, id, label, rho, has_ends, alias }
+}
+
 impl ScheduleKind {
     /// Every schedule.
-    pub const ALL: [Self; 14] = [
-        Self::Default,
-        Self::Automatic,
-        Self::Uniform,
-        Self::Karras,
-        Self::Exponential,
-        Self::Polyexponential,
-        Self::SgmUniform,
-        Self::KlOptimal,
-        Self::AlignYourSteps,
-        Self::Simple,
-        Self::Normal,
-        Self::Ddim,
-        Self::Beta,
-        Self::Compvis,
-    ];
+    pub const ALL: [Self; SCHEDULES.len()] = {
+        let mut all = [Self::Default; SCHEDULES.len()];
+        let mut i = 0;
+        while i < all.len() {
+            all[i] = SCHEDULES[i].kind;
+            i += 1;
+        }
+        all
+    };
+
+    /// Its row of [`SCHEDULES`].
+    #[must_use]
+    pub fn info(self) -> &'static ScheduleInfo {
+        &SCHEDULES[self as usize]
+    }
 
     /// Its id: `default`, `automatic`, `karras`, …
     #[must_use]
     pub fn id(self) -> &'static str {
-        names::of_schedule(self).0
+        self.info().id
     }
 
-    /// Its name in A1111 ("Schedule type" in a picture's parameters); `Default` has none there.
+    /// Its name in A1111.
     #[must_use]
     pub fn label(self) -> &'static str {
-        names::of_schedule(self).1
+        self.info().label
     }
 
-    /// Its ρ where none is given; `None` for schedules without.
+    /// Whether it is laid out over the training sigmas, for any sampler that has no schedule of its own kind.
     #[must_use]
-    pub fn default_rho(self) -> Option<f64> {
-        match self {
-            Self::Karras => Some(7.0),
-            Self::Polyexponential => Some(1.0),
-            _ => None,
+    pub fn is_of_sigmas(self) -> bool {
+        !matches!(self, Self::Default | Self::Automatic | Self::Compvis)
+    }
+}
+
+written_by_id!(ScheduleKind);
+
+#[cfg(test)]
+mod tests {
+    use super::SCHEDULES;
+
+    #[test]
+    fn rows_are_in_the_order_of_kinds() {
+        for row in &SCHEDULES {
+            assert_eq!(row.kind.info(), row);
         }
-    }
-
-    /// Whether its greatest and least sigma can be set.
-    pub(super) fn has_ends(self) -> bool {
-        use ScheduleKind::{Beta, Exponential, Karras, KlOptimal, Normal, Polyexponential, SgmUniform};
-        matches!(self, Karras | Exponential | Polyexponential | SgmUniform | KlOptimal | Normal | Beta)
-    }
-}
-
-impl fmt::Display for ScheduleKind {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(self.id())
-    }
-}
-
-impl FromStr for ScheduleKind {
-    type Err = Error;
-
-    fn from_str(s: &str) -> Result<Self, Error> {
-        names::schedule(s).ok_or_else(|| Error::UnknownSchedule(names::shortened(s)))
     }
 }

@@ -21,7 +21,7 @@ pub(super) fn sigmas(
 ) -> Result<Vec<f64>, Error> {
     let train = noise_schedule.sigmas();
     let [max, min] = ends(noise_schedule, settings)?;
-    let rho = settings.rho.or(schedule.default_rho()).unwrap_or(1.0);
+    let rho = settings.rho.or(schedule.info().rho).unwrap_or(1.0);
     // Torch takes Python's numbers, which are f64, as f32 where they meet tensors.
     let at_timesteps = |count: usize| {
         let ends = [max, min].map(|sigma| noise_schedule.sigma_to_t(sigma) as f32);
@@ -101,7 +101,7 @@ pub(super) fn karras(
     settings: &SamplerSettings,
 ) -> Result<impl Iterator<Item = f64>, Error> {
     let [max, min] = ends(noise_schedule, settings)?;
-    let rho = settings.rho.or(ScheduleKind::Karras.default_rho()).unwrap_or(1.0);
+    let rho = settings.rho.or(ScheduleKind::Karras.info().rho).unwrap_or(1.0);
     Ok(between(max, min, rho, n))
 }
 

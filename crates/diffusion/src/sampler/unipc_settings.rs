@@ -1,18 +1,12 @@
 //! Settings of UniPC.
 
-use std::fmt;
-use std::str::FromStr;
-
-use serde::{Deserialize, Serialize};
-
-use super::names::{plain, shortened};
 use super::{SamplerKind, SamplerSettings, ScheduleKind};
 use crate::Error;
+use crate::ids::ids;
 
 /// The `B(h)` of UniPC (Zhao et al. 2023, section 3.1): it matters in its shortened formulas, those of the predictor of
 /// order 2 and of the corrector of order 1.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 #[non_exhaustive]
 pub enum UniPcVariant {
     /// `B₁(h) = h`.
@@ -26,8 +20,7 @@ pub enum UniPcVariant {
 }
 
 /// How the timesteps of UniPC's own schedule are spaced.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 #[non_exhaustive]
 pub enum UniPcSkipType {
     /// Evenly.
@@ -36,77 +29,15 @@ pub enum UniPcSkipType {
     /// Evenly in their square root.
     TimeQuadratic,
     /// Evenly in the logarithm of the ratio of signal to noise.
-    #[serde(rename = "logSNR")]
     LogSnr,
 }
 
-impl UniPcVariant {
-    /// Every variant.
-    pub const ALL: [Self; 3] = [Self::Bh1, Self::Bh2, Self::VaryCoeff];
-
-    /// Its id, A1111's: `bh1`, `bh2`, `vary_coeff`.
-    #[must_use]
-    pub fn id(self) -> &'static str {
-        match self {
-            Self::Bh1 => "bh1",
-            Self::Bh2 => "bh2",
-            Self::VaryCoeff => "vary_coeff",
-        }
-    }
-}
-
-impl UniPcSkipType {
-    /// Every spacing.
-    pub const ALL: [Self; 3] = [Self::TimeUniform, Self::TimeQuadratic, Self::LogSnr];
-
-    /// Its id, A1111's: `time_uniform`, `time_quadratic`, `logSNR`.
-    #[must_use]
-    pub fn id(self) -> &'static str {
-        match self {
-            Self::TimeUniform => "time_uniform",
-            Self::TimeQuadratic => "time_quadratic",
-            Self::LogSnr => "logSNR",
-        }
-    }
-}
-
-impl fmt::Display for UniPcVariant {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(self.id())
-    }
-}
-
-impl fmt::Display for UniPcSkipType {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(self.id())
-    }
-}
-
-impl FromStr for UniPcVariant {
-    type Err = Error;
-
-    fn from_str(s: &str) -> Result<Self, Error> {
-        let known = Self::ALL.into_iter().find(|variant| plain(variant.id()) == plain(s));
-        known.ok_or_else(|| Error::UnknownUniPc {
-            what: "variant",
-            name: shortened(s),
-            list: Self::ALL.map(Self::id).join(", "),
-        })
-    }
-}
-
-impl FromStr for UniPcSkipType {
-    type Err = Error;
-
-    fn from_str(s: &str) -> Result<Self, Error> {
-        let known = Self::ALL.into_iter().find(|skip_type| plain(skip_type.id()) == plain(s));
-        known.ok_or_else(|| Error::UnknownUniPc {
-            what: "skip type",
-            name: shortened(s),
-            list: Self::ALL.map(Self::id).join(", "),
-        })
-    }
-}
+ids!(UniPcVariant, "UniPC variant", [Bh1 = "bh1", Bh2 = "bh2", VaryCoeff = "vary_coeff"]);
+ids!(
+    UniPcSkipType,
+    "UniPC skip type",
+    [TimeUniform = "time_uniform", TimeQuadratic = "time_quadratic", LogSnr = "logSNR"]
+);
 
 /// Whether a sampler and its schedule can take these of the settings.
 pub(super) fn check(settings: &SamplerSettings, sampler: SamplerKind, schedule: ScheduleKind) -> Result<(), Error> {

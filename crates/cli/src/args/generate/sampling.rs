@@ -1,6 +1,6 @@
 //! How noise becomes a picture.
 
-use calotype::{Request, SamplerKind, ScheduleKind};
+use calotype::{Request, SAMPLERS, SCHEDULES, SamplerFeature, SamplerInfo, SamplerKind, ScheduleKind, StepNoise};
 use clap::Args;
 
 /// How noise becomes a picture.
@@ -12,24 +12,10 @@ pub(crate) struct SamplingArgs {
     pub(crate) steps: usize,
     /// The sampler (Sampling method), by its id below or its name in A1111, ComfyUI or diffusers
     /// ("DPM++ 2M", also "DPM++ 2M Karras")
-    ///
-    /// of CompVis:     ddim plms dpm_solver
-    /// deterministic:  euler heun lms dpm_2 dpmpp_2m unipc ddim_cfgpp
-    /// ancestral:      euler_a dpm_2_a dpmpp_2s_a dpm_fast dpm_adaptive
-    /// stochastic:     dpmpp_sde dpmpp_2m_sde dpmpp_2m_sde_heun dpmpp_3m_sde restart lcm
-    #[arg(long, value_name = "NAME", default_value = SamplerKind::Ddim.id(), value_parser = NamedSampler::parse, verbatim_doc_comment)]
+    #[arg(long, value_name = "NAME", default_value = SamplerKind::Ddim.id(), value_parser = NamedSampler::parse, verbatim_doc_comment, long_help = sampler_help())]
     pub(crate) sampler: NamedSampler,
     /// Noise levels (Schedule type), by their id below or their name in A1111 ("SGM Uniform")
-    ///
-    /// default:        as diffusers has them for the sampler; where it has not, automatic
-    /// automatic:      as A1111 has them for the sampler
-    /// compvis:        as CompVis' scripts have them (ddim, plms, dpm_solver)
-    /// of sigmas:      uniform karras exponential polyexponential sgm_uniform kl_optimal
-    ///                 align_your_steps simple normal ddim beta
-    ///                 (not for ddim, ddim_cfgpp, plms and dpm_solver)
-    ///
-    /// [default: default]
-    #[arg(long, value_name = "NAME", verbatim_doc_comment)]
+    #[arg(long, value_name = "NAME", long_help = schedule_help())]
     pub(crate) schedule: Option<ScheduleKind>,
     /// Fresh noise of the steps (Eta for DDIM, for ancestral samplers), 0 to 1 [default: the sampler's own, 0 for ddim and 1 for others]
     #[arg(long, value_name = "X", alias = "ddim_eta")]
@@ -71,4 +57,53 @@ impl SamplingArgs {
         request.eta = self.eta;
         request.guidance_scale = self.guidance_scale;
     }
+}
+
+/// The help of `--sampler`: every sampler, listed with those of its kind.
+fn sampler_help() -> String {
+    let of_compvis = |row: &SamplerInfo| row.has(SamplerFeature::Compvis);
+    let is_ancestral = |row: &SamplerInfo| row.noise == StepNoise::Ancestral;
+    let is_stochastic =
+        |row: &SamplerInfo| matches!(row.noise, StepNoise::Brownian | StepNoise::Restart | StepNoise::Fresh);
+    let others = |row: &SamplerInfo| !(of_compvis(row) || is_ancestral(row) || is_stochastic(row));
+    format!(
+        r#"The sampler (Sampling method), by its id below or its name in A1111, ComfyUI or diffusers
+("DPM++ 2M", also "DPM++ 2M Karras")
+
+of CompVis:     {}
+deterministic:  {}
+ancestral:      {}
+stochastic:     {}"#,
+        ids(of_compvis).join(" "),
+        ids(others).join(" "),
+        ids(is_ancestral).join(" "),
+        ids(is_stochastic).join(" "),
+    )
+}
+
+/// The help of `--schedule`: every schedule, and which samplers take it.
+fn schedule_help() -> String {
+    let of_sigmas: Vec<&str> = SCHEDULES.iter().filter(|row| row.kind.is_of_sigmas()).map(|row| row.id).collect();
+    let (first, rest) = of_sigmas.split_at(of_sigmas.len().div_ceil(2));
+    format!(
+        r#"Noise levels (Schedule type), by their id below or their name in A1111 ("SGM Uniform")
+
+default:        as diffusers has them for the sampler; where it has not, automatic
+automatic:      as A1111 has them for the sampler
+compvis:        as CompVis' scripts have them ({})
+of sigmas:      {}
+                {}
+                (not for {})
+
+[default: default]"#,
+        ids(|row| row.has(SamplerFeature::Compvis)).join(", "),
+        first.join(" "),
+        rest.join(" "),
+        ids(|row| !row.has_sigma_schedules()).join(", "),
+    )
+}
+
+/// The ids of the samplers that are so.
+fn ids(is_so: impl Fn(&SamplerInfo) -> bool) -> Vec<&'static str> {
+    SAMPLERS.iter().filter(|row| is_so(row)).map(|row| row.id).collect()
 }
