@@ -4,7 +4,8 @@
 
 use std::{collections::BTreeMap, process::Command};
 
-const FLOORS: [(&str, u8); 13] = [
+const FLOORS: [(&str, i8); 14] = [
+    ("calotype-files", -1),
     ("calotype-tensor", 0),
     ("calotype-formats", 0),
     ("calotype-text", 0),

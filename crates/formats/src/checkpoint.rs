@@ -3,11 +3,12 @@ use std::{
     path::Path,
 };
 
+use calotype_files::json;
 use serde::Deserialize;
 
 use crate::{
     Error, Extra, FileFormat, Floats, Result, SafeTensors, TensorInfo, TorchFile,
-    error::{json_problem, quote, show_path},
+    error::{json_advice, json_problem, quote, show_path},
     header::MAX_HEADER,
     json::{Object, UniqueMap},
     sniff::{Seems, sniff},
@@ -299,8 +300,9 @@ fn read_index(path: &Path, label: &str) -> Result<BTreeMap<String, String>> {
     }
     let mut text = vec![0; source.len as usize];
     source.read_at(&mut text, 0)?;
-    let Object(index) = serde_json::from_slice::<Object<Index>>(&text)
-        .map_err(|e| Error::file(label, format!("the index is not valid: {}: download it again", json_problem(&e))))?;
+    let Object(index) = json::from_slice::<Object<Index>>(&text).map_err(|e| {
+        Error::file(label, format!("the index is not valid: {}: {}", json_problem(&e), json_advice(&e, "index")))
+    })?;
     Ok(index.weight_map.0)
 }
 

@@ -56,18 +56,30 @@ dtypes! {
     U8 = "U8", 1;
     /// One byte, 0 or 1.
     Bool = "BOOL", 1;
-    /// 8-bit float, 4 exponent bits; raw bytes only.
+    /// 8-bit float, 4 exponent bits, no infinity.
     F8E4M3 = "F8_E4M3", 1;
-    /// 8-bit float, 5 exponent bits; raw bytes only.
+    /// 8-bit float, 5 exponent bits: the upper half of an `F16`.
     F8E5M2 = "F8_E5M2", 1;
-    /// 8-bit float, 4 exponent bits, no negative zero; raw bytes only.
+    /// 8-bit float, 4 exponent bits, neither infinity nor negative zero.
     F8E4M3FNUZ = "F8_E4M3FNUZ", 1;
-    /// 8-bit float, 5 exponent bits, no negative zero; raw bytes only.
+    /// 8-bit float, 5 exponent bits, neither infinity nor negative zero.
     F8E5M2FNUZ = "F8_E5M2FNUZ", 1;
     /// A power of two in 8 bits; raw bytes only.
     F8E8M0 = "F8_E8M0", 1;
     /// Two `F32`, real and imaginary; raw bytes only.
     C64 = "C64", 8;
+}
+
+impl DType {
+    /// Whether its numbers are floats of which [`SafeTensors::read_f32`](crate::SafeTensors::read_f32) gives the values.
+    pub const fn is_float(self) -> bool {
+        matches!(self, Self::F64 | Self::F32 | Self::F16 | Self::BF16) || self.is_float8()
+    }
+
+    /// Whether it is a float of 8 bits: a number that is but a part of what it stands for where a scale lies beside it.
+    pub const fn is_float8(self) -> bool {
+        matches!(self, Self::F8E4M3 | Self::F8E5M2 | Self::F8E4M3FNUZ | Self::F8E5M2FNUZ)
+    }
 }
 
 impl fmt::Display for DType {

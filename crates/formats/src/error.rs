@@ -110,6 +110,12 @@ pub(crate) fn json_problem(error: &serde_json::Error) -> String {
     shown
 }
 
+/// What to do about a file whose JSON can't be used: a download that broke off or was garbled leaves no JSON; JSON that says
+/// something else was written so.
+pub(crate) fn json_advice(error: &serde_json::Error, what: &str) -> String {
+    if error.is_data() { format!("do not use this {what}") } else { "download it again".to_owned() }
+}
+
 /// A path for a message: as the user typed it, but on one line.
 pub(crate) fn show_path(path: &Path) -> String {
     let text = path.display().to_string();

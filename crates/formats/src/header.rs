@@ -11,7 +11,7 @@ use serde::{
 
 use crate::{
     DType, Error, Result,
-    error::{json_problem, quote},
+    error::{json_advice, json_problem, quote},
     json::{Object, UniqueMap},
     sniff,
     source::Source,
@@ -20,6 +20,9 @@ use crate::{
 
 /// The longest header the format allows, in bytes.
 pub(crate) const MAX_HEADER: u64 = 100_000_000;
+/// The most tensors of one file: twenty times as many as the largest checkpoint of a diffusion model has, its optimiser's
+/// state included. What is kept of one takes more memory than its text in a header may.
+pub(crate) const MAX_TENSORS: usize = 100_000;
 /// The most dimensions a shape may have (the format sets no limit; no framework takes more than 64).
 pub(crate) const MAX_RANK: usize = 64;
 /// The header's key that is no tensor.
@@ -95,7 +98,7 @@ fn parse(file: &str, text: &[u8], data_start: u64) -> Result<Header> {
     let mut json = serde_json::Deserializer::from_str(text);
     let header = HeaderSeed { file, data_start, failure: &mut failure }.deserialize(&mut json);
     header.and_then(|header| json.end().map(|()| header)).map_err(|e| {
-        let problem = || format!("the header is not valid: {}: download it again", json_problem(&e));
+        let problem = || format!("the header is not valid: {}: {}", json_problem(&e), json_advice(&e, "file"));
         match failure {
             Failure::Elsewhere => Error::file(file, problem()),
             Failure::Json { tensor } => Error::tensor(file, &tensor, problem()),
@@ -125,7 +128,7 @@ fn check_tensor(file: &str, name: String, raw: RawTensor<'_>, data_start: u64) -
     };
     if expected as u64 != end - begin {
         let problem = format!(
-            "shape {shape:?} of {dtype} takes {expected} bytes, its data offsets hold {}: download the file again",
+            "shape {shape:?} of {dtype} takes {expected} bytes, its data offsets hold {}: do not use this file",
             end - begin
         );
         return fail(problem);
@@ -240,6 +243,11 @@ impl<'de> Visitor<'de> for HeaderSeed<'_> {
         let mut tensors = Vec::new();
         let mut metadata = None;
         while let Some(name) = map.next_key::<String>()? {
+            if name != METADATA && tensors.len() == MAX_TENSORS {
+                let problem = format!("more than {MAX_TENSORS} tensors, as no model has: do not use this file");
+                *self.failure = Failure::Check(Error::file(self.file, problem));
+                return Err(A::Error::custom("refused"));
+            }
             if name != METADATA {
                 let raw = match map.next_value::<Object<RawTensor<'de>>>() {
                     Ok(Object(raw)) => raw,

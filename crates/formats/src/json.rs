@@ -36,6 +36,9 @@ impl<'de, T: Deserialize<'de>> Visitor<'de> for ObjectVisitor<T> {
     }
 }
 
+/// The most entries of an object of strings: those of an index are the tensors of a model.
+pub(crate) const MAX_ENTRIES: usize = crate::header::MAX_TENSORS;
+
 /// A JSON object of strings, in which no key may occur twice.
 pub(crate) struct UniqueMap(pub(crate) BTreeMap<String, String>);
 
@@ -57,6 +60,9 @@ impl<'de> Visitor<'de> for UniqueMapVisitor {
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<UniqueMap, A::Error> {
         let mut unique = BTreeMap::new();
         while let Some((key, value)) = map.next_entry::<String, String>()? {
+            if unique.len() == MAX_ENTRIES {
+                return Err(A::Error::custom(format_args!("more than {MAX_ENTRIES} entries")));
+            }
             match unique.entry(key) {
                 Entry::Vacant(place) => place.insert(value),
                 Entry::Occupied(place) => {

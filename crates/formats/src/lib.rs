@@ -27,6 +27,7 @@ mod checkpoint;
 mod convert;
 mod dtype;
 mod error;
+mod float8;
 mod header;
 mod json;
 mod part;

@@ -1,9 +1,4 @@
-use std::{
-    borrow::Cow,
-    fs::{self, File},
-    io,
-    path::Path,
-};
+use std::{borrow::Cow, fs::File, io, path::Path};
 
 use crate::{
     Error, Result,
@@ -30,15 +25,10 @@ enum Bytes {
 impl Source {
     pub(crate) fn open(path: &Path) -> Result<Self> {
         let label = show_path(path);
-        // Asked before opening: to open a pipe would wait for its writer.
-        let metadata = fs::metadata(path).map_err(|e| Error::read(path, "open the file", e))?;
-        if metadata.is_dir() {
+        if path.is_dir() {
             return Err(Error::file(&label, "this is a folder: give the safetensors file in it"));
         }
-        if !metadata.is_file() {
-            return Err(Error::file(&label, "this is not a regular file: give a safetensors file"));
-        }
-        let file = File::open(path).map_err(|e| Error::read(path, "open the file", e))?;
+        let file = calotype_files::open(path).map_err(|e| Error::read(path, "open the file", e))?;
         let len = file.metadata().map_err(|e| Error::read(path, "open the file", e))?.len();
         Ok(Self { label, len, bytes: Bytes::Disk(PositionedFile::new(file)) })
     }

@@ -94,6 +94,50 @@ fn newer_types_and_no_checksums() {
     assert_eq!(checkpoint.read_i64("u16").unwrap(), [1, 65535]);
     assert_eq!(checkpoint.get("f8").unwrap().dtype, DType::F8E4M3);
     assert_eq!(checkpoint.read("f8").unwrap(), [0x38, 0x40]);
+    assert_eq!(checkpoint.read_f32("f8").unwrap(), [1.0, 2.0]);
+}
+
+/// What trainers put beside weights that is neither tensor, text nor number: read, and kept closed.
+#[test]
+fn harmless_names_are_data() {
+    let shown = |pickle: Pickle| {
+        let pickle = pickle.set().str("w").tensor(("FloatStorage", "0", 1), 0, &[1], &[1]).set().stop();
+        let file = torch_zip(pickle, &[("0", &1.5_f32.to_le_bytes())]);
+        let root = TorchFile::from_bytes(file.clone()).unwrap();
+        let Value::Dict(dict) = root.root() else { panic!("{:?}", root.root()) };
+        let weights = Checkpoint::try_from(TorchFile::from_bytes(file).unwrap()).unwrap();
+        assert_eq!(weights.read_f32("w").unwrap(), [1.5]);
+        format!("{:?}", dict.get("x").unwrap())
+    };
+    let x = || Pickle::new(2).dict().str("x");
+    for (module, name, class) in [
+        ("datetime", "datetime", "datetime.datetime"),
+        ("datetime", "timedelta", "datetime.timedelta"),
+        ("__builtin__", "complex", "builtins.complex"),
+        ("__builtin__", "xrange", "builtins.range"),
+        ("decimal", "Decimal", "decimal.Decimal"),
+        ("fractions", "Fraction", "fractions.Fraction"),
+        ("uuid", "UUID", "uuid.UUID"),
+        ("torch.serialization", "_get_layout", "torch.serialization._get_layout"),
+    ] {
+        assert_eq!(shown(x().global(module, name).str("1").raw(b"\x85R")), format!("Object({class})"));
+    }
+    // With a state, as a UUID has it.
+    assert_eq!(shown(x().global("uuid", "UUID").raw(b")\x81").dict().raw(b"b")), "Object(uuid.UUID)");
+    // deque([1, 2], 3)
+    assert_eq!(shown(x().global("collections", "deque").raw(b")K\x03\x86R(K\x01K\x02e")), "[Int(1), Int(2)]");
+    assert_eq!(shown(x().global("torch", "per_tensor_affine")), "Global(torch.per_tensor_affine)");
+}
+
+/// Storages that were on a GPU, before torch 1.0.
+#[test]
+fn storages_of_a_gpu() {
+    let pickle = Pickle::new(2).dict().str("w").tensor(("FloatStorage", "0", 1), 0, &[1], &[1]).set().stop();
+    let storage = pickle.windows(19).position(|bytes| bytes == b"ctorch\nFloatStorage").unwrap();
+    let mut on_gpu = pickle;
+    on_gpu.splice(storage..storage + 6, *b"ctorch.cuda");
+    let file = TorchFile::from_bytes(torch_zip(on_gpu, &[("0", &2.5_f32.to_le_bytes())])).unwrap();
+    assert_eq!(Checkpoint::try_from(file).unwrap().read_f32("w").unwrap(), [2.5]);
 }
 
 /// Everything in a file that is no tensor of the model.

@@ -104,8 +104,7 @@ impl Repository {
             return Some(revision.to_owned());
         }
         let file = self.reference(revision);
-        let small = fs::metadata(&file).ok()?.len() <= LONGEST_REF;
-        let text = if small { fs::read_to_string(file).ok()? } else { return None };
+        let text = calotype_files::read_text(&file, LONGEST_REF).ok()?;
         Some(text.trim().to_owned()).filter(|commit| is_commit(commit))
     }
 

@@ -4,7 +4,7 @@
 use std::{
     env,
     ffi::OsString,
-    fmt, fs,
+    fmt,
     path::{Path, PathBuf},
     time::Duration,
 };
@@ -136,8 +136,7 @@ fn expand(path: PathBuf, user: Option<&Path>) -> PathBuf {
 
 /// The text of the token's file, if there is one.
 fn read_token(file: &Path) -> Option<String> {
-    let length = fs::metadata(file).ok()?.len();
-    if length > LONGEST_TOKEN { None } else { fs::read_to_string(file).ok() }
+    calotype_files::read_text(file, LONGEST_TOKEN).ok()
 }
 
 fn token_of(text: &str, name: &'static str) -> Result<Option<Token>> {
@@ -154,6 +153,8 @@ fn token_of(text: &str, name: &'static str) -> Result<Option<Token>> {
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
 
     fn environment(variables: &[(&str, &str)]) -> Result<Environment> {

@@ -1,6 +1,6 @@
 //! The licence of a model, and the note that it was accepted.
 
-use std::{fmt, fs, path::Path};
+use std::{fmt, path::Path};
 
 use calotype_formats::write_atomic;
 use serde::{Deserialize, Serialize};
@@ -76,8 +76,7 @@ struct Note {
 }
 
 fn read(file: &Path) -> Notes {
-    let small = fs::metadata(file).is_ok_and(|metadata| metadata.len() <= MOST_BYTES);
-    let bytes = if small { fs::read(file).unwrap_or_default() } else { Vec::new() };
+    let bytes = calotype_files::read(file, MOST_BYTES).unwrap_or_default();
     // A note that can't be read is as none: the question is asked again.
     serde_json::from_slice(&bytes).unwrap_or_default()
 }
@@ -99,6 +98,8 @@ pub(crate) fn accept(file: &Path, license: &License, commit: &str) -> Result<()>
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use serde_json::json;
 
     use super::*;

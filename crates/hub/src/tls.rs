@@ -5,7 +5,7 @@
 //! and SHA-2); on other processors only a hub on this machine can be asked, and the message says so. The certificates
 //! trusted are Mozilla's, or those of the file `SSL_CERT_FILE`.
 
-use std::{fs, path::Path, sync::Arc};
+use std::{path::Path, sync::Arc};
 
 use ureq::tls::{PemItem, RootCerts, TlsConfig, parse_pem};
 
@@ -35,10 +35,13 @@ fn provider() -> Option<rustls::crypto::CryptoProvider> {
     None
 }
 
+/// The largest file of certificates: a system's has some hundreds of kilobytes.
+const MOST_BYTES: u64 = 16 << 20;
+
 /// The certificates of a file.
 fn read(file: &Path) -> Result<RootCerts> {
     let problem = |problem: &str| Environment::certificates_problem(file, problem);
-    let bytes = fs::read(file).map_err(|error| problem(&format!("cannot be read: {error}")))?;
+    let bytes = calotype_files::read(file, MOST_BYTES).map_err(|error| problem(&format!("cannot be read: {error}")))?;
     let certificates: Vec<_> = parse_pem(&bytes)
         .filter_map(|item| match item {
             Ok(PemItem::Certificate(certificate)) => Some(certificate),

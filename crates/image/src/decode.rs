@@ -1,4 +1,3 @@
-use std::fs::File;
 use std::io::{Cursor, Read};
 use std::path::Path;
 
@@ -42,7 +41,7 @@ pub fn open(path: impl AsRef<Path>, limits: &Limits) -> Result<RgbImage> {
 /// [`Error::Read`] when the file cannot be read.
 pub fn read_limited(path: &Path, limits: &Limits) -> Result<Vec<u8>> {
     let mut bytes = Vec::new();
-    File::open(path)
+    calotype_files::open(path)
         .and_then(|file| file.take(limits.max_bytes.saturating_add(1)).read_to_end(&mut bytes))
         .map_err(|source| Error::Read { path: path.into(), source })?;
     Ok(bytes)

@@ -1,9 +1,9 @@
 //! Reading of a tokenizer's files.
 
-use std::fs::File;
-use std::io::{ErrorKind, Read};
+use std::io::ErrorKind;
 use std::path::Path;
 
+use calotype_files::json;
 use serde_json::Value;
 
 use crate::error::Error;
@@ -84,15 +84,13 @@ fn tokens_by_id(vocab: &Value) -> Result<Vec<String>, String> {
 }
 
 fn read_json(path: &Path) -> Result<Value, Error> {
-    serde_json::from_str(&read_text(path)?).map_err(|error| invalid(path, format!("not JSON: {error}")))
+    json::from_str(&read_text(path)?).map_err(|error| invalid(path, format!("not JSON: {error}")))
 }
 
 fn read_text(path: &Path) -> Result<String, Error> {
-    let mut bytes = Vec::new();
-    let read = File::open(path).and_then(|file| file.take(LARGEST_FILE + 1).read_to_end(&mut bytes));
-    let size = read.map_err(|source| Error::Read { path: path.into(), source })?;
-    if size as u64 > LARGEST_FILE {
-        return Err(Error::TooLarge { path: path.into(), limit: LARGEST_FILE });
-    }
-    String::from_utf8(bytes).map_err(|error| invalid(path, format!("not UTF-8: {}", error.utf8_error())))
+    calotype_files::read_text(path, LARGEST_FILE).map_err(|source| match source.kind() {
+        ErrorKind::FileTooLarge => Error::TooLarge { path: path.into(), limit: LARGEST_FILE },
+        ErrorKind::InvalidData => invalid(path, source.to_string()),
+        _ => Error::Read { path: path.into(), source },
+    })
 }

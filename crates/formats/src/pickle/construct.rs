@@ -63,6 +63,11 @@ pub(crate) fn construct(tree: &mut Tree, global: &'static Global, args: Slot) ->
         }
         (Global::ByteArray | Global::Encode, []) => tree.add(Node::Bytes([].into())),
         (Global::ByteArray, &[bytes]) if tree.bytes(bytes).is_some() => Ok(bytes),
+        (Global::Deque, []) => tree.add(Node::List(Vec::new())),
+        (Global::Deque, &[items] | &[items, _]) => {
+            let items = tree.sequence(items).ok_or_else(bad)?.to_vec();
+            tree.add(Node::List(items))
+        }
         (Global::Set, []) => tree.add(Node::Set(Vec::new())),
         (Global::Set, &[items]) => {
             let items = tree.sequence(items).ok_or_else(bad)?.to_vec();

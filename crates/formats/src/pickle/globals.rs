@@ -38,6 +38,8 @@ pub(crate) enum Global {
     Set,
     /// `bytearray` or `bytes`.
     ByteArray,
+    /// `collections.deque`.
+    Deque,
     /// A class of dicts.
     Dict(&'static str),
     /// A class of texts.
@@ -79,6 +81,7 @@ impl Global {
             Self::Encode => "_codecs.encode",
             Self::Set => "builtins.set",
             Self::ByteArray => "builtins.bytearray",
+            Self::Deque => "collections.deque",
             Self::Storage(name, _)
             | Self::TorchDType(name, _)
             | Self::Dict(name)
@@ -96,10 +99,16 @@ impl Global {
                 "a quantized tensor"
             }
             ("torch._utils", "_rebuild_sparse_tensor" | "_rebuild_sparse_csr_tensor") => "a sparse tensor",
+            ("torch._utils", "_rebuild_wrapper_subclass") => "a tensor of a class of its own",
             ("torch._utils", "_rebuild_nested_tensor") => "a nested tensor",
             ("torch._utils", "_rebuild_meta_tensor_no_storage") => "a tensor without data",
-            ("torch._utils", "_rebuild_device_tensor_from_numpy" | "_rebuild_xla_tensor") => "a tensor of a TPU",
-            ("torch", "ComplexDoubleStorage" | "complex128") => "a tensor of 128-bit complex numbers",
+            (
+                "torch._utils",
+                "_rebuild_device_tensor_from_numpy" | "_rebuild_device_tensor_from_cpu_tensor" | "_rebuild_xla_tensor",
+            ) => "a tensor of a TPU or another device",
+            ("torch" | "torch.cuda", "ComplexDoubleStorage") | ("torch", "complex128") => {
+                "a tensor of 128-bit complex numbers"
+            }
             _ => return None,
         })
     }
@@ -116,6 +125,10 @@ const BUILTIN_NAMES: Names = &[
     ("frozenset", Global::Set),
     ("bytearray", Global::ByteArray),
     ("bytes", Global::ByteArray),
+    ("complex", Global::Closed("builtins.complex")),
+    ("range", Global::Closed("builtins.range")),
+    ("xrange", Global::Closed("builtins.range")),
+    ("slice", Global::Closed("builtins.slice")),
     // As types in OmegaConf's metadata and in `defaultdict`.
     ("dict", Global::Name("builtins.dict")),
     ("list", Global::Name("builtins.list")),
@@ -132,6 +145,20 @@ const BUILTIN_NAMES: Names = &[
 const MULTIARRAY: Names =
     &[("scalar", Global::NumpyScalar), ("_reconstruct", Global::Closed("numpy.core.multiarray._reconstruct"))];
 
+/// Of files from before torch 1.0 whose tensors were on a GPU.
+const CUDA: Names = &[
+    ("DoubleStorage", Global::Storage("torch.cuda.DoubleStorage", DType::F64)),
+    ("FloatStorage", Global::Storage("torch.cuda.FloatStorage", DType::F32)),
+    ("HalfStorage", Global::Storage("torch.cuda.HalfStorage", DType::F16)),
+    ("BFloat16Storage", Global::Storage("torch.cuda.BFloat16Storage", DType::BF16)),
+    ("LongStorage", Global::Storage("torch.cuda.LongStorage", DType::I64)),
+    ("IntStorage", Global::Storage("torch.cuda.IntStorage", DType::I32)),
+    ("ShortStorage", Global::Storage("torch.cuda.ShortStorage", DType::I16)),
+    ("CharStorage", Global::Storage("torch.cuda.CharStorage", DType::I8)),
+    ("ByteStorage", Global::Storage("torch.cuda.ByteStorage", DType::U8)),
+    ("BoolStorage", Global::Storage("torch.cuda.BoolStorage", DType::Bool)),
+];
+
 /// Lightning moved this class from release to release.
 const ATTRIBUTE_DICT: Names = &[("AttributeDict", Global::Dict("pytorch_lightning.utilities.parsing.AttributeDict"))];
 
@@ -147,7 +174,12 @@ const PATHS: Names = &[
 const MODULES: &[(&str, Names)] = &[
     (
         "collections",
-        &[("OrderedDict", Global::OrderedDict), ("defaultdict", Global::DefaultDict), ("Counter", Global::Counter)],
+        &[
+            ("OrderedDict", Global::OrderedDict),
+            ("defaultdict", Global::DefaultDict),
+            ("Counter", Global::Counter),
+            ("deque", Global::Deque),
+        ],
     ),
     (
         "torch._utils",
@@ -197,9 +229,28 @@ const MODULES: &[(&str, Names)] = &[
             ("Size", Global::Size),
             ("device", Global::Device),
             ("Tensor", Global::Name("torch.Tensor")),
+            // Of quantized tensors, which are not read; but a list of such names is.
+            ("per_tensor_affine", Global::Name("torch.per_tensor_affine")),
+            ("per_tensor_symmetric", Global::Name("torch.per_tensor_symmetric")),
+            ("per_channel_affine", Global::Name("torch.per_channel_affine")),
+            ("per_channel_symmetric", Global::Name("torch.per_channel_symmetric")),
+            ("per_channel_affine_float_qparams", Global::Name("torch.per_channel_affine_float_qparams")),
+            ("qint8", Global::Name("torch.qint8")),
+            ("quint8", Global::Name("torch.quint8")),
+            ("qint32", Global::Name("torch.qint32")),
+            ("complex32", Global::Name("torch.complex32")),
+            ("float4_e2m1fn_x2", Global::Name("torch.float4_e2m1fn_x2")),
         ],
     ),
-    ("torch.storage", &[("UntypedStorage", Global::Storage("torch.storage.UntypedStorage", DType::U8))]),
+    ("torch.cuda", CUDA),
+    (
+        "torch.storage",
+        &[
+            ("UntypedStorage", Global::Storage("torch.storage.UntypedStorage", DType::U8)),
+            ("TypedStorage", Global::Name("torch.storage.TypedStorage")),
+        ],
+    ),
+    ("torch.serialization", &[("_get_layout", Global::Closed("torch.serialization._get_layout"))]),
     ("torch.nn.parameter", &[("Parameter", Global::Name("torch.nn.parameter.Parameter"))]),
     ("torch.nn.modules.container", &[("ParameterDict", Global::ParameterDict)]),
     ("numpy.core.multiarray", MULTIARRAY),
@@ -223,6 +274,20 @@ const MODULES: &[(&str, Names)] = &[
     ("lightning.fabric.utilities.data", ATTRIBUTE_DICT),
     ("argparse", &[("Namespace", Global::Closed("argparse.Namespace"))]),
     ("pathlib", PATHS),
+    // When and by what number something was trained.
+    (
+        "datetime",
+        &[
+            ("datetime", Global::Closed("datetime.datetime")),
+            ("date", Global::Closed("datetime.date")),
+            ("time", Global::Closed("datetime.time")),
+            ("timedelta", Global::Closed("datetime.timedelta")),
+            ("timezone", Global::Closed("datetime.timezone")),
+        ],
+    ),
+    ("decimal", &[("Decimal", Global::Closed("decimal.Decimal"))]),
+    ("fractions", &[("Fraction", Global::Closed("fractions.Fraction"))]),
+    ("uuid", &[("UUID", Global::Closed("uuid.UUID"))]),
     ("pathlib._local", PATHS),
     // Lightning's `hyper_parameters`, where a model saved its OmegaConf configuration.
     ("omegaconf.dictconfig", &[("DictConfig", Global::Closed("omegaconf.dictconfig.DictConfig"))]),

@@ -18,6 +18,16 @@ fn u8s(name: &str, len: i64, begin: i64, end: i64) -> String {
     format!(r#""{name}":{{"dtype":"U8","shape":[{len}],"data_offsets":[{begin},{end}]}}"#)
 }
 
+/// An entry of the metadata.
+fn note(n: usize) -> String {
+    format!("\"{n}\":\"\"")
+}
+
+/// A header entry of a tensor of no elements.
+fn empty(n: usize) -> String {
+    u8s(&format!("t{n}"), 0, 0, 0)
+}
+
 /// A file with two bytes of data and one tensor of this dtype and shape that claims them.
 fn claim(dtype: &str, shape: &str) -> Vec<u8> {
     file(format!(r#"{{"a":{{"dtype":"{dtype}","shape":{shape},"data_offsets":[0,2]}}}}"#), 2)
@@ -86,7 +96,7 @@ fn attacks() -> Vec<(&'static str, Vec<u8>, &'static str)> {
         (
             "json-array-entry",
             file(r#"{"a":["U8",[1],[0,1]]}"#, 1),
-            r#"tensor "a": the header is not valid: invalid type: sequence, expected an object at line 1 column 5: download it again"#,
+            r#"tensor "a": the header is not valid: invalid type: sequence, expected an object at line 1 column 5: do not use this file"#,
         ),
         (
             "json-space-first",
@@ -106,7 +116,7 @@ fn attacks() -> Vec<(&'static str, Vec<u8>, &'static str)> {
         (
             "json-deep",
             file(format!("{{\"a\":{}", "{\"dtype\":".repeat(100_000)), 0),
-            r#"tensor "a": the header is not valid: invalid type: map, expected a string at line 1 column 14: download it again"#,
+            r#"tensor "a": the header is not valid: invalid type: map, expected a string at line 1 column 14: do not use this file"#,
         ),
         (
             "json-deep-ignored",
@@ -132,22 +142,33 @@ fn attacks() -> Vec<(&'static str, Vec<u8>, &'static str)> {
         (
             "duplicate-field",
             file(r#"{"a":{"dtype":"U8","dtype":"F16","shape":[1],"data_offsets":[0,2]}}"#, 2),
-            r#"tensor "a": the header is not valid: duplicate field `dtype` at line 1 column 26: download it again"#,
+            r#"tensor "a": the header is not valid: duplicate field `dtype` at line 1 column 26: do not use this file"#,
         ),
         (
             "duplicate-metadata",
             file(r#"{"__metadata__":{},"__metadata__":{}}"#, 0),
-            r#"the header is not valid: __metadata__ named twice at line 1 column 37: download it again"#,
+            r#"the header is not valid: __metadata__ named twice at line 1 column 37: do not use this file"#,
         ),
         (
             "duplicate-metadata-key",
             file(r#"{"__metadata__":{"k":"1","k":"2"}}"#, 0),
-            r#"the header is not valid: key "k" named twice at line 1 column 33: download it again"#,
+            r#"the header is not valid: key "k" named twice at line 1 column 33: do not use this file"#,
         ),
         (
             "metadata-not-text",
             file(r#"{"__metadata__":{"k":{"l":"m"}}}"#, 0),
-            r#"the header is not valid: invalid type: map, expected a string at line 1 column 21: download it again"#,
+            r#"the header is not valid: invalid type: map, expected a string at line 1 column 21: do not use this file"#,
+        ),
+        // More than anyone needs
+        (
+            "tensors-many",
+            file(format!("{{{}}}", (0..100_001).map(empty).collect::<Vec<_>>().join(",")), 0),
+            "more than 100000 tensors, as no model has: do not use this file",
+        ),
+        (
+            "metadata-many",
+            file(format!(r#"{{"__metadata__":{{{}}}}}"#, (0..100_001).map(note).collect::<Vec<_>>().join(",")), 0),
+            "the header is not valid: more than 100000 entries at line 1 column 1088919: do not use this file",
         ),
         // Offsets
         (
@@ -173,12 +194,12 @@ fn attacks() -> Vec<(&'static str, Vec<u8>, &'static str)> {
         (
             "offset-negative",
             file(format!("{{{}}}", u8s("a", 1, -1, 0)), 0),
-            r#"tensor "a": the header is not valid: invalid value: integer `-1`, expected u64 at line 1 column 49: download it again"#,
+            r#"tensor "a": the header is not valid: invalid value: integer `-1`, expected u64 at line 1 column 49: do not use this file"#,
         ),
         (
             "offset-not-integer",
             file(r#"{"a":{"dtype":"U8","shape":[1],"data_offsets":[0,1.0]}}"#, 1),
-            r#"tensor "a": the header is not valid: invalid type: floating point `1.0`, expected u64 at line 1 column 52: download it again"#,
+            r#"tensor "a": the header is not valid: invalid type: floating point `1.0`, expected u64 at line 1 column 52: do not use this file"#,
         ),
         (
             "offset-three",
@@ -204,12 +225,12 @@ fn attacks() -> Vec<(&'static str, Vec<u8>, &'static str)> {
         (
             "shape-mismatch",
             claim("F32", "[2]"),
-            r#"tensor "a": shape [2] of F32 takes 8 bytes, its data offsets hold 2: download the file again"#,
+            r#"tensor "a": shape [2] of F32 takes 8 bytes, its data offsets hold 2: do not use this file"#,
         ),
         (
             "dtype-mismatch",
             claim("I64", "[]"),
-            r#"tensor "a": shape [] of I64 takes 8 bytes, its data offsets hold 2: download the file again"#,
+            r#"tensor "a": shape [] of I64 takes 8 bytes, its data offsets hold 2: do not use this file"#,
         ),
         (
             "shape-overflow",
@@ -225,17 +246,17 @@ fn attacks() -> Vec<(&'static str, Vec<u8>, &'static str)> {
         (
             "shape-number-overflow",
             claim("F16", "[18446744073709551616]"),
-            r#"tensor "a": the header is not valid: invalid type: floating point `1.8446744073709552e+19`, expected usize at line 1 column 49: download it again"#,
+            r#"tensor "a": the header is not valid: invalid type: floating point `1.8446744073709552e+19`, expected usize at line 1 column 49: do not use this file"#,
         ),
         (
             "shape-rank",
             claim("F16", &format!("[{}1]", "1,".repeat(1_000_000))),
-            r#"tensor "a": the header is not valid: a shape of more than 64 dimensions at line 1 column 159: download it again"#,
+            r#"tensor "a": the header is not valid: a shape of more than 64 dimensions at line 1 column 159: do not use this file"#,
         ),
         (
             "shape-missing",
             file(r#"{"a":{"dtype":"U8","data_offsets":[0,1]}}"#, 1),
-            r#"tensor "a": the header is not valid: missing field `shape` at line 1 column 40: download it again"#,
+            r#"tensor "a": the header is not valid: missing field `shape` at line 1 column 40: do not use this file"#,
         ),
         (
             "dtype-unknown",
@@ -251,7 +272,7 @@ fn attacks() -> Vec<(&'static str, Vec<u8>, &'static str)> {
         (
             "name-with-newline",
             file(r#"{"a\nerror: all is well\u001b[2J":{"dtype":"U8","shape":[2],"data_offsets":[0,1]}}"#, 1),
-            r#"tensor "a\nerror: all is well\u{1b}[2J": shape [2] of U8 takes 2 bytes, its data offsets hold 1: download the file again"#,
+            r#"tensor "a\nerror: all is well\u{1b}[2J": shape [2] of U8 takes 2 bytes, its data offsets hold 1: do not use this file"#,
         ),
     ]
 }
@@ -327,7 +348,7 @@ fn what_is_no_file_is_refused() {
     let missing = message(&folder.path().join("missing"));
     assert!(missing.starts_with("X: cannot open the file: "), "{missing}");
     #[cfg(unix)]
-    assert_eq!(message(Path::new("/dev/zero")), "X: this is not a regular file: give a safetensors file");
+    assert_eq!(message(Path::new("/dev/zero")), "X: cannot open the file: it is a device, not a regular file");
 }
 
 #[test]
@@ -355,7 +376,7 @@ fn a_file_cut_after_it_was_opened_is_an_error_when_read() {
 
 #[test]
 fn a_tensor_asked_for_wrongly_is_an_error() {
-    let file = SafeTensors::from_bytes(claim("F8_E4M3", "[2]")).unwrap();
+    let file = SafeTensors::from_bytes(claim("F8_E8M0", "[2]")).unwrap();
     assert_eq!(file.read("a").unwrap(), [0, 0]);
     let message = |result: calotype_formats::Result<()>| result.unwrap_err().to_string();
     assert_eq!(
@@ -364,11 +385,11 @@ fn a_tensor_asked_for_wrongly_is_an_error() {
     );
     assert_eq!(
         message(file.read_f32("a").map(drop)),
-        r#"weights in memory: tensor "a": F8_E4M3 cannot be converted to F32: store the tensor in a dtype that can"#
+        r#"weights in memory: tensor "a": F8_E8M0 cannot be converted to F32: store the tensor in a dtype that can"#
     );
     assert_eq!(
         message(file.read_i64("a").map(drop)),
-        r#"weights in memory: tensor "a": F8_E4M3 cannot be converted to I64: store the tensor in a dtype that can"#
+        r#"weights in memory: tensor "a": F8_E8M0 cannot be converted to I64: store the tensor in a dtype that can"#
     );
 }
 
@@ -407,17 +428,17 @@ const INDEX_ATTACKS: &[(&str, &str, &str)] = &[
     (
         "index-duplicate",
         r#"{"weight_map":{"a":"1.safetensors","a":"2.safetensors"}}"#,
-        r#"the index is not valid: key "a" named twice at line 1 column 55: download it again"#,
+        r#"the index is not valid: key "a" named twice at line 1 column 55: do not use this index"#,
     ),
     (
         "index-no-map",
         r#"{"metadata":{"total_size":1}}"#,
-        "the index is not valid: missing field `weight_map` at line 1 column 29: download it again",
+        "the index is not valid: missing field `weight_map` at line 1 column 29: do not use this index",
     ),
     (
         "index-deep",
         "[[[[[[[[",
-        "the index is not valid: invalid type: sequence, expected an object at line 1 column 0: download it again",
+        "the index is not valid: invalid type: sequence, expected an object at line 1 column 0: do not use this index",
     ),
     (
         "index-wrong-shard",
@@ -461,6 +482,26 @@ fn every_hostile_index_gets_its_message() {
             "{name}: {message}"
         );
     }
+}
+
+#[test]
+fn an_index_of_too_many_tensors_is_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let entries: Vec<String> = (0..100_001).map(|n| format!(r#""{n}":"1.safetensors""#)).collect();
+    let index = folder.path().join("weights.safetensors.index.json");
+    fs::write(&index, format!(r#"{{"weight_map":{{{}}}}}"#, entries.join(","))).unwrap();
+    let message = Checkpoint::open(folder.path(), "weights").err().unwrap().to_string();
+    assert!(message.contains("the index is not valid: more than 100000 entries"), "{message}");
+    assert!(message.ends_with(": do not use this index"), "{message}");
+}
+
+#[test]
+fn an_index_may_hold_what_python_writes_for_no_number() {
+    let folder = tempfile::tempdir().unwrap();
+    fs::write(folder.path().join("1.safetensors"), file(format!("{{{}}}", u8s("a", 1, 0, 1)), 1)).unwrap();
+    let index = r#"{"metadata":{"loss":NaN,"best":-Infinity},"weight_map":{"a":"1.safetensors"}}"#;
+    fs::write(folder.path().join("weights.safetensors.index.json"), index).unwrap();
+    assert_eq!(Checkpoint::open(folder.path(), "weights").unwrap().read("a").unwrap(), [0]);
 }
 
 /// The README lists each attack of this file, and no other.

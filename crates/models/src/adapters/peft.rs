@@ -3,6 +3,7 @@
 
 use std::{collections::BTreeMap, fmt};
 
+use calotype_files::json;
 use calotype_formats::Checkpoint;
 use regex_lite::Regex;
 use serde::{
@@ -48,7 +49,7 @@ impl PeftConfig {
     pub(super) fn of(file: &Checkpoint) -> Result<Self> {
         let Some(text) = file.metadata().get(METADATA) else { return Ok(Self::default()) };
         let refuse = |problem: String| Error::Adapter { source_label: file.label().to_owned(), problem };
-        let Ok(fields) = serde_json::from_str::<Fields>(text) else {
+        let Ok(fields) = json::from_str::<Fields>(text) else {
             return Err(refuse(format!("the metadata {METADATA} is not a JSON object: save the adapter again")));
         };
         let of = |network: &str| {
@@ -66,7 +67,7 @@ impl PeftConfig {
     /// It is no such config, or of a kind of adapter that is not read.
     pub(super) fn from_json(text: &str, label: &str, network: Option<Target>) -> Result<Self> {
         let refuse = |problem: String| Error::Adapter { source_label: label.to_owned(), problem };
-        let fields: Fields = serde_json::from_str(text).unwrap_or_default();
+        let fields: Fields = json::from_str(text).unwrap_or_default();
         let kind = match fields.get("peft_type") {
             Some(Field::Text(kind)) if KINDS.contains(&kind.as_str()) => kind,
             Some(Field::Text(kind)) => {

@@ -1,10 +1,6 @@
 //! Where an adapter is: a file, or a folder of PEFT or diffusers.
 
-use std::{
-    fs::File,
-    io::Read,
-    path::{Path, PathBuf},
-};
+use std::path::{Path, PathBuf};
 
 use calotype_formats::Checkpoint;
 
@@ -99,13 +95,8 @@ impl AdapterWeights {
         }
         let label = config.display().to_string();
         let refuse = |problem: String| Error::Adapter { source_label: label.clone(), problem };
-        let mut text = String::new();
-        File::open(&config)
-            .and_then(|file| file.take(MAX_CONFIG + 1).read_to_string(&mut text))
+        let text = calotype_files::read_text(&config, MAX_CONFIG)
             .map_err(|error| refuse(format!("cannot read the config: {error}")))?;
-        if text.len() as u64 > MAX_CONFIG {
-            return Err(refuse(format!("more than {MAX_CONFIG} bytes, too large for a config")));
-        }
         Ok(Self { file, peft: PeftConfig::from_json(&text, &label, target)? })
     }
 }

@@ -8,6 +8,7 @@ mod vae;
 
 use std::ops::RangeInclusive;
 
+use calotype_files::json;
 use calotype_formats::Checkpoint;
 use calotype_tensor::Backend;
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
@@ -61,7 +62,7 @@ pub trait ModelConfig: Serialize + DeserializeOwned {
     /// [`Error::Config`] when it is not JSON, asks for what is not supported, or makes no network.
     fn from_json(text: &str) -> Result<Self> {
         let invalid = |problem: String| Error::Config { model: Self::MODEL, problem };
-        let value: Value = serde_json::from_str(text).map_err(|e| invalid(format!("not valid JSON: {e}")))?;
+        let value: Value = json::from_str(text).map_err(|e| invalid(format!("not valid JSON: {e}")))?;
         if !value.is_object() {
             return Err(invalid(format!(
                 "{} was given, expected an object of keys and values",
