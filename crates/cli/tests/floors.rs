@@ -4,7 +4,7 @@
 
 use std::{collections::BTreeMap, process::Command};
 
-const FLOORS: [(&str, i8); 14] = [
+const FLOORS: [(&str, i8); 15] = [
     ("calotype-files", -1),
     ("calotype-tensor", 0),
     ("calotype-formats", 0),
@@ -15,6 +15,7 @@ const FLOORS: [(&str, i8); 14] = [
     ("calotype-hub", 1),
     ("calotype-checkpoint", 2),
     ("calotype", 3),
+    ("calotype-safety", 3),
     ("calotype-bench", 4),
     ("calotype-train", 4),
     ("calotype-icons", 5),
