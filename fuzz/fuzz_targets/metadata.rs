@@ -1,5 +1,5 @@
 #![no_main]
-use calotype::Metadata;
+use calotype::metadata::Metadata;
 
 // What a picture says of how it was made: A1111's text, and our JSON.
 libfuzzer_sys::fuzz_target!(|text: &str| {

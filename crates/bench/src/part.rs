@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use calotype::{CfgPredictor, Model, Result, auxiliary_precision};
+use calotype::{Model, Result, auxiliary_precision, sampling::CfgPredictor};
 use calotype_diffusion::{BatchNoise, Predictor};
 use calotype_models::TextConfig;
 use calotype_tensor::{Backend, BackendOptions, Device, Memory, cpu::Cpu};

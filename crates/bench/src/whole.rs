@@ -3,8 +3,10 @@
 use std::time::Instant;
 
 use calotype::{
-    CfgPredictor, Convolution, Model, Precision, Result, auxiliary_precision, check_side,
+    Convolution, Model, Precision, Result, auxiliary_precision,
     memory::{MemoryBudget, NetworkNeed, peak_memory},
+    request::check_side,
+    sampling::CfgPredictor,
 };
 use calotype_checkpoint::NetworkFiles;
 use calotype_diffusion::{BatchNoise, Predictor};

@@ -7,7 +7,10 @@
 
 use std::sync::Arc;
 
-use calotype::{BoxDenoiser, Error, Latents, Model, NoiseLevel, Pipeline, PipelineOptions, Request, RunOptions};
+use calotype::{
+    Error, Latents, Model, Pipeline, PipelineOptions, Request, RunOptions,
+    sampling::{BoxDenoiser, NoiseLevel},
+};
 
 /// Scales predictions whose greatest values are larger than `most`.
 struct Limited {
@@ -15,7 +18,7 @@ struct Limited {
     most: f32,
 }
 
-impl calotype::Denoiser for Limited {
+impl calotype::sampling::Denoiser for Limited {
     type Error = Error;
 
     fn denoise(&mut self, x: &Latents, level: NoiseLevel) -> Result<Latents, Error> {

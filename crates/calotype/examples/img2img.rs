@@ -4,7 +4,10 @@
 //! cargo run --release -p calotype --features builtin --example img2img -- cat.png
 //! ```
 
-use calotype::{Init, InputImage, Model, Pipeline, PipelineOptions, Request, RgbImage};
+use calotype::{
+    Model, Pipeline, PipelineOptions, Request, RgbImage,
+    request::{Init, InputImage},
+};
 use calotype_image::encode_png;
 
 fn main() -> calotype::Result<()> {

@@ -9,7 +9,7 @@
 
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "an example shows what happens")]
 
-use calotype::{LatentRgb, Latents, Model, Pipeline, PipelineOptions, Request};
+use calotype::{Latents, Model, Pipeline, PipelineOptions, Request, latents::LatentRgb};
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let mut args = std::env::args().skip(1);

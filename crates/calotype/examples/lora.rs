@@ -6,7 +6,10 @@
 
 #![allow(clippy::print_stdout, reason = "an example shows what happens")]
 
-use calotype::{AdapterFile, AdapterOptions, LoraOptions, Model, Pipeline, PipelineOptions, Request};
+use calotype::{
+    Model, Pipeline, PipelineOptions, Request,
+    adapters::{AdapterFile, AdapterOptions, LoraOptions},
+};
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let args: Vec<String> = std::env::args().skip(1).collect();

@@ -6,7 +6,10 @@ use calotype_diffusion::{Latents, Predictor, compose};
 use calotype_models::{Context, TimeEmbedding, UNet, UNetInputs};
 use calotype_tensor::{Backend, infer};
 
-use crate::{Conditioning, ContextRef, Error, Result, StepConditioning};
+use crate::{
+    Error, Result,
+    sampling::{Conditioning, ContextRef, StepConditioning},
+};
 
 /// The most numbers in prepared texts that are kept for another step: 256 MiB.
 const MAX_KEPT: usize = 64 << 20;

@@ -2,7 +2,10 @@
 
 use calotype_image::{Fit, GrayImage, Interpolation, RgbImage, blend, fill_masked, fit, interpolate};
 
-use crate::{Fill, Init, Inpaint, Plan, Result, Sides};
+use crate::{
+    Plan, Result,
+    request::{Fill, Init, Inpaint, Sides},
+};
 
 /// What becomes of an [`Init`] at the size of the pictures.
 pub(crate) struct Prepared {
@@ -38,7 +41,7 @@ impl Prepared {
         }
         let Some(inpaint) = &init.inpaint else {
             let picture = match init.resize_mode {
-                crate::ResizeMode::Latent => picture,
+                crate::request::ResizeMode::Latent => picture,
                 _ => fit(&picture, width, height, how)?,
             };
             return Ok(Self { picture, mask: None, fill: Fill::Original, mask_strength: 1.0, overlay: None });

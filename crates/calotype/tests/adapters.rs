@@ -12,8 +12,9 @@ use std::{
 };
 
 use calotype::{
-    AdapterFile, AdapterFolders, AdapterOptions, EmbeddingOptions, Keep, LoraOptions, Metadata, Model, Pipeline,
-    PipelineOptions, Precision, Request,
+    Keep, Model, Pipeline, PipelineOptions, Precision, Request,
+    adapters::{AdapterFile, AdapterFolders, AdapterOptions, EmbeddingOptions, LoraOptions},
+    metadata::Metadata,
 };
 use common::{Sizes, Tensors, begin, distance, values, write_weights};
 use serde::Deserialize;

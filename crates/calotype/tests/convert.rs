@@ -6,7 +6,10 @@ mod common;
 
 use std::{collections::BTreeMap, fs, path::Path};
 
-use calotype::{DType, Model, ModelOptions, WeightSet};
+use calotype::{
+    Model, ModelOptions,
+    checkpoint::{DType, WeightSet},
+};
 use calotype_checkpoint::{ConvertOptions, ConvertTo, Inspection, convert, inspect, list, verify};
 use calotype_formats::{Checkpoint, encode_f32, write_safetensors};
 use common::{

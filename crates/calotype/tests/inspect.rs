@@ -6,7 +6,10 @@ mod common;
 
 use std::{borrow::Cow, collections::BTreeMap, fs, path::Path, time::Instant};
 
-use calotype::{DType, Model, ModelOptions, WeightSet};
+use calotype::{
+    Model, ModelOptions,
+    checkpoint::{DType, WeightSet},
+};
 use calotype_checkpoint::{AdapterInspection, FileInspection, Inspection, ModelInspection, inspect, inspect_for};
 use calotype_formats::{encode_f32, write_safetensors};
 use common::{

@@ -6,7 +6,7 @@ mod common;
 
 use std::{fs, path::Path};
 
-use calotype::{Model, ModelOptions, PredictionType, WeightSet};
+use calotype::{Model, ModelOptions, checkpoint::WeightSet, sampling::PredictionType};
 use calotype_models::{ModelConfig, PerBlock};
 use common::{
     Sizes, Tensors, begin, distance,
@@ -262,7 +262,10 @@ fn tables_of_noise_are_taken_as_they_are() {
 /// Every sampler and schedule begins where there is no signal, and ends with numbers.
 #[test]
 fn runs_without_signal_at_the_start_end_in_numbers() {
-    use calotype::{Keep, Pipeline, PipelineOptions, Request, SamplerKind, ScheduleKind};
+    use calotype::{
+        Keep, Pipeline, PipelineOptions, Request,
+        sampling::{SamplerKind, ScheduleKind},
+    };
     let place = TempDir::new().unwrap();
     let path = write(place.path(), "model.safetensors", &SD2.compvis());
     let options = ModelOptions { zero_terminal_snr: true, ..SD2.options() };

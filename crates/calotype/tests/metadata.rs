@@ -3,9 +3,11 @@
 #![allow(clippy::unwrap_used, reason = "these are tests")]
 
 use calotype::{
-    AdapterKind, AdapterMetadata, BatchMetadata, BatchPlace, Emphasis, Hires, LatentsMetadata, Metadata, OneOf,
-    Precision, PromptStyle, Request, Rng, SamplerKind, SamplerSettings, ScheduleKind, SeedPer, Tiling, UniPcSkipType,
-    UniPcVariant, Upscaler,
+    Precision, Request,
+    adapters::{AdapterKind, AdapterMetadata},
+    metadata::{BatchMetadata, LatentsMetadata, Metadata},
+    request::{BatchPlace, Emphasis, Hires, OneOf, PromptStyle, Tiling, Upscaler},
+    sampling::{Rng, SamplerKind, SamplerSettings, ScheduleKind, SeedPer, UniPcSkipType, UniPcVariant},
 };
 
 /// No field as by default.

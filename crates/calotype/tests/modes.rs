@@ -8,8 +8,9 @@ use std::path::Path;
 use std::sync::Arc;
 
 use calotype::{
-    Fill, Hires, Init, Inpaint, InputImage, Keep, Latents, Metadata, Model, Pipeline, PipelineOptions, Precision,
-    PromptStyle, Request, ResizeMode, RgbImage, RgbaImage, Sides, StrengthRule, Tiling, Upscaler,
+    Keep, Latents, Model, Pipeline, PipelineOptions, Precision, Request, RgbImage, RgbaImage,
+    metadata::Metadata,
+    request::{Fill, Hires, Init, Inpaint, InputImage, PromptStyle, ResizeMode, Sides, StrengthRule, Tiling, Upscaler},
 };
 use calotype_diffusion::{SampleOptions, Sampler};
 use calotype_image::encode_png;

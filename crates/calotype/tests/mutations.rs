@@ -10,7 +10,10 @@ mod mutator;
 
 use std::fs;
 
-use calotype::{Metadata, Model, Parameters};
+use calotype::{
+    Model,
+    metadata::{Metadata, Parameters},
+};
 use common::Sizes;
 use tempfile::TempDir;
 

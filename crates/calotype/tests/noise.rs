@@ -5,8 +5,10 @@
 mod common;
 
 use calotype::{
-    BatchPlace, Keep, Latents, Metadata, Model, OneOf, Pipeline, PipelineOptions, Plan, Precision, Request, Rng,
-    SeedPer,
+    Keep, Latents, Model, Pipeline, PipelineOptions, Plan, Precision, Request,
+    metadata::Metadata,
+    request::{BatchPlace, OneOf},
+    sampling::{Rng, SeedPer},
 };
 use common::{Sizes, model};
 use std::sync::Arc;

@@ -5,8 +5,9 @@
 mod common;
 
 use calotype::{
-    Event, Keep, Latents, Metadata, Model, Pipeline, PipelineOptions, Precision, Request, Stage, Step, read_latents,
-    write_latents,
+    Event, Keep, Latents, Model, Pipeline, PipelineOptions, Precision, Request, Stage, Step,
+    latents::{read_latents, write_latents},
+    metadata::Metadata,
 };
 use calotype_tensor::cpu::{CpuDevice, CpuDeviceOptions};
 use common::{Sizes, conditioning, distance, model, plan};

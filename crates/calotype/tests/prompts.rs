@@ -8,8 +8,10 @@ use std::cell::Cell;
 use std::sync::Arc;
 
 use calotype::{
-    Conditioning, Emphasis, Keep, Latents, Metadata, Model, Pipeline, PipelineOptions, Precision, PromptStyle, Request,
-    SamplerKind, ScheduleKind, Warning,
+    Keep, Latents, Model, Pipeline, PipelineOptions, Precision, Request, Warning,
+    metadata::Metadata,
+    request::{Emphasis, PromptStyle},
+    sampling::{Conditioning, SamplerKind, ScheduleKind},
 };
 use calotype_diffusion::{BatchNoise, ModelDenoiser, Predictor, SampleOptions, Sampler};
 use calotype_models::TextConfig;

@@ -5,9 +5,10 @@
 mod common;
 
 use calotype::{
-    AdapterFile, AdapterOptions, EmbeddingOptions, Error, Hires, HypernetworkOptions, Init, Inpaint, InputImage,
-    Latents, LoraOptions, Pipeline, PipelineOptions, Plan, Request, RgbImage, SamplerKind, SeedPer, StrengthRule,
-    Upscaler,
+    Error, Latents, Pipeline, PipelineOptions, Plan, Request, RgbImage,
+    adapters::{AdapterFile, AdapterOptions, EmbeddingOptions, HypernetworkOptions, LoraOptions},
+    request::{Hires, Init, Inpaint, InputImage, StrengthRule, Upscaler},
+    sampling::{SamplerKind, SeedPer},
 };
 use common::{Sizes, model};
 use serde_json::json;

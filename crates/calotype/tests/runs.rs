@@ -17,8 +17,11 @@ use std::{
 };
 
 use calotype::{
-    BoxDenoiser, Error, Event, Hires, Init, InputImage, Keep, LatentRgb, Model, NotFinite, Pipeline, PipelineOptions,
-    Precision, Request, RunOptions, Stage, Upscaler, Warning, memory::MemoryBudget,
+    Error, Event, Keep, Model, NotFinite, Pipeline, PipelineOptions, Precision, Request, RunOptions, Stage, Warning,
+    latents::LatentRgb,
+    memory::MemoryBudget,
+    request::{Hires, Init, InputImage, Upscaler},
+    sampling::BoxDenoiser,
 };
 use calotype_diffusion::{Denoiser, Latents, NoiseLevel};
 use calotype_image::{RgbImage, encode_png};
@@ -275,8 +278,8 @@ fn a_run_saves_images_with_all_that_makes_them_again() {
     let path = folder.path().join("tree.png");
     made.images[0].save_png(&path).unwrap();
     let texts = calotype_image::read_png_text(&std::fs::read(&path).unwrap()).unwrap();
-    let (_, json) = texts.iter().find(|(key, _)| key == calotype::JSON_KEYWORD).unwrap();
-    let again = calotype::Metadata::from_json(json).unwrap().request(&[]).unwrap().0;
+    let (_, json) = texts.iter().find(|(key, _)| key == calotype::metadata::JSON_KEYWORD).unwrap();
+    let again = calotype::metadata::Metadata::from_json(json).unwrap().request(&[]).unwrap().0;
     assert_eq!(pipeline.generate(again).unwrap().finish().unwrap().images[0].pixels, made.images[0].pixels);
     let error = made.images[0].save_png(folder.path().join("no/such/folder.png")).unwrap_err();
     assert!(error.is_not_found() && error.to_string().contains("not written"), "{error}");

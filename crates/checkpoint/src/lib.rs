@@ -32,6 +32,8 @@ mod options;
 mod scheduler;
 mod verify;
 
+pub use calotype_formats::DType;
+pub use calotype_models::WeightSet;
 pub use convert::{ConvertOptions, ConvertTo, Progress, convert, model_index};
 pub use error::{Error, Result, brief, show};
 pub use files::EmbeddedFile;

@@ -2,7 +2,10 @@
 
 use std::{path::Path, time::Instant};
 
-use calotype::{JSON_KEYWORD, LatentsMetadata, Metadata, Model, PARAMETERS_KEYWORD, Pipeline};
+use calotype::{
+    Model, Pipeline,
+    metadata::{JSON_KEYWORD, LatentsMetadata, Metadata, PARAMETERS_KEYWORD},
+};
 use calotype_image::{Limits, read_limited, read_png_text, read_user_comment};
 
 use crate::{
@@ -108,7 +111,7 @@ fn latents(metadata: &LatentsMetadata) -> Result<LatentsFile, Failure> {
     let file = LatentsFile::open(Path::new(&metadata.file))?;
     let failed = |problem: &str| Failure::Failed(format!("{}: {problem}", metadata.file));
     let file = file.picture(metadata.index).ok_or_else(|| failed("the picture's starting noise is not in it"))?;
-    match calotype::latents_sha256(&file.latents) == metadata.sha256 {
+    match calotype::latents::latents_sha256(&file.latents) == metadata.sha256 {
         true => Ok(file),
         false => Err(failed("not the noise that the picture started from: its SHA-256 is another")),
     }

@@ -12,7 +12,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use calotype::SamplerKind;
+use calotype::sampling::SamplerKind;
 use calotype_image::{Limits, read_png_text};
 use common::Sizes;
 use serde_json::Value;
@@ -165,14 +165,14 @@ fn both_methods_of_convolution_give_nearly_the_same_picture() {
 fn latents_go_out_and_in() {
     let folder = workplace();
     done(&txt2img(folder.path(), &["--batch-size", "2", "--batch-count", "2", "--save-latents", "l/four.safetensors"]));
-    let four = calotype::read_latents(folder.path().join("l/four.safetensors")).unwrap();
+    let four = calotype::latents::read_latents(folder.path().join("l/four.safetensors")).unwrap();
     assert_eq!(four.shape(), [4, 8, 8, 4]);
     let output = txt2img(folder.path(), &["--latents", "l/four.safetensors", "--json", "--output", "again"]);
     let lines: Vec<Value> = done(&output).lines().map(|line| serde_json::from_str(line).unwrap()).collect();
     assert_eq!(lines.len(), 4);
     let third = &lines[3]["latents"];
     assert_eq!((third["file"].as_str(), third["index"].as_u64()), (Some("l/four.safetensors"), Some(3)));
-    assert_eq!(third["sha256"], calotype::latents_sha256(&four.slice(3, 1).unwrap()));
+    assert_eq!(third["sha256"], calotype::latents::latents_sha256(&four.slice(3, 1).unwrap()));
     let output = txt2img(folder.path(), &["--latents", "l/four.safetensors", "--batch-size", "3"]);
     let message = "--latents has 4 pictures, but --batch-size times --batch-count asks for 3: make them equal";
     refused(&output, 2, message);

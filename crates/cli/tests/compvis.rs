@@ -10,7 +10,7 @@ mod torch_files;
 
 use std::{fs, path::Path, process::Command};
 
-use calotype::{RgbImage, read_latents};
+use calotype::{RgbImage, latents::read_latents};
 use calotype_image::{Limits, decode, encode_png};
 use common::{Tensors, distance, family::SD1, values, write_weights};
 use serde::Deserialize;

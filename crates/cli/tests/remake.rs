@@ -14,7 +14,10 @@ use std::{
     process::{Command, Stdio},
 };
 
-use calotype::{JSON_KEYWORD, Metadata, PARAMETERS_KEYWORD, RgbImage};
+use calotype::{
+    RgbImage,
+    metadata::{JSON_KEYWORD, Metadata, PARAMETERS_KEYWORD},
+};
 use calotype_formats::{DType, encode_f32, write_safetensors};
 use calotype_image::{Limits, decode, encode_png, read_png_text};
 use common::{Sizes, values};

@@ -1,6 +1,6 @@
 //! Pictures for fixed prompts while a model trains.
 
-use calotype::{CfgPredictor, guides};
+use calotype::sampling::{CfgPredictor, guides};
 use calotype_diffusion::{
     BatchNoise, Latents, ModelDenoiser, NoiseSchedule, PredictionType, SampleOptions, Sampler, SamplerKind,
     ScheduleKind,

@@ -1,4 +1,13 @@
 //! Adapters of a request: which, how strongly, and from where.
+//!
+//! ```no_run
+//! use calotype::{Request, adapters::{AdapterFile, AdapterOptions, LoraOptions}};
+//!
+//! let file = AdapterFile::Path("ink.safetensors".into());
+//! let loras = vec![LoraOptions { file, unet: 0.8, text_encoder: 0.8, ranks: None }];
+//! let adapters = AdapterOptions { loras, ..AdapterOptions::default() };
+//! let request = Request { adapters, ..Request::new("a fox, ink drawing") };
+//! ```
 
 mod folders;
 mod library;

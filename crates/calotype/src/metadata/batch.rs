@@ -4,8 +4,8 @@ use calotype_diffusion::SeedPer;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    BatchPlace, OneOf, Request,
-    request::{by_id, json::is_default},
+    Request,
+    request::{BatchPlace, OneOf, by_id, json::is_default},
 };
 
 /// The batch that an image was made in, where its noise depends on it.

@@ -4,7 +4,11 @@ use calotype_diffusion::{Rng, SamplerKind, SamplerSettings, ScheduleKind, StepNo
 use calotype_text::{Emphasis, PromptStyle};
 
 use super::{BatchMetadata, Metadata};
-use crate::{Fill, Hires, Inpaint, Tiling, Upscaler, ZERO_TERMINAL_SNR, adapters};
+use crate::{
+    adapters,
+    checkpoint::ZERO_TERMINAL_SNR,
+    request::{Fill, Hires, Inpaint, Tiling, Upscaler},
+};
 
 /// How many digits of the model's hash A1111's text has.
 const SHORT_HASH: usize = 10;

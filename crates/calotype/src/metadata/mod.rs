@@ -1,4 +1,18 @@
 //! What an image's file says of how it was made: its request, and what it was made with.
+//!
+//! ```no_run
+//! use calotype::{Model, Pipeline, PipelineOptions, metadata::Metadata};
+//!
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let pipeline = Pipeline::load(Model::open("path/to/sd15")?, PipelineOptions::default())?;
+//! // The JSON text of a PNG file, under `metadata::JSON_KEYWORD`.
+//! let texts = calotype_image::read_png_text(&std::fs::read("lighthouse.png")?)?;
+//! let (_, json) = texts.iter().find(|(key, _)| key == calotype::metadata::JSON_KEYWORD).ok_or("no metadata")?;
+//! let (request, place) = Metadata::from_json(json)?.request(&[])?;
+//! let run = pipeline.run(pipeline.plan(request)?.at(place)?)?;
+//! # Ok(())
+//! # }
+//! ```
 
 mod batch;
 mod fields;
@@ -14,8 +28,11 @@ pub use batch::BatchMetadata;
 pub use parameters::Parameters;
 
 use crate::{
-    AdapterMetadata, BatchPlace, InputImage, Model, Plan, Precision, Request, Result, ZERO_TERMINAL_SNR, adapters,
-    latents_sha256,
+    Model, Plan, Precision, Request, Result, adapters,
+    adapters::AdapterMetadata,
+    checkpoint::ZERO_TERMINAL_SNR,
+    latents::latents_sha256,
+    request::{BatchPlace, InputImage},
 };
 
 /// The PNG keyword of the text that A1111 and its successors read.

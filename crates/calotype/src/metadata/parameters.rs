@@ -8,7 +8,7 @@ use super::{
     Metadata,
     fields::{FIELDS, OWN},
 };
-use crate::AdapterMetadata;
+use crate::adapters::AdapterMetadata;
 
 /// Of the second pass, if there is one.
 const STRENGTH: &str = "Denoising strength";

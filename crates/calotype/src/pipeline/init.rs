@@ -9,7 +9,12 @@ use super::{
     Pipeline, VaeEncoderOf,
     start::{Start, inpaint_channels, resized},
 };
-use crate::{Fill, Init, Plan, ResizeMode, Result, mask_blend::MaskBlend, prepare::Prepared};
+use crate::{
+    Plan, Result,
+    mask_blend::MaskBlend,
+    prepare::Prepared,
+    request::{Fill, Init, ResizeMode},
+};
 
 /// In which order noise is drawn.
 #[derive(Clone, Copy, PartialEq, Eq)]

@@ -6,7 +6,7 @@ use calotype_diffusion::Latents;
 use calotype_formats::write_atomic;
 use calotype_image::RgbImage;
 
-use crate::{AdapterMetadata, Metadata, Model, Plan, Precision, Result};
+use crate::{Model, Plan, Precision, Result, adapters::AdapterMetadata, metadata::Metadata};
 
 /// What a run gives.
 #[derive(Clone, Debug)]

@@ -6,9 +6,10 @@ use calotype_tensor::Device;
 
 use super::{Pipeline, TextEncoderOf};
 use crate::{
-    Conditioning, Plan, Result, Warning,
+    Plan, Result, Warning,
     adapters::{Key, LoadedAdapters},
     conditioning::{Encoder, PromptInputs},
+    sampling::Conditioning,
 };
 
 /// Prompts, and what was made of them.

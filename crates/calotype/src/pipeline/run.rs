@@ -15,13 +15,15 @@ use super::{
     start::Start,
 };
 use crate::{
-    AdapterMetadata, CfgPredictor, Conditioning, Error, LatentRgb, Plan, Result, Warning,
-    adapters::LoadedAdapters,
+    Error, Plan, Result, Warning,
+    adapters::{AdapterMetadata, LoadedAdapters},
     conditioning::PromptInputs,
     error::NotFinite,
+    latents::LatentRgb,
     mask_blend::{BlendedDenoiser, MaskBlend, Predicted},
     prepare::Overlay,
     resident::Resident,
+    sampling::{CfgPredictor, Conditioning},
 };
 
 /// A denoiser of any kind, as a run has it.

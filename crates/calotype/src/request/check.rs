@@ -9,10 +9,11 @@ use calotype_text::Timeline;
 
 use super::{BatchPlace, check_side};
 use crate::{
-    Error, Hires, Init, Model, PipelineOptions, Request, ResizeMode, Result, Tiling, Upscaler,
+    Error, Model, PipelineOptions, Request, Result,
     adapters::PromptTags,
     conditioning::PromptInputs,
     memory::{PassNeed, PassSize},
+    request::{Hires, Init, ResizeMode, Tiling, Upscaler},
 };
 
 /// The most pictures made at once.

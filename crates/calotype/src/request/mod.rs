@@ -1,4 +1,19 @@
-//! What images are asked for with, and the check of it.
+//! What a request is made of, and its check into a plan.
+//!
+//! ```no_run
+//! use calotype::{Request, request::{Init, Inpaint, InputImage}};
+//!
+//! # fn main() -> calotype::Result<()> {
+//! // From an image: as a file, or as bytes from anywhere.
+//! let init = Init { strength: 0.6, ..Init::new(InputImage::open("photo.png")?) };
+//! let request = Request { init: Some(init.clone()), ..Request::new("an oil painting") };
+//!
+//! // Only where the mask is white.
+//! let inpaint = Inpaint::new(Some(InputImage::open("mask.png")?));
+//! let request = Request { init: Some(Init { inpaint: Some(inpaint), ..init }), ..Request::new("a wooden bench") };
+//! # Ok(())
+//! # }
+//! ```
 
 pub(crate) mod by_id;
 mod check;
@@ -14,7 +29,7 @@ use std::sync::Arc;
 
 use calotype_diffusion::{Rng, SamplerFeature, SamplerKind, SamplerSettings, ScheduleKind, SeedPer};
 use calotype_image::Rounding;
-use calotype_text::{Emphasis, PromptStyle};
+pub use calotype_text::{Emphasis, PromptStyle};
 use serde::{Deserialize, Serialize};
 
 pub use check::Plan;
@@ -25,7 +40,7 @@ pub use init::{Fill, Init, Inpaint, ResizeMode, Sides, StrengthRule};
 pub use place::{BatchPlace, OneOf};
 pub use size::check_side;
 
-use crate::{AdapterOptions, Latents, guides};
+use crate::{Latents, adapters::AdapterOptions, sampling::guides};
 use json::is_default;
 
 /// A request for images. The names are diffusers' where it has the option, and the keys of its JSON; choices are written by

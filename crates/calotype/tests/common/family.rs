@@ -6,7 +6,7 @@ use std::{
     sync::LazyLock,
 };
 
-use calotype::{Keep, Model, ModelOptions, Pipeline, PipelineOptions, PredictionType, Request};
+use calotype::{Keep, Model, ModelOptions, Pipeline, PipelineOptions, Request, sampling::PredictionType};
 use calotype_models::{
     DownBlockType as Down, HiddenAct, PerBlock, TextConfig, UNetConfig, UpBlockType as Up, VaeConfig,
 };

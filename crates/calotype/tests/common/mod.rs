@@ -6,7 +6,7 @@ pub(crate) mod family;
 
 use std::{borrow::Cow, collections::BTreeMap, fs, path::Path, sync::Arc};
 
-use calotype::{Conditioning, Model, Pipeline, PipelineOptions, Plan, Request, Result as Made, Run, Warning};
+use calotype::{Model, Pipeline, PipelineOptions, Plan, Request, Result as Made, Run, Warning, sampling::Conditioning};
 use calotype_formats::{DType, encode_f32, write_safetensors};
 use calotype_models::{ModelConfig, ParamSource, ParamSpec, PerBlock, Result, TextConfig, UNetConfig, VaeConfig};
 use calotype_tensor::ParamData;

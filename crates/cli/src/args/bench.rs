@@ -44,7 +44,7 @@ pub(crate) struct Bench {
     /// Training steps of a config of `calotype train diffusion`, on random latents and texts
     #[arg(long, value_name = "FILE.toml", conflicts_with_all = ["arch", "model", "part"])]
     pub(crate) train: Option<PathBuf>,
-    /// Training steps of Stable Diffusion v1.5's UNet: one picture of 512 x 512 pixels, blocks checkpointed
+    /// Training steps of Stable Diffusion v1.5's UNet: one image of 512 x 512 pixels, with checkpointing
     #[arg(long, conflicts_with_all = ["arch", "model", "part", "train"])]
     pub(crate) train_sd15: bool,
     /// For programs that compare: a JSON line when ready, then one with the seconds for each line on stdin
@@ -59,7 +59,7 @@ pub(crate) struct Bench {
 pub(crate) enum Part {
     /// One UNet step with guidance
     Unet,
-    /// The decoding of one picture
+    /// Decoding one image
     Vae,
 }
 

@@ -17,7 +17,7 @@ pub(crate) struct Compute {
     /// Threads to compute with [default: one for each core]
     #[arg(long, value_name = "N", value_parser = count)]
     pub(crate) threads: Option<usize>,
-    /// Decode in bands of rows: the same picture in half of the memory, for large ones
+    /// Decode in bands of rows: the same image in half the memory, for large images
     #[arg(long)]
     pub(crate) vae_tiling: bool,
 }

@@ -20,7 +20,7 @@ pub(crate) use models::{Convert, ConvertTo, Inspect, List, Models, Verify};
 pub(crate) use pull::Pull;
 pub(crate) use train::{Train, TrainRun};
 
-/// Stable Diffusion: pictures from text, and the training of models that make them.
+/// Stable Diffusion: generate images from text, and train models.
 #[derive(Parser)]
 #[command(
     name = "calotype",
@@ -30,7 +30,7 @@ pub(crate) use train::{Train, TrainRun};
     max_term_width = 100,
     after_help = "\
 Examples:
-  calotype txt2img \"an octopus on a yellow background\"
+  calotype txt2img \"a fox on a blue background\"
   calotype txt2img \"a cat\" --model ~/models/sd15 --steps 25 --sampler dpmpp_2m --schedule karras
   calotype models inspect ~/models/sd15
 
@@ -46,23 +46,23 @@ pub(crate) struct Cli {
 
 #[derive(Subcommand)]
 pub(crate) enum Command {
-    /// Make pictures from a text
+    /// Generate images from text
     Txt2img(Box<Txt2img>),
-    /// Make pictures from a text and a picture
+    /// Generate images from text and an image
     Img2img(Box<Img2img>),
-    /// Make a part of a picture anew
+    /// Inpaint part of an image
     Inpaint(Box<InpaintCommand>),
-    /// Make a picture larger at its sides
+    /// Extend an image at its sides
     Outpaint(Box<Outpaint>),
-    /// Make a picture again as its file says it was made
+    /// Generate an image again from the metadata in its file
     Remake(Box<Remake>),
-    /// Train a model on a folder of pictures
+    /// Train a model on a folder of images
     #[command(subcommand)]
     Train(Train),
-    /// Look at models, download them, and change their layout
+    /// Inspect, download, verify and convert models
     #[command(subcommand)]
     Models(Models),
-    /// Time the parts of a run on this machine
+    /// Measure the speed of this machine
     Bench(Bench),
 }
 

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use calotype::{ModelOptions, PredictionType, WeightSet};
+use calotype::{ModelOptions, checkpoint::WeightSet, sampling::PredictionType};
 use clap::{Args, ValueEnum};
 
 /// Which model.
@@ -17,14 +17,14 @@ pub(crate) struct ModelArgs {
     pub(crate) options: ModelOptionArgs,
 }
 
-/// What of a model its files leave open, or is wanted otherwise.
+/// Parts and settings that replace those of the model.
 #[derive(Args)]
 #[command(next_help_heading = "Model")]
 pub(crate) struct ModelOptionArgs {
-    /// CompVis' config of a checkpoint in one file, as v1-inference.yaml [default: FILE.yaml beside it, if it is there]
+    /// CompVis config of a single-file checkpoint, such as v1-inference.yaml [default: FILE.yaml next to it, if it exists]
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
-    /// Which of a training checkpoint's two sets of UNet weights [default: ema if it is there]
+    /// Which UNet weights of a training checkpoint to use [default: ema if there are any]
     #[arg(long, value_name = "SET", value_enum)]
     weights: Option<Weights>,
     /// A VAE instead of the model's: a file or a diffusers folder

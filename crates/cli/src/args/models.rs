@@ -8,15 +8,15 @@ use super::{Pull, model::ModelOptionArgs};
 
 #[derive(Subcommand)]
 pub(crate) enum Models {
-    /// Say what a checkpoint, a diffusers folder or any file of weights is, and whether it is sound
+    /// Show what a checkpoint, a diffusers folder or a file of weights is
     Inspect(Inspect),
     /// Download a model from the Hugging Face hub
     Pull(Pull),
-    /// Read every number of a model: shapes, finiteness, hash
+    /// Read every number of a model and check it: shapes, finite values, hash
     Verify(Verify),
-    /// Write a model in another layout or number type, always as safetensors
+    /// Convert a model to another layout or number type, as safetensors
     Convert(Convert),
-    /// List the models of this machine
+    /// List the models on this machine
     List(List),
 }
 
@@ -43,7 +43,7 @@ pub(crate) struct Inspect {
 pub(crate) struct Verify {
     /// A checkpoint, a diffusers folder, or any file of weights
     pub(crate) path: PathBuf,
-    /// The SHA-256 it must have, 64 hexadecimal digits [default: that in PATH.sha256, if it is there]
+    /// The SHA-256 it must have, 64 hexadecimal digits [default: from PATH.sha256, if it exists]
     #[arg(long, value_name = "HEX")]
     pub(crate) sha256: Option<String>,
     #[command(flatten)]
@@ -74,7 +74,7 @@ pub(crate) struct Convert {
     /// Folder (diffusers) or file (compvis) to write, which must not be there yet
     #[arg(long, short, value_name = "PATH")]
     pub(crate) output: PathBuf,
-    /// Number type to write [default: that of each tensor]
+    /// Number type to write [default: as in the input]
     #[arg(long, value_name = "TYPE", value_enum)]
     pub(crate) dtype: Option<Dtype>,
     #[command(flatten)]
@@ -102,7 +102,7 @@ pub(crate) enum Dtype {
     Bf16,
 }
 
-impl From<Dtype> for calotype::DType {
+impl From<Dtype> for calotype::checkpoint::DType {
     fn from(dtype: Dtype) -> Self {
         match dtype {
             Dtype::F32 => Self::F32,

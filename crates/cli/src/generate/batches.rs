@@ -2,7 +2,11 @@
 
 use std::sync::Arc;
 
-use calotype::{BatchPlace, OneOf, Request, SeedPer};
+use calotype::{
+    Request,
+    request::{BatchPlace, OneOf},
+    sampling::SeedPer,
+};
 
 use super::{
     line::Line,

@@ -8,8 +8,11 @@ use std::{
 };
 
 use calotype::{
-    AdapterMetadata, BatchPlace, Event, Image, InputImage, Keep, Latents, Metadata, PARAMETERS_KEYWORD, Pipeline,
-    PipelineOptions, Plan, PromptStyle, Request, RgbImage, Run, Stage, read_latents, write_latents,
+    Event, Image, Keep, Latents, Pipeline, PipelineOptions, Plan, Request, RgbImage, Run, Stage,
+    adapters::AdapterMetadata,
+    latents::{read_latents, write_latents},
+    metadata::{Metadata, PARAMETERS_KEYWORD},
+    request::{BatchPlace, InputImage, PromptStyle},
 };
 use calotype_image::{encode_png, grid};
 use calotype_tensor::cpu::{CpuDevice, CpuDeviceOptions};

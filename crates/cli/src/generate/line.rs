@@ -1,6 +1,10 @@
 //! The lines of `--from-file`: prompts, or options of their own as A1111's script "Prompts from file or textbox" has them.
 
-use calotype::{PromptStyle, Request, SeedPer, Tiling};
+use calotype::{
+    Request,
+    request::{PromptStyle, Tiling},
+    sampling::SeedPer,
+};
 
 use super::styles::Style;
 use crate::args::{NamedSampler, seed};

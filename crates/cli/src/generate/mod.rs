@@ -12,7 +12,11 @@ use std::{
     time::Instant,
 };
 
-use calotype::{BatchPlace, Model, Pipeline, PromptStyle, Request, SeedPer};
+use calotype::{
+    Model, Pipeline, Request,
+    request::{BatchPlace, PromptStyle},
+    sampling::SeedPer,
+};
 
 use crate::{
     args::{GenerateArgs, Img2img, InpaintCommand, Outpaint, Txt2img},

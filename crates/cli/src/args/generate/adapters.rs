@@ -2,7 +2,10 @@
 
 use std::path::{Path, PathBuf};
 
-use calotype::{AdapterFile, AdapterFolders, EmbeddingOptions, HypernetworkOptions, LoraOptions, Request};
+use calotype::{
+    Request,
+    adapters::{AdapterFile, AdapterFolders, EmbeddingOptions, HypernetworkOptions, LoraOptions},
+};
 use clap::Args;
 
 /// What changes the model a little.
@@ -27,13 +30,13 @@ pub(crate) struct AdapterArgs {
 #[derive(Args)]
 #[command(next_help_heading = "Adapters")]
 pub(crate) struct AdapterFolderArgs {
-    /// Where the LoRAs are that are called by name [default: beside the model in A1111's or ComfyUI's tree]
+    /// Where the LoRAs are that are called by name [default: the folders of A1111 or ComfyUI, if the model is in one]
     #[arg(long, value_name = "DIR")]
     lora_dir: Vec<PathBuf>,
-    /// Embeddings that prompts may call by their files' names [default: beside the model in A1111's or ComfyUI's tree]
+    /// Embeddings that prompts may call by their files' names [default: the folders of A1111 or ComfyUI, if the model is in one]
     #[arg(long, value_name = "DIR")]
     embedding_dir: Vec<PathBuf>,
-    /// Where the hypernetworks are that are called by name [default: beside the model in A1111's or ComfyUI's tree]
+    /// Where the hypernetworks are that are called by name [default: the folders of A1111 or ComfyUI, if the model is in one]
     #[arg(long, value_name = "DIR")]
     hypernetwork_dir: Vec<PathBuf>,
 }

@@ -1,26 +1,26 @@
 //! A second, larger pass.
 
-use calotype::{Hires, Upscaler};
+use calotype::request::{Hires, Upscaler};
 use clap::{Args, ValueEnum};
 
-/// A second, larger pass.
+/// Hires fix: a second, larger pass.
 #[derive(Args)]
 #[command(next_help_heading = "Second, larger pass (hires fix)")]
 pub(crate) struct HiresArgs {
-    /// Make the picture anew, so many times as large (Upscale by)
+    /// Hires fix: generate again at this many times the size (Upscale by)
     #[arg(long, value_name = "X", value_parser = scale)]
     pub(crate) hires_scale: Option<f64>,
-    /// Make the picture anew at this size (Resize width to, Resize height to): what is too much of it is cut off at its
-    /// sides; 0 for one in the proportions of the other
+    /// Hires fix: generate again at this size, cropped at the sides where the proportions differ (Resize width to, Resize height
+    /// to); 0 keeps the proportions
     #[arg(long, value_name = "WxH", value_parser = size, conflicts_with = "hires_scale")]
     pub(crate) hires_size: Option<[usize; 2]>,
-    /// Steps of the second pass (Hires steps), taken whatever its strength [default: --steps]
+    /// Steps of the second pass, whatever its strength (Hires steps) [default: --steps]
     #[arg(long, value_name = "N")]
     pub(crate) hires_steps: Option<usize>,
-    /// How far the enlarged picture may change (Denoising strength), above 0 to 1
+    /// How far the enlarged image may change, above 0 to 1 (Denoising strength)
     #[arg(long, value_name = "X", default_value_t = 0.7)]
     pub(crate) hires_strength: f64,
-    /// How the picture is enlarged (Upscaler)
+    /// How the image is enlarged (Upscaler)
     #[arg(long, value_name = "NAME", value_enum, default_value_t = Enlarge::Latent)]
     pub(crate) hires_upscaler: Enlarge,
 }

@@ -2,19 +2,19 @@
 
 use std::path::{Path, PathBuf};
 
-use calotype::{Fill, Init, Inpaint, InputImage, ResizeMode, Sides, StrengthRule};
+use calotype::request::{Fill, Init, Inpaint, InputImage, ResizeMode, Sides, StrengthRule};
 use clap::{Args, ValueEnum};
 
 /// A picture to start from.
 #[derive(Args)]
 #[command(next_help_heading = "Picture to start from")]
 pub(crate) struct InitArgs {
-    /// PNG, JPEG or WebP file, or a folder, each of whose pictures is one to start from
+    /// Image to start from: a PNG, JPEG or WebP file, or a folder of them
     #[arg(long, value_name = "FILE", alias = "init_img")]
     pub(crate) init_img: PathBuf,
     #[command(flatten)]
     pub(crate) strength: StrengthArgs,
-    /// How it comes to another size (Resize mode)
+    /// How the image is resized (Resize mode)
     #[arg(long, value_name = "MODE", value_enum, default_value_t = Resize::Stretch)]
     pub(crate) resize_mode: Resize,
 }
@@ -22,21 +22,21 @@ pub(crate) struct InitArgs {
 /// How far a picture may change.
 #[derive(Args)]
 pub(crate) struct StrengthArgs {
-    /// How far it may change, 0 to 1 (Denoising strength): so much of the steps is taken
+    /// How far the image may change, 0 to 1: the fraction of the steps that is taken (Denoising strength)
     #[arg(long, value_name = "X", default_value_t = 0.75, alias = "denoising-strength")]
     pub(crate) strength: f64,
-    /// Which steps --strength leaves
+    /// How --strength becomes a number of steps
     #[arg(long, value_name = "RULE", value_enum, default_value_t = Rule::Part)]
     pub(crate) strength_rule: Rule,
 }
 
 #[derive(Clone, Copy, ValueEnum)]
 pub(crate) enum Rule {
-    /// So much of them, counted as diffusers does; as CompVis on --schedule compvis
+    /// As diffusers counts; with --schedule compvis as CompVis counts
     Part,
-    /// So much of them, counted as A1111 does: one more; its noise is drawn in A1111's order
+    /// As A1111 counts: one step more, with A1111's order of noise draws
     A1111,
-    /// All, the last of as many more (With img2img, do exactly the amount of steps the slider specifies); noise as a1111
+    /// All steps are taken (With img2img, do exactly the amount of steps the slider specifies); noise as with a1111
     Exact,
 }
 
@@ -67,9 +67,9 @@ pub(crate) enum Resize {
     /// Stretched (Just resize)
     #[value(name = "just-resize")]
     Stretch,
-    /// Cut off evenly (Crop and resize)
+    /// Cropped evenly (Crop and resize)
     Crop,
-    /// Seen whole, its edges going on outwards (Resize and fill)
+    /// Fitted whole, its edges extended (Resize and fill)
     Fill,
     /// Encoded at its own size; the latents are stretched (Just resize, latent upscale)
     Latent,
@@ -86,32 +86,32 @@ impl Resize {
     }
 }
 
-/// What of a picture is made anew.
+/// Which part of an image is generated.
 #[derive(Args)]
 #[command(next_help_heading = "Mask")]
 pub(crate) struct MaskArgs {
-    /// Picture that is white where something new comes; of one with transparent parts, where it is opaque
+    /// Mask: an image that is white where to generate; if it has transparent parts, opaque there
     #[arg(long, value_name = "FILE", required_unless_present = "mask_from_alpha")]
     pub(crate) mask: Option<PathBuf>,
-    /// Something new comes where --init-img is transparent
+    /// Generate where --init-img is transparent
     #[arg(long, conflicts_with = "mask")]
     pub(crate) mask_from_alpha: bool,
-    /// Something new comes where the mask is black (Inpaint not masked)
+    /// Generate where the mask is black (Inpaint not masked)
     #[arg(long)]
     pub(crate) invert_mask: bool,
-    /// Soft edge of the mask, in pixels (Mask blur)
+    /// Blur of the mask, in pixels (Mask blur)
     #[arg(long, value_name = "X", default_value_t = 4.0)]
     pub(crate) mask_blur: f64,
     /// What the sampler works on (Inpaint area)
     #[arg(long, value_name = "AREA", value_enum, default_value_t = Area::Whole)]
     pub(crate) inpaint_area: Area,
-    /// Pixels around the mask that --inpaint-area masked sees (Only masked padding)
+    /// Pixels around the mask that --inpaint-area masked includes (Only masked padding)
     #[arg(long, value_name = "PIXELS", default_value_t = 32)]
     pub(crate) padding: u32,
     /// What masked parts start from (Masked content)
     #[arg(long, value_name = "FILL", value_enum, default_value_t = FillKind::Original)]
     pub(crate) fill: FillKind,
-    /// How much a model made for inpainting sees of the mask in the picture (Inpainting conditioning mask strength), 0 to 1
+    /// How strongly the mask is cut out of the image that an inpainting model sees, 0 to 1 (Inpainting conditioning mask strength)
     #[arg(long, value_name = "X", default_value_t = 1.0)]
     pub(crate) conditioning_mask_strength: f64,
 }
@@ -134,15 +134,15 @@ impl MaskArgs {
 pub(crate) enum Area {
     /// The whole picture
     Whole,
-    /// What is masked and --padding around it, at the full size
+    /// The masked part with --padding around it, at full size
     Masked,
 }
 
 #[derive(Clone, Copy, ValueEnum)]
 pub(crate) enum FillKind {
-    /// The colours around, blurred
+    /// The surrounding colours, blurred
     Fill,
-    /// What is there
+    /// The original image
     Original,
     /// Noise
     LatentNoise,
@@ -161,11 +161,11 @@ impl FillKind {
     }
 }
 
-/// A picture that grows.
+/// An image that is extended.
 #[derive(Args)]
 #[command(next_help_heading = "Picture to start from")]
 pub(crate) struct OutpaintArgs {
-    /// PNG, JPEG or WebP file, or a folder, each of whose pictures is one to start from
+    /// Image to start from: a PNG, JPEG or WebP file, or a folder of them
     #[arg(long, value_name = "FILE", alias = "init_img")]
     pub(crate) init_img: PathBuf,
     /// Pixels to add to the left
@@ -180,16 +180,16 @@ pub(crate) struct OutpaintArgs {
     /// Pixels to add below; a few more make the height a multiple of 8
     #[arg(long, value_name = "PIXELS", default_value_t = 0, hide_default_value = true)]
     pub(crate) bottom: u32,
-    /// How much of the steps is taken, 0 to 1 (Denoising strength)
+    /// How far the image may change, 0 to 1: the fraction of the steps that is taken (Denoising strength)
     #[arg(long, value_name = "X", default_value_t = 0.9, alias = "denoising-strength")]
     pub(crate) strength: f64,
-    /// Which steps --strength leaves
+    /// How --strength becomes a number of steps
     #[arg(long, value_name = "RULE", value_enum, default_value_t = Rule::Part)]
     pub(crate) strength_rule: Rule,
-    /// Soft edge between old and new, in pixels
+    /// Blur between the original and the new part, in pixels
     #[arg(long, value_name = "X", default_value_t = 8.0)]
     pub(crate) mask_blur: f64,
-    /// What the new sides start from
+    /// What the new parts start from
     #[arg(long, value_name = "FILL", value_enum, default_value_t = FillKind::Fill)]
     pub(crate) fill: FillKind,
 }

@@ -5,39 +5,42 @@ use std::{
     path::PathBuf,
 };
 
-use calotype::{Request, Rng, SeedPer};
+use calotype::{
+    Request,
+    sampling::{Rng, SeedPer},
+};
 use clap::Args;
 
-/// What a picture starts from.
+/// Seeds and noise.
 #[derive(Args)]
 #[command(next_help_heading = "Noise")]
 pub(crate) struct NoiseArgs {
-    /// Seed of the first picture; each one after has the next; -1 for any
+    /// Seed of the first image; the next images have the next seeds; -1 for a random one
     #[arg(long, value_name = "N", default_value = "42", value_parser = seed)]
     pub(crate) seed: u64,
     /// Generator of noise (Random number generator source): torch's on the cpu or on cuda, or nv, A1111's imitation of the latter.
     /// Up to 800 x 800 pixels cuda is the noise of a T4 and all larger GPUs; beyond, GPUs differ, and this is an A100's
     #[arg(long, value_name = "NAME", default_value_t = Rng::Cpu)]
     pub(crate) rng: Rng,
-    /// A seed for each picture, or one stream for all pictures of a batch, and for all batches, as CompVis draws it
+    /// One seed for each image, or one stream of noise for all images of all batches, as in CompVis
     #[arg(long, value_name = "picture|batch", default_value_t = SeedPer::Picture)]
     pub(crate) seed_per: SeedPer,
-    /// Second seed to mix in (Variation seed); it is counted on for each picture instead of --seed (A1111's subseed)
+    /// Second seed, mixed in (Variation seed, subseed); it increases for each image instead of --seed
     #[arg(long, value_name = "N", alias = "subseed", value_parser = seed, requires = "variation_strength")]
     pub(crate) variation_seed: Option<u64>,
-    /// How much of the second seed (Variation strength): 0 none, 1 all
+    /// How much of the second seed is mixed in, 0 to 1 (Variation strength)
     #[arg(long, value_name = "X", alias = "subseed-strength", requires = "variation_seed")]
     pub(crate) variation_strength: Option<f32>,
-    /// Start from the noise that the seed gives at this size (Resize seed from width, height), in the middle of the picture
+    /// Start from the noise of the seed at this size, in the middle of the image (Resize seed from width, height)
     #[arg(long, value_name = "WxH", value_parser = size)]
     pub(crate) seed_resize: Option<[usize; 2]>,
     /// Added to the seed for the noise of a stochastic sampler's steps (Eta noise seed delta, ENSD)
     #[arg(long, value_name = "N", alias = "ensd", default_value_t = 0, allow_negative_numbers = true)]
     pub(crate) eta_noise_seed_delta: i64,
-    /// What the noise is multiplied by that is laid over --init-img (Noise multiplier for img2img), 0 to 1.5
+    /// Multiplier of the noise that is added to --init-img, 0 to 1.5 (Noise multiplier for img2img)
     #[arg(long, value_name = "X", default_value_t = 1.0)]
     pub(crate) noise_multiplier: f64,
-    /// More noise over --init-img and before the hires fix (Extra noise), 0 to 1
+    /// Extra noise added to --init-img and before the hires fix, 0 to 1 (Extra noise)
     #[arg(long, value_name = "X", default_value_t = 0.0)]
     pub(crate) extra_noise: f64,
     /// Start every batch from the noise of the first

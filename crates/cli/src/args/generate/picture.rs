@@ -1,9 +1,9 @@
 //! The size of pictures, and how many.
 
-use calotype::{Request, Tiling};
+use calotype::{Request, request::Tiling};
 use clap::{Args, ValueEnum};
 
-/// The size of pictures, and how many.
+/// Size and number of images.
 #[derive(Args)]
 #[command(next_help_heading = "Picture")]
 pub(crate) struct PictureArgs {
@@ -13,13 +13,13 @@ pub(crate) struct PictureArgs {
     /// Height in pixels, in multiples of 8 [default: as --width]
     #[arg(long, value_name = "PIXELS", alias = "H")]
     pub(crate) height: Option<usize>,
-    /// Pictures made at once [default: 1, or as many as --latents has]
+    /// Images generated at once [default: 1, or as many as --latents has]
     #[arg(long, value_name = "N", alias = "n_samples")]
     pub(crate) batch_size: Option<usize>,
     /// Batches of each prompt, one after the other
     #[arg(long, value_name = "N", default_value_t = 1, alias = "n_iter")]
     pub(crate) batch_count: usize,
-    /// Pictures without seams (Tiling) when laid side by side, in both directions or one
+    /// Seamless images, for tiles, in one direction or both (Tiling)
     #[arg(long, value_name = "AXES", value_enum, num_args = 0..=1, default_missing_value = "xy", require_equals = true)]
     pub(crate) tiling: Option<Axes>,
 }

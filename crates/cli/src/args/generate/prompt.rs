@@ -1,24 +1,27 @@
-//! What is to be seen.
+//! What to generate.
 
 use std::path::PathBuf;
 
-use calotype::{Emphasis, PromptStyle, Request};
+use calotype::{
+    Request,
+    request::{Emphasis, PromptStyle},
+};
 use clap::Args;
 
-/// What is to be seen.
+/// What to generate.
 #[derive(Args)]
 #[command(next_help_heading = "Prompt")]
 pub(crate) struct PromptArgs {
-    /// What is to be seen
+    /// Prompt: what to generate
     #[arg(help_heading = None, required_unless_present_any = ["from_file", "named_prompt"])]
     pub(crate) prompt: Option<String>,
-    /// CompVis' way to give it
+    /// CompVis' name of the prompt
     #[arg(long = "prompt", value_name = "TEXT", hide = true, conflicts_with = "prompt")]
     pub(crate) named_prompt: Option<String>,
-    /// What is not to be seen
+    /// Negative prompt: what not to generate
     #[arg(long, value_name = "TEXT", default_value = "", hide_default_value = true)]
     pub(crate) negative_prompt: String,
-    /// Prompts, one on each line; - for stdin. With --seed-per batch the lines fill batches, one picture of each, as in CompVis'
+    /// Prompts, one on each line; - for stdin. With --seed-per batch the lines fill batches, one image for each, as in CompVis'
     /// scripts. A line may have options of its own, as A1111's "Prompts from file":
     /// --prompt "a cat" --negative_prompt dog --steps 20 --seed 7 --cfg_scale 5 --sampler_name Euler
     #[arg(long, value_name = "FILE", conflicts_with_all = ["prompt", "named_prompt"], alias = "from_file")]

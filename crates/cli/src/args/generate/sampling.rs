@@ -1,6 +1,9 @@
 //! How noise becomes a picture.
 
-use calotype::{Request, SAMPLERS, SCHEDULES, SamplerFeature, SamplerInfo, SamplerKind, ScheduleKind, StepNoise};
+use calotype::{
+    Request,
+    sampling::{SAMPLERS, SCHEDULES, SamplerFeature, SamplerInfo, SamplerKind, ScheduleKind, StepNoise},
+};
 use clap::Args;
 
 /// How noise becomes a picture.

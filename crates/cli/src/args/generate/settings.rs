@@ -1,9 +1,12 @@
 //! Settings of some samplers and schedules.
 
-use calotype::{Request, SamplerSettings, UniPcSkipType, UniPcVariant};
+use calotype::{
+    Request,
+    sampling::{SamplerSettings, UniPcSkipType, UniPcVariant},
+};
 use clap::Args;
 
-/// Settings of some samplers and schedules.
+/// Advanced settings of samplers and schedules.
 #[derive(Args)]
 #[command(next_help_heading = "Settings of some samplers and schedules")]
 pub(crate) struct SettingsArgs {
@@ -16,10 +19,10 @@ pub(crate) struct SettingsArgs {
     /// The greatest sigma that is churned [default: no bound]
     #[arg(long, value_name = "X")]
     pub(crate) s_tmax: Option<f64>,
-    /// What fresh noise is multiplied by (Sigma noise) [default: 1]
+    /// Multiplier of the noise that is added in steps (Sigma noise) [default: 1]
     #[arg(long, value_name = "X")]
     pub(crate) s_noise: Option<f64>,
-    /// How the noise levels of karras and polyexponential bend [default: 7 and 1]
+    /// rho of the schedules karras and polyexponential [default: 7 and 1]
     #[arg(long, value_name = "X")]
     pub(crate) rho: Option<f64>,
     /// The least sigma of the noise levels [default: the model's]
