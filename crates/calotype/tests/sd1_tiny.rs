@@ -139,7 +139,7 @@ fn bf16_is_no_further_from_f32_than_in_pytorch() {
     let pipeline = load(&model, Precision::BF16);
     let runs = golden.cases().iter().map(|case| {
         let key = case["key"].as_str().unwrap();
-        (key.to_owned(), golden.run(&pipeline, case).data().to_vec())
+        (key.to_owned(), golden.run(&pipeline, case).to_nchw())
     });
     let mut further = Vec::new();
     for (key, output) in golden.networks(&pipeline).into_iter().chain(runs) {
