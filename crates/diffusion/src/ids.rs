@@ -58,7 +58,52 @@ macro_rules! ids {
     };
 }
 
-pub(crate) use {ids, written_by_id};
+/// `ALL`, `info()`, `id()` and `label()` of an enum each of whose values has a row of a table, in the same order.
+macro_rules! rows {
+    ($type:ident, $table:ident, $row:ident) => {
+        impl $type {
+            /// Every one.
+            pub const ALL: [Self; $table.len()] = {
+                let mut all = [$table[0].kind; $table.len()];
+                let mut i = 0;
+                while i < all.len() {
+                    all[i] = $table[i].kind;
+                    i += 1;
+                }
+                all
+            };
+
+            /// Its row of the table.
+            #[must_use]
+            pub fn info(self) -> &'static $row {
+                &$table[self as usize]
+            }
+
+            /// Its id, by which it is written and read.
+            #[must_use]
+            pub fn id(self) -> &'static str {
+                self.info().id
+            }
+
+            /// Its name in A1111, as in an image's parameters.
+            #[must_use]
+            pub fn label(self) -> &'static str {
+                self.info().label
+            }
+        }
+
+        crate::ids::written_by_id!($type);
+
+        #[test]
+        fn rows_are_in_the_order_of_values() {
+            for row in &$table {
+                assert_eq!(row.kind.info(), row);
+            }
+        }
+    };
+}
+
+pub(crate) use {ids, rows, written_by_id};
 
 /// Ids and names differ in case and in signs: `DPM++ 2M SDE` is `dpmpp_2m_sde`.
 pub(crate) fn plain(name: &str) -> String {

@@ -111,6 +111,26 @@ impl Latents {
         Self { shape: self.shape, data: self.data.iter().copied().map(f).collect() }
     }
 
+    /// `Σ factor · latents`, in f64 and rounded once; all are of one shape.
+    ///
+    /// ```
+    /// # use calotype_diffusion::Latents;
+    /// # fn main() -> Result<(), calotype_diffusion::Error> {
+    /// let (x, d) = (Latents::new([1, 1, 1, 2], vec![1.0, 2.0])?, Latents::new([1, 1, 1, 2], vec![4.0, -8.0])?);
+    /// assert_eq!(Latents::sum([(1.0, &x), (0.5, &d)]).data(), [3.0, -2.0]);
+    /// # Ok(())
+    /// # }
+    /// ```
+    #[must_use]
+    pub fn sum<'a>(terms: impl IntoIterator<Item = (f64, &'a Self)>) -> Self {
+        let mut shape = None;
+        let terms = terms.into_iter().inspect(|(_, latents)| {
+            shape.get_or_insert(latents.shape);
+        });
+        let data = weighted_sum(terms.map(|(factor, latents)| (factor, latents.data.as_slice())));
+        Self { shape: shape.unwrap_or([0; 4]), data }
+    }
+
     /// Images `start..start + count` of the batch, or `None` when there are not so many or `count` is 0.
     #[must_use]
     pub fn slice(&self, start: usize, count: usize) -> Option<Self> {
@@ -149,6 +169,20 @@ impl Latents {
 fn check(shape: [usize; 4], got: usize) -> Result<(), Error> {
     let expected = shape.iter().try_fold(1usize, |n, &side| n.checked_mul(side));
     if expected == Some(got) { Ok(()) } else { Err(Error::LatentsShape { shape, got }) }
+}
+
+/// `Σ factor · numbers`, in f64 and rounded once.
+pub(crate) fn weighted_sum<'a>(terms: impl IntoIterator<Item = (f64, &'a [f32])>) -> Vec<f32> {
+    let mut total: Vec<f64> = Vec::new();
+    for (factor, numbers) in terms {
+        if total.is_empty() {
+            total.resize(numbers.len(), 0.0);
+        }
+        for (total, &value) in total.iter_mut().zip(numbers) {
+            *total += factor * f64::from(value);
+        }
+    }
+    total.into_iter().map(|total| total as f32).collect()
 }
 
 /// Transposes each `rows × columns` matrix of a batch.

@@ -40,7 +40,7 @@ pub use latents::Latents;
 pub use noise::{Batch, BatchNoise, NoiseOptions, NoiseSource, SeedPer, Variation};
 pub use rng::{NormalStream, Rng};
 pub use sampler::{
-    Run, SAMPLERS, SCHEDULES, SampleOptions, Sampler, SamplerFeature, SamplerInfo, SamplerKind, SamplerSettings,
-    ScheduleInfo, ScheduleKind, Step, StepNoise, StrengthRule, UniPcSkipType, UniPcVariant,
+    Context, Levels, Run, SAMPLERS, SCHEDULES, SampleOptions, Sampler, SamplerFeature, SamplerInfo, SamplerKind,
+    SamplerSettings, ScheduleInfo, ScheduleKind, Solver, Step, StepNoise, StrengthRule, UniPcSkipType, UniPcVariant,
 };
 pub use schedule::{NoiseSchedule, PredictionType};

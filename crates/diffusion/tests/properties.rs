@@ -3,8 +3,8 @@
 mod common;
 
 use calotype_diffusion::{
-    BatchNoise, Denoiser, Error, Generator, Latents, ModelDenoiser, NoiseLevel, NoiseSchedule, NoiseSource,
-    PredictionType, Predictor, Run, SampleOptions, Sampler, SamplerKind, ScheduleKind, guide,
+    BatchNoise, Context, Denoiser, Error, Generator, Latents, Levels, ModelDenoiser, NoiseLevel, NoiseSchedule,
+    NoiseSource, PredictionType, Predictor, Run, SampleOptions, Sampler, SamplerKind, ScheduleKind, Solver, guide,
 };
 use common::{pixel, sd1};
 use proptest::prelude::*;
@@ -184,6 +184,44 @@ fn errors_end_a_run() {
     assert!(run.next().is_none());
     let mut run = sampler.run(Oracle(vec![0.0; 4]), &pixel(&[0.0; 4]), BatchNoise::new(0, 1, [1, 1, 5]));
     assert!(matches!(run.next(), Some(Err(Error::Shape { got: [1, 1, 1, 5], expected: [1, 1, 1, 4], .. }))));
+    assert!(run.next().is_none());
+}
+
+/// A caller's own steps run over a sampler's levels: Euler's here, as the sampler has them.
+#[test]
+fn a_solver_of_ones_own_runs() {
+    struct Own;
+    impl<E: From<Error>> Solver<E> for Own {
+        fn step(&mut self, x: &Latents, levels: Levels, ctx: &mut Context<'_, E>) -> Result<Latents, E> {
+            let d = ctx.derivative(x, levels.from)?;
+            Ok(Latents::sum([(1.0, x), (levels.to.sigma - levels.from.sigma, &d)]))
+        }
+    }
+    let sampler = Sampler::new(SamplerKind::Euler, ScheduleKind::Karras, &sd1(), SampleOptions::new(7)).expect("valid");
+    let start = pixel(&[0.5, -1.0, 2.0]);
+    let run = || {
+        let denoiser = ModelDenoiser::new(common::Network, PredictionType::Epsilon);
+        sampler.run(denoiser, &start, BatchNoise::new(0, 1, [1, 1, 3]))
+    };
+    let steps = |run: Run<'_, _, _>| run.collect::<Result<Vec<_>, Error>>().expect("no error");
+    assert_eq!(steps(run().with_solver(Own)), steps(run()));
+}
+
+/// Latents may be changed between steps, and not made others.
+#[test]
+fn latents_are_changed_between_steps() {
+    let sampler = Sampler::new(SamplerKind::Euler, ScheduleKind::Karras, &sd1(), SampleOptions::new(4)).expect("valid");
+    let denoiser = || ModelDenoiser::new(common::Network, PredictionType::Epsilon);
+    let (start, half) = (pixel(&[0.5, -1.0, 2.0]), pixel(&[0.25, -0.5, 1.0]));
+    let noise = || BatchNoise::new(0, 1, [1, 1, 3]);
+    let mut run = sampler.run(denoiser(), &start, noise());
+    run.latents_mut().data_mut().iter_mut().for_each(|x| *x *= 0.5);
+    assert_eq!(run.sigma(), sampler.levels()[0].sigma);
+    let changed = run.last().expect("a step").expect("no error");
+    assert_eq!(changed, sampler.run(denoiser(), &half, noise()).last().expect("a step").expect("no error"));
+    let mut run = sampler.run(denoiser(), &start, noise());
+    *run.latents_mut() = pixel(&[0.5]);
+    assert!(matches!(run.next(), Some(Err(Error::Shape { got: [1, 1, 1, 1], expected: [1, 1, 1, 3], .. }))));
     assert!(run.next().is_none());
 }
 

@@ -1,6 +1,6 @@
 //! Runs that start in the middle, from a picture with noise on it (SDEdit, Meng et al. 2022).
 
-use super::levels::Levels;
+use super::levels::LaidOut;
 use super::{Run, SampleOptions, Sampler, SamplerKind, ScheduleKind, timesteps};
 use crate::{Denoiser, Error, Latents, NoiseLevel, NoiseSchedule, NoiseSource};
 
@@ -131,7 +131,7 @@ impl Sampler {
         // Of the levels' sigmas the last is 0, which λ has no value for.
         let of = |level: Option<&NoiseLevel>| level.map_or(f64::NAN, |level| level.sigma);
         let ends = [of(all.first()), of(all.iter().rev().nth(1))];
-        let laid_out = Levels { all, ..self.laid_out.clone() };
+        let laid_out = LaidOut { all, ..self.laid_out.clone() };
         let part = Self::planned(self.kind, options, self.noise_schedule.clone(), laid_out, ends);
         Self { sigma_range: self.sigma_range, ..part }
     }

@@ -1,5 +1,5 @@
 use super::{ScheduleKind, names};
-use crate::ids::written_by_id;
+use crate::ids::rows;
 use crate::{Error, NoiseSchedule};
 
 /// Which sampler. What there is to know of each besides its steps is its row of [`SAMPLERS`].
@@ -181,6 +181,8 @@ const fn row(
     SamplerInfo { kind, id, label, own_schedule, evaluations, noise, features, aliases }
 }
 
+rows!(SamplerKind, SAMPLERS, SamplerInfo);
+
 impl SamplerInfo {
     /// Whether it has a feature.
     #[must_use]
@@ -196,35 +198,6 @@ impl SamplerInfo {
 }
 
 impl SamplerKind {
-    /// Every sampler.
-    pub const ALL: [Self; SAMPLERS.len()] = {
-        let mut all = [Self::Ddim; SAMPLERS.len()];
-        let mut i = 0;
-        while i < all.len() {
-            all[i] = SAMPLERS[i].kind;
-            i += 1;
-        }
-        all
-    };
-
-    /// Its row of [`SAMPLERS`].
-    #[must_use]
-    pub fn info(self) -> &'static SamplerInfo {
-        &SAMPLERS[self as usize]
-    }
-
-    /// Its id: `ddim`, `plms`, `euler`, `euler_a`, `heun`, `lms`, `dpmpp_2m`, …
-    #[must_use]
-    pub fn id(self) -> &'static str {
-        self.info().id
-    }
-
-    /// Its name in A1111, as in an image's parameters.
-    #[must_use]
-    pub fn label(self) -> &'static str {
-        self.info().label
-    }
-
     /// A name, or one with a schedule behind it as A1111 wrote them before its version 1.9: `DPM++ 2M Karras`,
     /// `Euler SGM Uniform`, `dpmpp_2m_karras`.
     ///
@@ -279,19 +252,5 @@ impl SamplerKind {
     #[must_use]
     pub fn max_steps(self, noise_schedule: &NoiseSchedule) -> usize {
         noise_schedule.num_train_timesteps() - usize::from(self.info().has(SamplerFeature::IntegerSteps))
-    }
-}
-
-written_by_id!(SamplerKind);
-
-#[cfg(test)]
-mod tests {
-    use super::SAMPLERS;
-
-    #[test]
-    fn rows_are_in_the_order_of_kinds() {
-        for row in &SAMPLERS {
-            assert_eq!(row.kind.info(), row);
-        }
     }
 }

@@ -11,7 +11,7 @@ use crate::{Error, NoiseLevel, NoiseSchedule};
 
 /// The levels of a run, and how its samples are scaled at both ends.
 #[derive(Debug, Clone, PartialEq)]
-pub(super) struct Levels {
+pub(super) struct LaidOut {
     /// From noise to clean, sigmas falling; one more than there are steps.
     pub(super) all: Vec<NoiseLevel>,
     /// Whether unit-variance noise is the first sample in variance-preserving scale, `sqrt(sigma² + 1)` in ours;
@@ -31,7 +31,7 @@ pub(super) fn levels(
     schedule: ScheduleKind,
     noise_schedule: &NoiseSchedule,
     options: &SampleOptions,
-) -> Result<Levels, Error> {
+) -> Result<LaidOut, Error> {
     use SamplerKind::{Dpmpp2m, UniPc};
     use ScheduleKind::{Automatic, Default};
     if !kind.has_schedule(schedule) {
@@ -40,7 +40,7 @@ pub(super) fn levels(
     let steps = options.steps;
     if kind.resolved(schedule) == ScheduleKind::Compvis {
         let all = compvis::levels(kind, noise_schedule, steps)?;
-        return Ok(Levels {
+        return Ok(LaidOut {
             all,
             starts_preserving: true,
             ends_preserving: true,
@@ -84,7 +84,7 @@ pub(super) fn levels(
     }
     let preserving = integer_steps || kind == UniPc;
     let starts_preserving = preserving || (diffusers && kind == Dpmpp2m) || options.settings.sgm_noise_multiplier;
-    Ok(Levels { all, starts_preserving, ends_preserving: preserving, a1111_timesteps, compvis: false })
+    Ok(LaidOut { all, starts_preserving, ends_preserving: preserving, a1111_timesteps, compvis: false })
 }
 
 /// The levels of A1111's sigmas, each with its timestep.

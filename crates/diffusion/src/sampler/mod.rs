@@ -22,10 +22,11 @@ pub use kind::{SAMPLERS, SamplerFeature, SamplerInfo, SamplerKind, StepNoise};
 pub use options::{SampleOptions, SamplerSettings};
 pub use run::{Run, Step};
 pub use schedule_kind::{SCHEDULES, ScheduleInfo, ScheduleKind};
+pub use solver::{Context, Levels, Solver};
 pub use unipc_settings::{UniPcSkipType, UniPcVariant};
 
 use crate::{Denoiser, Error, Latents, NoiseLevel, NoiseSchedule, NoiseSource};
-use levels::Levels;
+use levels::LaidOut;
 
 /// A sampler, ready to run any number of times.
 #[derive(Debug, Clone, PartialEq)]
@@ -34,7 +35,7 @@ pub struct Sampler {
     options: SampleOptions,
     noise_schedule: Arc<NoiseSchedule>,
     /// The levels of the schedule.
-    laid_out: Levels,
+    laid_out: LaidOut,
     /// The levels of the run: those of the schedule, but for the samplers that only take its ends or go back up.
     levels: Vec<NoiseLevel>,
     /// The level that noise is mixed with a picture at.
@@ -74,7 +75,7 @@ impl Sampler {
         kind: SamplerKind,
         options: SampleOptions,
         noise_schedule: Arc<NoiseSchedule>,
-        laid_out: Levels,
+        laid_out: LaidOut,
         ends: [f64; 2],
     ) -> Self {
         let (all, count) = (&laid_out.all, options.steps);
@@ -102,7 +103,7 @@ impl Sampler {
         if self.kind.info().has(SamplerFeature::Adaptive) {
             return run::ADAPTIVE_GUESS;
         }
-        self.levels.windows(2).filter(|pair| !rises(pair)).count()
+        run::steps(&self.levels, 0)
     }
 
     /// The noise levels from start to end, one more than there are steps. Where `restart` goes back up, the next level

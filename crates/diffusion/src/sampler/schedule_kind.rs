@@ -1,4 +1,4 @@
-use crate::ids::written_by_id;
+use crate::ids::rows;
 
 /// How the noise levels between the first and the last are spaced. The formulas are those of A1111's
 /// `sd_schedulers.py` and of k-diffusion (`sampler/sigmas.rs`).
@@ -92,53 +92,12 @@ const fn row(
     ScheduleInfo { kind, id, label, rho, has_ends, alias }
 }
 
+rows!(ScheduleKind, SCHEDULES, ScheduleInfo);
+
 impl ScheduleKind {
-    /// Every schedule.
-    pub const ALL: [Self; SCHEDULES.len()] = {
-        let mut all = [Self::Default; SCHEDULES.len()];
-        let mut i = 0;
-        while i < all.len() {
-            all[i] = SCHEDULES[i].kind;
-            i += 1;
-        }
-        all
-    };
-
-    /// Its row of [`SCHEDULES`].
-    #[must_use]
-    pub fn info(self) -> &'static ScheduleInfo {
-        &SCHEDULES[self as usize]
-    }
-
-    /// Its id: `default`, `automatic`, `karras`, …
-    #[must_use]
-    pub fn id(self) -> &'static str {
-        self.info().id
-    }
-
-    /// Its name in A1111.
-    #[must_use]
-    pub fn label(self) -> &'static str {
-        self.info().label
-    }
-
     /// Whether it is laid out over the training sigmas, for any sampler that has no schedule of its own kind.
     #[must_use]
     pub fn is_of_sigmas(self) -> bool {
         !matches!(self, Self::Default | Self::Automatic | Self::Compvis)
-    }
-}
-
-written_by_id!(ScheduleKind);
-
-#[cfg(test)]
-mod tests {
-    use super::SCHEDULES;
-
-    #[test]
-    fn rows_are_in_the_order_of_kinds() {
-        for row in &SCHEDULES {
-            assert_eq!(row.kind.info(), row);
-        }
     }
 }

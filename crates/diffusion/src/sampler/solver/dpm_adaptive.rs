@@ -1,10 +1,11 @@
 use std::collections::VecDeque;
 
 use super::super::Sampler;
+use super::Context;
 use super::dpm_fast::down_and_up;
 use super::singlestep::{THIRDS, between, first, second, third, third_middle};
-use super::{Model, current, derivative, sum};
-use crate::{Denoiser, Latents, NoiseLevel, NoiseSource};
+use crate::latents::weighted_sum;
+use crate::{Error, Latents, NoiseLevel};
 
 /// Errors below these are none: absolute, and relative to the sample (Lu et al. 2022, appendix C).
 const ATOL: f64 = 0.0078;
@@ -28,10 +29,9 @@ pub(in super::super) struct Adaptive {
     ends: [f64; 2],
     pictures: Vec<Picture>,
     /// Draws of noise that not every picture has used; `drawn` were dropped before them.
-    noises: VecDeque<Vec<f32>>,
+    noises: VecDeque<Latents>,
     drawn: usize,
     begun: bool,
-    pub(in super::super) x: Vec<f32>,
 }
 
 /// How far one picture is.
@@ -69,7 +69,7 @@ struct Trial {
 impl Adaptive {
     pub(in super::super) fn new(sampler: &Sampler, x: &Latents) -> Self {
         let options = &sampler.options;
-        let ends = [sampler.noised.sigma, current(&sampler.levels).sigma];
+        let ends = [sampler.noised.sigma, sampler.levels.last().map_or(0.0, |level| level.sigma)];
         let picture = |x: &[f32]| Picture { sigma: ends[0], h: H_INIT, x_prev: x.to_vec(), kept: 0 };
         Self {
             eta: options.eta.unwrap_or(0.0),
@@ -79,16 +79,16 @@ impl Adaptive {
             noises: VecDeque::new(),
             drawn: 0,
             begun: false,
-            x: x.data().to_vec(),
         }
     }
 
     /// A trial step of every picture that is under way: the highest sigma then, and how many more such steps there are
     /// about. None when all are at the end.
-    pub(in super::super) fn step<D: Denoiser, N: NoiseSource>(
+    pub(in super::super) fn step<E: From<Error>>(
         &mut self,
-        model: &mut Model<D, N>,
-    ) -> Result<Option<(f64, usize)>, D::Error> {
+        x: &mut Latents,
+        ctx: &mut Context<'_, E>,
+    ) -> Result<Option<(f64, usize)>, E> {
         let end = self.ends[1];
         let begun = std::mem::replace(&mut self.begun, true);
         if !self.pictures.iter().any(|picture| picture.under_way(end)) {
@@ -96,11 +96,10 @@ impl Adaptive {
             return Ok((!begun).then_some((end, 0)));
         }
         let trials: Vec<Trial> = self.pictures.iter().map(|picture| self.trial(picture)).collect();
-        let [low, high] = self.try_steps(model, &trials)?;
+        let [low, high] = self.try_steps(x, &trials, ctx)?;
 
-        let size = self.size();
         let mut kept = Vec::new();
-        let results = low.chunks(size).zip(high.chunks(size));
+        let results = low.images().zip(high.images());
         for (index, ((picture, trial), (low, high))) in self.pictures.iter_mut().zip(&trials).zip(results).enumerate() {
             if !picture.under_way(end) {
                 continue;
@@ -118,7 +117,7 @@ impl Adaptive {
             picture.h = if error.is_finite() { (picture.h * factor).max(H_MIN) } else { f64::INFINITY };
         }
         for (index, draw, up) in kept {
-            self.keep(model, &high, index, draw, up)?;
+            self.keep(x, &high, [index, draw], up, ctx)?;
         }
         let first = self.pictures.iter().map(|picture| picture.kept).min().unwrap_or(0);
         while self.drawn < first && self.noises.pop_front().is_some() {
@@ -130,11 +129,6 @@ impl Adaptive {
         Ok(Some((sigma, steps.max().unwrap_or(0))))
     }
 
-    /// Numbers of one picture.
-    fn size(&self) -> usize {
-        (self.x.len() / self.pictures.len().max(1)).max(1)
-    }
-
     /// The next step of a picture; one that is at the end stays there.
     fn trial(&self, picture: &Picture) -> Trial {
         let (from, end) = (picture.sigma, self.ends[1]);
@@ -144,66 +138,66 @@ impl Adaptive {
     }
 
     /// The results of order 2 and 3 of a step of every picture: three calls of the model.
-    fn try_steps<D: Denoiser, N: NoiseSource>(
+    fn try_steps<E: From<Error>>(
         &self,
-        model: &mut Model<D, N>,
+        x: &Latents,
         trials: &[Trial],
-    ) -> Result<[Vec<f32>; 2], D::Error> {
+        ctx: &mut Context<'_, E>,
+    ) -> Result<[Latents; 2], E> {
         let [r1, _] = THIRDS;
         let at = |share: f64| trials.iter().map(|t| between(t.from, t.down, share)).collect::<Vec<_>>();
         let [from, s1, s2] = [0.0, THIRDS[0], THIRDS[1]].map(at);
+        let down = |i: usize| trials[i].down;
 
-        let eps = self.eps(model, &self.x, &from)?;
-        let u1 = self.each([&self.x, &eps], |i, [x, eps]| first(x, eps, from[i], s1[i]));
-        let eps_1 = self.eps(model, &u1, &s1)?;
-        let u2 = self.each([&self.x, &eps, &eps_1], |i, [x, eps, eps_1]| third_middle(x, eps, eps_1, from[i], s2[i]));
-        let eps_2 = self.eps(model, &u2, &s2)?;
-        let low = self
-            .each([&self.x, &eps, &eps_1], |i, [x, eps, eps_1]| second(x, eps, eps_1, [from[i], trials[i].down], r1));
-        let high =
-            self.each([&self.x, &eps, &eps_2], |i, [x, eps, eps_2]| third(x, eps, eps_2, from[i], trials[i].down));
-        Ok([low, high])
+        let eps = self.eps(x, &from, ctx)?;
+        let u1 = self.each([x, &eps], |i| first(from[i], s1[i]))?;
+        let eps_1 = self.eps(&u1, &s1, ctx)?;
+        let u2 = self.each([x, &eps, &eps_1], |i| third_middle(from[i], s2[i]))?;
+        let eps_2 = self.eps(&u2, &s2, ctx)?;
+        let low = self.each([x, &eps, &eps_1], |i| second(from[i], down(i), r1))?;
+        Ok([low, self.each([x, &eps, &eps_2], |i| third(from[i], down(i)))?])
     }
 
     /// The predicted noise of pictures at sigmas of their own.
-    fn eps<D: Denoiser, N: NoiseSource>(
+    fn eps<E: From<Error>>(&self, x: &Latents, sigmas: &[f64], ctx: &mut Context<'_, E>) -> Result<Latents, E> {
+        let levels: Vec<NoiseLevel> = sigmas.iter().map(|&sigma| ctx.level(sigma)).collect();
+        let denoised = ctx.denoise_each(x, &levels)?;
+        Ok(self.each([x, &denoised], |i| [1.0 / sigmas[i], -1.0 / sigmas[i]])?)
+    }
+
+    /// Each picture's part of some latents, weighed.
+    fn each<const K: usize>(
         &self,
-        model: &mut Model<D, N>,
-        x: &[f32],
-        sigmas: &[f64],
-    ) -> Result<Vec<f32>, D::Error> {
-        let levels: Vec<NoiseLevel> = sigmas.iter().map(|&sigma| model.level(sigma)).collect();
-        let denoised = model.denoise_each(x, &levels)?;
-        Ok(self.each([x, &denoised], |i, [x, denoised]| derivative(x, denoised, sigmas[i])))
+        latents: [&Latents; K],
+        weights: impl Fn(usize) -> [f64; K],
+    ) -> Result<Latents, Error> {
+        let part = |i: usize| {
+            let parts = latents.map(|latents| latents.images().nth(i).unwrap_or_default());
+            weighted_sum(weights(i).into_iter().zip(parts))
+        };
+        Latents::new(latents[0].shape(), (0..self.pictures.len()).flat_map(part).collect())
     }
 
-    /// A function of each picture's part of some buffers.
-    fn each<const K: usize>(&self, buffers: [&[f32]; K], f: impl Fn(usize, [&[f32]; K]) -> Vec<f32>) -> Vec<f32> {
-        let size = self.size();
-        let parts = |i: usize| buffers.map(|buffer| buffer.chunks(size).nth(i).unwrap_or_default());
-        (0..self.pictures.len()).flat_map(|i| f(i, parts(i))).collect()
-    }
-
-    /// Takes over a picture's step and adds noise: its `draw`th, so that it is the same in any batch.
-    fn keep<D: Denoiser, N: NoiseSource>(
+    /// Takes over the step of one picture and adds noise: its `draw`th, so that it is the same in any batch.
+    fn keep<E: From<Error>>(
         &mut self,
-        model: &mut Model<D, N>,
-        high: &[f32],
-        index: usize,
-        draw: usize,
+        x: &mut Latents,
+        high: &Latents,
+        [index, draw]: [usize; 2],
         up: f64,
-    ) -> Result<(), D::Error> {
-        let size = self.size();
-        let Some(high) = high.chunks(size).nth(index) else { return Ok(()) };
+        ctx: &mut Context<'_, E>,
+    ) -> Result<(), E> {
+        let Some(high) = high.images().nth(index) else { return Ok(()) };
         let mut next = high.to_vec();
         if self.eta > 0.0 {
             while self.drawn + self.noises.len() <= draw {
-                self.noises.push_back(model.noise()?);
+                self.noises.push_back(ctx.noise()?);
             }
-            let noise = self.noises.get(draw - self.drawn).and_then(|noise| noise.chunks(size).nth(index));
-            next = sum(&[(1.0, high), (self.s_noise * up, noise.unwrap_or_default())]);
+            let noise = self.noises.get(draw - self.drawn).and_then(|noise| noise.images().nth(index));
+            next = weighted_sum([(1.0, high), (self.s_noise * up, noise.unwrap_or_default())]);
         }
-        if let Some(part) = self.x.chunks_mut(size).nth(index) {
+        let size = next.len();
+        if let Some(part) = x.data_mut().chunks_exact_mut(size.max(1)).nth(index) {
             part.copy_from_slice(&next);
         }
         Ok(())

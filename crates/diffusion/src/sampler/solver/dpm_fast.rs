@@ -1,8 +1,8 @@
 use super::super::Sampler;
 use super::noise::ancestral;
 use super::singlestep::{THIRDS, between, first, second, third, third_middle};
-use super::{Model, Solver, current, derivative, sum};
-use crate::{Denoiser, NoiseLevel, NoiseSource};
+use super::{Context, Levels, Solver};
+use crate::{Error, Latents};
 
 /// DPM-Solver-fast (Lu et al. 2022, "DPM-Solver", section 3.4): steps of third order, and at the end what is left of the
 /// calls of the model. Ancestral noise as in k-diffusion (`dpm_solver_fast`), never from below the last sigma.
@@ -16,7 +16,7 @@ pub(super) struct DpmFast {
 
 impl DpmFast {
     pub(super) fn new(eta: f64, s_noise: f64, sampler: &Sampler) -> Self {
-        let end = current(&sampler.levels).sigma;
+        let end = sampler.levels.last().map_or(0.0, |level| level.sigma);
         Self { eta, s_noise, calls: sampler.options.steps, end }
     }
 
@@ -30,39 +30,33 @@ impl DpmFast {
     }
 }
 
-impl<D: Denoiser, N: NoiseSource> Solver<D, N> for DpmFast {
-    fn step(
-        &mut self,
-        model: &mut Model<D, N>,
-        x: &[f32],
-        past: &[NoiseLevel],
-        to: NoiseLevel,
-    ) -> Result<Vec<f32>, D::Error> {
-        let (from, order) = (current(past), self.order(past.len() - 1));
+impl<E: From<Error>> Solver<E> for DpmFast {
+    fn step(&mut self, x: &Latents, levels: Levels, ctx: &mut Context<'_, E>) -> Result<Latents, E> {
+        let Levels { from, to, .. } = levels;
+        let order = self.order(levels.index);
         let (down, up) = down_and_up(from.sigma, to.sigma, self.eta, self.end);
         let [r1, r2] = if order == 2 { [0.5, 1.0] } else { THIRDS };
-        let [s1, s2] = [r1, r2].map(|r| model.level(between(from.sigma, down, r)));
+        let [s1, s2] = [r1, r2].map(|r| ctx.level(between(from.sigma, down, r)));
 
-        let denoised = model.denoise(x, from)?;
-        let eps = derivative(x, &denoised, from.sigma);
+        let eps = ctx.derivative(x, from)?;
+        let first = |to: f64| Latents::sum(first(from.sigma, to).into_iter().zip([x, &eps]));
+        let higher = |weights: [f64; 3], eps_n: &Latents| Latents::sum(weights.into_iter().zip([x, &eps, eps_n]));
         let x_down = if order == 1 {
-            first(x, &eps, from.sigma, down)
+            first(down)
         } else {
-            let u1 = first(x, &eps, from.sigma, s1.sigma);
-            let eps_1 = derivative(&u1, &model.denoise(&u1, s1)?, s1.sigma);
+            let eps_1 = ctx.derivative(&first(s1.sigma), s1)?;
             if order == 2 {
-                second(x, &eps, &eps_1, [from.sigma, down], r1)
+                higher(second(from.sigma, down, r1), &eps_1)
             } else {
-                let u2 = third_middle(x, &eps, &eps_1, from.sigma, s2.sigma);
-                let eps_2 = derivative(&u2, &model.denoise(&u2, s2)?, s2.sigma);
-                third(x, &eps, &eps_2, from.sigma, down)
+                let eps_2 = ctx.derivative(&higher(third_middle(from.sigma, s2.sigma), &eps_1), s2)?;
+                higher(third(from.sigma, down), &eps_2)
             }
         };
         if self.eta == 0.0 {
             return Ok(x_down);
         }
-        let noise = model.noise()?;
-        Ok(sum(&[(1.0, &x_down), (self.s_noise * up, &noise)]))
+        let noise = ctx.noise()?;
+        Ok(Latents::sum([(1.0, &x_down), (self.s_noise * up, &noise)]))
     }
 }
 

@@ -1,6 +1,6 @@
 use super::noise::of_sde;
-use super::{Model, Solver, current, sum};
-use crate::{Denoiser, NoiseLevel, NoiseSource};
+use super::{Context, Levels, Solver};
+use crate::{Error, Latents};
 
 /// How the slope of the denoised sample enters.
 pub(super) enum Form {
@@ -17,7 +17,7 @@ pub(super) struct Dpmpp2mSde {
     s_noise: f64,
     form: Form,
     /// The denoised sample of the last step, and how long that was.
-    last: Option<(Vec<f32>, f64)>,
+    last: Option<(Latents, f64)>,
 }
 
 impl Dpmpp2mSde {
@@ -26,20 +26,14 @@ impl Dpmpp2mSde {
     }
 }
 
-impl<D: Denoiser, N: NoiseSource> Solver<D, N> for Dpmpp2mSde {
-    fn step(
-        &mut self,
-        model: &mut Model<D, N>,
-        x: &[f32],
-        past: &[NoiseLevel],
-        to: NoiseLevel,
-    ) -> Result<Vec<f32>, D::Error> {
-        let from = current(past);
+impl<E: From<Error>> Solver<E> for Dpmpp2mSde {
+    fn step(&mut self, x: &Latents, levels: Levels, ctx: &mut Context<'_, E>) -> Result<Latents, E> {
+        let Levels { from, to, .. } = levels;
         let h = (from.sigma / to.sigma).ln();
         if h == 0.0 {
-            return Ok(x.to_vec());
+            return Ok(x.clone());
         }
-        let denoised = model.denoise(x, from)?;
+        let denoised = ctx.denoise(x, from)?;
         if to.sigma == 0.0 {
             return Ok(denoised);
         }
@@ -52,11 +46,11 @@ impl<D: Denoiser, N: NoiseSource> Solver<D, N> for Dpmpp2mSde {
                 Form::Heun => 1.0 - gone / h_eta,
             };
             let r = h_last / h;
-            terms.extend([(weight / r, denoised.as_slice()), (-weight / r, old_denoised)]);
+            terms.extend([(weight / r, &denoised), (-weight / r, old_denoised)]);
         }
-        let (sigma, noise) = of_sde(model, [from.sigma, to.sigma], self.eta)?;
-        terms.push((self.s_noise * sigma, &noise));
-        let x_to = sum(&terms);
+        let (sigma, noise) = of_sde(ctx, [from.sigma, to.sigma], self.eta)?;
+        terms.extend(noise.as_ref().map(|noise| (self.s_noise * sigma, noise)));
+        let x_to = Latents::sum(terms);
         self.last = Some((denoised, h));
         Ok(x_to)
     }

@@ -1,8 +1,8 @@
 use std::collections::VecDeque;
 
 use super::noise::of_sde;
-use super::{Model, Solver, current, sum};
-use crate::{Denoiser, NoiseLevel, NoiseSource};
+use super::{Context, Levels, Solver};
+use crate::{Error, Latents};
 
 /// SDE-DPM-Solver++(3M) (k-diffusion `sample_dpmpp_3m_sde`): as SDE-DPM-Solver++(2M) in Heun's form, with the first two
 /// derivatives of the denoised sample in λ = −ln σ, from it and the two before. The step down to 0 goes to it.
@@ -10,7 +10,7 @@ pub(super) struct Dpmpp3mSde {
     eta: f64,
     s_noise: f64,
     /// The denoised samples of the last two steps, and how long those were; the latest first.
-    last: VecDeque<(Vec<f32>, f64)>,
+    last: VecDeque<(Latents, f64)>,
 }
 
 impl Dpmpp3mSde {
@@ -19,20 +19,14 @@ impl Dpmpp3mSde {
     }
 }
 
-impl<D: Denoiser, N: NoiseSource> Solver<D, N> for Dpmpp3mSde {
-    fn step(
-        &mut self,
-        model: &mut Model<D, N>,
-        x: &[f32],
-        past: &[NoiseLevel],
-        to: NoiseLevel,
-    ) -> Result<Vec<f32>, D::Error> {
-        let from = current(past);
+impl<E: From<Error>> Solver<E> for Dpmpp3mSde {
+    fn step(&mut self, x: &Latents, levels: Levels, ctx: &mut Context<'_, E>) -> Result<Latents, E> {
+        let Levels { from, to, .. } = levels;
         let h = (from.sigma / to.sigma).ln();
         if h == 0.0 {
-            return Ok(x.to_vec());
+            return Ok(x.clone());
         }
-        let denoised = model.denoise(x, from)?;
+        let denoised = ctx.denoise(x, from)?;
         if to.sigma == 0.0 {
             return Ok(denoised);
         }
@@ -46,7 +40,7 @@ impl<D: Denoiser, N: NoiseSource> Solver<D, N> for Dpmpp3mSde {
             [] => {}
             [(denoised_1, h_1)] => {
                 let r = *h_1 / h;
-                terms.extend([(phi_2 / r, denoised.as_slice()), (-phi_2 / r, denoised_1)]);
+                terms.extend([(phi_2 / r, &denoised), (-phi_2 / r, denoised_1)]);
             }
             [(denoised_1, h_1), (denoised_2, h_2), ..] => {
                 let (r0, r1) = (*h_1 / h, *h_2 / h);
@@ -54,12 +48,12 @@ impl<D: Denoiser, N: NoiseSource> Solver<D, N> for Dpmpp3mSde {
                 let d2 = phi_2 * r0 - phi_3;
                 let d1_0 = (phi_2 + d2 / (r0 + r1)) / r0;
                 let d1_1 = -d2 / (r0 + r1) / r1;
-                terms.extend([(d1_0, denoised.as_slice()), (d1_1 - d1_0, denoised_1), (-d1_1, denoised_2)]);
+                terms.extend([(d1_0, &denoised), (d1_1 - d1_0, denoised_1), (-d1_1, denoised_2)]);
             }
         }
-        let (sigma, noise) = of_sde(model, [from.sigma, to.sigma], self.eta)?;
-        terms.push((self.s_noise * sigma, &noise));
-        let x_to = sum(&terms);
+        let (sigma, noise) = of_sde(ctx, [from.sigma, to.sigma], self.eta)?;
+        terms.extend(noise.as_ref().map(|noise| (self.s_noise * sigma, noise)));
+        let x_to = Latents::sum(terms);
         self.last.push_front((denoised, h));
         self.last.truncate(2);
         Ok(x_to)

@@ -1,6 +1,6 @@
 use super::noise::{Churn, ancestral};
-use super::{Model, Solver, current, derivative, sum};
-use crate::{Denoiser, NoiseLevel, NoiseSource};
+use super::{Context, Levels, Solver};
+use crate::{Error, Latents};
 
 /// An Euler step down to `σ_down`, and fresh noise back up to the next sigma: `σ_up² + σ_down² = σ_to²`.
 ///
@@ -15,27 +15,20 @@ pub(super) struct Euler {
     pub(super) always_draws: bool,
 }
 
-impl<D: Denoiser, N: NoiseSource> Solver<D, N> for Euler {
-    fn step(
-        &mut self,
-        model: &mut Model<D, N>,
-        x: &[f32],
-        past: &[NoiseLevel],
-        to: NoiseLevel,
-    ) -> Result<Vec<f32>, D::Error> {
-        let (x, from) = self.churn.apply(model, x, current(past))?;
-        let (sigma_down, sigma_up) = ancestral(from.sigma, to.sigma, self.eta);
+impl<E: From<Error>> Solver<E> for Euler {
+    fn step(&mut self, x: &Latents, levels: Levels, ctx: &mut Context<'_, E>) -> Result<Latents, E> {
+        let (x, from) = self.churn.apply(x, levels.from, ctx)?;
+        let (sigma_down, sigma_up) = ancestral(from.sigma, levels.to.sigma, self.eta);
 
-        let denoised = model.denoise(&x, from)?;
-        let d = derivative(&x, &denoised, from.sigma);
+        let d = ctx.derivative(&x, from)?;
         let dt = sigma_down - from.sigma;
         if self.eta == 0.0 {
             if self.always_draws {
-                model.noise()?;
+                ctx.noise()?;
             }
-            return Ok(sum(&[(1.0, &x), (dt, &d)]));
+            return Ok(Latents::sum([(1.0, &*x), (dt, &d)]));
         }
-        let noise = model.noise()?;
-        Ok(sum(&[(1.0, &x), (dt, &d), (self.s_noise * sigma_up, &noise)]))
+        let noise = ctx.noise()?;
+        Ok(Latents::sum([(1.0, &*x), (dt, &d), (self.s_noise * sigma_up, &noise)]))
     }
 }

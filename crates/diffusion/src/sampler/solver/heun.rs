@@ -1,5 +1,5 @@
-use super::{Churn, Model, Solver, current, derivative, sum};
-use crate::{Denoiser, NoiseLevel, NoiseSource};
+use super::{Churn, Context, Levels, Solver};
+use crate::{Error, Latents};
 
 /// Heun's method (Karras et al. 2022, algorithm 2): an Euler step, then the same step again with the mean of the
 /// slopes at both its ends. The last step, down to 0, where there is no slope, stays Euler's.
@@ -7,25 +7,18 @@ pub(super) struct Heun {
     pub(super) churn: Churn,
 }
 
-impl<D: Denoiser, N: NoiseSource> Solver<D, N> for Heun {
-    fn step(
-        &mut self,
-        model: &mut Model<D, N>,
-        x: &[f32],
-        past: &[NoiseLevel],
-        to: NoiseLevel,
-    ) -> Result<Vec<f32>, D::Error> {
-        let (x, from) = self.churn.apply(model, x, current(past))?;
+impl<E: From<Error>> Solver<E> for Heun {
+    fn step(&mut self, x: &Latents, levels: Levels, ctx: &mut Context<'_, E>) -> Result<Latents, E> {
+        let (x, from) = self.churn.apply(x, levels.from, ctx)?;
+        let to = levels.to;
         let dt = to.sigma - from.sigma;
 
-        let denoised = model.denoise(&x, from)?;
-        let d = derivative(&x, &denoised, from.sigma);
-        let x_euler = sum(&[(1.0, &x), (dt, &d)]);
+        let d = ctx.derivative(&x, from)?;
+        let x_euler = Latents::sum([(1.0, &*x), (dt, &d)]);
         if to.sigma == 0.0 {
             return Ok(x_euler);
         }
-        let denoised = model.denoise(&x_euler, to)?;
-        let d_next = derivative(&x_euler, &denoised, to.sigma);
-        Ok(sum(&[(1.0, &x), (0.5 * dt, &d), (0.5 * dt, &d_next)]))
+        let d_next = ctx.derivative(&x_euler, to)?;
+        Ok(Latents::sum([(1.0, &*x), (0.5 * dt, &d), (0.5 * dt, &d_next)]))
     }
 }

@@ -1,7 +1,7 @@
 use std::collections::VecDeque;
 
-use super::{Model, Solver, current, derivative, sum};
-use crate::{Denoiser, NoiseLevel, NoiseSource};
+use super::{Context, Levels, Solver};
+use crate::{Error, Latents};
 
 /// Slopes remembered, the one of the current step among them.
 const ORDER: usize = 4;
@@ -11,24 +11,18 @@ const ORDER: usize = 4;
 #[derive(Default)]
 pub(super) struct Lms {
     /// Each with its sigma, the latest first.
-    slopes: VecDeque<(f64, Vec<f32>)>,
+    slopes: VecDeque<(f64, Latents)>,
 }
 
-impl<D: Denoiser, N: NoiseSource> Solver<D, N> for Lms {
-    fn step(
-        &mut self,
-        model: &mut Model<D, N>,
-        x: &[f32],
-        past: &[NoiseLevel],
-        to: NoiseLevel,
-    ) -> Result<Vec<f32>, D::Error> {
-        let from = current(past);
-        let denoised = model.denoise(x, from)?;
+impl<E: From<Error>> Solver<E> for Lms {
+    fn step(&mut self, x: &Latents, levels: Levels, ctx: &mut Context<'_, E>) -> Result<Latents, E> {
+        let Levels { from, to, .. } = levels;
+        let slope = ctx.derivative(x, from)?;
         if self.slopes.front().is_some_and(|&(sigma, _)| sigma == from.sigma) {
             // Two levels can be one where there are nearly as many steps as timesteps.
             self.slopes.pop_front();
         }
-        self.slopes.push_front((from.sigma, derivative(x, &denoised, from.sigma)));
+        self.slopes.push_front((from.sigma, slope));
         self.slopes.truncate(ORDER);
 
         let nodes: Vec<f64> = self.slopes.iter().map(|&(sigma, _)| sigma).collect();
@@ -36,7 +30,7 @@ impl<D: Denoiser, N: NoiseSource> Solver<D, N> for Lms {
         for (j, (_, slope)) in self.slopes.iter().enumerate() {
             terms.push((integral(|sigma| lagrange(&nodes, j, sigma), from.sigma, to.sigma), slope));
         }
-        Ok(sum(&terms))
+        Ok(Latents::sum(terms))
     }
 }
 

@@ -6,6 +6,7 @@
 
 pub(super) mod dpm_adaptive;
 
+mod context;
 mod ddim_cfgpp;
 mod dpm_2;
 mod dpm_fast;
@@ -18,34 +19,73 @@ mod euler;
 mod heun;
 mod lcm;
 mod lms;
-mod model;
 mod noise;
 mod plms;
 mod singlestep;
 mod unipc;
 
-pub(super) use model::Model;
+pub use context::{Context, Levels};
 
 use super::{Sampler, SamplerKind};
-use crate::{Denoiser, NoiseLevel, NoiseSource};
+use crate::{Error, Latents};
 use noise::Churn;
 
 /// A sampler's rule for one step, with what it remembers of earlier ones.
-pub(super) trait Solver<D: Denoiser, N: NoiseSource> {
-    /// The sample at level `to`, from `x` at the last level of `past`, which holds every level gone through.
-    fn step(
-        &mut self,
-        model: &mut Model<D, N>,
-        x: &[f32],
-        past: &[NoiseLevel],
-        to: NoiseLevel,
-    ) -> Result<Vec<f32>, D::Error>;
+///
+/// Samples are in variance-exploding form, `x = x0 + σ · noise`, and a step goes down from one noise level to the next. A
+/// solver of one's own runs over the levels of any [`Sampler`], by [`crate::Run::with_solver`]:
+///
+/// ```
+/// use calotype_diffusion::*;
+///
+/// /// The explicit midpoint method for `dx/dσ` (Karras et al. 2022, eq. 1 with σ(t) = t): the slope in the middle of a
+/// /// step is taken for the whole of it.
+/// struct Midpoint;
+///
+/// impl<E: From<Error>> Solver<E> for Midpoint {
+///     fn step(&mut self, x: &Latents, levels: Levels, ctx: &mut Context<'_, E>) -> Result<Latents, E> {
+///         let Levels { from, to, .. } = levels;
+///         let d = ctx.derivative(x, from)?;
+///         let middle = ctx.level((from.sigma + to.sigma) / 2.0);
+///         let x_middle = Latents::sum([(1.0, x), (middle.sigma - from.sigma, &d)]);
+///         let d_middle = ctx.derivative(&x_middle, middle)?;
+///         Ok(Latents::sum([(1.0, x), (to.sigma - from.sigma, &d_middle)]))
+///     }
+/// }
+///
+/// /// The best denoiser of numbers that are normal with a deviation of 1/2, in place of a network.
+/// struct Normal;
+///
+/// impl Denoiser for Normal {
+///     type Error = Error;
+///
+///     fn denoise(&mut self, x: &Latents, level: NoiseLevel) -> Result<Latents, Error> {
+///         Ok(x.map(|x| x * (0.25 / (0.25 + level.sigma.powi(2))) as f32))
+///     }
+/// }
+///
+/// let schedule = NoiseSchedule::scaled_linear(0.00085, 0.012, 1000)?;
+/// let sampler = Sampler::new(SamplerKind::Euler, ScheduleKind::Karras, &schedule, SampleOptions::new(20))?;
+/// let mut noise = BatchNoise::new(42, 1, [8, 8, 4]);
+/// let start = noise.randn();
+/// let run = sampler.run(Normal, &start, noise).with_solver(Midpoint);
+/// let Some(last) = run.last().transpose()? else { return Ok(()) };
+/// // All noise scaled to the deviation of the numbers themselves.
+/// for (x, start) in last.latents.data().iter().zip(start.data()) {
+///     assert!((x - 0.5 * start).abs() < 0.05);
+/// }
+/// # Ok::<(), Error>(())
+/// ```
+pub trait Solver<E> {
+    /// The sample at level `levels.to`, from `x` at level `levels.from`.
+    ///
+    /// # Errors
+    /// Those of the denoiser, and [`Error::Shape`] where it or the noise is not of the sample's shape.
+    fn step(&mut self, x: &Latents, levels: Levels, ctx: &mut Context<'_, E>) -> Result<Latents, E>;
 }
 
 /// None for the one that finds its levels itself, `dpm_adaptive`.
-pub(super) fn solver<'a, D: Denoiser + 'a, N: NoiseSource + 'a>(
-    sampler: &Sampler,
-) -> Option<Box<dyn Solver<D, N> + Send + 'a>> {
+pub(super) fn solver<E: From<Error>>(sampler: &Sampler) -> Option<Box<dyn Solver<E> + Send>> {
     let options = &sampler.options;
     let (eta, s_noise) = (options.eta.unwrap_or(0.0), options.settings.s_noise);
     let churn = Churn::new(&options.settings, sampler.steps());
@@ -72,26 +112,4 @@ pub(super) fn solver<'a, D: Denoiser + 'a, N: NoiseSource + 'a>(
         SamplerKind::DpmSolver => Box::new(dpmpp_2m::Dpmpp2m::new(options.steps < 15)),
         SamplerKind::DpmAdaptive => return None,
     })
-}
-
-/// The level a step starts from.
-fn current(past: &[NoiseLevel]) -> NoiseLevel {
-    past.last().copied().unwrap_or(NoiseLevel::CLEAN)
-}
-
-/// `dx/dσ` at a sample and its denoised form.
-fn derivative(x: &[f32], denoised: &[f32], sigma: f64) -> Vec<f32> {
-    sum(&[(1.0 / sigma, x), (-1.0 / sigma, denoised)])
-}
-
-/// `Σ factor · buffer`, in f64, rounded once.
-fn sum(terms: &[(f64, &[f32])]) -> Vec<f32> {
-    let length = terms.first().map_or(0, |(_, buffer)| buffer.len());
-    let mut total = vec![0.0f64; length];
-    for (factor, buffer) in terms {
-        for (total, &value) in total.iter_mut().zip(*buffer) {
-            *total += factor * f64::from(value);
-        }
-    }
-    total.into_iter().map(|total| total as f32).collect()
 }

@@ -3,8 +3,8 @@
 use std::borrow::Cow;
 
 use super::super::SamplerSettings;
-use super::Model;
-use crate::{Denoiser, NoiseLevel, NoiseSource};
+use super::Context;
+use crate::{Error, Latents, NoiseLevel};
 
 /// A step of which some noise comes back fresh (k-diffusion `get_ancestral_step`): down to the first of the two sigmas
 /// returned, and noise of the second on top: `down² + up² = to²`.
@@ -15,13 +15,13 @@ pub(super) fn ancestral(from: f64, to: f64, eta: f64) -> (f64, f64) {
 
 /// What the SDE of DPM-Solver++ (Lu et al. 2022, section 5) adds on the way between two sigmas, `h` apart in λ = −ln σ: the
 /// standard deviation `σ_to √(1 − e^(−2 η h))`, and noise, none without η.
-pub(super) fn of_sde<D: Denoiser, N: NoiseSource>(
-    model: &mut Model<D, N>,
+pub(super) fn of_sde<E: From<Error>>(
+    ctx: &mut Context<'_, E>,
     [from, to]: [f64; 2],
     eta: f64,
-) -> Result<(f64, Vec<f32>), D::Error> {
+) -> Result<(f64, Option<Latents>), E> {
     let h = (from / to).ln();
-    let noise = if eta > 0.0 { model.noise_between(from, to)? } else { Vec::new() };
+    let noise = if eta > 0.0 { Some(ctx.noise_between(from, to)?) } else { None };
     Ok((to * (-(-2.0 * eta * h).exp_m1()).sqrt(), noise))
 }
 
@@ -46,21 +46,21 @@ impl Churn {
     }
 
     /// The sample with that noise, at the level σ̂ that it then has.
-    pub(super) fn apply<'x, D: Denoiser, N: NoiseSource>(
+    pub(super) fn apply<'x, E: From<Error>>(
         self,
-        model: &mut Model<D, N>,
-        x: &'x [f32],
+        x: &'x Latents,
         from: NoiseLevel,
-    ) -> Result<(Cow<'x, [f32]>, NoiseLevel), D::Error> {
+        ctx: &mut Context<'_, E>,
+    ) -> Result<(Cow<'x, Latents>, NoiseLevel), E> {
         if self.gamma == 0.0 {
             return Ok((Cow::Borrowed(x), from));
         }
         if !(self.s_tmin..=self.s_tmax).contains(&from.sigma) {
             // k-diffusion draws here too, and so comes to the same noise in the steps it does churn.
-            model.noise()?;
+            ctx.noise()?;
             return Ok((Cow::Borrowed(x), from));
         }
-        let hat = model.level(from.sigma * (1.0 + self.gamma));
-        Ok((Cow::Owned(model.raise(x, &[from, hat], self.s_noise)?), hat))
+        let hat = ctx.level(from.sigma * (1.0 + self.gamma));
+        Ok((Cow::Owned(ctx.raise(x, [from, hat], self.s_noise)?), hat))
     }
 }

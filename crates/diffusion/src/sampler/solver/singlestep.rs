@@ -1,17 +1,16 @@
-//! The steps of DPM-Solver (Lu et al. 2022, "DPM-Solver: A Fast ODE Solver", algorithms 1 and 2), from noise `eps` predicted
-//! at `from` and between. With λ = −ln σ and h the length of a step, its `σ_to (e^h − 1)` is the distance of the sigmas.
-
-use super::sum;
+//! The steps of DPM-Solver (Lu et al. 2022, "DPM-Solver: A Fast ODE Solver", algorithms 1 and 2) as what to weigh the sample
+//! with, the noise `eps` predicted at `from`, and that predicted between. With λ = −ln σ and h the length of a step, its
+//! `σ_to (e^h − 1)` is the distance of the sigmas.
 
 /// Order 1: also the way to the points between.
-pub(super) fn first(x: &[f32], eps: &[f32], from: f64, to: f64) -> Vec<f32> {
-    sum(&[(1.0, x), (to - from, eps)])
+pub(super) fn first(from: f64, to: f64) -> [f64; 2] {
+    [1.0, to - from]
 }
 
 /// Order 2: `eps_1` is predicted `r1` of the way.
-pub(super) fn second(x: &[f32], eps: &[f32], eps_1: &[f32], [from, to]: [f64; 2], r1: f64) -> Vec<f32> {
+pub(super) fn second(from: f64, to: f64, r1: f64) -> [f64; 3] {
     let slope = (to - from) / (2.0 * r1);
-    sum(&[(1.0, x), (to - from - slope, eps), (slope, eps_1)])
+    [1.0, to - from - slope, slope]
 }
 
 /// A third and two thirds of the way, where order 3 looks.
@@ -22,18 +21,18 @@ pub(super) fn between(from: f64, to: f64, share: f64) -> f64 {
     from * (to / from).powf(share)
 }
 
-/// The way to the second point of order 3, `sigma`.
-pub(super) fn third_middle(x: &[f32], eps: &[f32], eps_1: &[f32], from: f64, sigma: f64) -> Vec<f32> {
+/// The way to the second point of order 3, `sigma`; `eps_1` is predicted at its first.
+pub(super) fn third_middle(from: f64, sigma: f64) -> [f64; 3] {
     let [r1, r2] = THIRDS;
     let slope = -sigma * (r2 / r1) * growth(from, sigma);
-    sum(&[(1.0, x), (sigma - from - slope, eps), (slope, eps_1)])
+    [1.0, sigma - from - slope, slope]
 }
 
 /// Order 3: `eps_2` is predicted at its second point.
-pub(super) fn third(x: &[f32], eps: &[f32], eps_2: &[f32], from: f64, to: f64) -> Vec<f32> {
+pub(super) fn third(from: f64, to: f64) -> [f64; 3] {
     let [_, r2] = THIRDS;
     let slope = -to / r2 * growth(from, to);
-    sum(&[(1.0, x), (to - from - slope, eps), (slope, eps_2)])
+    [1.0, to - from - slope, slope]
 }
 
 /// `(e^h − 1) / h − 1`.

@@ -1,8 +1,8 @@
 use std::collections::VecDeque;
 
 use super::super::{SamplerSettings, UniPcVariant};
-use super::{Model, Solver, current, sum};
-use crate::{Denoiser, NoiseLevel, NoiseSource};
+use super::{Context, Levels, Solver};
+use crate::{Error, Latents, NoiseLevel};
 
 /// UniPC (Zhao et al. 2023, "UniPC: A Unified Predictor-Corrector Framework", algorithms 5 and 6): predicts the sample with
 /// the denoised samples so far, denoises it, and corrects it with that one too. The order of a step is as high as there are
@@ -15,7 +15,7 @@ pub(super) struct UniPc {
     order: usize,
     lower_order_final: bool,
     /// Denoised samples and the λ = −ln σ they belong to, the latest first.
-    denoised: VecDeque<(Vec<f32>, f64)>,
+    denoised: VecDeque<(Latents, f64)>,
 }
 
 impl UniPc {
@@ -43,35 +43,29 @@ impl UniPc {
     }
 }
 
-impl<D: Denoiser, N: NoiseSource> Solver<D, N> for UniPc {
-    fn step(
-        &mut self,
-        model: &mut Model<D, N>,
-        x: &[f32],
-        past: &[NoiseLevel],
-        to: NoiseLevel,
-    ) -> Result<Vec<f32>, D::Error> {
-        let from = current(past);
+impl<E: From<Error>> Solver<E> for UniPc {
+    fn step(&mut self, x: &Latents, levels: Levels, ctx: &mut Context<'_, E>) -> Result<Latents, E> {
+        let Levels { from, to, .. } = levels;
         let (lambda, lambda_to) = (-from.sigma.ln(), -to.sigma.ln());
         let h = lambda_to - lambda;
         if h == 0.0 {
-            return Ok(x.to_vec());
+            return Ok(x.clone());
         }
         if self.denoised.is_empty() {
-            self.denoised.push_front((model.denoise(x, from)?, lambda));
+            self.denoised.push_front((ctx.denoise(x, from)?, lambda));
         }
-        let (step, order) = (past.len(), self.order_of(past.len(), to));
+        let step = levels.index + 1;
+        let order = self.order_of(step, to);
         let mut past = self.denoised.iter().take(order);
-        let Some((now, _)) = past.next() else { return Ok(x.to_vec()) };
-        let (before, mut r): (Vec<&[f32]>, Vec<f64>) =
-            past.map(|(old, at)| (old.as_slice(), (at - lambda) / h)).unzip();
+        let Some((now, _)) = past.next() else { return Ok(x.clone()) };
+        let (before, mut r): (Vec<&Latents>, Vec<f64>) = past.map(|(old, at)| (old, (at - lambda) / h)).unzip();
 
         // B(h) times the weights of the differences, of which that of the sample itself is taken away.
-        let to_sample = |weights: &[f64], others: &[&[f32]]| {
+        let to_sample = |weights: &[f64], others: &[&Latents]| {
             let gone = -(-h).exp_m1(); // 1 − exp(−h)
-            let mut terms = vec![(1.0 - gone, x), (gone - weights.iter().sum::<f64>(), now.as_slice())];
+            let mut terms = vec![(1.0 - gone, x), (gone - weights.iter().sum::<f64>(), now)];
             terms.extend(weights.iter().copied().zip(others.iter().copied()));
-            sum(&terms)
+            Latents::sum(terms)
         };
         // B(h) of the shortened formulas, in which the paper's a₁ is 1/2, whatever h.
         let shortened = match self.variant {
@@ -87,9 +81,9 @@ impl<D: Denoiser, N: NoiseSource> Solver<D, N> for UniPc {
         if step >= self.steps || to.sigma == 0.0 {
             return Ok(predicted);
         }
-        let denoised = model.denoise(&predicted, to)?;
+        let denoised = ctx.denoise(&predicted, to)?;
         r.push(1.0);
-        let others: Vec<&[f32]> = before.into_iter().chain([denoised.as_slice()]).collect();
+        let others: Vec<&Latents> = before.into_iter().chain([&denoised]).collect();
         let corrected = match (order, shortened) {
             (1, Some(b)) => to_sample(&[0.5 * b], &others),
             (2.., None) => to_sample(&varying_weights(&r, h), &others),
