@@ -34,10 +34,10 @@ mod conditioning;
 mod error;
 mod latent_files;
 mod mask_blend;
+mod networks;
 mod pipeline;
 mod prepare;
 mod preview;
-mod resident;
 mod warning;
 
 pub mod adapters;
@@ -53,11 +53,11 @@ pub use calotype_tensor::{
     cpu::{Convolution, CpuDevice, CpuDeviceOptions},
 };
 pub use error::{Error, NotFinite, Result};
+pub use networks::Keep;
 pub use pipeline::{
     Event, Image, Output, Pipeline, PipelineOptions, Run, RunOptions, Stage, auxiliary_precision, fastest_precision,
 };
 pub use request::{Plan, Request};
-pub use resident::Keep;
 pub use warning::Warning;
 
 /// Latents in files, and previews of them.
@@ -91,13 +91,14 @@ pub mod latents {
 /// ```
 pub mod sampling {
     pub use calotype_diffusion::{
-        Denoiser, NoiseLevel, PredictionType, Rng, SAMPLERS, SCHEDULES, SamplerFeature, SamplerInfo, SamplerKind,
-        SamplerSettings, ScheduleInfo, ScheduleKind, SeedPer, StepNoise, UniPcSkipType, UniPcVariant,
+        Context, Denoiser, Levels, NoiseLevel, PredictionType, Rng, SAMPLERS, SCHEDULES, SamplerFeature, SamplerInfo,
+        SamplerKind, SamplerSettings, ScheduleInfo, ScheduleKind, SeedPer, Solver, StepNoise, UniPcSkipType,
+        UniPcVariant,
     };
 
     pub use crate::{
         cfg::{CfgPredictor, guides},
         conditioning::{Conditioning, ContextRef, StepConditioning},
-        pipeline::BoxDenoiser,
+        pipeline::{BoxDenoiser, BoxSolver},
     };
 }

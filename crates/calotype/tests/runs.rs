@@ -21,12 +21,12 @@ use calotype::{
     latents::LatentRgb,
     memory::MemoryBudget,
     request::{Hires, Init, InputImage, Upscaler},
-    sampling::BoxDenoiser,
+    sampling::{BoxDenoiser, Context, Levels, SamplerKind, ScheduleKind, Solver},
 };
 use calotype_diffusion::{Denoiser, Latents, NoiseLevel};
 use calotype_image::{RgbImage, encode_png};
 use calotype_models::Names;
-use calotype_tensor::{CancelToken, reference::ReferenceDevice};
+use calotype_tensor::reference::ReferenceDevice;
 use common::{Sizes, distance, model};
 
 fn short(prompt: &str) -> Request {
@@ -260,13 +260,58 @@ fn a_caller_wraps_the_denoiser() {
     let seen = Arc::clone(&calls);
     let wrap_denoiser: Arc<dyn Fn(BoxDenoiser) -> BoxDenoiser + Send + Sync> =
         Arc::new(move |inner| Box::new(Shifted(inner, Arc::clone(&seen))));
-    let options = RunOptions { cancel: CancelToken::new(), wrap_denoiser: Some(wrap_denoiser) };
+    let options = RunOptions { wrap_denoiser: Some(wrap_denoiser), ..Default::default() };
     let run = pipeline.run_with(pipeline.plan(short("a tree")).unwrap(), options).unwrap();
     let shifted = run.finish_latents().unwrap();
     assert_eq!(calls.load(Ordering::Relaxed), 3);
     // The last step of ddim ends at the prediction.
     let mean = |latents: &Latents| latents.data().iter().sum::<f32>() / latents.data().len() as f32;
     assert!(mean(&shifted) > mean(&plain) + 0.1);
+}
+
+/// One evaluation and all the way to the next level.
+struct FirstOrder;
+
+impl Solver<Error> for FirstOrder {
+    fn step(&mut self, x: &Latents, levels: Levels, ctx: &mut Context<'_, Error>) -> Result<Latents, Error> {
+        let d = ctx.derivative(x, levels.from)?;
+        Ok(Latents::sum([(1.0, x), (levels.to.sigma - levels.from.sigma, &d)]))
+    }
+}
+
+#[test]
+fn a_caller_brings_a_solver_and_changes_latents_between_steps() {
+    let (_folder, model) = model(&Sizes::default());
+    let pipeline = load(&model, PipelineOptions::default());
+    let request = |sampler| Request { sampler, schedule: ScheduleKind::Karras, ..short("a tree") };
+    let euler = pipeline.generate(request(SamplerKind::Euler)).unwrap().finish_latents().unwrap();
+    let options = RunOptions { solver: Some(Arc::new(|| Box::new(FirstOrder))), ..Default::default() };
+    let plan = pipeline.plan(request(SamplerKind::Heun)).unwrap();
+    assert_eq!(pipeline.run_with(plan, options).unwrap().finish_latents().unwrap(), euler);
+
+    let mut run = pipeline.generate(request(SamplerKind::Euler)).unwrap();
+    assert!(run.latents_mut().is_none());
+    while let Some(event) = run.next() {
+        if let Event::Step(step) = event.unwrap()
+            && step.index + 1 == step.total
+        {
+            run.latents_mut().unwrap().data_mut().fill(0.25);
+        }
+    }
+    let made = run.finish().unwrap();
+    assert!(made.latents.data().iter().all(|&x| x == 0.25));
+    assert_eq!(made.images[0].pixels, pipeline.decode(&made.latents).unwrap()[0]);
+
+    let mut run = pipeline.generate(request(SamplerKind::Euler)).unwrap();
+    while let Some(event) = run.next() {
+        if let (Event::Step(step), Some(latents)) = (event.unwrap(), run.latents_mut())
+            && step.index + 1 == step.total
+        {
+            latents.data_mut().fill(f32::NAN);
+            break;
+        }
+    }
+    assert!(matches!(run.finish().unwrap_err(), Error::NotFinite(NotFinite::Latents)));
 }
 
 #[test]

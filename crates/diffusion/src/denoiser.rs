@@ -68,37 +68,29 @@ pub trait Denoiser {
     }
 }
 
-impl<D: Denoiser + ?Sized> Denoiser for Box<D> {
-    type Error = D::Error;
+/// A denoiser or predictor behind a pointer is one too.
+macro_rules! behind_pointer {
+    ($trait:ident, $level:ty, $one:ident, $with_uncond:ident, $each:ident: $($pointer:ty),+) => {$(
+        impl<T: $trait + ?Sized> $trait for $pointer {
+            type Error = T::Error;
 
-    fn denoise(&mut self, x: &Latents, level: NoiseLevel) -> Result<Latents, Self::Error> {
-        (**self).denoise(x, level)
-    }
+            fn $one(&mut self, x: &Latents, level: $level) -> Result<Latents, Self::Error> {
+                (**self).$one(x, level)
+            }
 
-    fn denoise_with_uncond(&mut self, x: &Latents, level: NoiseLevel) -> Result<[Latents; 2], Self::Error> {
-        (**self).denoise_with_uncond(x, level)
-    }
+            fn $with_uncond(&mut self, x: &Latents, level: $level) -> Result<[Latents; 2], Self::Error> {
+                (**self).$with_uncond(x, level)
+            }
 
-    fn denoise_each(&mut self, x: &Latents, levels: &[NoiseLevel]) -> Result<Latents, Self::Error> {
-        (**self).denoise_each(x, levels)
-    }
+            fn $each(&mut self, x: &Latents, levels: &[$level]) -> Result<Latents, Self::Error> {
+                (**self).$each(x, levels)
+            }
+        }
+    )+};
 }
 
-impl<D: Denoiser + ?Sized> Denoiser for &mut D {
-    type Error = D::Error;
-
-    fn denoise(&mut self, x: &Latents, level: NoiseLevel) -> Result<Latents, Self::Error> {
-        (**self).denoise(x, level)
-    }
-
-    fn denoise_with_uncond(&mut self, x: &Latents, level: NoiseLevel) -> Result<[Latents; 2], Self::Error> {
-        (**self).denoise_with_uncond(x, level)
-    }
-
-    fn denoise_each(&mut self, x: &Latents, levels: &[NoiseLevel]) -> Result<Latents, Self::Error> {
-        (**self).denoise_each(x, levels)
-    }
-}
+behind_pointer!(Denoiser, NoiseLevel, denoise, denoise_with_uncond, denoise_each: Box<T>, &mut T);
+behind_pointer!(Predictor, f64, predict, predict_with_uncond, predict_each: Box<T>, &mut T);
 
 /// Each image's part of what `all` gives for its value; one call for values in a row that are the same.
 fn per_image<T: Copy + PartialEq, E: From<Error>>(
@@ -148,22 +140,6 @@ pub trait Predictor {
     /// Whatever the network meets.
     fn predict_each(&mut self, x: &Latents, timesteps: &[f64]) -> Result<Latents, Self::Error> {
         per_image(x, timesteps, |timestep| self.predict(x, timestep))
-    }
-}
-
-impl<P: Predictor + ?Sized> Predictor for &mut P {
-    type Error = P::Error;
-
-    fn predict(&mut self, x: &Latents, timestep: f64) -> Result<Latents, Self::Error> {
-        (**self).predict(x, timestep)
-    }
-
-    fn predict_with_uncond(&mut self, x: &Latents, timestep: f64) -> Result<[Latents; 2], Self::Error> {
-        (**self).predict_with_uncond(x, timestep)
-    }
-
-    fn predict_each(&mut self, x: &Latents, timesteps: &[f64]) -> Result<Latents, Self::Error> {
-        (**self).predict_each(x, timesteps)
     }
 }
 

@@ -1,7 +1,5 @@
 //! From parsed prompts to their contexts.
 
-use calotype_models::ClipTextEncoder;
-use calotype_tensor::{Backend, Device};
 use calotype_text::{Chunk, EmbeddingNames, Entries, Prompt, Schedule, Tokenizer};
 
 use super::{
@@ -9,21 +7,21 @@ use super::{
     inputs::{PromptInputs, Prompts, ScheduleChunks, lay_out},
     weigh::weigh,
 };
-use crate::{Error, Result, Warning, error::NotFinite, pipeline::ParamOf, resident::Resident};
+use crate::{Result, Warning, networks::EncodeText};
 
 /// Chunks that go through the encoder at once.
 const BATCH: usize = 8;
 
 /// A text encoder and what it reads with.
-pub(crate) struct Encoder<'a, D: Device> {
+pub(crate) struct Encoder<'a> {
     pub(crate) tokenizer: &'a Tokenizer,
     pub(crate) embeddings: &'a EmbeddingNames,
-    pub(crate) network: Resident<D, ClipTextEncoder<ParamOf<D>>>,
+    pub(crate) network: &'a dyn EncodeText,
     /// Numbers in a row of its output.
     pub(crate) width: usize,
 }
 
-impl<D: Device> Encoder<'_, D> {
+impl Encoder<'_> {
     /// The contexts of a pass, and what the caller should know.
     ///
     /// # Errors
@@ -35,17 +33,6 @@ impl<D: Device> Encoder<'_, D> {
         }
     }
 
-    /// The output for sequences of 77 ids, `(B, 77, width)`, without the last `clip_skip - 1` layers.
-    ///
-    /// # Errors
-    /// The text encoder fails.
-    pub(crate) fn encode(&self, ids: &[u32], batch: usize, clip_skip: usize) -> Result<Vec<f32>> {
-        let Resident { backend, network } = &self.network;
-        let context = network.forward_skipping(backend, ids, batch, clip_skip.saturating_sub(1))?;
-        let context = backend.to_f32(&context)?;
-        if context.iter().all(|x| x.is_finite()) { Ok(context) } else { Err(Error::NotFinite(NotFinite::TextEncoder)) }
-    }
-
     fn plain(&self, prompt: &str, negative: Option<&str>, clip_skip: usize) -> Result<(Conditioning, Vec<Warning>)> {
         let negative = negative.map(|negative| ("negative prompt", negative));
         let (mut ids, mut warnings) = (Vec::new(), Vec::new());
@@ -55,7 +42,7 @@ impl<D: Device> Encoder<'_, D> {
             warnings.extend(encoding.truncated_text.map(|text| Warning::Truncated { field, text }));
         }
         let batch = if negative.is_some() { 2 } else { 1 };
-        let mut rows = self.encode(&ids, batch, clip_skip)?;
+        let mut rows = self.network.encode(&ids, batch, clip_skip)?;
         let cond = rows.split_off(rows.len() / batch * (batch - 1));
         let shape = [ids.len() / batch, self.width];
         Ok((Conditioning::constant(shape, negative.map(|_| rows), cond), warnings))
@@ -98,7 +85,7 @@ impl<D: Device> Encoder<'_, D> {
         let mut rows = Vec::new();
         for some in chunks.chunks(BATCH) {
             let ids: Vec<u32> = some.iter().flat_map(|chunk| chunk.ids).collect();
-            rows.extend(self.encode(&ids, some.len(), inputs.clip_skip)?);
+            rows.extend(self.network.encode(&ids, some.len(), inputs.clip_skip)?);
         }
         let texts = of_texts.len();
         let (per_text, per_chunk) = (chunks.len() / texts.max(1), rows.len() / chunks.len().max(1));

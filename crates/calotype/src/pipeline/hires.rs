@@ -1,15 +1,15 @@
 //! The start of a second, larger pass (A1111's "hires fix").
 
 use calotype_diffusion::{Batch, Latents};
-use calotype_tensor::Device;
 
 use super::{
-    Lease, Pipeline,
+    Pipeline,
+    networks::{encode_image, encode_values},
     start::{Posterior, Start, inpaint_channels, resized},
 };
-use crate::{Plan, Result, request::SecondPass};
+use crate::{Plan, Result, networks::Lease, request::SecondPass};
 
-impl<D: Device> Pipeline<D> {
+impl Pipeline {
     /// The start of the second pass: the first one's latents enlarged. As in A1111 the seeds' first noise, of the larger
     /// size, is that of the start, and the next the steps'.
     pub(super) fn enlarge(
@@ -36,11 +36,11 @@ impl<D: Device> Pipeline<D> {
                 let side = |n: usize| u32::try_from(n).unwrap_or(u32::MAX);
                 // Decoded before the encoder is read, so that one of them is in memory at a time.
                 let images = self.decode_images(latents, wrap, request.rounding(), lease)?;
-                let encoder = self.vae_encoder(lease)?;
+                let encoder = self.networks().vae_encoder(lease)?;
                 let mut enlarged = Vec::new();
                 for image in images {
                     let image = hires.upscaler.enlarge(&image, side(wide), side(high))?;
-                    let posterior = self.encode_image(&encoder, &image, wrap)?;
+                    let posterior = encode_image(&*encoder, &image, wrap)?;
                     enlarged.extend(posterior.middle([h, w]).mean(1, vae.scaling_factor));
                 }
                 enlarged
@@ -50,7 +50,7 @@ impl<D: Device> Pipeline<D> {
         if model.is_inpainting() {
             let size = [h, w].map(|side| side * vae.downscale());
             let nothing = vec![0.0; size[0] * size[1] * 3];
-            let masked_image = self.encode_values(&self.vae_encoder(lease)?, nothing, size, wrap)?;
+            let masked_image = encode_values(&*self.networks().vae_encoder(lease)?, nothing, size, wrap)?;
             extra_channels = Some(inpaint_channels(&[1.0], &masked_image.mean(batch, vae.scaling_factor), channels));
         }
         let init_latents = Some(Latents::new(hires.latents_shape, enlarged)?);

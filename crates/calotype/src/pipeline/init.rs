@@ -3,15 +3,16 @@
 use calotype_diffusion::{Batch, BatchNoise, Latents};
 use calotype_image::Interpolation;
 use calotype_models::Wrap;
-use calotype_tensor::Device;
 
 use super::{
-    Pipeline, VaeEncoderOf,
+    Pipeline,
+    networks::{encode_image, encode_values},
     start::{Start, inpaint_channels, resized},
 };
 use crate::{
     Plan, Result,
     mask_blend::MaskBlend,
+    networks::EncodeImage,
     prepare::Prepared,
     request::{Fill, Init, ResizeMode},
 };
@@ -50,9 +51,9 @@ impl<'a> InitImage<'a> {
     }
 }
 
-impl<D: Device> Pipeline<D> {
+impl Pipeline {
     /// The start of a request's first pass. `encoder` is there where [`Plan::encodes`] says so.
-    pub(super) fn start(&self, plan: &Plan, encoder: Option<&VaeEncoderOf<D>>) -> Result<Start> {
+    pub(super) fn start(&self, plan: &Plan, encoder: Option<&dyn EncodeImage>) -> Result<Start> {
         let request = plan.request();
         let (model, wrap) = (self.model(), request.tiling.wrap());
         let [batch, h, w, channels] = plan.latents_shape;
@@ -98,7 +99,7 @@ impl<D: Device> Pipeline<D> {
                 .as_ref()
                 .and_then(|image| image.prepared.conditioning([h, w]))
                 .unwrap_or_else(|| (vec![1.0; h * w], vec![0.0; plan.width * plan.height * 3]));
-            let posterior = self.encode_values(encoder, masked_image, [plan.height, plan.width], wrap)?;
+            let posterior = encode_values(encoder, masked_image, [plan.height, plan.width], wrap)?;
             let latents = match order {
                 DrawOrder::A1111 => posterior.mean(batch, scaling_factor),
                 DrawOrder::Diffusers => posterior.sample(&noise.draw(), scaling_factor),
@@ -115,7 +116,7 @@ impl<D: Device> Pipeline<D> {
         &self,
         image: &InitImage<'_>,
         plan: &Plan,
-        encoder: &VaeEncoderOf<D>,
+        encoder: &dyn EncodeImage,
         noise: &mut BatchNoise,
         wrap: Wrap,
     ) -> Result<Latents> {
@@ -124,7 +125,7 @@ impl<D: Device> Pipeline<D> {
         let [batch, h, w, channels] = shape;
         let picture = &image.prepared.picture;
         if image.has_own_size() {
-            let posterior = self.encode_image(encoder, picture, wrap)?;
+            let posterior = encode_image(encoder, picture, wrap)?;
             let latents = match image.order {
                 DrawOrder::A1111 => posterior.mean(batch, vae.scaling_factor),
                 DrawOrder::Diffusers => posterior.sample(&noise.for_picture(), vae.scaling_factor),
@@ -135,7 +136,7 @@ impl<D: Device> Pipeline<D> {
         let whole = |side: u32| (side / downscale).max(1) * downscale;
         let picture = picture.crop(0, 0, whole(picture.width()), whole(picture.height()));
         // Noise has the size of the result: of other latents the mean is taken.
-        let posterior = self.encode_image(encoder, &picture, wrap)?;
+        let posterior = encode_image(encoder, &picture, wrap)?;
         let [high, wide] = posterior.size;
         let mean = Latents::new([1, high, wide, channels], posterior.mean(1, vae.scaling_factor))?;
         let latents = resized(&mean, [h, w], Interpolation::Bilinear { antialias: false })?;

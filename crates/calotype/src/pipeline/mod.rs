@@ -13,28 +13,20 @@ mod start;
 
 use std::sync::{Arc, Mutex, OnceLock};
 
-use calotype_models::{ClipTextEncoder, UNet, VaeDecoder, VaeEncoder};
-use calotype_tensor::{Backend, BackendOptions, CancelToken, Device, Precision, cpu::CpuDevice};
+use calotype_tensor::{CancelToken, Device, cpu::CpuDevice};
 
 pub use event::{Event, Stage};
 pub use options::{PipelineOptions, auxiliary_precision, fastest_precision};
 pub use output::{Image, Output};
 use prompt::EncodedPrompts;
-pub use run::{BoxDenoiser, Run, RunOptions};
+pub use run::{BoxDenoiser, BoxSolver, Run, RunOptions};
 
 use crate::{
     Keep, Model, Plan, Request, Result,
-    adapters::{Key, Library, LoadedAdapters},
-    memory::{PassNeed, Reservation},
-    resident::{Resident, Slot},
+    adapters::{Library, LoadedAdapters},
+    memory::PassNeed,
+    networks::{Lease, Networks, OnDevice},
 };
-
-/// A parameter on a device.
-pub(crate) type ParamOf<D> = <<D as Device>::Backend as Backend>::Param;
-type TextEncoderOf<D> = Resident<D, ClipTextEncoder<ParamOf<D>>>;
-type UNetOf<D> = Resident<D, UNet<ParamOf<D>>>;
-type VaeEncoderOf<D> = Resident<D, VaeEncoder<ParamOf<D>>>;
-type VaeDecoderOf<D> = Resident<D, VaeDecoder<ParamOf<D>>>;
 
 /// A model on a device, and those of its networks that are in memory. Cloning shares them, and runs may go on in several
 /// threads at once.
@@ -56,39 +48,23 @@ type VaeDecoderOf<D> = Resident<D, VaeDecoder<ParamOf<D>>>;
 /// # }
 /// ```
 #[doc(alias = "StableDiffusionPipeline")]
-pub struct Pipeline<D: Device = CpuDevice>(Arc<Shared<D>>);
+#[derive(Clone)]
+pub struct Pipeline(Arc<Shared>);
 
-struct Shared<D: Device> {
+struct Shared {
     model: Arc<Model>,
-    device: D,
     options: PipelineOptions,
-    text_encoder: Slot<D, ClipTextEncoder<ParamOf<D>>>,
-    unet: Slot<D, UNet<ParamOf<D>>>,
-    vae_encoder: Slot<D, VaeEncoder<ParamOf<D>>>,
-    vae_decoder: Slot<D, VaeDecoder<ParamOf<D>>>,
+    networks: Box<dyn Networks>,
     /// The last prompts that were encoded.
     encoded: Mutex<Option<EncodedPrompts>>,
     /// The files of adapters that are open.
     library: Mutex<Library>,
 }
 
-/// What a run holds while it uses the networks of a pipeline.
-struct Lease {
-    cancel: CancelToken,
-    reservation: Reservation,
-    need: PassNeed,
-}
-
-impl<D: Device> Clone for Pipeline<D> {
-    fn clone(&self) -> Self {
-        Self(Arc::clone(&self.0))
-    }
-}
-
-impl<D: Device> std::fmt::Debug for Pipeline<D> {
+impl std::fmt::Debug for Pipeline {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let Shared { model, device, options, .. } = &*self.0;
-        let (model, device) = (model.name(), device.name());
+        let Shared { model, options, networks, .. } = &*self.0;
+        let (model, device) = (model.name(), networks.device());
         f.debug_struct("Pipeline").field("model", &model).field("device", &device).field("options", options).finish()
     }
 }
@@ -113,23 +89,13 @@ impl Pipeline {
         };
         Ok(Self::new(device, model, options))
     }
-}
 
-impl<D: Device> Pipeline<D> {
-    /// A pipeline on a device. Nothing is read before it is needed.
-    pub fn new(device: D, model: impl Into<Arc<Model>>, options: PipelineOptions) -> Self {
-        let all = options.keep == Keep::All;
-        Self(Arc::new(Shared {
-            model: model.into(),
-            device,
-            text_encoder: Slot::new(all),
-            unet: Slot::new(options.keep != Keep::Nothing),
-            vae_encoder: Slot::new(all),
-            vae_decoder: Slot::new(all),
-            encoded: Mutex::new(None),
-            library: Mutex::default(),
-            options,
-        }))
+    /// A pipeline on a device of any kind. Nothing is read before it is needed.
+    pub fn new(device: impl Device, model: impl Into<Arc<Model>>, options: PipelineOptions) -> Self {
+        let model = model.into();
+        let networks = Box::new(OnDevice::new(device, Arc::clone(&model), options.clone()));
+        let (encoded, library) = (Mutex::new(None), Mutex::default());
+        Self(Arc::new(Shared { model, options, networks, encoded, library }))
     }
 
     /// Reads the networks that the options say to keep in memory, but for those of adapters.
@@ -142,11 +108,12 @@ impl<D: Device> Pipeline<D> {
         }
         let plan = self.plan(Request::default())?;
         let (adapters, mut lease) = (LoadedAdapters::default(), self.lease(&plan, CancelToken::new())?);
+        let networks = self.networks();
         if self.0.options.keep == Keep::All {
-            self.text_encoder(&adapters, &mut lease)?;
-            self.vae_decoder(&mut lease)?;
+            networks.text_encoder(&adapters, &mut lease)?;
+            networks.vae_decoder(&mut lease)?;
         }
-        self.unet(&adapters, &mut lease)?;
+        networks.unet(&adapters, &mut lease)?;
         Ok(())
     }
 
@@ -156,10 +123,10 @@ impl<D: Device> Pipeline<D> {
         &self.0.model
     }
 
-    /// The device.
+    /// The name of the device: `cpu (avx512-bf16)`.
     #[must_use]
-    pub fn device(&self) -> &D {
-        &self.0.device
+    pub fn device_name(&self) -> String {
+        self.networks().device()
     }
 
     /// How it computes.
@@ -173,12 +140,12 @@ impl<D: Device> Pipeline<D> {
     /// # Errors
     /// As [`Plan::new`]; or it needs more memory than is free ([`Error::OutOfMemory`](crate::Error::OutOfMemory)).
     pub fn plan(&self, request: impl Into<Arc<Request>>) -> Result<Plan> {
-        let Shared { model, device, options, .. } = &*self.0;
+        let Shared { model, options, networks, .. } = &*self.0;
         let mut plan = Plan::new(model, request, options)?;
-        plan.find_need(device, model, options)?;
+        plan.find_need(&**networks)?;
         tracing::info!(
             model = model.name(),
-            device = device.name(),
+            device = networks.device(),
             precision = options.precision.id(),
             steps = plan.steps(),
             latents = ?plan.latents_shape,
@@ -193,7 +160,7 @@ impl<D: Device> Pipeline<D> {
     ///
     /// # Errors
     /// As those two.
-    pub fn generate(&self, request: impl Into<Arc<Request>>) -> Result<Run<D>> {
+    pub fn generate(&self, request: impl Into<Arc<Request>>) -> Result<Run> {
         self.run(self.plan(request)?)
     }
 
@@ -201,7 +168,7 @@ impl<D: Device> Pipeline<D> {
     ///
     /// # Errors
     /// The memory is no longer free, or an adapter can't be used.
-    pub fn run(&self, plan: Plan) -> Result<Run<D>> {
+    pub fn run(&self, plan: Plan) -> Result<Run> {
         self.run_with(plan, RunOptions::default())
     }
 
@@ -209,83 +176,30 @@ impl<D: Device> Pipeline<D> {
     ///
     /// # Errors
     /// As [`Self::run`].
-    pub fn run_with(&self, plan: Plan, options: RunOptions) -> Result<Run<D>> {
+    pub fn run_with(&self, plan: Plan, options: RunOptions) -> Result<Run> {
         Run::new(self.clone(), plan, options)
     }
 
     /// Bytes that a run of a plan needs beside what is in memory already.
     fn needed(&self, plan: &Plan) -> u64 {
-        let Shared { device, options, unet, .. } = &*self.0;
-        let peak = |need: &PassNeed| need.peak(options.keep, device.threads().count());
+        let Shared { options, networks, .. } = &*self.0;
+        let peak = |need: &PassNeed| need.peak(options.keep, networks.threads());
         let peak = plan.needs().iter().map(peak).max().unwrap_or(0);
-        let resident = if unet.holds(&Key::default()) { plan.need_of(false).unet.weights } else { 0 };
+        let resident = if networks.holds_unet() { plan.need_of(false).unet.weights } else { 0 };
         peak.saturating_sub(resident)
     }
 
     /// Reserves the memory of a run.
     fn lease(&self, plan: &Plan, cancel: CancelToken) -> Result<Lease> {
-        let reservation = self.0.options.memory.reserve(self.needed(plan))?;
-        Ok(Lease { cancel, reservation, need: plan.need_of(false) })
+        Lease::new(&self.0.options.memory, self.needed(plan), cancel, plan.need_of(false))
     }
 
     /// For the use of one network outside of a run.
     fn no_lease(&self) -> Result<Lease> {
-        let (cancel, need) = (CancelToken::new(), PassNeed::default());
-        Ok(Lease { cancel, reservation: self.0.options.memory.reserve(0)?, need })
+        Lease::of_one_network(&self.0.options.memory)
     }
 
-    /// A backend of its own for one network.
-    fn backend(&self, precision: Precision, cancel: &CancelToken) -> Result<D::Backend> {
-        Ok(self.0.device.backend(BackendOptions { precision, cancel: cancel.clone() })?)
-    }
-
-    /// What the networks beside the UNet compute in.
-    fn auxiliary_precision(&self) -> Precision {
-        auxiliary_precision(self.0.options.precision)
-    }
-
-    fn text_encoder(&self, adapters: &LoadedAdapters, lease: &mut Lease) -> Result<TextEncoderOf<D>> {
-        let Lease { cancel, reservation, need } = lease;
-        self.0.text_encoder.get(
-            adapters.text_key(),
-            cancel,
-            || reservation.split(need.text_encoder.weights),
-            || {
-                let backend = self.backend(self.auxiliary_precision(), cancel)?;
-                Ok(Resident { network: adapters.load_text_encoder(&self.0.model, &backend)?, backend })
-            },
-        )
-    }
-
-    fn unet(&self, adapters: &LoadedAdapters, lease: &mut Lease) -> Result<UNetOf<D>> {
-        let Lease { cancel, reservation, need } = lease;
-        let weights = || reservation.split(need.unet.weights);
-        let mut unet = self.0.unet.get(adapters.unet_key(), cancel, weights, || {
-            let backend = self.backend(self.0.options.precision, cancel)?;
-            Ok(Resident { network: adapters.load_unet(&self.0.model, &backend)?, backend })
-        })?;
-        adapters.set_hypernetworks(&unet.backend, &mut unet.network)?;
-        Ok(unet)
-    }
-
-    fn vae_encoder(&self, lease: &mut Lease) -> Result<VaeEncoderOf<D>> {
-        let Lease { cancel, reservation, need } = lease;
-        let weights = || reservation.split(need.encoder.map_or(0, |need| need.weights));
-        self.0.vae_encoder.get(Key::default(), cancel, weights, || {
-            let backend = self.backend(self.auxiliary_precision(), cancel)?;
-            Ok(Resident { network: self.0.model.vae().load_encoder(&backend)?, backend })
-        })
-    }
-
-    fn vae_decoder(&self, lease: &mut Lease) -> Result<VaeDecoderOf<D>> {
-        let Lease { cancel, reservation, need } = lease;
-        let weights = || reservation.split(need.decoder.weights);
-        let load = || self.decoder_in(self.auxiliary_precision(), cancel);
-        self.0.vae_decoder.get(Key::default(), cancel, weights, load)
-    }
-
-    fn decoder_in(&self, precision: Precision, cancel: &CancelToken) -> Result<VaeDecoderOf<D>> {
-        let backend = self.backend(precision, cancel)?;
-        Ok(Resident { network: self.0.model.vae().load_decoder(&backend)?, backend })
+    fn networks(&self) -> &dyn Networks {
+        &*self.0.networks
     }
 }

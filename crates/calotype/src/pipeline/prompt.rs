@@ -2,13 +2,12 @@
 
 use std::sync::{Arc, PoisonError};
 
-use calotype_tensor::Device;
-
-use super::{Pipeline, TextEncoderOf};
+use super::Pipeline;
 use crate::{
     Plan, Result, Warning,
     adapters::{Key, LoadedAdapters},
     conditioning::{Encoder, PromptInputs},
+    networks::EncodeText,
     sampling::Conditioning,
 };
 
@@ -23,7 +22,7 @@ pub(super) struct EncodedPrompts {
 /// What was made of prompts, and what the caller should know.
 pub(super) type Encoded = (Arc<Conditioning>, Vec<Warning>);
 
-impl<D: Device> Pipeline<D> {
+impl Pipeline {
     /// The output of the text encoder for texts, `(B, 77, hidden_size)` row-major, and what was cut from each.
     ///
     /// # Errors
@@ -32,8 +31,8 @@ impl<D: Device> Pipeline<D> {
         let encodings: Vec<_> = texts.iter().map(|text| self.model().tokenizer().encode(text)).collect();
         let ids: Vec<u32> = encodings.iter().flat_map(|encoding| &encoding.ids).copied().collect();
         let adapters = LoadedAdapters::default();
-        let text_encoder = self.text_encoder(&adapters, &mut self.no_lease()?)?;
-        let context = self.encoder(&adapters, text_encoder).encode(&ids, texts.len(), 1)?;
+        let text_encoder = self.networks().text_encoder(&adapters, &mut self.no_lease()?)?;
+        let context = text_encoder.encode(&ids, texts.len(), 1)?;
         Ok((context, encodings.into_iter().map(|encoding| encoding.truncated_text).collect()))
     }
 
@@ -53,8 +52,8 @@ impl<D: Device> Pipeline<D> {
         let (conditioning, of_prompts) = match self.encoded(plan.prompts(), &adapters) {
             Some(encoded) => encoded,
             None => {
-                let text_encoder = self.text_encoder(&adapters, &mut self.no_lease()?)?;
-                self.encode_prompts(plan.prompts(), &adapters, text_encoder)?
+                let text_encoder = self.networks().text_encoder(&adapters, &mut self.no_lease()?)?;
+                self.encode_prompts(plan.prompts(), &adapters, &*text_encoder)?
             }
         };
         warnings.extend(of_prompts);
@@ -73,7 +72,7 @@ impl<D: Device> Pipeline<D> {
         &self,
         inputs: &Arc<PromptInputs>,
         adapters: &LoadedAdapters,
-        text_encoder: TextEncoderOf<D>,
+        text_encoder: &dyn EncodeText,
     ) -> Result<Encoded> {
         let (conditioning, warnings) = self.encoder(adapters, text_encoder).conditioning(inputs)?;
         let encoded = (Arc::new(conditioning), warnings);
@@ -82,7 +81,7 @@ impl<D: Device> Pipeline<D> {
         Ok(encoded)
     }
 
-    fn encoder<'a>(&'a self, adapters: &'a LoadedAdapters, network: TextEncoderOf<D>) -> Encoder<'a, D> {
+    fn encoder<'a>(&'a self, adapters: &'a LoadedAdapters, network: &'a dyn EncodeText) -> Encoder<'a> {
         let width = self.model().text_config().hidden_size;
         Encoder { tokenizer: self.model().tokenizer(), embeddings: &adapters.names, network, width }
     }

@@ -5,15 +5,12 @@ use std::{
     sync::{Arc, PoisonError},
 };
 
-use calotype_diffusion::{self as diffusion, BatchNoise, Denoiser, Latents, ModelDenoiser, Sampler};
+use calotype_diffusion::{self as diffusion, BatchNoise, Denoiser, Latents, ModelDenoiser, Sampler, Solver};
 use calotype_image::RgbImage;
 use calotype_models::Names;
-use calotype_tensor::{CancelToken, Device, Memory, cpu::CpuDevice};
+use calotype_tensor::CancelToken;
 
-use super::{
-    Event, Image, Lease, Output, Pipeline, Stage, TextEncoderOf, VaeEncoderOf, decode::Decoder, output::Made,
-    start::Start,
-};
+use super::{Event, Image, Output, Pipeline, Stage, decode::ImageDecoder, output::Made, start::Start};
 use crate::{
     Error, Plan, Result, Warning,
     adapters::{AdapterMetadata, LoadedAdapters},
@@ -21,13 +18,16 @@ use crate::{
     error::NotFinite,
     latents::LatentRgb,
     mask_blend::{BlendedDenoiser, MaskBlend, Predicted},
+    networks::{EncodeImage, EncodeText, GuidedPass, Lease},
     prepare::Overlay,
-    resident::Resident,
-    sampling::{CfgPredictor, Conditioning},
+    sampling::Conditioning,
 };
 
 /// A denoiser of any kind, as a run has it.
 pub type BoxDenoiser = Box<dyn Denoiser<Error = Error> + Send>;
+
+/// A solver of any kind, as a run has it.
+pub type BoxSolver = Box<dyn Solver<Error> + Send>;
 
 /// The steps of one pass.
 type Steps = diffusion::Run<'static, BoxDenoiser, BatchNoise>;
@@ -39,20 +39,22 @@ pub struct RunOptions {
     pub cancel: CancelToken,
     /// Puts a denoiser of the caller's around the model's, in every pass of the sampler.
     pub wrap_denoiser: Option<Arc<dyn Fn(BoxDenoiser) -> BoxDenoiser + Send + Sync>>,
+    /// Takes the steps of every pass by a solver of the caller's, over the noise levels of the request's sampler.
+    pub solver: Option<Arc<dyn Fn() -> BoxSolver + Send + Sync>>,
 }
 
 /// A run under way. Each turn of the iterator does a part of the work and gives an [`Event`]; [`Run::finish`] takes the turns
 /// that are left. Dropping it ends the run, its hold of the networks and of its memory.
 ///
 /// Cancelled by [`RunOptions::cancel`], it gives [`Error::Cancelled`] within a block of a network, whatever it does.
-pub struct Run<D: Device = CpuDevice> {
-    pipeline: Pipeline<D>,
+pub struct Run {
+    pipeline: Pipeline,
     plan: Plan,
     options: RunOptions,
     lease: Lease,
     adapters: LoadedAdapters,
     warnings: Vec<Warning>,
-    phase: Phase<D>,
+    phase: Phase,
     in_second_pass: bool,
     /// Those of the last step.
     latents: Option<Latents>,
@@ -63,22 +65,22 @@ pub struct Run<D: Device = CpuDevice> {
 }
 
 /// What the next turn does.
-enum Phase<D: Device> {
+enum Phase {
     /// Looks for the prompts among those that were encoded.
     Prompt,
     LoadTextEncoder,
-    EncodePrompt(Box<TextEncoderOf<D>>),
+    EncodePrompt(Box<dyn EncodeText>),
     LoadVaeEncoder(Arc<Conditioning>),
     /// Finds what the pass starts from.
-    Start(Arc<Conditioning>, Option<Box<VaeEncoderOf<D>>>),
+    Start(Arc<Conditioning>, Option<Box<dyn EncodeImage>>),
     LoadUNet(Arc<Conditioning>, Box<Start>),
     Denoise(Box<Steps>),
     LoadVaeDecoder,
-    Decode(Box<Decoder<D>>),
+    Decode(Box<ImageDecoder>),
     Over,
 }
 
-impl<D: Device> Phase<D> {
+impl Phase {
     /// How the log calls it.
     fn name(&self) -> &'static str {
         match self {
@@ -111,8 +113,8 @@ impl<D: Device> Phase<D> {
     }
 }
 
-impl<D: Device> Run<D> {
-    pub(super) fn new(pipeline: Pipeline<D>, plan: Plan, options: RunOptions) -> Result<Self> {
+impl Run {
+    pub(super) fn new(pipeline: Pipeline, plan: Plan, options: RunOptions) -> Result<Self> {
         let lease = pipeline.lease(&plan, options.cancel.clone())?;
         let (adapters, warnings) = pipeline.adapters(&plan)?;
         Ok(Self {
@@ -167,6 +169,32 @@ impl<D: Device> Run<D> {
         predicted.as_ref().zip(map).map_or_else(Vec::new, |(latents, map)| map.images(latents))
     }
 
+    /// The latents between two steps, to be changed: `x0 + sigma · noise`, `(B, h, w, C)`, of which [`Step::latents`](crate::Step::latents) is a
+    /// copy, divided by `sqrt(sigma² + 1)`. After the last step they are the result. `None` while no steps are taken. Their
+    /// shape has to stay as it is.
+    ///
+    /// ```no_run
+    /// # use calotype::{Event, Pipeline, Request, Result};
+    /// # fn run(pipeline: &Pipeline) -> Result<()> {
+    /// let mut run = pipeline.generate(Request::new("a lighthouse at dawn"))?;
+    /// while let Some(event) = run.next() {
+    ///     if let (Event::Step(step), Some(latents)) = (event?, run.latents_mut()) {
+    ///         let most = 4.0 * (step.sigma as f32).hypot(1.0);
+    ///         latents.data_mut().iter_mut().for_each(|x| *x = x.clamp(-most, most));
+    ///     }
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
+    #[doc(alias = "callback_on_step_end")]
+    #[must_use]
+    pub fn latents_mut(&mut self) -> Option<&mut Latents> {
+        match &mut self.phase {
+            Phase::Denoise(steps) => Some(steps.latents_mut()),
+            _ => None,
+        }
+    }
+
     /// Takes the steps that are left and gives the final latents, as diffusers' `output_type="latent"`.
     ///
     /// # Errors
@@ -202,7 +230,7 @@ impl<D: Device> Run<D> {
     }
 }
 
-impl<D: Device> Iterator for Run<D> {
+impl Iterator for Run {
     type Item = Result<Event>;
 
     fn next(&mut self) -> Option<Self::Item> {
@@ -214,7 +242,7 @@ impl<D: Device> Iterator for Run<D> {
     }
 }
 
-impl<D: Device> Run<D> {
+impl Run {
     /// Does the work of phases until there is something to tell.
     #[tracing::instrument(level = "debug", skip_all, fields(phase = self.phase.name()))]
     fn advance(&mut self) -> Result<Option<Event>> {
@@ -227,14 +255,14 @@ impl<D: Device> Run<D> {
                     None => Phase::LoadTextEncoder,
                 },
                 Phase::LoadTextEncoder => {
-                    Phase::EncodePrompt(Box::new(self.pipeline.text_encoder(&self.adapters, &mut self.lease)?))
+                    Phase::EncodePrompt(self.pipeline.networks().text_encoder(&self.adapters, &mut self.lease)?)
                 }
                 Phase::EncodePrompt(network) => {
-                    let encoded = self.pipeline.encode_prompts(self.prompts(), &self.adapters, *network)?;
+                    let encoded = self.pipeline.encode_prompts(self.prompts(), &self.adapters, &*network)?;
                     self.prompted(encoded.0, encoded.1)
                 }
                 Phase::LoadVaeEncoder(conditioning) => {
-                    Phase::Start(conditioning, Some(Box::new(self.pipeline.vae_encoder(&mut self.lease)?)))
+                    Phase::Start(conditioning, Some(self.pipeline.networks().vae_encoder(&mut self.lease)?))
                 }
                 Phase::Start(conditioning, encoder) => {
                     let start = self.start(encoder.as_deref())?;
@@ -247,14 +275,16 @@ impl<D: Device> Run<D> {
                         self.phase = Phase::Denoise(steps);
                         return Ok(Some(Event::Step(step)));
                     }
+                    // The caller may have changed the last step's.
+                    self.latents = Some(steps.latents());
                     // Its hold of the UNet ends, so that what follows has its memory.
                     drop(steps);
-                    self.passed()
+                    self.passed()?
                 }
                 Phase::LoadVaeDecoder => {
                     let (shape, wrap) = (self.plan.final_shape(), self.plan.request().tiling.wrap());
                     let rounding = self.plan.request().rounding();
-                    let decoder = Decoder::new(&self.pipeline, shape, wrap, rounding, &mut self.lease)?;
+                    let decoder = ImageDecoder::new(&self.pipeline, shape, wrap, rounding, &mut self.lease)?;
                     Phase::Decode(Box::new(decoder))
                 }
                 Phase::Decode(decoder) => return self.decode(decoder).map(Some),
@@ -276,7 +306,7 @@ impl<D: Device> Run<D> {
     }
 
     /// After the prompts: to the encoder of images, if it is needed.
-    fn prompted(&mut self, conditioning: Arc<Conditioning>, warnings: Vec<Warning>) -> Phase<D> {
+    fn prompted(&mut self, conditioning: Arc<Conditioning>, warnings: Vec<Warning>) -> Phase {
         if !self.in_second_pass {
             self.warnings.extend(warnings);
             if self.plan.request().init.is_some() || self.pipeline.model().is_inpainting() {
@@ -287,7 +317,7 @@ impl<D: Device> Run<D> {
     }
 
     /// What the pass starts from.
-    fn start(&mut self, encoder: Option<&VaeEncoderOf<D>>) -> Result<Start> {
+    fn start(&mut self, encoder: Option<&dyn EncodeImage>) -> Result<Start> {
         match (&self.plan.hires, &self.latents) {
             (Some(hires), Some(latents)) if self.in_second_pass => {
                 self.pipeline.enlarge(&self.plan, hires, latents, &mut self.lease)
@@ -308,28 +338,30 @@ impl<D: Device> Run<D> {
             Some(hires) if self.in_second_pass => (&hires.sampler, hires.latents_shape),
             _ => (&plan.sampler, plan.latents_shape),
         };
-        let arena = plan.need_of(self.in_second_pass).unet.arena;
-        let Resident { backend, mut network } = pipeline.unet(adapters, lease)?;
-        network.set_wrap(request.tiling.wrap());
-        backend.reserve(usize::try_from(arena).unwrap_or(usize::MAX))?;
-        let scale = request.sampler.guidance_scale(request.guidance_scale);
-        let mut predictor = CfgPredictor::with_conditioning(backend, network, conditioning, scale, shape)?;
-        if let Some(extra) = &start.extra_channels {
-            predictor = predictor.with_extra_channels(extra.clone(), 1 + shape[3])?;
-        }
+        let predictor = pipeline.networks().unet(adapters, lease)?.guided(GuidedPass {
+            conditioning,
+            guidance_scale: request.sampler.guidance_scale(request.guidance_scale),
+            shape,
+            extra_channels: start.extra_channels.clone(),
+            wrap: request.tiling.wrap(),
+            arena: plan.need_of(self.in_second_pass).unet.arena,
+        })?;
         let inner = ModelDenoiser::new(predictor, pipeline.model().prediction_type());
         let (blend, predicted) = (start.blend.clone(), Arc::clone(&self.predicted));
         let mut denoiser: BoxDenoiser = Box::new(BlendedDenoiser { inner, blend, predicted });
         if let Some(wrap) = &self.options.wrap_denoiser {
             denoiser = wrap(denoiser);
         }
-        let steps = match &start.init_latents {
+        let mut steps = match &start.init_latents {
             Some(latents) => {
                 let noise = start.scaled_noise(sampler, request.extra_noise);
                 sampler.run_from(denoiser, latents, &noise, start.noise)?
             }
             None => sampler.run(denoiser, &start.start_noise, start.noise),
         };
+        if let Some(solver) = &self.options.solver {
+            steps = steps.with_solver(solver());
+        }
         self.latents = Some(steps.latents());
         Ok(steps)
     }
@@ -352,19 +384,22 @@ impl<D: Device> Run<D> {
     }
 
     /// After the steps of a pass: to the second one, or to the decoder.
-    fn passed(&mut self) -> Phase<D> {
+    fn passed(&mut self) -> Result<Phase> {
+        if !self.latents.as_ref().is_some_and(Latents::is_finite) {
+            return Err(Error::NotFinite(NotFinite::Latents));
+        }
         if self.plan.hires.is_some() && !self.in_second_pass {
             self.in_second_pass = true;
-            return Phase::Prompt;
+            return Ok(Phase::Prompt);
         }
         if let (Some(blend), Some(latents)) = (&self.blend, &mut self.latents) {
             blend.apply(latents);
         }
-        Phase::LoadVaeDecoder
+        Ok(Phase::LoadVaeDecoder)
     }
 
     /// Decodes the next image.
-    fn decode(&mut self, mut decoder: Box<Decoder<D>>) -> Result<Event> {
+    fn decode(&mut self, mut decoder: Box<ImageDecoder>) -> Result<Event> {
         let (index, total) = (self.images.len(), self.plan.final_shape()[0]);
         let latents = self.latents.as_ref().and_then(|latents| latents.images().nth(index)).unwrap_or_default();
         let (mut image, warning) = decoder.decode(&self.pipeline, latents, &self.lease)?;

@@ -40,6 +40,18 @@ pub(super) struct Posterior {
 }
 
 impl Posterior {
+    /// Of means and log-variances `(1, h, w, 2C)`.
+    pub(super) fn new(moments: &Latents) -> Self {
+        let [_, h, w, both] = moments.shape();
+        let (mut mean, mut deviation) = (Vec::new(), Vec::new());
+        for pixel in moments.data().chunks_exact(both.max(1)) {
+            let (means, logvars) = pixel.split_at(both / 2);
+            mean.extend_from_slice(means);
+            deviation.extend(logvars.iter().map(|logvar| (0.5 * logvar).exp()));
+        }
+        Self { size: [h, w], mean, deviation }
+    }
+
     /// The mean for each of so many images, scaled.
     pub(super) fn mean(&self, images: usize, scaling_factor: f32) -> Vec<f32> {
         self.mean.iter().map(|mean| scaling_factor * mean).collect::<Vec<_>>().repeat(images)

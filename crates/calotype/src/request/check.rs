@@ -4,7 +4,6 @@ use std::{fmt::Display, sync::Arc};
 
 use calotype_checkpoint::MAX_SIDE;
 use calotype_diffusion::{SampleOptions, Sampler};
-use calotype_tensor::Device;
 use calotype_text::Timeline;
 
 use super::{BatchPlace, check_side};
@@ -13,6 +12,7 @@ use crate::{
     adapters::PromptTags,
     conditioning::PromptInputs,
     memory::{PassNeed, PassSize},
+    networks::Networks,
     request::{Hires, Init, ResizeMode, Tiling, Upscaler},
 };
 
@@ -117,11 +117,10 @@ impl Plan {
         usize::try_from(most).unwrap_or(usize::MAX)
     }
 
-    /// Finds what the networks of `model` need on `device`.
-    pub(crate) fn find_need<D: Device>(&mut self, device: &D, model: &Model, options: &PipelineOptions) -> Result<()> {
+    /// Finds what the networks need.
+    pub(crate) fn find_need(&mut self, networks: &dyn Networks) -> Result<()> {
         let passes = [Some(&self.pass), self.hires.as_ref().map(|hires| &hires.pass)];
-        let need = |pass| PassNeed::new(device, model, pass, options);
-        self.need = passes.into_iter().flatten().map(need).collect::<Result<_>>()?;
+        self.need = passes.into_iter().flatten().map(|pass| networks.need(pass)).collect::<Result<_>>()?;
         Ok(())
     }
 

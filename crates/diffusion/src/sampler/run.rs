@@ -61,6 +61,8 @@ pub struct Run<'a, D: Denoiser, N: NoiseSource> {
     sigma: f64,
     s_noise: f64,
     ends_preserving: bool,
+    /// Whether the last step was taken.
+    has_ended: bool,
 }
 
 /// How the next level is found.
@@ -93,6 +95,7 @@ impl<'a, D: Denoiser + 'a, N: NoiseSource + 'a> Run<'a, D, N> {
             sigma: sampler.levels.first().map_or(0.0, |level| level.sigma),
             s_noise: sampler.options.settings.s_noise,
             ends_preserving: sampler.laid_out.ends_preserving,
+            has_ended: false,
         }
     }
 
@@ -105,16 +108,19 @@ impl<'a, D: Denoiser + 'a, N: NoiseSource + 'a> Run<'a, D, N> {
 }
 
 impl<D: Denoiser, N: NoiseSource> Run<'_, D, N> {
-    /// The latents that the next step begins with, in variance-preserving scale: before the first one what the run starts
-    /// from, which is the result of a run without steps.
+    /// The latents that the next step begins with, as [`Step::latents`] has them: before the first one what the run starts
+    /// from, which is the result of a run without steps; after the last one the result.
     #[must_use]
     pub fn latents(&self) -> Latents {
+        if self.has_ended && !self.ends_preserving {
+            return self.x.clone();
+        }
         let scale = self.sigma.hypot(1.0);
         self.x.map(|x| (f64::from(x) / scale) as f32)
     }
 
     /// The same to be changed, but in variance-exploding form: `x0 + sigma · noise`, of which [`Run::latents`] is a
-    /// copy divided by `sqrt(sigma² + 1)`. Their shape has to stay as it is.
+    /// copy, divided by `sqrt(sigma² + 1)` before the last step. Their shape has to stay as it is.
     #[doc(alias = "callback_on_step_end")]
     #[must_use]
     pub fn latents_mut(&mut self) -> &mut Latents {
@@ -173,9 +179,8 @@ impl<D: Denoiser, N: NoiseSource> Iterator for Run<'_, D, N> {
         };
         let index = self.index;
         self.index += 1;
-        self.sigma = sigma;
-        let latents = if left == 0 && !self.ends_preserving { self.x.clone() } else { self.latents() };
-        Some(Ok(Step { index, total: index + 1 + left, sigma, latents }))
+        (self.sigma, self.has_ended) = (sigma, left == 0);
+        Some(Ok(Step { index, total: index + 1 + left, sigma, latents: self.latents() }))
     }
 
     /// Exact, but for the samplers that are adaptive.

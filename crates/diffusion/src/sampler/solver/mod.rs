@@ -84,6 +84,12 @@ pub trait Solver<E> {
     fn step(&mut self, x: &Latents, levels: Levels, ctx: &mut Context<'_, E>) -> Result<Latents, E>;
 }
 
+impl<E, S: Solver<E> + ?Sized> Solver<E> for Box<S> {
+    fn step(&mut self, x: &Latents, levels: Levels, ctx: &mut Context<'_, E>) -> Result<Latents, E> {
+        (**self).step(x, levels, ctx)
+    }
+}
+
 /// None for the one that finds its levels itself, `dpm_adaptive`.
 pub(super) fn solver<E: From<Error>>(sampler: &Sampler) -> Option<Box<dyn Solver<E> + Send>> {
     let options = &sampler.options;
