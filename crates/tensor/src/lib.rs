@@ -2,12 +2,14 @@
 //!
 //! [`Backend`] names every operation; model code is written once, generic over it. [`reference::Reference`] is the
 //! readable truth, [`cpu::Cpu`] the fast one, and [`tape::Tape`] wraps either and records, so that the same `forward`
-//! trains and infers; [`profile::Profile`] wraps any and times. [`cases`] is the one table of operations that all of them are held to.
+//! trains and infers; [`profile::Profile`] wraps any and times, [`MemoryPlan`] finds what a run needs of memory. A [`Device`] makes
+//! backends that share its threads. With the feature `testing` there is `cases`, one table of operations that all backends are held to.
 //!
 //! Activations are channels-last: `(B, H, W, C)` for pictures, `(B, L, C)` for sequences.
 
 mod backend;
 mod cancel;
+#[cfg(any(test, feature = "testing"))]
 pub mod cases;
 pub mod cpu;
 mod device;

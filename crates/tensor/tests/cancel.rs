@@ -1,10 +1,15 @@
 //! Cancelling: operations and loads of every device stop, and nothing else does.
 
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::{
+    sync::atomic::{AtomicUsize, Ordering},
+    time::Duration,
+};
 
 use calotype_tensor::{
     Activation, Attention, Backend, BackendOptions, CancelToken, Conv2d, Device, Error, ParamData, ParamKind,
-    Precision, Result, cpu::CpuDevice, reference::ReferenceDevice,
+    Precision, Result, Shape,
+    cpu::{Cpu, CpuDevice, Tensor},
+    reference::ReferenceDevice,
 };
 
 /// A backend that `cancel` stops, and one of the same device that nothing does.
@@ -94,11 +99,43 @@ fn a_parameter_is_not_read_to_its_end() -> Result<()> {
             let (cancel, backend, _) = backends(&device, precision)?;
             let count = shape.iter().product();
             let data = CancelsMidway { count, read: AtomicUsize::new(0), cancel: &cancel };
-            let shape = calotype_tensor::Shape::new(shape)?;
+            let shape = Shape::new(shape)?;
             assert!(is_cancelled(backend.param("p", kind, shape, &data)), "{precision}, {kind:?}");
             let read = data.read.into_inner();
             assert!(read < count / 2, "{precision}, {kind:?}: {read} of {count} elements were read");
         }
+    }
+    Ok(())
+}
+
+/// Runs an operation of about a second and cancels it on the way.
+fn is_stopped_on_the_way(name: &str, backend: &Cpu, cancel: &CancelToken, run: impl Fn(&Cpu) -> Result<Tensor> + Sync) {
+    let result = std::thread::scope(|scope| {
+        let operation = scope.spawn(|| run(backend));
+        std::thread::sleep(Duration::from_millis(20));
+        cancel.cancel();
+        operation.join().expect("no panic")
+    });
+    assert!(is_cancelled(result), "{name}");
+}
+
+#[test]
+fn a_long_operation_stops_on_the_way() -> Result<()> {
+    let device = CpuDevice::new(Default::default())?;
+    for precision in [Precision::F32, Precision::BF16] {
+        let zeros = |b: &Cpu, shape: &[usize]| {
+            let shape = Shape::new(shape)?;
+            b.from_f32(shape, vec![0.0; shape.count()])
+        };
+        let (cancel, b, _) = backends(&device, precision)?;
+        let sequence = zeros(&b, &[1, 16384, 320])?;
+        is_stopped_on_the_way("attention", &b, &cancel, |b| {
+            b.attention(&sequence, &sequence, &sequence, Attention { heads: 8, causal: false })
+        });
+        let (cancel, b, _) = backends(&device, precision)?;
+        let x = zeros(&b, &[1, 512, 512, 256])?;
+        let weight = b.param("w", ParamKind::Conv, [256, 256, 3, 3].into(), &vec![0.0; 256 * 256 * 9])?;
+        is_stopped_on_the_way("conv2d", &b, &cancel, |b| b.conv2d(&x, &weight, None, None, Conv2d::padded(1)));
     }
     Ok(())
 }

@@ -176,6 +176,21 @@ impl<'a> ElementsMut<'a> {
         }
     }
 
+    pub(crate) fn dtype(&self) -> DType {
+        match self {
+            Self::F32(_) => DType::F32,
+            Self::Bf16(_) => DType::BF16,
+            Self::F16(_) => DType::F16,
+        }
+    }
+
+    /// Their memory.
+    pub(crate) fn into_bytes(self) -> &'a mut [u8] {
+        let bytes = self.len() * self.dtype().size();
+        // SAFETY: the elements have no padding, any bits are one, and bytes need no alignment.
+        unsafe { std::slice::from_raw_parts_mut(self.share().data, bytes) }
+    }
+
     pub(crate) fn part(self, start: usize, length: usize) -> Self {
         match self {
             Self::F32(x) => Self::F32(&mut x[start..][..length]),

@@ -151,7 +151,7 @@ fn interleave_tiles<'a, T: Plain + Default, const N: usize>(
     }
 }
 
-/// Reads elements of any type by way of floats.
+/// Reads elements of any type by way of floats, or as they are if that is their type.
 struct Reader<'a> {
     isa: Isa,
     data: &'a dyn ParamData,
@@ -168,6 +168,9 @@ impl<'a> Reader<'a> {
         let length = to.len();
         let to = match to {
             ElementsMut::F32(to) => return self.data.read(start, to),
+            same if cfg!(target_endian = "little") && same.dtype() == self.data.dtype() => {
+                return self.data.read_bytes(start, same.into_bytes());
+            }
             narrower => narrower.share(),
         };
         self.floats.resize(PIECE.min(length).max(self.floats.len()), 0.0);
@@ -232,6 +235,87 @@ mod tests {
             assert!(cpu.to_f32(&table).unwrap() == cpu.to_f32(&expected).unwrap());
             let vector = cpu.load(shape, DType::F32, &data).unwrap_or_else(|e| panic!("{e}"));
             assert!(cpu.to_f32(&vector).unwrap() == data);
+        }
+    }
+
+    /// Elements of 16 bits.
+    struct Narrow {
+        bits: Vec<u16>,
+        dtype: DType,
+        raw: bool,
+    }
+
+    impl ParamData for Narrow {
+        fn count(&self) -> usize {
+            self.bits.len()
+        }
+
+        fn read(&self, start: usize, to: &mut [f32]) -> Result<()> {
+            for (x, &bits) in to.iter_mut().zip(&self.bits[start..]) {
+                *x = match self.dtype {
+                    DType::BF16 => half::bf16::from_bits(bits).to_f32(),
+                    _ => half::f16::from_bits(bits).to_f32(),
+                };
+            }
+            Ok(())
+        }
+
+        fn dtype(&self) -> DType {
+            if self.raw { self.dtype } else { DType::F32 }
+        }
+
+        fn read_bytes(&self, start: usize, to: &mut [u8]) -> Result<()> {
+            let (to, _) = to.as_chunks_mut::<2>();
+            to.iter_mut().zip(&self.bits[start..]).for_each(|(to, bits)| *to = bits.to_le_bytes());
+            Ok(())
+        }
+    }
+
+    /// A file's bits of 16 are those that come of widening and narrowing them: every number there is, in every kind of parameter.
+    #[test]
+    fn elements_read_as_they_are_are_the_same() {
+        for cpu in backends().filter(|cpu| cpu.dtype() != DType::F32) {
+            let dtype = cpu.dtype();
+            let numbers = (0..=u16::MAX).filter(|&bits| match dtype {
+                DType::BF16 => !half::bf16::from_bits(bits).is_nan(),
+                _ => !half::f16::from_bits(bits).is_nan(),
+            });
+            let bits: Vec<u16> = numbers.cycle().take(1 << 16).collect();
+            let [by_floats, as_they_are] = [false, true].map(|raw| Narrow { bits: bits.clone(), dtype, raw });
+            for matrix in [[1, 256, 256], [1, 1024, 64], [4, 128, 128]] {
+                let format = Format::new(cpu.isa, dtype);
+                let load = |data| Packed::load(&cpu, format, matrix, data).unwrap_or_else(|e| panic!("{e}"));
+                let same = load(&by_floats).data.slice::<i8>() == load(&as_they_are).data.slice::<i8>();
+                assert!(same, "{} {dtype} {matrix:?}", cpu.isa);
+            }
+            let table = |data| cpu.load([1 << 16].into(), dtype, data).unwrap_or_else(|e| panic!("{e}"));
+            assert!(table(&by_floats).words().ok() == table(&as_they_are).words().ok(), "{} {dtype}", cpu.isa);
+        }
+    }
+
+    #[test]
+    #[ignore = "a measurement"]
+    fn time_of_raw() {
+        for precision in [Precision::BF16, Precision::F16] {
+            let cpu = Cpu::with_options(CpuOptions { threads: 1, precision, ..CpuOptions::default() }).unwrap();
+            let dtype = cpu.dtype();
+            let bits: Vec<u16> = (0..1u32 << 24).map(|i| (i % 30000) as u16).collect();
+            for round in 0..3 {
+                for raw in [false, true] {
+                    let data = Narrow { bits: bits.clone(), dtype, raw };
+                    for (kind, shape) in
+                        [(ParamKind::Linear, Shape::from([4096, 4096])), (ParamKind::Conv, [1024, 1820, 3, 3].into())]
+                    {
+                        let data = Narrow { bits: data.bits[..shape.count()].to_vec(), dtype, raw };
+                        let start = std::time::Instant::now();
+                        cpu.param("p", kind, shape, &data).map(drop).unwrap();
+                        println!(
+                            "{round} {precision} raw {raw} {kind:?}: {:.1} ms",
+                            start.elapsed().as_secs_f64() * 1e3
+                        );
+                    }
+                }
+            }
         }
     }
 
