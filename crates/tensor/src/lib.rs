@@ -17,7 +17,6 @@ mod dtype;
 mod error;
 mod gradients;
 pub mod infer;
-mod intervals;
 mod layout;
 mod memory;
 mod op;

@@ -92,7 +92,7 @@ impl ParamSource for InMemory {
 }
 
 /// Answers a constructor: turns what it asks for into a parameter of form `P`.
-trait Maker<P> {
+trait ParamFactory<P> {
     fn make(&mut self, spec: ParamSpec) -> Result<P>;
 }
 
@@ -102,7 +102,7 @@ struct Loader<'a, B> {
     source: &'a mut dyn ParamSource,
 }
 
-impl<B: Backend> Maker<B::Param> for Loader<'_, B> {
+impl<B: Backend> ParamFactory<B::Param> for Loader<'_, B> {
     fn make(&mut self, spec: ParamSpec) -> Result<B::Param> {
         let data = self.source.data(&spec)?;
         Ok(self.backend.param(&spec.name, spec.role(), Shape::new(&spec.shape)?, &*data)?)
@@ -110,7 +110,7 @@ impl<B: Backend> Maker<B::Param> for Loader<'_, B> {
 }
 
 /// Lists parameters and makes none.
-impl Maker<()> for Vec<ParamSpec> {
+impl ParamFactory<()> for Vec<ParamSpec> {
     fn make(&mut self, spec: ParamSpec) -> Result<()> {
         self.push(spec);
         Ok(())
@@ -119,20 +119,20 @@ impl Maker<()> for Vec<ParamSpec> {
 
 /// A place in the tree of checkpoint names, where a constructor asks for parameters.
 pub struct Scope<'a, P> {
-    maker: &'a mut dyn Maker<P>,
+    factory: &'a mut dyn ParamFactory<P>,
     path: String,
     quantise: bool,
 }
 
 impl<'a, P> Scope<'a, P> {
-    fn root(maker: &'a mut dyn Maker<P>) -> Self {
-        Self { maker, path: String::new(), quantise: true }
+    fn root(factory: &'a mut dyn ParamFactory<P>) -> Self {
+        Self { factory, path: String::new(), quantise: true }
     }
 
     /// The place `name` below this one.
     pub fn sub(&mut self, name: impl Display) -> Scope<'_, P> {
         let path = self.join(name);
-        Scope { maker: &mut *self.maker, path, quantise: self.quantise }
+        Scope { factory: &mut *self.factory, path, quantise: self.quantise }
     }
 
     /// The same place, for a layer whose weights are never kept in 8 bits: its result goes into all others, or out of the network.
@@ -143,7 +143,7 @@ impl<'a, P> Scope<'a, P> {
     /// The parameter `name` here; `shape` is its file layout.
     pub(crate) fn param(&mut self, name: &str, kind: ParamKind, shape: &[usize], init: Init) -> Result<P> {
         let name = self.join(name);
-        self.maker.make(ParamSpec { name, kind, shape: shape.to_vec(), init, quantise: self.quantise })
+        self.factory.make(ParamSpec { name, kind, shape: shape.to_vec(), init, quantise: self.quantise })
     }
 
     fn join(&self, name: impl Display) -> String {

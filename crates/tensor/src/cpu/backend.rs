@@ -1,6 +1,10 @@
 //! The op set on the CPU, by its kernels.
 
-use super::{Cpu, Param, Tensor, element::narrow, element::widen, elementwise as ew};
+use super::{
+    Cpu, Param, Tensor,
+    element::{narrow, widen},
+    elementwise as ew,
+};
 use crate::{
     Backend, DType, Op, ParamData, ParamRole, Precision, Result, Shape, Threads, infer,
     param_data::{Cancellable, zeros},

@@ -1,8 +1,8 @@
 //! Element types of tensors. Storage may have 16 bits; arithmetic on elements is in `f32` always.
 
 use super::{
-    buffer::{Buffer, Plain},
     isa::{Isa, for_each_isa},
+    memory::buffer::{Buffer, Plain},
 };
 use crate::DType;
 

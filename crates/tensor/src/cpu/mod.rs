@@ -1,54 +1,36 @@
 //! The CPU backend: activations channels-last, weights packed once for the instruction set, epilogues fused, attention
 //! tiled, all cores used. Results do not depend on the number of threads.
 
-mod arithmetic;
 mod attention;
-mod attention_backward;
-mod attention_int8;
 mod backend;
-mod buffer;
 mod conv;
 mod device;
 mod element;
 mod elementwise;
 mod gemm;
-mod gemm_backward;
 mod gradients;
 mod isa;
-mod kernel;
-#[cfg(target_arch = "x86_64")]
-mod kernel_int8;
-mod linear;
-mod load;
-mod load_bytes;
 mod math;
+mod memory;
 mod norm;
-mod norm_backward;
-mod operand;
-mod packed;
 mod parallel;
 mod param;
 mod peak;
-mod quantise;
-mod softmax;
 mod tensor;
-mod upsample_conv;
-mod winograd;
-mod workspace;
 
 use std::sync::Arc;
 
-use buffer::{Buffer, Plain, Pool};
 use element::{ElementsMut, narrow};
+use memory::buffer::{Buffer, Plain, Pool};
 
 use crate::{BackendOptions, CancelToken, DType, Device, Precision, Result, Shape, Threads};
 
-pub use arithmetic::Arithmetic;
+pub use conv::winograd::Convolution;
 pub use device::{CpuDevice, CpuDeviceOptions};
+pub use gemm::arithmetic::Arithmetic;
 pub use isa::Isa;
 pub use param::Param;
 pub use tensor::Tensor;
-pub use winograd::Convolution;
 
 /// How a [`Cpu`] computes that is made without a [`CpuDevice`].
 #[derive(Clone, Copy, Debug, Default)]

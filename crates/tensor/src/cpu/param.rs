@@ -2,9 +2,11 @@ use std::sync::{Arc, OnceLock};
 
 use super::{
     Cpu, Tensor,
-    packed::{Format, Packed},
-    quantise,
-    upsample_conv::{Quarters, load_quarters},
+    conv::upsample::{SubpixelKernels, load_subpixel_kernels},
+    gemm::{
+        packed::{Format, Packed},
+        quantise,
+    },
 };
 use crate::{DType, Error, ParamData, ParamKind, ParamRole, Precision, Result, Shape, infer};
 
@@ -20,13 +22,13 @@ pub struct Param {
 enum Form {
     Weight(Arc<Weight>),
     /// A weight for [`Backend::upsample_conv2d`](crate::Backend::upsample_conv2d) alone.
-    Quarters(Arc<Quarters>),
+    Subpixel(Arc<SubpixelKernels>),
     Plain(Tensor),
 }
 
 impl Form {
     fn weight(packed: Packed) -> Self {
-        Self::Weight(Arc::new(Weight { packed, transposed: OnceLock::new(), quarters: OnceLock::new() }))
+        Self::Weight(Arc::new(Weight { packed, transposed: OnceLock::new(), subpixel: OnceLock::new() }))
     }
 }
 
@@ -34,7 +36,7 @@ impl Form {
 pub(super) struct Weight {
     pub(super) packed: Packed,
     transposed: OnceLock<Packed>,
-    quarters: OnceLock<Quarters>,
+    subpixel: OnceLock<SubpixelKernels>,
 }
 
 impl Weight {
@@ -63,7 +65,7 @@ impl Param {
         };
         let format = Format::new(cpu.isa, cpu.precision.activations());
         let form = match divides(cpu, kind) {
-            true => Form::Quarters(Arc::new(packed(Format::new(cpu.isa, DType::F32))?.quarters(cpu, format)?)),
+            true => Form::Subpixel(Arc::new(packed(Format::new(cpu.isa, DType::F32))?.subpixel_kernels(cpu, format)?)),
             false => Form::weight(packed(format)?),
         };
         Ok(Self { shape, form })
@@ -73,7 +75,9 @@ impl Param {
     pub(super) fn load(cpu: &Cpu, role: ParamRole, file_shape: Shape, data: &dyn ParamData) -> Result<Self> {
         let shape = infer::param_from_file(role.kind, file_shape, data.count())?;
         let form = match storage(cpu, role, shape) {
-            Storage::Quarters(format, matrix) => Form::Quarters(Arc::new(load_quarters(cpu, format, matrix, data)?)),
+            Storage::Subpixel(format, matrix) => {
+                Form::Subpixel(Arc::new(load_subpixel_kernels(cpu, format, matrix, data)?))
+            }
             Storage::Matrix(format, matrix) => Form::weight(Packed::load(cpu, format, matrix, data)?),
             Storage::Plain(dtype) => Form::Plain(cpu.load(shape, dtype, data)?),
         };
@@ -81,11 +85,12 @@ impl Param {
     }
 
     /// The four kernels of a 3×3 one after upsampling, if it has them or can have them.
-    pub(super) fn quarters(&self, cpu: &Cpu) -> Result<Option<&Quarters>> {
+    pub(super) fn subpixel_kernels(&self, cpu: &Cpu) -> Result<Option<&SubpixelKernels>> {
         match &self.form {
-            Form::Quarters(quarters) => Ok(Some(quarters)),
+            Form::Subpixel(kernels) => Ok(Some(kernels)),
             Form::Weight(weight) if weight.packed.format == Format::new(cpu.isa, DType::F32) => {
-                get_or_try_init(&weight.quarters, || weight.packed.quarters(cpu, weight.packed.format)).map(Some)
+                get_or_try_init(&weight.subpixel, || weight.packed.subpixel_kernels(cpu, weight.packed.format))
+                    .map(Some)
             }
             _ => Ok(None),
         }
@@ -102,7 +107,7 @@ impl Param {
             Form::Plain(_) => {
                 Err(Error::Invalid { op, message: format!("the weight {} is a vector or a table", self.shape) })
             }
-            Form::Quarters(_) => {
+            Form::Subpixel(_) => {
                 Err(Error::Invalid { op, message: format!("the weight {} is for upsample_conv2d only", self.shape) })
             }
         }
@@ -117,7 +122,7 @@ impl Param {
     pub(super) fn plain(&self, op: &'static str) -> Result<&Tensor> {
         match &self.form {
             Form::Plain(tensor) => Ok(tensor),
-            Form::Weight(_) | Form::Quarters(_) => Err(Error::Invalid {
+            Form::Weight(_) | Form::Subpixel(_) => Err(Error::Invalid {
                 op,
                 message: format!("{} is a packed weight, expected a vector or a table", self.shape),
             }),
@@ -138,8 +143,8 @@ fn get_or_try_init<T>(cell: &OnceLock<T>, make: impl FnOnce() -> Result<T>) -> R
 pub(super) enum Storage {
     /// A matrix `[taps, channels, columns]`.
     Matrix(Format, [usize; 3]),
-    /// The four quarters of such a one.
-    Quarters(Format, [usize; 3]),
+    /// The four kernels of such a one.
+    Subpixel(Format, [usize; 3]),
     Plain(DType),
 }
 
@@ -147,13 +152,13 @@ impl Storage {
     /// The bytes of a parameter of `role` and `shape` that is kept so, those that its first use takes included. What its buffer is larger
     /// by is never touched, and so takes no memory.
     pub(super) fn bytes(&self, role: ParamRole, shape: Shape) -> usize {
-        let quarters =
+        let kernels =
             |format: Format, [_, channels, columns]: [usize; 3]| 4 * Packed::bytes(format, [4, channels, columns]);
         match *self {
             Self::Plain(dtype) => shape.count() * dtype.size(),
-            Self::Quarters(format, matrix) => quarters(format, matrix),
+            Self::Subpixel(format, matrix) => kernels(format, matrix),
             Self::Matrix(format, matrix) if role.kind == ParamKind::UpsampledConv => {
-                Packed::bytes(format, matrix) + quarters(format, matrix)
+                Packed::bytes(format, matrix) + kernels(format, matrix)
             }
             Self::Matrix(format, matrix) => Packed::bytes(format, matrix),
         }
@@ -162,7 +167,7 @@ impl Storage {
     /// The format that its products are computed in; none for a vector or a table.
     pub(super) fn format(&self) -> Option<Format> {
         match *self {
-            Self::Matrix(format, _) | Self::Quarters(format, _) => Some(format),
+            Self::Matrix(format, _) | Self::Subpixel(format, _) => Some(format),
             Self::Plain(_) => None,
         }
     }
@@ -174,7 +179,7 @@ pub(super) fn storage(cpu: &Cpu, ParamRole { kind, quantise }: ParamRole, shape:
         return Storage::Plain(if kind == ParamKind::Table { cpu.precision.activations() } else { DType::F32 });
     };
     let format = Format::new(cpu.isa, stored(cpu.precision, quantise, matrix[1]));
-    if divides(cpu, kind) { Storage::Quarters(format, matrix) } else { Storage::Matrix(format, matrix) }
+    if divides(cpu, kind) { Storage::Subpixel(format, matrix) } else { Storage::Matrix(format, matrix) }
 }
 
 /// `[taps, channels, columns]` of a weight; none for a vector or a table.
@@ -188,7 +193,7 @@ fn matrix(kind: ParamKind, shape: Shape) -> Option<[usize; 3]> {
     }
 }
 
-/// Whether a weight is kept as its four quarters only: in `f32` it is trained too, which takes the whole.
+/// Whether a weight is kept as its four kernels only: in `f32` it is trained too, which takes the whole.
 fn divides(cpu: &Cpu, kind: ParamKind) -> bool {
     kind == ParamKind::UpsampledConv && cpu.precision != Precision::F32
 }

@@ -1,9 +1,9 @@
 use std::sync::{Arc, OnceLock};
 
 use super::{
-    buffer::Buffer,
     element::{Elements, widen},
     isa::Isa,
+    memory::buffer::Buffer,
 };
 use crate::{DType, Error, Result, Shape};
 

@@ -1,20 +1,24 @@
 //! The gradient of attention; the scores are computed again, block by block (Dao et al. 2022).
 
-use super::{
+use crate::cpu::{
     Cpu, Tensor,
-    attention::{QUERIES, head_start},
-    buffer::Buffer,
-    gemm::add,
-    gemm_backward::{multiply_block, outer_block},
+    attention::{
+        QUERIES, head_start,
+        softmax::{Running, running_softmax},
+    },
+    gemm::{
+        add,
+        backward::{multiply_block, outer_block},
+        packed::{Format, Packed, bits},
+    },
     isa::for_each_isa,
-    packed::{Format, Packed, bits},
+    memory::buffer::Buffer,
     parallel::Shared,
-    softmax::{Running, running_softmax},
 };
 use crate::{Attention, DType, Result, infer, infer::AttentionExtents};
 
 impl Cpu {
-    pub(super) fn attend_backward(
+    pub(in crate::cpu) fn attend_backward(
         &self,
         q: &Tensor,
         k: &Tensor,

@@ -4,11 +4,10 @@
 //! 0, ±p for each of P pairs, and ∞; with `N = 2P + 2` (Barabasz et al. 2020, "Error Analysis and Improving the Accuracy of
 //! Winograd Convolution for Deep Neural Networks", section 3).
 
-use super::super::{
-    arithmetic::Arithmetic,
+use crate::cpu::{
     element::{Element, Elements},
+    gemm::{arithmetic::Arithmetic, kernel::WIDEST},
     isa::for_each_isa,
-    kernel::WIDEST,
     parallel::Shared,
 };
 

@@ -1,6 +1,8 @@
 //! What the CPU backend takes of memory: the questions of [`Memory`], answered by the functions that the kernels themselves allocate by.
 
-use super::{Cpu, buffer::capacity, operand::copied_words, param::storage, winograd::Plan};
+pub(super) mod buffer;
+
+use crate::cpu::{Cpu, conv::winograd::Plan, gemm::operand::copied_words, memory::buffer::capacity, param::storage};
 use crate::{Backend, Memory, Op, ParamRole, Precision, Result, Shape, infer};
 
 impl Memory for Cpu {

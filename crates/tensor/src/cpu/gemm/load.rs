@@ -1,18 +1,18 @@
 //! Parameters from their file layout straight into the form that the kernels read: each task reads its own part of the
 //! file, a few rows at a time, so that no parameter is in memory twice.
 
-use super::{
+use crate::cpu::{
     Cpu, Tensor,
-    buffer::Plain,
     element::{ElementsMut, narrow},
+    gemm::packed::{Format, Packed, Panel},
     isa::Isa,
-    packed::{Format, Packed, Panel},
+    memory::buffer::Plain,
     parallel::Shared,
 };
 use crate::{DType, ParamData, Result, Shape};
 
 /// Columns that one task packs: with two bytes an element and two in a word they fill a cache line, which is then written once.
-pub(super) const GROUP: usize = 16;
+pub(in crate::cpu) const GROUP: usize = 16;
 /// Elements of a column that are read before they are packed: [`GROUP`] times as many fit into the second-level cache.
 const BLOCK: usize = 1 << 12;
 /// Elements that are read at a time: they fit into the first-level cache.
@@ -24,7 +24,7 @@ const TABLE: usize = 1 << 16;
 
 impl Cpu {
     /// A tensor of `dtype` with these elements.
-    pub(super) fn load(&self, shape: Shape, dtype: DType, data: &dyn ParamData) -> Result<Tensor> {
+    pub(in crate::cpu) fn load(&self, shape: Shape, dtype: DType, data: &dyn ParamData) -> Result<Tensor> {
         let mut buffer = self.buffer::<i8>(shape.count() * dtype.size())?;
         let to = ElementsMut::of(&mut buffer, dtype).share();
         self.each(shape.count().div_ceil(TABLE), |task| {
@@ -89,17 +89,17 @@ impl Packed {
 
 /// A run of columns of a panel.
 #[derive(Clone, Copy)]
-pub(super) struct Group {
-    pub(super) panel: Panel,
+pub(in crate::cpu) struct Group {
+    pub(in crate::cpu) panel: Panel,
     /// Of the first, in the panel.
-    pub(super) offset: usize,
-    pub(super) width: usize,
+    pub(in crate::cpu) offset: usize,
+    pub(in crate::cpu) width: usize,
     /// How many of them are the matrix's.
-    pub(super) columns: usize,
+    pub(in crate::cpu) columns: usize,
 }
 
 impl Group {
-    pub(super) fn of(panel: Panel) -> impl Iterator<Item = Self> {
+    pub(in crate::cpu) fn of(panel: Panel) -> impl Iterator<Item = Self> {
         (0..panel.width).step_by(GROUP).map(move |offset| {
             let width = GROUP.min(panel.width - offset);
             Self { panel, offset, width, columns: width.min(panel.columns.saturating_sub(offset)) }
@@ -108,7 +108,7 @@ impl Group {
 }
 
 /// Writes columns of `length` elements `(words, N, taps)` as rows: `to(tap, word)` is where that word of each column stands.
-pub(super) fn interleave<'a, T: Plain + Default, const N: usize>(
+pub(in crate::cpu) fn interleave<'a, T: Plain + Default, const N: usize>(
     columns: &[T],
     taps: usize,
     length: usize,

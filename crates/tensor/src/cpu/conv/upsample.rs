@@ -1,10 +1,12 @@
 //! A 3×3 convolution of a picture whose pixels are doubled, as four 2×2 convolutions of the picture itself: the pixels of
 //! the result at even and odd lines and columns each see two lines and two columns, where the taps that fall together are added up.
 
-use super::{
+use crate::cpu::{
     Cpu, Param, Tensor,
-    gemm::{Epilogue, Gather},
-    packed::{Format, Packed},
+    gemm::{
+        Epilogue, Gather,
+        packed::{Format, Packed},
+    },
 };
 use crate::{Activation, ParamData, Result, Shape, backend::upsample_then_conv2d, infer};
 
@@ -15,14 +17,14 @@ const TAPS: [[&[usize]; 2]; 2] = [[&[0], &[1, 2]], [&[0, 1], &[2]]];
 const AT_ONCE: usize = 512;
 
 /// The source pixels of the result's pixels at one parity: source line `y` of `(h, w)` gives line `2y + parity`.
-struct Quarter {
+struct Subpixel {
     /// Of the source.
     size: [usize; 2],
     /// Of line and column of the result.
     parity: [usize; 2],
 }
 
-impl Gather for Quarter {
+impl Gather for Subpixel {
     fn taps(&self) -> usize {
         4
     }
@@ -56,14 +58,14 @@ impl Gather for Quarter {
 }
 
 /// The four kernels, `[2 · line parity + column parity]`.
-pub(super) type Quarters = [Packed; 4];
+pub(in crate::cpu) type SubpixelKernels = [Packed; 4];
 
 impl Packed {
     /// The four kernels of a 3×3 one that is kept in `f32`.
-    pub(super) fn quarters(&self, cpu: &Cpu, format: Format) -> Result<Quarters> {
+    pub(in crate::cpu) fn subpixel_kernels(&self, cpu: &Cpu, format: Format) -> Result<SubpixelKernels> {
         debug_assert!(self.taps == 9);
-        let quarter = |quarter: usize| {
-            let (lines, columns) = (TAPS[quarter / 2], TAPS[quarter % 2]);
+        let kernel = |parity: usize| {
+            let (lines, columns) = (TAPS[parity / 2], TAPS[parity % 2]);
             let shape = [4, self.channels, self.columns];
             Self::new(cpu, format, shape, |tap, channel, n, row| {
                 row.fill(0.0);
@@ -75,34 +77,34 @@ impl Packed {
                 }
             })
         };
-        Ok([quarter(0)?, quarter(1)?, quarter(2)?, quarter(3)?])
+        Ok([kernel(0)?, kernel(1)?, kernel(2)?, kernel(3)?])
     }
 }
 
 /// The four kernels of a 3×3 one in the layout of files.
-pub(super) fn load_quarters(
+pub(in crate::cpu) fn load_subpixel_kernels(
     cpu: &Cpu,
     format: Format,
     [_, channels, columns]: [usize; 3],
     data: &dyn ParamData,
-) -> Result<Quarters> {
-    let load = |quarter| Packed::load(cpu, format, [4, channels, columns], &FileQuarter { data, quarter });
+) -> Result<SubpixelKernels> {
+    let load = |parity| Packed::load(cpu, format, [4, channels, columns], &FileKernel { data, parity });
     Ok([load(0)?, load(1)?, load(2)?, load(3)?])
 }
 
 /// One of the four kernels, `(O, I, 2, 2)`, of a 3×3 one `(O, I, 3, 3)`.
-struct FileQuarter<'a> {
+struct FileKernel<'a> {
     data: &'a dyn ParamData,
-    quarter: usize,
+    parity: usize,
 }
 
-impl ParamData for FileQuarter<'_> {
+impl ParamData for FileKernel<'_> {
     fn count(&self) -> usize {
         self.data.count() / 9 * 4
     }
 
     fn read(&self, start: usize, to: &mut [f32]) -> Result<()> {
-        let (lines, columns) = (TAPS[self.quarter / 2], TAPS[self.quarter % 2]);
+        let (lines, columns) = (TAPS[self.parity / 2], TAPS[self.parity % 2]);
         let end = (start + to.len()).div_ceil(4);
         let mut kernels = vec![0.0; 9 * AT_ONCE.min(end - start / 4)];
         for first in (start / 4..end).step_by(AT_ONCE) {
@@ -122,7 +124,7 @@ impl ParamData for FileQuarter<'_> {
 }
 
 impl Cpu {
-    pub(super) fn convolve_upsampled(
+    pub(in crate::cpu) fn convolve_upsampled(
         &self,
         x: &Tensor,
         weight: &Param,
@@ -130,18 +132,18 @@ impl Cpu {
         shape: Shape,
     ) -> Result<Tensor> {
         let op = "upsample_conv2d";
-        let Some(quarters) = weight.quarters(self)? else {
+        let Some(kernels) = weight.subpixel_kernels(self)? else {
             return upsample_then_conv2d(self, x, weight, bias);
         };
         let epilogue = Epilogue::new(op, bias, None, Activation::None)?;
         let [_, h, w, _] = infer::picture(op, "x", x.shape())?;
         let rows = x.shape().rows();
-        let x = self.operands(x, quarters[0].format.arithmetic)?;
+        let x = self.operands(x, kernels[0].format.arithmetic)?;
         self.make(shape, |y| {
             let y = y.share();
-            quarters.iter().enumerate().try_for_each(|(i, quarter)| {
-                let gather = Quarter { size: [h, w], parity: [i / 2, i % 2] };
-                self.gather_multiply(quarter, &gather, &x, rows, y, epilogue)
+            kernels.iter().enumerate().try_for_each(|(i, kernel)| {
+                let gather = Subpixel { size: [h, w], parity: [i / 2, i % 2] };
+                self.gather_multiply(kernel, &gather, &x, rows, y, epilogue)
             })
         })
     }

@@ -1,15 +1,15 @@
 //! Floats to bytes: rows of activations as they come, columns of weights when they are loaded.
 
-use super::isa::for_each_isa;
+use crate::cpu::isa::for_each_isa;
 
 /// The greatest 8-bit weight. -128 is left out, so that a weight and its negative are alike.
 const LEVELS: f32 = 127.0;
 /// Adding it rounds a small number to an integer, ties to even, whose two's complement is in the low bits.
 const ROUND: f32 = (3 << 22) as f32;
 /// Column scales are divided and row scales multiplied with it, so that a scaled sum of bytes does not overflow where its true value does not.
-pub(super) const BALANCE: f32 = 128.0;
+pub(in crate::cpu) const BALANCE: f32 = 128.0;
 /// The longest sum of products of bytes that stays in an `i32`: 2³¹ / (255 · 127), and even so a multiple of 4.
-pub(super) const LONGEST: usize = 66_304;
+pub(in crate::cpu) const LONGEST: usize = 66_304;
 /// Lanes of a row that are compared at once.
 const LANES: usize = 32;
 
@@ -21,7 +21,7 @@ fn scale_and_inverse(scale: f32) -> [f32; 2] {
 for_each_isa! {
     /// A row of floats as words of four bytes, and then `128 · scale` and `least`: `x ≈ scale · q + least`. A row with an element that is not
     /// finite has the scale NaN.
-    pub(super) fn quantise_row(row: &[f32], words: &mut [u32]) {
+    pub(in crate::cpu) fn quantise_row(row: &[f32], words: &mut [u32]) {
         let (mut least, mut greatest, mut poison) = ([f32::INFINITY; LANES], [f32::NEG_INFINITY; LANES], [0.0f32; LANES]);
         let (chunks, rest) = row.as_chunks::<LANES>();
         for chunk in chunks {
@@ -55,7 +55,7 @@ for_each_isa! {
     }
 
     /// The bytes of a column of weights; the result is its scale.
-    pub(super) fn quantise_column(column: &[f32], bytes: &mut [i8]) -> f32 {
+    pub(in crate::cpu) fn quantise_column(column: &[f32], bytes: &mut [i8]) -> f32 {
         let (mut greatest, mut poison) = ([0.0f32; LANES], [0.0f32; LANES]);
         let (chunks, rest) = column.as_chunks::<LANES>();
         for chunk in chunks {
@@ -76,7 +76,7 @@ for_each_isa! {
     }
 
     /// Rows of bytes of a panel as floats.
-    pub(super) fn widen_bytes(bytes: &[i8], scales: &[f32], to: &mut [f32]) {
+    pub(in crate::cpu) fn widen_bytes(bytes: &[i8], scales: &[f32], to: &mut [f32]) {
         for (to, bytes) in to.chunks_exact_mut(scales.len()).zip(bytes.chunks_exact(scales.len())) {
             for ((to, &byte), scale) in to.iter_mut().zip(bytes).zip(scales) {
                 *to = f32::from(byte) * scale;

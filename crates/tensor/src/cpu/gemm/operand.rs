@@ -1,12 +1,11 @@
 //! The left side of products: rows of words, with whatever conversion the tensor needs for that.
 
-use super::{
+use crate::cpu::{
     Cpu, Tensor,
-    arithmetic::Arithmetic,
-    buffer::Buffer,
     element::{Bf16, narrow_slice},
     elementwise::CHUNK,
-    quantise::quantise_row,
+    gemm::{arithmetic::Arithmetic, quantise::quantise_row},
+    memory::buffer::Buffer,
 };
 use crate::{DType, Result, Shape};
 
@@ -24,7 +23,7 @@ enum Words<'a> {
 
 impl Operand<'_> {
     /// Rows of `width` words that something else has made.
-    pub(super) fn owned(words: Buffer, width: usize) -> Self {
+    pub(in crate::cpu) fn owned(words: Buffer, width: usize) -> Self {
         Self { data: Words::Owned(words), width }
     }
 
@@ -42,7 +41,7 @@ impl Operand<'_> {
 
 impl Cpu {
     /// The operands that stand side by side in the rows of a tensor: two, if it is two tensors joined and they can be read where they are.
-    pub(super) fn operands<'a>(&self, x: &'a Tensor, arithmetic: Arithmetic) -> Result<Vec<Operand<'a>>> {
+    pub(in crate::cpu) fn operands<'a>(&self, x: &'a Tensor, arithmetic: Arithmetic) -> Result<Vec<Operand<'a>>> {
         match x.parts() {
             // A row of bytes has one scale.
             Some([a, b])
@@ -55,7 +54,7 @@ impl Cpu {
     }
 
     /// The rows of a tensor as `arithmetic` reads them: where they are, if they are of its type and fill whole words; else copied.
-    pub(super) fn operand<'a>(&self, x: &'a Tensor, arithmetic: Arithmetic) -> Result<Operand<'a>> {
+    pub(in crate::cpu) fn operand<'a>(&self, x: &'a Tensor, arithmetic: Arithmetic) -> Result<Operand<'a>> {
         let channels = x.shape().last();
         let width = arithmetic.words(channels);
         let copied = copied_words(x.shape(), x.dtype(), arithmetic);
@@ -79,7 +78,7 @@ impl Cpu {
 }
 
 /// The words that the rows of a tensor are copied to for `arithmetic`; none where they can be read as they are.
-pub(super) fn copied_words(x: Shape, dtype: DType, arithmetic: Arithmetic) -> usize {
+pub(in crate::cpu) fn copied_words(x: Shape, dtype: DType, arithmetic: Arithmetic) -> usize {
     let in_place = dtype == arithmetic.dtype() && x.last().is_multiple_of(arithmetic.per_word());
     if in_place { 0 } else { x.rows() * arithmetic.words(x.last()) }
 }

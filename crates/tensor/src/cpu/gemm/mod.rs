@@ -1,17 +1,29 @@
 //! Matrix products over packed panels, with rows that may lie anywhere: a linear map is one tap per row, a convolution one
 //! tap per kernel position, which points into the picture (Dukhan 2019, "The Indirect Convolution Algorithm").
 
-use super::{
+pub(super) mod arithmetic;
+pub(super) mod backward;
+pub(super) mod kernel;
+#[cfg(target_arch = "x86_64")]
+mod kernel_int8;
+mod linear;
+mod load;
+mod load_bytes;
+pub(super) mod operand;
+pub(super) mod packed;
+pub(super) mod quantise;
+
+use crate::cpu::{
     Cpu,
-    arithmetic::Arithmetic,
     element::{Element, Elements, ElementsMut, SharedElements},
     isa::for_each_isa,
-    kernel::{ROWS, RowSegments, Sums, WIDEST, multiply_rows},
     math,
-    operand::Operand,
-    packed::{Format, Packed, Panel},
 };
 use crate::{Activation, DType, Result};
+use arithmetic::Arithmetic;
+use kernel::{ROWS, RowSegments, Sums, WIDEST, multiply_rows};
+use operand::Operand;
+use packed::{Format, Packed, Panel};
 
 /// About this many words per element before the next panel's turn: a slice of a panel that stays in L2.
 const DEPTH: usize = 512;
@@ -57,7 +69,7 @@ impl Gather for Rows {
 
 impl Cpu {
     /// `y (·, N) = epilogue(Σ_tap x[row at the tap] · weight[tap])`, with `x (·, channels)` and `weight (taps · channels, N)`.
-    pub(super) fn gather_multiply(
+    pub(in crate::cpu) fn gather_multiply(
         &self,
         weight: &Packed,
         gather: &impl Gather,
@@ -145,7 +157,7 @@ impl Cpu {
 /// A tile of a product, on this thread: `row(0..ROWS)`, all as long, by as many rows of a panel `width` wide. Its rows go to `to`, `stride`
 /// floats apart, or are added to what is there.
 #[inline]
-pub(super) fn multiply_tile<'r>(
+pub(in crate::cpu) fn multiply_tile<'r>(
     format: Format,
     row: impl Fn(usize) -> &'r [u32],
     right: &[u32],
@@ -223,20 +235,20 @@ fn depth_blocks(arithmetic: Arithmetic, taps: usize, widths: &[usize]) -> Vec<De
 
 /// Where a tile stands in the result.
 #[derive(Clone, Copy)]
-pub(super) struct Place {
-    pub(super) rows: usize,
+pub(in crate::cpu) struct Place {
+    pub(in crate::cpu) rows: usize,
     /// Floats from row to row of the tile.
-    pub(super) width: usize,
-    pub(super) columns: usize,
+    pub(in crate::cpu) width: usize,
+    pub(in crate::cpu) columns: usize,
     /// Its first column.
-    pub(super) column: usize,
+    pub(in crate::cpu) column: usize,
     /// Where its rows of the result begin.
-    pub(super) targets: [usize; ROWS],
+    pub(in crate::cpu) targets: [usize; ROWS],
 }
 
 impl Place {
     /// Asks for what [`finish`] will read and write, which is far away in memory, while the tile is summed.
-    pub(super) fn prefetch(&self, epilogue: &Epilogue<'_>, y: SharedElements) {
+    pub(in crate::cpu) fn prefetch(&self, epilogue: &Epilogue<'_>, y: SharedElements) {
         for r in 0..self.rows {
             let at = self.targets[r] + self.column;
             y.prefetch(at, self.columns);
@@ -249,7 +261,7 @@ impl Place {
 
 for_each_isa! {
     /// Applies the epilogue to a tile of sums, and writes it. The caller's task alone has that place in `y`.
-    pub(super) fn finish(sums: &[f32], gates: Option<&[f32]>, place: Place, epilogue: &Epilogue<'_>, y: SharedElements) {
+    pub(in crate::cpu) fn finish(sums: &[f32], gates: Option<&[f32]>, place: Place, epilogue: &Epilogue<'_>, y: SharedElements) {
         let Place { rows, width, columns, column, targets } = place;
         for r in 0..rows {
             for c in (0..columns).step_by(CHUNK) {

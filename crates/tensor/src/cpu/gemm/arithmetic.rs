@@ -1,7 +1,7 @@
 use std::fmt;
 
-use super::isa::Isa;
 use crate::DType;
+use crate::cpu::isa::Isa;
 
 /// What the products of a kernel are made of, and so what a word of 32 bits holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

@@ -10,7 +10,7 @@ use std::{
     },
 };
 
-use crate::{Error, Result, intervals::Intervals};
+use crate::{Error, Result, memory::intervals::Intervals};
 
 /// Bytes of a cache line, and of the widest vector.
 const ALIGN: usize = 64;
@@ -18,7 +18,7 @@ const ALIGN: usize = 64;
 const SLACK: usize = 512;
 
 /// What a buffer of so many bytes takes: eight classes per power of two waste an eighth at most.
-pub(super) fn capacity(bytes: usize) -> usize {
+pub(in crate::cpu) fn capacity(bytes: usize) -> usize {
     // No allocation is as large.
     let bytes = bytes.min(isize::MAX as usize / 4);
     let step = ((bytes + SLACK).next_power_of_two() / 16).max(ALIGN);
@@ -58,7 +58,7 @@ struct Arena {
 
 impl Pool {
     /// Makes an arena of so many bytes, if there is none as large, which the buffers to come are parts of as long as they fit.
-    pub(super) fn reserve(&self, bytes: usize) -> Result<()> {
+    pub(in crate::cpu) fn reserve(&self, bytes: usize) -> Result<()> {
         let mut current = self.arena.lock().unwrap_or_else(PoisonError::into_inner);
         if bytes == 0 || current.as_ref().is_some_and(|arena| arena.whole.capacity >= bytes) {
             return Ok(());
@@ -72,7 +72,7 @@ impl Pool {
     }
 
     /// Gives free blocks back to the system, and the arena if no buffer is part of it.
-    pub(super) fn trim(&self) {
+    pub(in crate::cpu) fn trim(&self) {
         self.free.lock().unwrap_or_else(PoisonError::into_inner).clear();
         let mut arena = self.arena.lock().unwrap_or_else(PoisonError::into_inner);
         // Parts hold it too. New ones are made under this lock only.
@@ -93,7 +93,7 @@ impl Pool {
     }
 
     /// Bytes of all blocks that were ever made outside the arena.
-    pub(super) fn outside_arena(&self) -> usize {
+    pub(in crate::cpu) fn outside_arena(&self) -> usize {
         self.outside_arena.load(Ordering::Relaxed)
     }
 

@@ -13,7 +13,7 @@ use super::kernel::{ROWS, RowSegments, Sums};
 /// # Safety
 /// As `multiply_rows`; each segment is whole, so that its last two words are what the module says.
 #[target_feature(enable = "avx512f,avx512vnni")]
-pub(super) unsafe fn rows_int8(a: RowSegments, b: *const u32, width: usize, sums: Sums) {
+pub(in crate::cpu) unsafe fn rows_int8(a: RowSegments, b: *const u32, width: usize, sums: Sums) {
     // SAFETY: the caller's promises; `width` is 1 to 4 vectors.
     unsafe {
         match width / 16 {

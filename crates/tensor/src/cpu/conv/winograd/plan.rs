@@ -1,9 +1,9 @@
 //! Which convolutions are computed by Winograd's method, and how.
 
-use super::{
-    super::{Cpu, Isa, arithmetic::Arithmetic, packed::Panel},
-    stride,
-    transform::Size,
+use super::{stride, transform::Size};
+use crate::cpu::{
+    Cpu, Isa,
+    gemm::{arithmetic::Arithmetic, packed::Panel},
 };
 use crate::{Conv2d, DType, Padding, Shape};
 

@@ -6,7 +6,8 @@
 
 #[cfg(target_arch = "x86_64")]
 use super::kernel_int8;
-use super::{arithmetic::Arithmetic, isa::Isa};
+use crate::cpu::{gemm::arithmetic::Arithmetic, isa::Isa};
+
 /// Rows of a tile.
 pub(crate) const ROWS: usize = 6;
 /// The widest tile of any instruction set.
@@ -334,31 +335,31 @@ mod x86 {
     );
 
     #[target_feature(enable = "avx512f,avx512vnni")]
-    pub(super) unsafe fn rows_bytes(a: RowSegments, b: *const u32, width: usize, sums: Sums) {
+    pub(in crate::cpu) unsafe fn rows_bytes(a: RowSegments, b: *const u32, width: usize, sums: Sums) {
         // SAFETY: the caller's promises; `width` is 1 to 4 vectors.
         unsafe { by_vectors!(rows::<ByteSums>(a, b, sums), width, 1 2 3 or 4) }
     }
 
     #[target_feature(enable = "avx512f,avx512bf16")]
-    pub(super) unsafe fn rows_bf16(a: RowSegments, b: *const u32, width: usize, sums: Sums) {
+    pub(in crate::cpu) unsafe fn rows_bf16(a: RowSegments, b: *const u32, width: usize, sums: Sums) {
         // SAFETY: the caller's promises; `width` is 1 to 4 vectors.
         unsafe { by_vectors!(rows::<PairSums>(a, b, sums), width, 1 2 3 or 4) }
     }
 
     #[target_feature(enable = "avx512f")]
-    pub(super) unsafe fn rows_avx512(a: RowSegments, b: *const u32, width: usize, sums: Sums) {
+    pub(in crate::cpu) unsafe fn rows_avx512(a: RowSegments, b: *const u32, width: usize, sums: Sums) {
         // SAFETY: the caller's promises; `width` is 1 to 4 vectors.
         unsafe { by_vectors!(rows::<__m512>(a, b, sums), width, 1 2 3 or 4) }
     }
 
     #[target_feature(enable = "avx2,fma")]
-    pub(super) unsafe fn rows_avx2(a: RowSegments, b: *const u32, width: usize, sums: Sums) {
+    pub(in crate::cpu) unsafe fn rows_avx2(a: RowSegments, b: *const u32, width: usize, sums: Sums) {
         // SAFETY: the caller's promises; `width` is 1 or 2 vectors.
         unsafe { by_vectors!(rows::<__m256>(a, b, sums), width, 1 or 2) }
     }
 
     #[target_feature(enable = "avx512f")]
-    pub(super) unsafe fn outer_avx512(
+    pub(in crate::cpu) unsafe fn outer_avx512(
         a: *const *const f32,
         offset: usize,
         b: *const f32,
@@ -372,7 +373,7 @@ mod x86 {
     }
 
     #[target_feature(enable = "avx2,fma")]
-    pub(super) unsafe fn outer_avx2(
+    pub(in crate::cpu) unsafe fn outer_avx2(
         a: *const *const f32,
         offset: usize,
         b: *const f32,

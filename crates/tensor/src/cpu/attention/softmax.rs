@@ -1,22 +1,22 @@
 //! The running softmax of attention, a row of scores at a time.
 
-use super::{isa::for_each_isa, math};
+use crate::cpu::{isa::for_each_isa, math};
 
 /// The greatest score of a row so far, scaled, and the sum of its weights.
 #[derive(Clone, Copy)]
-pub(super) struct Running {
-    pub(super) most: f32,
-    pub(super) total: f32,
+pub(in crate::cpu) struct Running {
+    pub(in crate::cpu) most: f32,
+    pub(in crate::cpu) total: f32,
 }
 
 impl Running {
-    pub(super) const START: Self = Self { most: f32::NEG_INFINITY, total: 0.0 };
+    pub(in crate::cpu) const START: Self = Self { most: f32::NEG_INFINITY, total: 0.0 };
 }
 
 for_each_isa! {
     /// Turns a block of scores into `e^(scale·score - most)` and keeps the row's running maximum and sum. Scores from `visible` on are
     /// masked. Returns what earlier sums of the row must be multiplied with.
-    pub(super) fn running_softmax(scores: &mut [f32], visible: usize, scale: f32, running: &mut Running) -> f32 {
+    pub(in crate::cpu) fn running_softmax(scores: &mut [f32], visible: usize, scale: f32, running: &mut Running) -> f32 {
         const LANES: usize = 16;
         let (seen, hidden) = scores.split_at_mut(visible);
         hidden.fill(0.0);
@@ -54,9 +54,9 @@ for_each_isa! {
 
 /// A row's integer scores as floats: `scale · (score - offset)`.
 #[derive(Clone, Copy)]
-pub(super) struct Scores {
-    pub(super) scale: f32,
-    pub(super) offset: f32,
+pub(in crate::cpu) struct Scores {
+    pub(in crate::cpu) scale: f32,
+    pub(in crate::cpu) offset: f32,
 }
 
 /// The same for integers, as `kernel_int8` multiplies them: the weights are written as bytes of 0 to 255, and the running sum is of those.
@@ -66,7 +66,7 @@ pub(super) struct Scores {
 /// The processor has AVX-512 F. `scores` has room for whole pairs of vectors of 16, and `words` has at least a quarter as many.
 #[cfg(target_arch = "x86_64")]
 #[target_feature(enable = "avx512f")]
-pub(super) unsafe fn softmax_to_bytes(
+pub(in crate::cpu) unsafe fn softmax_to_bytes(
     scores: &[f32],
     visible: usize,
     Scores { scale, offset }: Scores,
@@ -141,7 +141,7 @@ pub(super) unsafe fn softmax_to_bytes(
 /// The processor has AVX-512 F, BW and BF16. `scores` has room for whole vectors of 32, and `words` has half as many.
 #[cfg(target_arch = "x86_64")]
 #[target_feature(enable = "avx512f,avx512bw,avx512bf16")]
-pub(super) unsafe fn softmax_to_bf16(
+pub(in crate::cpu) unsafe fn softmax_to_bf16(
     scores: &[f32],
     visible: usize,
     scale: f32,

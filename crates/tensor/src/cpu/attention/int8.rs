@@ -4,20 +4,22 @@
 //! keys. `Σ q (k - 128) = Σ q k - 128 Σ q`, so that a block's scores are the integers `Σ q k`, less one integer and times one scale for each
 //! query. What the mean takes from the scores of a query is one number, which the softmax does not see.
 
-use super::{
+use crate::cpu::{
     Cpu, Tensor,
     elementwise::CHUNK,
-    gemm::add,
-    operand::Operand,
-    packed::Packed,
-    quantise::{BALANCE, quantise_column},
+    gemm::{
+        add,
+        operand::Operand,
+        packed::Packed,
+        quantise::{BALANCE, quantise_column},
+    },
 };
 use crate::{Result, Shape};
 
 /// Words behind those of a query's bytes: its scale and `128 Σ q`, floats.
-pub(super) const TAIL: usize = 2;
+pub(in crate::cpu) const TAIL: usize = 2;
 /// Words of all queries, one a row.
-pub(super) fn query_words(q: Shape) -> usize {
+pub(in crate::cpu) fn query_words(q: Shape) -> usize {
     q.rows() * (q.last().div_ceil(4) + TAIL)
 }
 
@@ -25,14 +27,14 @@ pub(super) fn query_words(q: Shape) -> usize {
 const MIDDLE: i32 = 128;
 
 /// The keys of a head, packed, and the scale of each block of them.
-pub(super) struct KeysInBytes {
-    pub(super) packed: Packed,
-    pub(super) scales: Vec<f32>,
+pub(in crate::cpu) struct KeysInBytes {
+    pub(in crate::cpu) packed: Packed,
+    pub(in crate::cpu) scales: Vec<f32>,
 }
 
 impl Cpu {
     /// Rows of queries in bytes, each with its tail.
-    pub(super) fn queries_in_bytes(&self, q: &Tensor) -> Result<Operand<'static>> {
+    pub(in crate::cpu) fn queries_in_bytes(&self, q: &Tensor) -> Result<Operand<'static>> {
         let (rows, head_dim) = (q.shape().rows(), q.shape().last());
         let width = query_words(q.shape()) / rows;
         let mut buffer = self.buffer::<u32>(query_words(q.shape()))?;
@@ -54,7 +56,7 @@ impl Cpu {
     }
 
     /// The keys of a head into `packed`, a scale for each `block` of them; `row(n)` is where the tensor has a key.
-    pub(super) fn keys_in_bytes(
+    pub(in crate::cpu) fn keys_in_bytes(
         &self,
         k: &Tensor,
         packed: Packed,
@@ -95,7 +97,7 @@ impl Cpu {
     }
 
     /// The `count` values of a head into `packed`, a tap for each block of them, and a scale for each of its columns.
-    pub(super) fn values_in_bytes(
+    pub(in crate::cpu) fn values_in_bytes(
         &self,
         v: &Tensor,
         packed: Packed,

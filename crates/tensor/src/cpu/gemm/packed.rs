@@ -1,13 +1,12 @@
 //! Weights in the order that the kernels read them.
 
-use super::{
+use crate::cpu::{
     Cpu,
-    arithmetic::Arithmetic,
-    buffer::Buffer,
     element::{Bf16, Element, Elements, F16, widen},
+    gemm::{arithmetic::Arithmetic, quantise::widen_bytes},
     isa::Isa,
+    memory::buffer::Buffer,
     parallel::Shared,
-    quantise::widen_bytes,
 };
 use crate::{DType, Result};
 
@@ -17,7 +16,7 @@ pub(crate) struct Format {
     pub(crate) isa: Isa,
     pub(crate) arithmetic: Arithmetic,
     /// The type in memory: that of the arithmetic's words, or a narrower one that is widened block by block.
-    pub(super) stored: DType,
+    pub(in crate::cpu) stored: DType,
 }
 
 impl Format {
@@ -27,7 +26,7 @@ impl Format {
     }
 
     /// For products whose sums are left as integers.
-    pub(super) fn bytes(isa: Isa) -> Self {
+    pub(in crate::cpu) fn bytes(isa: Isa) -> Self {
         Self { isa, arithmetic: Arithmetic::Bytes, stored: DType::I8 }
     }
 
@@ -37,7 +36,7 @@ impl Format {
     }
 
     /// Bytes of a column of `depth` words: with its scale, where words of floats don't tell it.
-    pub(super) fn column(self, depth: usize) -> usize {
+    pub(in crate::cpu) fn column(self, depth: usize) -> usize {
         let has_scale = self.stored == DType::I8 && self.arithmetic == Arithmetic::F32;
         depth * self.lane() + if has_scale { size_of::<f32>() } else { 0 }
     }
@@ -54,7 +53,7 @@ pub(crate) struct Packed {
     pub(crate) channels: usize,
     /// N.
     pub(crate) columns: usize,
-    pub(super) data: Buffer,
+    pub(in crate::cpu) data: Buffer,
 }
 
 /// Where a panel of a [`Packed`] stands in the matrix.
@@ -109,7 +108,7 @@ impl Packed {
     }
 
     /// The bytes that a matrix takes.
-    pub(super) fn bytes(format: Format, [taps, channels, columns]: [usize; 3]) -> usize {
+    pub(in crate::cpu) fn bytes(format: Format, [taps, channels, columns]: [usize; 3]) -> usize {
         let last = columns % format.isa.panel();
         let padded = columns - last + last.next_multiple_of(format.isa.lanes());
         padded * format.column(taps * format.arithmetic.words(channels))

@@ -1,23 +1,30 @@
 //! Attention in blocks of queries and keys, with a running softmax (Dao et al. 2022, "FlashAttention", algorithm 1).
 
+mod backward;
+mod int8;
+mod softmax;
+
 #[cfg(target_arch = "x86_64")]
-use super::softmax::{softmax_to_bf16, softmax_to_bytes};
-use super::{
+use softmax::{softmax_to_bf16, softmax_to_bytes};
+
+use crate::cpu::{
     Cpu, Tensor,
-    arithmetic::Arithmetic,
-    attention_int8::{KeysInBytes, TAIL, query_words},
     element::{ElementsMut, narrow},
-    gemm::multiply_tile,
-    kernel::ROWS,
-    operand::copied_words,
-    packed::{Format, Packed, Panel},
-    quantise::BALANCE,
-    softmax::{Running, Scores, running_softmax},
+    gemm::{
+        arithmetic::Arithmetic,
+        kernel::ROWS,
+        multiply_tile,
+        operand::copied_words,
+        packed::{Format, Packed, Panel},
+        quantise::BALANCE,
+    },
 };
 use crate::{Attention, DType, Precision, Result, Shape, infer, infer::AttentionExtents};
+use int8::{KeysInBytes, TAIL, query_words};
+use softmax::{Running, Scores, running_softmax};
 
 /// Queries that are worked on together.
-pub(super) const QUERIES: usize = 16 * ROWS;
+pub(in crate::cpu) const QUERIES: usize = 16 * ROWS;
 /// Keys whose scores are held at a time in the forward pass: whole panels.
 const KEYS: usize = 512;
 /// Fewer keys than these don't repay that queries are put into bytes.
@@ -26,13 +33,13 @@ const KEYS_FOR_BYTES: usize = 128;
 const STRIDE: usize = KEYS + 16;
 
 /// Where head `(b, h)` begins in a `(B, L, heads·D)` tensor of `length` rows per batch.
-pub(super) fn head_start(task: usize, heads: usize, length: usize, head_dim: usize) -> usize {
+pub(in crate::cpu) fn head_start(task: usize, heads: usize, length: usize, head_dim: usize) -> usize {
     let (b, h) = (task / heads, task % heads);
     b * length * heads * head_dim + h * head_dim
 }
 
 /// Whether so many keys are compared in bytes.
-pub(super) fn in_bytes(cpu: &Cpu, keys: usize) -> bool {
+pub(in crate::cpu) fn in_bytes(cpu: &Cpu, keys: usize) -> bool {
     let multiplies = Arithmetic::of(cpu.isa, DType::I8) == Arithmetic::Int8;
     cpu.precision == Precision::Int8 && multiplies && keys >= KEYS_FOR_BYTES
 }
@@ -76,7 +83,7 @@ struct Block {
 }
 
 impl Cpu {
-    pub(super) fn attend(&self, q: &Tensor, k: &Tensor, v: &Tensor, options: Attention) -> Result<Tensor> {
+    pub(in crate::cpu) fn attend(&self, q: &Tensor, k: &Tensor, v: &Tensor, options: Attention) -> Result<Tensor> {
         let extents = infer::attention(q.shape(), k.shape(), v.shape(), &options)?;
         let AttentionExtents { batch, queries, keys, head_dim } = extents;
         let (shape, stride) = (q.shape(), options.heads * head_dim);
@@ -124,7 +131,13 @@ impl Cpu {
     }
 
     /// The bytes of all buffers that attention takes beside its result, but for those of each thread.
-    pub(super) fn attention_buffers(&self, q: Shape, k: Shape, extents: AttentionExtents, heads: usize) -> Vec<usize> {
+    pub(in crate::cpu) fn attention_buffers(
+        &self,
+        q: Shape,
+        k: Shape,
+        extents: AttentionExtents,
+        heads: usize,
+    ) -> Vec<usize> {
         let words = match in_bytes(self, extents.keys) {
             true => vec![query_words(by_head(q, heads))],
             false => {

@@ -8,13 +8,16 @@ mod transform;
 
 use std::ops::Range;
 
-use super::{
+use crate::cpu::{
     Cpu,
-    buffer::Buffer,
     element::{Elements, ElementsMut, SharedElements},
-    gemm::{Epilogue, Place, finish, multiply_tile},
-    kernel::{ROWS, WIDEST},
-    packed::{Format, Packed, Panel, bits},
+    gemm::{
+        Epilogue, Place, finish,
+        kernel::{ROWS, WIDEST},
+        multiply_tile,
+        packed::{Format, Packed, Panel, bits},
+    },
+    memory::buffer::Buffer,
     parallel::Shared,
 };
 use crate::{DType, Result};

@@ -1,13 +1,12 @@
-use super::{
+use crate::cpu::{
     Cpu, Param, Tensor,
-    gemm::{Epilogue, Rows},
-    gemm_backward::gather_outer,
+    gemm::{Epilogue, Rows, backward::gather_outer},
 };
 use crate::{Activation, Result, Shape, backend::linear_then_geglu, infer};
 
 impl<'a> Epilogue<'a> {
     /// What `op` does with its product.
-    pub(super) fn new(
+    pub(in crate::cpu) fn new(
         op: &'static str,
         bias: Option<&'a Param>,
         residual: Option<&'a Tensor>,
@@ -20,7 +19,7 @@ impl<'a> Epilogue<'a> {
 }
 
 impl Cpu {
-    pub(super) fn multiply(
+    pub(in crate::cpu) fn multiply(
         &self,
         x: &Tensor,
         weight: &Param,
@@ -36,7 +35,7 @@ impl Cpu {
     }
 
     /// [`Backend::linear_geglu`](crate::Backend::linear_geglu) in one product, where whole panels are gates.
-    pub(super) fn multiply_gated(
+    pub(in crate::cpu) fn multiply_gated(
         &self,
         x: &Tensor,
         weight: &Param,
@@ -54,11 +53,11 @@ impl Cpu {
     }
 
     /// Whether a gated product with a result of this shape is one: its gates begin with a panel.
-    pub(super) fn gates_in_product(&self, shape: Shape) -> bool {
+    pub(in crate::cpu) fn gates_in_product(&self, shape: Shape) -> bool {
         shape.last().is_multiple_of(self.isa.panel())
     }
 
-    pub(super) fn multiply_backward_input(&self, dy: &Tensor, weight: &Param) -> Result<Tensor> {
+    pub(in crate::cpu) fn multiply_backward_input(&self, dy: &Tensor, weight: &Param) -> Result<Tensor> {
         let op = "linear_backward_input";
         infer::param(crate::ParamKind::Linear, weight.shape())?;
         let [inputs, columns] = [weight.shape()[0], weight.shape()[1]];
@@ -69,7 +68,7 @@ impl Cpu {
         self.make(shape, |dx| self.gather_multiply(weight, &Rows, &dy, shape.rows(), dx.share(), Epilogue::default()))
     }
 
-    pub(super) fn multiply_backward_weight(&self, x: &Tensor, dy: &Tensor) -> Result<Tensor> {
+    pub(in crate::cpu) fn multiply_backward_weight(&self, x: &Tensor, dy: &Tensor) -> Result<Tensor> {
         let (inputs, columns) = (x.shape().last(), dy.shape().last());
         let op = "linear_backward_weight";
         infer::same(op, "dy", x.shape().with_last(columns), dy.shape())?;

@@ -1,30 +1,32 @@
 //! Group and layer normalisation.
 
-use super::{Cpu, Param, Tensor, elementwise::CHUNK, isa::for_each_isa, math};
+mod backward;
+
+use crate::cpu::{Cpu, Param, Tensor, elementwise::CHUNK, isa::for_each_isa, math};
 use crate::{Activation, Result, infer};
 
 /// The mean and the reciprocal standard deviation that each channel of each image is normalised with, `(B, C)` each.
-pub(super) struct Statistics {
-    pub(super) mean: Vec<f32>,
-    pub(super) rstd: Vec<f32>,
+pub(in crate::cpu) struct Statistics {
+    pub(in crate::cpu) mean: Vec<f32>,
+    pub(in crate::cpu) rstd: Vec<f32>,
 }
 
 /// `(B, H·W, C)` divided into tasks of whole rows.
-pub(super) struct Chunks {
-    pub(super) per_image: usize,
+pub(in crate::cpu) struct Chunks {
+    pub(in crate::cpu) per_image: usize,
     rows: usize,
     pixels: usize,
     channels: usize,
 }
 
 impl Chunks {
-    pub(super) fn new(pixels: usize, channels: usize) -> Self {
+    pub(in crate::cpu) fn new(pixels: usize, channels: usize) -> Self {
         let rows = (CHUNK / channels.max(1)).clamp(1, pixels.max(1));
         Self { per_image: pixels.div_ceil(rows), rows, pixels, channels }
     }
 
     /// The image of a task, and its elements.
-    pub(super) fn range(&self, task: usize) -> (usize, std::ops::Range<usize>) {
+    pub(in crate::cpu) fn range(&self, task: usize) -> (usize, std::ops::Range<usize>) {
         let (image, part) = (task / self.per_image, task % self.per_image);
         let row = |part: usize| (image * self.pixels + (part * self.rows).min(self.pixels)) * self.channels;
         (image, row(part)..row(part + 1))
@@ -34,7 +36,7 @@ impl Chunks {
 impl Cpu {
     /// The statistics of each group, by channel, in one walk: each task finds the mean of its part and the squares about that, which are
     /// then joined in a fixed order (Chan, Golub & LeVeque 1983, equation 2.1), so that no digits are lost where the mean is large.
-    pub(super) fn group_statistics(
+    pub(in crate::cpu) fn group_statistics(
         &self,
         x: &Tensor,
         extents: [usize; 3],
@@ -67,7 +69,7 @@ impl Cpu {
         })
     }
 
-    pub(super) fn normalise_groups(
+    pub(in crate::cpu) fn normalise_groups(
         &self,
         x: &Tensor,
         gamma: &Param,
@@ -94,7 +96,7 @@ impl Cpu {
         })
     }
 
-    pub(super) fn normalise_layers(&self, x: &Tensor, gamma: &Param, beta: &Param, eps: f32) -> Result<Tensor> {
+    pub(in crate::cpu) fn normalise_layers(&self, x: &Tensor, gamma: &Param, beta: &Param, eps: f32) -> Result<Tensor> {
         let op = "layer_norm";
         let (gamma, beta) = (gamma.vector(op)?, beta.vector(op)?);
         self.map_rows(x, x.shape().last(), |x, y| {
@@ -172,7 +174,7 @@ for_each_isa! {
     }
 
     /// The mean and the reciprocal standard deviation of a row.
-    pub(super) fn row_statistics(x: &[f32], eps: f32) -> (f32, f32) {
+    pub(in crate::cpu) fn row_statistics(x: &[f32], eps: f32) -> (f32, f32) {
         const LANES: usize = 16;
         let count = x.len() as f32;
         let mut sums = [0.0f32; LANES];

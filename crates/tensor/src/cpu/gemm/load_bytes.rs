@@ -1,17 +1,19 @@
 //! Weights from their file layout straight into bytes: a column is read whole, since its greatest element is its scale.
 
-use super::{
+use crate::cpu::{
     Cpu,
-    load::{GROUP, Group, interleave},
-    packed::Packed,
+    gemm::{
+        load::{GROUP, Group, interleave},
+        packed::Packed,
+        quantise::{BALANCE, quantise_column},
+    },
     parallel::Shared,
-    quantise::{BALANCE, quantise_column},
 };
 use crate::{ParamData, Result};
 
 impl Packed {
     /// As [`load`](Self::load), with bytes, `N` to a word.
-    pub(super) fn load_bytes<const N: usize>(&mut self, cpu: &Cpu, data: &dyn ParamData) -> Result<()> {
+    pub(in crate::cpu) fn load_bytes<const N: usize>(&mut self, cpu: &Cpu, data: &dyn ParamData) -> Result<()> {
         let groups: Vec<Group> = self.panels().flat_map(Group::of).collect();
         let (isa, taps, words, depth) = (self.format.isa, self.taps, self.words(), self.depth());
         let (column, length) = (self.format.column(depth), self.channels * taps);

@@ -1,8 +1,12 @@
-use super::{
+//! Convolutions: by products of the pixels that a kernel's positions see, or with fewer products where the shape allows it.
+
+pub(super) mod upsample;
+pub(super) mod winograd;
+
+use crate::cpu::{
     Cpu, Param, Tensor,
-    gemm::{Epilogue, Gather},
-    gemm_backward::gather_outer,
-    winograd::Plan,
+    conv::winograd::Plan,
+    gemm::{Epilogue, Gather, backward::gather_outer},
 };
 use crate::{Conv2d, Result, Shape, infer};
 
@@ -95,7 +99,7 @@ impl Gather for Outputs {
 }
 
 impl Cpu {
-    pub(super) fn convolve(
+    pub(in crate::cpu) fn convolve(
         &self,
         x: &Tensor,
         weight: &Param,
@@ -118,7 +122,7 @@ impl Cpu {
         self.make(shape, |y| self.gather_multiply(weight, &inputs, &x, shape.rows(), y.share(), epilogue))
     }
 
-    pub(super) fn convolve_backward_input(
+    pub(in crate::cpu) fn convolve_backward_input(
         &self,
         dy: &Tensor,
         weight: &Param,
@@ -142,7 +146,7 @@ impl Cpu {
         })
     }
 
-    pub(super) fn convolve_backward_weight(
+    pub(in crate::cpu) fn convolve_backward_weight(
         &self,
         x: &Tensor,
         dy: &Tensor,

@@ -1,6 +1,6 @@
 //! The gradients of group and layer normalisation, in `f32`.
 
-use super::{
+use crate::cpu::{
     Cpu, Param, Tensor,
     isa::for_each_isa,
     math,
@@ -38,7 +38,7 @@ impl Cpu {
         Ok(totals)
     }
 
-    pub(super) fn normalise_groups_backward(
+    pub(in crate::cpu) fn normalise_groups_backward(
         &self,
         x: &Tensor,
         gamma: &Param,
@@ -110,7 +110,7 @@ impl Cpu {
         Ok([dx, vector(total(1))?, vector(total(0))?])
     }
 
-    pub(super) fn normalise_layers_backward(
+    pub(in crate::cpu) fn normalise_layers_backward(
         &self,
         x: &Tensor,
         gamma: &Param,
@@ -142,7 +142,7 @@ impl Cpu {
     }
 
     /// Sums over pixels: `x (B, pixels, C)` to `shape`, `(B, C)`.
-    pub(super) fn sum_channels(&self, x: &[f32], extents: [usize; 3], shape: Shape) -> Result<Tensor> {
+    pub(in crate::cpu) fn sum_channels(&self, x: &[f32], extents: [usize; 3], shape: Shape) -> Result<Tensor> {
         let sums = self.sum_images(extents, 1, |range, _, sums| sum_channels(self.isa, &x[range], sums))?;
         self.narrowed(&sums, shape)
     }

@@ -2,15 +2,18 @@
 
 use std::ops::Range;
 
-use super::{
+use crate::Result;
+use crate::cpu::{
     Cpu,
-    gemm::{Gather, add, multiply_tile},
+    gemm::{
+        Gather, add,
+        kernel::{ROWS, Tile, WIDEST, outer},
+        multiply_tile,
+        packed::{Packed, bits},
+    },
     isa::Isa,
-    kernel::{ROWS, Tile, WIDEST, outer},
-    packed::{Packed, bits},
     parallel::Shared,
 };
-use crate::Result;
 
 /// Pixels that a gradient of a weight sums before it goes to the next tile.
 const BLOCK_PIXELS: usize = 256;
