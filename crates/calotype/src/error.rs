@@ -24,10 +24,10 @@ pub enum Error {
     /// A prompt can't be used, for other reasons than its grammar: why, and what to do.
     #[error("{0}")]
     Prompt(String),
-    /// An adapter that is asked for by its name can't be found.
+    /// There is no choice of a name, or no adapter can be found by it.
     #[error("{message}")]
     UnknownName {
-        /// `LoRA` or `hypernetwork`.
+        /// What should have that name: `LoRA`, `hypernetwork`, `upscaler` and the like.
         kind: &'static str,
         /// What was asked for.
         name: String,

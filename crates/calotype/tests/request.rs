@@ -74,7 +74,7 @@ fn what_is_wrong_is_said_with_its_field() {
         ),
         (
             r#"{"hires": {"upscaler": "none"}}"#,
-            "the request can't be read, field hires.upscaler: unknown variant `none`, expected one of ",
+            "the request can't be read, field hires.upscaler: unknown upscaler \"none\": use one of latent, ",
         ),
         (
             r#"{"rng": "dice"}"#,

@@ -6,7 +6,7 @@ use calotype_bench::{
 use calotype_train::StepSource;
 
 use crate::{
-    args::{Arch, Bench, Part},
+    args::{Arch, Bench},
     failure::Failure,
     interrupt, model, progress, stdout,
     turns::Turns,
@@ -29,7 +29,7 @@ pub(crate) fn run(args: &Bench) -> Result<(), Failure> {
         height: args.height,
         threads: args.compute.threads.unwrap_or(0),
         precision: args.compute.precision.resolve()?,
-        convolution: args.compute.convolution.into(),
+        convolution: args.compute.convolution,
         repeat: args.repeat,
         profile: args.profile,
         vae_tiling: args.compute.vae_tiling,
@@ -51,10 +51,10 @@ pub(crate) fn run(args: &Bench) -> Result<(), Failure> {
 }
 
 /// One network.
-fn one_part(args: &Bench, part: Part, source: &BenchSource<'_>, options: BenchOptions) -> Result<(), Failure> {
-    let (part, what) = match part {
-        Part::Unet => (BenchPart::UNetStep, "UNet step with guidance"),
-        Part::Vae => (BenchPart::VaeDecode, "VAE decode"),
+fn one_part(args: &Bench, part: BenchPart, source: &BenchSource<'_>, options: BenchOptions) -> Result<(), Failure> {
+    let what = match part {
+        BenchPart::UNetStep => "UNet step with guidance",
+        BenchPart::VaeDecode => "VAE decode",
     };
     let mut turns = Turns::new(args.serve, what);
     let work = bench_part(source, options, part, &mut |work, seconds| turns.next(work, seconds))?;

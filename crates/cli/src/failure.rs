@@ -56,8 +56,12 @@ pub(crate) fn line(label: &str, message: &str) {
 impl From<calotype::Error> for Failure {
     /// The flag to use is said here: the library has none.
     fn from(error: calotype::Error) -> Self {
-        if let calotype::Error::UnknownName { kind, .. } = &error {
-            let flag = if *kind == "LoRA" { "--lora-dir" } else { "--hypernetwork-dir" };
+        let folder = match &error {
+            calotype::Error::UnknownName { kind: "LoRA", .. } => Some("--lora-dir"),
+            calotype::Error::UnknownName { kind: "hypernetwork", .. } => Some("--hypernetwork-dir"),
+            _ => None,
+        };
+        if let Some(flag) = folder {
             let hint = format!("say where such files are by {flag}");
             return Self::Usage { message: error.to_string(), hint: Some(hint) };
         }

@@ -9,7 +9,7 @@ use calotype::{
 use calotype_image::{Limits, read_limited, read_png_text, read_user_comment};
 
 use crate::{
-    args::{Precision, Remake},
+    args::Remake,
     failure::{Failure, line},
     generate::{Job, LatentsFile, Lines, device, options},
     interrupt, model,
@@ -28,7 +28,7 @@ pub(crate) fn run(args: &Remake, process_start: Instant) -> Result<(), Failure> 
     let metadata = match made {
         Made::Here(metadata) => {
             check_model(&metadata, &model).map_err(refuse)?;
-            if matches!(args.compute.precision, Precision::Auto) {
+            if args.compute.precision.0.is_none() {
                 options.precision = metadata.precision.unwrap_or(options.precision);
             }
             metadata

@@ -3,6 +3,7 @@
 use calotype_image::{Interpolation, RgbImage, resize};
 use serde::{Deserialize, Serialize};
 
+use super::choices::choices;
 use crate::Result;
 
 /// A second pass over an enlarged first one.
@@ -43,27 +44,38 @@ impl Hires {
     }
 }
 
-/// How a picture is enlarged between two passes.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Upscaler {
-    /// Latents, bilinear.
-    #[default]
-    Latent,
-    /// Latents, bilinear with antialiasing.
-    LatentAntialiased,
-    /// Latents, bicubic.
-    LatentBicubic,
-    /// Latents, bicubic with antialiasing.
-    LatentBicubicAntialiased,
-    /// Latents, nearest.
-    LatentNearest,
-    /// Latents, nearest by centres.
-    LatentNearestExact,
-    /// Pixels, Lanczos.
-    Lanczos,
-    /// Pixels, nearest.
-    Nearest,
+choices! {
+    /// How an image is enlarged between two passes.
+    pub enum Upscaler("upscaler") = Latent {
+        /// Latents, bilinear
+        Latent = "latent",
+        /// Latents, bilinear with antialiasing
+        LatentAntialiased = "latent-antialiased",
+        /// Latents, bicubic
+        LatentBicubic = "latent-bicubic",
+        /// Latents, bicubic with antialiasing
+        LatentBicubicAntialiased = "latent-bicubic-antialiased",
+        /// Latents, nearest
+        LatentNearest = "latent-nearest",
+        /// Latents, nearest by centres
+        LatentNearestExact = "latent-nearest-exact",
+        /// Pixels, Lanczos
+        Lanczos = "lanczos",
+        /// Pixels, nearest
+        Nearest = "nearest",
+    }
+
+    /// Along which axes images go on at their other edge.
+    pub enum Tiling("tiling") = None {
+        /// Neither
+        None = "none",
+        /// From left to right
+        X = "x",
+        /// From top to bottom
+        Y = "y",
+        /// Both
+        Xy = "xy",
+    }
 }
 
 impl Upscaler {
@@ -106,21 +118,6 @@ impl Upscaler {
             Self::Lanczos | Self::Nearest => return None,
         })
     }
-}
-
-/// Along which axes pictures go on at their other edge.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Tiling {
-    /// None.
-    #[default]
-    None,
-    /// From left to right.
-    X,
-    /// From top to bottom.
-    Y,
-    /// Both.
-    Xy,
 }
 
 impl Tiling {

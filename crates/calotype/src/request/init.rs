@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     InputImage,
+    choices::choices,
     json::{is_default, is_one},
 };
 use crate::Result;
@@ -50,19 +51,40 @@ impl Init {
     }
 }
 
-/// Which steps a strength leaves.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum StrengthRule {
-    /// The part of the steps that it says, counted as diffusers does; as CompVis does on the schedule `compvis`.
-    #[default]
-    Part,
-    /// The part of the steps that it says, counted as A1111 does: one more. The noise over the picture is then the seed's first,
-    /// and that of its steps the next, as there.
-    A1111,
-    /// All of the steps, which are the last of as many more as it says, noise as with [`Self::A1111`]; A1111's "With img2img, do
-    /// exactly the amount of steps the slider specifies".
-    Exact,
+choices! {
+    /// Which steps a strength leaves.
+    pub enum StrengthRule("strength rule") = Part {
+        /// As diffusers counts; on the schedule compvis as CompVis counts
+        Part = "part",
+        /// As A1111 counts: one step more, with the order of noise draws of A1111
+        A1111 = "a1111",
+        /// All steps are taken (With img2img, do exactly the amount of steps the slider specifies); noise as with a1111
+        Exact = "exact",
+    }
+
+    /// How an image comes to another shape; A1111's `resize_mode`.
+    pub enum ResizeMode("resize mode") = JustResize {
+        /// Stretched (Just resize)
+        JustResize = "just-resize",
+        /// Cropped evenly (Crop and resize)
+        Crop = "crop",
+        /// Fitted whole, its edges extended (Resize and fill)
+        Fill = "fill",
+        /// Encoded at its own size; the latents are stretched (Just resize, latent upscale)
+        Latent = "latent",
+    }
+
+    /// What masked parts start from; A1111's `inpainting_fill`.
+    pub enum Fill("fill") = Original {
+        /// The surrounding colours, blurred
+        Fill = "fill",
+        /// The original image
+        Original = "original",
+        /// Noise
+        LatentNoise = "latent-noise",
+        /// Nothing: latents of 0
+        LatentNothing = "latent-nothing",
+    }
 }
 
 impl StrengthRule {
@@ -81,21 +103,6 @@ impl StrengthRule {
             Self::Exact => None,
         }
     }
-}
-
-/// How a picture comes to another shape; A1111's `resize_mode`.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum ResizeMode {
-    /// Stretched.
-    #[default]
-    JustResize,
-    /// Cut off evenly.
-    Crop,
-    /// Seen whole, its edges going on outwards.
-    Fill,
-    /// Encoded at its own size; the latents are stretched.
-    Latent,
 }
 
 impl ResizeMode {
@@ -168,21 +175,6 @@ fn mask_of(picture: &RgbaImage) -> GrayImage {
         true => GrayImage::from_rgb(&picture.over([0; 3])),
         false => seen,
     }
-}
-
-/// What masked parts start from; A1111's `inpainting_fill`.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Fill {
-    /// The colours around, blurred.
-    Fill,
-    /// What is there.
-    #[default]
-    Original,
-    /// Noise in place of the latents.
-    LatentNoise,
-    /// Latents of 0.
-    LatentNothing,
 }
 
 /// Pixels at the sides of a picture.

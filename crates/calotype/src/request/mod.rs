@@ -17,6 +17,7 @@
 
 pub(crate) mod by_id;
 mod check;
+mod choices;
 mod hires;
 mod image;
 mod init;

@@ -2,9 +2,19 @@
 
 use std::path::PathBuf;
 
+use calotype_bench::BenchPart;
 use clap::{Args, ValueEnum};
 
-use super::{Compute, ModelArgs, count};
+use super::{
+    Compute, ModelArgs,
+    choices::{Choice, choices},
+    count,
+};
+
+const PARTS: &[Choice<BenchPart>] = &[
+    (BenchPart::UNetStep, "unet", "One UNet step with guidance"),
+    (BenchPart::VaeDecode, "vae", "Decoding one image"),
+];
 
 #[derive(Args)]
 #[command(after_help = "\
@@ -39,8 +49,8 @@ pub(crate) struct Bench {
     #[arg(long)]
     pub(crate) profile: bool,
     /// Only this network: the median of 3 runs after a warm-up
-    #[arg(long, value_name = "NAME", value_enum)]
-    pub(crate) part: Option<Part>,
+    #[arg(long, value_name = "NAME", value_parser = choices(PARTS))]
+    pub(crate) part: Option<BenchPart>,
     /// Training steps of a config of `calotype train diffusion`, on random latents and texts
     #[arg(long, value_name = "FILE.toml", conflicts_with_all = ["arch", "model", "part"])]
     pub(crate) train: Option<PathBuf>,
@@ -53,14 +63,6 @@ pub(crate) struct Bench {
     /// Print JSON
     #[arg(long)]
     pub(crate) json: bool,
-}
-
-#[derive(Clone, Copy, ValueEnum)]
-pub(crate) enum Part {
-    /// One UNet step with guidance
-    Unet,
-    /// Decoding one image
-    Vae,
 }
 
 #[derive(Clone, Copy, ValueEnum)]

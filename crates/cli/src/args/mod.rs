@@ -1,6 +1,7 @@
 //! The command line.
 
 mod bench;
+mod choices;
 mod compute;
 mod generate;
 mod model;
@@ -10,13 +11,13 @@ mod train;
 
 use clap::{Parser, Subcommand};
 
-pub(crate) use bench::{Arch, Bench, Part};
-pub(crate) use compute::{Compute, Precision};
+pub(crate) use bench::{Arch, Bench};
+pub(crate) use compute::Compute;
 pub(crate) use generate::{
-    GenerateArgs, Img2img, InpaintCommand, NamedSampler, Outpaint, OutputArgs, PromptArgs, Remake, Txt2img, seed,
+    GenerateArgs, Img2img, InpaintCommand, LineArgs, Outpaint, OutputArgs, PromptArgs, Remake, Txt2img,
 };
 pub(crate) use model::ModelArgs;
-pub(crate) use models::{Convert, ConvertTo, Inspect, List, Models, Verify};
+pub(crate) use models::{Convert, Inspect, List, Models, Verify};
 pub(crate) use pull::Pull;
 pub(crate) use train::{Train, TrainRun};
 

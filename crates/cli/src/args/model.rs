@@ -3,7 +3,20 @@
 use std::path::PathBuf;
 
 use calotype::{ModelOptions, checkpoint::WeightSet, sampling::PredictionType};
-use clap::{Args, ValueEnum};
+use clap::Args;
+
+use super::choices::{Choice, choices};
+
+const WEIGHTS: &[Choice<WeightSet>] = &[
+    (WeightSet::Ema, "ema", "Their exponential moving average"),
+    (WeightSet::Raw, "raw", "As the last step of the training left them"),
+];
+
+const PREDICTIONS: &[Choice<PredictionType>] = &[
+    (PredictionType::Epsilon, "epsilon", "The noise"),
+    (PredictionType::VPrediction, "v_prediction", "The velocity"),
+    (PredictionType::VPrediction, "v", ""),
+];
 
 /// Which model.
 #[derive(Args)]
@@ -25,8 +38,8 @@ pub(crate) struct ModelOptionArgs {
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
     /// Which UNet weights of a training checkpoint to use [default: ema if there are any]
-    #[arg(long, value_name = "SET", value_enum)]
-    weights: Option<Weights>,
+    #[arg(long, value_name = "SET", value_parser = choices(WEIGHTS))]
+    weights: Option<WeightSet>,
     /// A VAE instead of the model's: a file or a diffusers folder
     #[arg(long, value_name = "PATH")]
     vae: Option<PathBuf>,
@@ -37,48 +50,24 @@ pub(crate) struct ModelOptionArgs {
     #[arg(long, value_name = "PATH")]
     unet: Option<PathBuf>,
     /// What the UNet predicts [default: as the model says, else epsilon]
-    #[arg(long, value_name = "TYPE", value_enum)]
-    prediction_type: Option<Prediction>,
+    #[arg(long, value_name = "TYPE", value_parser = choices(PREDICTIONS))]
+    prediction_type: Option<PredictionType>,
     /// Rescale the noise so that the last timestep has no signal: for a model that was trained so and doesn't say it (A1111's
     /// noise schedule "Zero Terminal SNR")
     #[arg(long)]
     zero_terminal_snr: bool,
 }
 
-#[derive(Clone, Copy, ValueEnum)]
-enum Weights {
-    /// Their exponential moving average
-    Ema,
-    /// As the last step of the training left them
-    Raw,
-}
-
-#[derive(Clone, Copy, ValueEnum)]
-enum Prediction {
-    /// The noise
-    Epsilon,
-    /// The velocity
-    #[value(name = "v_prediction", alias = "v")]
-    V,
-}
-
 impl ModelOptionArgs {
     pub(crate) fn options(&self) -> ModelOptions {
         ModelOptions {
             config: self.config.clone(),
-            weights: match self.weights {
-                None => WeightSet::Auto,
-                Some(Weights::Ema) => WeightSet::Ema,
-                Some(Weights::Raw) => WeightSet::Raw,
-            },
+            weights: self.weights.unwrap_or(WeightSet::Auto),
             vae: self.vae.clone(),
             text_encoder: self.text_encoder.clone(),
             unet: self.unet.clone(),
             zero_terminal_snr: self.zero_terminal_snr,
-            prediction_type: self.prediction_type.map(|prediction| match prediction {
-                Prediction::Epsilon => PredictionType::Epsilon,
-                Prediction::V => PredictionType::VPrediction,
-            }),
+            prediction_type: self.prediction_type,
         }
     }
 }

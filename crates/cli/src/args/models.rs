@@ -2,9 +2,22 @@
 
 use std::path::PathBuf;
 
-use clap::{Args, Subcommand, ValueEnum};
+use calotype::checkpoint::{ConvertTo, DType};
+use clap::{Args, Subcommand};
 
-use super::{Pull, model::ModelOptionArgs};
+use super::{
+    Pull,
+    choices::{Choice, choices},
+    model::ModelOptionArgs,
+};
+
+const LAYOUTS: &[Choice<ConvertTo>] = &[
+    (ConvertTo::Diffusers, "diffusers", "A folder as diffusers has it"),
+    (ConvertTo::CompVis, "compvis", "One safetensors file as CompVis and A1111 have it, and its YAML config"),
+];
+
+const DTYPES: &[Choice<DType>] =
+    &[(DType::F32, "f32", "32-bit floats"), (DType::F16, "f16", "16-bit floats"), (DType::BF16, "bf16", "bfloat16")];
 
 #[derive(Subcommand)]
 pub(crate) enum Models {
@@ -69,47 +82,19 @@ pub(crate) struct Convert {
     /// A checkpoint, a diffusers folder, or one network of either
     pub(crate) path: PathBuf,
     /// The layout to write
-    #[arg(long, value_name = "LAYOUT", value_enum)]
+    #[arg(long, value_name = "LAYOUT", value_parser = choices(LAYOUTS))]
     pub(crate) to: ConvertTo,
     /// Folder (diffusers) or file (compvis) to write, which must not be there yet
     #[arg(long, short, value_name = "PATH")]
     pub(crate) output: PathBuf,
     /// Number type to write [default: as in the input]
-    #[arg(long, value_name = "TYPE", value_enum)]
-    pub(crate) dtype: Option<Dtype>,
+    #[arg(long, value_name = "TYPE", value_parser = choices(DTYPES))]
+    pub(crate) dtype: Option<DType>,
     #[command(flatten)]
     pub(crate) options: ModelOptionArgs,
     /// No progress bar
     #[arg(long, short)]
     pub(crate) quiet: bool,
-}
-
-#[derive(Clone, Copy, ValueEnum)]
-pub(crate) enum ConvertTo {
-    /// A folder as diffusers has it
-    Diffusers,
-    /// One safetensors file as CompVis and A1111 have it, and its YAML config
-    Compvis,
-}
-
-#[derive(Clone, Copy, ValueEnum)]
-pub(crate) enum Dtype {
-    /// 32-bit floats
-    F32,
-    /// 16-bit floats
-    F16,
-    /// bfloat16
-    Bf16,
-}
-
-impl From<Dtype> for calotype::checkpoint::DType {
-    fn from(dtype: Dtype) -> Self {
-        match dtype {
-            Dtype::F32 => Self::F32,
-            Dtype::F16 => Self::F16,
-            Dtype::Bf16 => Self::BF16,
-        }
-    }
 }
 
 #[derive(Args)]

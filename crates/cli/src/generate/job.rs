@@ -55,7 +55,7 @@ impl LatentsFile {
 
 /// What to compute on.
 pub(crate) fn device(compute: &Compute) -> Result<CpuDevice, Failure> {
-    let (threads, convolution) = (compute.threads.unwrap_or(0), compute.convolution.into());
+    let (threads, convolution) = (compute.threads.unwrap_or(0), compute.convolution);
     let options = CpuDeviceOptions { threads, convolution, ..CpuDeviceOptions::default() };
     Ok(CpuDevice::new(options).map_err(calotype::Error::from)?)
 }

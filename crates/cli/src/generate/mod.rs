@@ -12,14 +12,10 @@ use std::{
     time::Instant,
 };
 
-use calotype::{
-    Model, Pipeline, Request,
-    request::{BatchPlace, PromptStyle},
-    sampling::SeedPer,
-};
+use calotype::{Model, Pipeline, Request, request::BatchPlace, sampling::SeedPer};
 
 use crate::{
-    args::{GenerateArgs, Img2img, InpaintCommand, Outpaint, Txt2img},
+    args::{GenerateArgs, Img2img, InpaintCommand, LineArgs, Outpaint, Txt2img},
     failure::Failure,
     interrupt, model,
 };
@@ -105,12 +101,12 @@ fn run_on(
     mode: impl FnOnce(&Model, &mut Request) -> Result<(), Failure>,
 ) -> Result<(), Failure> {
     interrupt::exit_at_once()?;
-    let mut request = args.request();
+    let mut request = args.request()?;
     let count = args.picture.batch_count;
     // With one stream of noise for all, what CompVis' scripts make of a file is to the letter.
     let shares_batches = request.seed_per == SeedPer::Batch && args.prompt.from_file.is_some();
     let lines = match &args.prompt.from_file {
-        Some(file) => read_lines(file, request.prompt_style, shares_batches)?,
+        Some(file) => read_lines(file, &args.for_lines(), shares_batches)?,
         None => vec![Line::of_prompt(&request.prompt)],
     };
     let lines = Lines::new(lines, &args.prompt, shares_batches)?;
@@ -132,9 +128,9 @@ fn run_on(
 }
 
 /// The lines of a file, or of stdin where it is `-`; empty ones at the end are none, unless they are to be kept.
-fn read_lines(file: &Path, style: PromptStyle, keeps_empty: bool) -> Result<Vec<Line>, Failure> {
+fn read_lines(file: &Path, args: &LineArgs, keeps_empty: bool) -> Result<Vec<Line>, Failure> {
     let text = read_text(file, MAX_PROMPTS)?;
-    let lines = Line::all(&text, style, keeps_empty)
+    let lines = Line::all(&text, args, keeps_empty)
         .map_err(|problem| Failure::usage(format!("{}: {problem}", file.display())))?;
     if lines.is_empty() {
         return Err(Failure::usage(format!("{}: there are no prompts: write one on each line", file.display())));

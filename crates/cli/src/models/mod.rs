@@ -9,7 +9,7 @@ use calotype_checkpoint::{ConvertOptions, Listed, Progress};
 use serde::Serialize;
 
 use crate::{
-    args::{Convert, ConvertTo, List, Models, Verify},
+    args::{Convert, List, Models, Verify},
     failure::{Failure, line},
     interrupt, model, progress, stdout,
 };
@@ -75,13 +75,7 @@ fn verify(args: &Verify) -> Result<(), Failure> {
 }
 
 fn convert(args: &Convert) -> Result<(), Failure> {
-    let how = ConvertOptions {
-        to: match args.to {
-            ConvertTo::Diffusers => calotype_checkpoint::ConvertTo::Diffusers,
-            ConvertTo::Compvis => calotype_checkpoint::ConvertTo::CompVis,
-        },
-        dtype: args.dtype.map(Into::into),
-    };
+    let how = ConvertOptions { to: args.to, dtype: args.dtype };
     let path = model::resolve(&args.path)?;
     let left_out = with_progress(args.quiet, "convert", |progress| {
         calotype_checkpoint::convert(&path, &args.options.options(), &args.output, how, progress)

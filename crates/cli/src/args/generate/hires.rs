@@ -1,7 +1,9 @@
 //! A second, larger pass.
 
 use calotype::request::{Hires, Upscaler};
-use clap::{Args, ValueEnum};
+use clap::Args;
+
+use crate::args::choices::choices;
 
 /// Hires fix: a second, larger pass.
 #[derive(Args)]
@@ -21,8 +23,8 @@ pub(crate) struct HiresArgs {
     #[arg(long, value_name = "X", default_value_t = 0.7)]
     pub(crate) hires_strength: f64,
     /// How the image is enlarged (Upscaler)
-    #[arg(long, value_name = "NAME", value_enum, default_value_t = Enlarge::Latent)]
-    pub(crate) hires_upscaler: Enlarge,
+    #[arg(long, value_name = "NAME", value_parser = choices(Upscaler::CHOICES), default_value_t)]
+    pub(crate) hires_upscaler: Upscaler,
 }
 
 impl HiresArgs {
@@ -32,7 +34,7 @@ impl HiresArgs {
         let [width, height] =
             self.hires_size.or(self.hires_scale.map(|scale| [scaled(width, scale), scaled(height, scale)]))?;
         let (num_inference_steps, strength) = (self.hires_steps, self.hires_strength);
-        Some(Hires { width, height, num_inference_steps, strength, upscaler: self.hires_upscaler.upscaler() })
+        Some(Hires { width, height, num_inference_steps, strength, upscaler: self.hires_upscaler })
     }
 }
 
@@ -44,39 +46,4 @@ fn scale(text: &str) -> Result<f64, String> {
 fn size(text: &str) -> Result<[usize; 2], String> {
     let sides = text.split_once('x').and_then(|(width, height)| Some([width.parse().ok()?, height.parse().ok()?]));
     sides.ok_or_else(|| "expected a size such as 1024x768".to_owned())
-}
-
-#[derive(Clone, Copy, ValueEnum)]
-pub(crate) enum Enlarge {
-    /// Latents, bilinear
-    Latent,
-    /// Latents, bilinear with antialiasing
-    LatentAntialiased,
-    /// Latents, bicubic
-    LatentBicubic,
-    /// Latents, bicubic with antialiasing
-    LatentBicubicAntialiased,
-    /// Latents, nearest
-    LatentNearest,
-    /// Latents, nearest by centres
-    LatentNearestExact,
-    /// Pixels, Lanczos
-    Lanczos,
-    /// Pixels, nearest
-    Nearest,
-}
-
-impl Enlarge {
-    fn upscaler(self) -> Upscaler {
-        match self {
-            Self::Latent => Upscaler::Latent,
-            Self::LatentAntialiased => Upscaler::LatentAntialiased,
-            Self::LatentBicubic => Upscaler::LatentBicubic,
-            Self::LatentBicubicAntialiased => Upscaler::LatentBicubicAntialiased,
-            Self::LatentNearest => Upscaler::LatentNearest,
-            Self::LatentNearestExact => Upscaler::LatentNearestExact,
-            Self::Lanczos => Upscaler::Lanczos,
-            Self::Nearest => Upscaler::Nearest,
-        }
-    }
 }

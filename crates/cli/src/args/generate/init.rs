@@ -3,7 +3,21 @@
 use std::path::{Path, PathBuf};
 
 use calotype::request::{Fill, Init, Inpaint, InputImage, ResizeMode, Sides, StrengthRule};
-use clap::{Args, ValueEnum};
+use clap::Args;
+
+use crate::args::choices::{Choice, choices};
+
+const AREAS: &[Choice<Area>] = &[
+    (Area::Whole, "whole", "The whole picture"),
+    (Area::Masked, "masked", "The masked part with --padding around it, at full size"),
+];
+
+/// What the sampler works on.
+#[derive(Clone, Copy, PartialEq)]
+pub(crate) enum Area {
+    Whole,
+    Masked,
+}
 
 /// A picture to start from.
 #[derive(Args)]
@@ -15,8 +29,8 @@ pub(crate) struct InitArgs {
     #[command(flatten)]
     pub(crate) strength: StrengthArgs,
     /// How the image is resized (Resize mode)
-    #[arg(long, value_name = "MODE", value_enum, default_value_t = Resize::Stretch)]
-    pub(crate) resize_mode: Resize,
+    #[arg(long, value_name = "MODE", value_parser = choices(ResizeMode::CHOICES), default_value_t)]
+    pub(crate) resize_mode: ResizeMode,
 }
 
 /// How far a picture may change.
@@ -26,28 +40,8 @@ pub(crate) struct StrengthArgs {
     #[arg(long, value_name = "X", default_value_t = 0.75, alias = "denoising-strength")]
     pub(crate) strength: f64,
     /// How --strength becomes a number of steps
-    #[arg(long, value_name = "RULE", value_enum, default_value_t = Rule::Part)]
-    pub(crate) strength_rule: Rule,
-}
-
-#[derive(Clone, Copy, ValueEnum)]
-pub(crate) enum Rule {
-    /// As diffusers counts; with --schedule compvis as CompVis counts
-    Part,
-    /// As A1111 counts: one step more, with A1111's order of noise draws
-    A1111,
-    /// All steps are taken (With img2img, do exactly the amount of steps the slider specifies); noise as with a1111
-    Exact,
-}
-
-impl Rule {
-    fn rule(self) -> StrengthRule {
-        match self {
-            Self::Part => StrengthRule::Part,
-            Self::A1111 => StrengthRule::A1111,
-            Self::Exact => StrengthRule::Exact,
-        }
-    }
+    #[arg(long, value_name = "RULE", value_parser = choices(StrengthRule::CHOICES), default_value_t)]
+    pub(crate) strength_rule: StrengthRule,
 }
 
 impl InitArgs {
@@ -55,34 +49,10 @@ impl InitArgs {
         let init = Init::new(InputImage::open(picture)?);
         Ok(Init {
             strength: self.strength.strength,
-            strength_rule: self.strength.strength_rule.rule(),
-            resize_mode: self.resize_mode.mode(),
+            strength_rule: self.strength.strength_rule,
+            resize_mode: self.resize_mode,
             ..init
         })
-    }
-}
-
-#[derive(Clone, Copy, ValueEnum)]
-pub(crate) enum Resize {
-    /// Stretched (Just resize)
-    #[value(name = "just-resize")]
-    Stretch,
-    /// Cropped evenly (Crop and resize)
-    Crop,
-    /// Fitted whole, its edges extended (Resize and fill)
-    Fill,
-    /// Encoded at its own size; the latents are stretched (Just resize, latent upscale)
-    Latent,
-}
-
-impl Resize {
-    fn mode(self) -> ResizeMode {
-        match self {
-            Self::Stretch => ResizeMode::JustResize,
-            Self::Crop => ResizeMode::Crop,
-            Self::Fill => ResizeMode::Fill,
-            Self::Latent => ResizeMode::Latent,
-        }
     }
 }
 
@@ -103,14 +73,14 @@ pub(crate) struct MaskArgs {
     #[arg(long, value_name = "X", default_value_t = 4.0)]
     pub(crate) mask_blur: f64,
     /// What the sampler works on (Inpaint area)
-    #[arg(long, value_name = "AREA", value_enum, default_value_t = Area::Whole)]
+    #[arg(long, value_name = "AREA", value_parser = choices(AREAS), default_value = "whole")]
     pub(crate) inpaint_area: Area,
     /// Pixels around the mask that --inpaint-area masked includes (Only masked padding)
     #[arg(long, value_name = "PIXELS", default_value_t = 32)]
     pub(crate) padding: u32,
     /// What masked parts start from (Masked content)
-    #[arg(long, value_name = "FILL", value_enum, default_value_t = FillKind::Original)]
-    pub(crate) fill: FillKind,
+    #[arg(long, value_name = "FILL", value_parser = choices(Fill::CHOICES), default_value_t)]
+    pub(crate) fill: Fill,
     /// How strongly the mask is cut out of the image that an inpainting model sees, 0 to 1 (Inpainting conditioning mask strength)
     #[arg(long, value_name = "X", default_value_t = 1.0)]
     pub(crate) conditioning_mask_strength: f64,
@@ -123,41 +93,10 @@ impl MaskArgs {
             mask_blur: self.mask_blur,
             invert_mask: self.invert_mask,
             conditioning_mask_strength: self.conditioning_mask_strength,
-            only_masked_padding: matches!(self.inpaint_area, Area::Masked).then_some(self.padding),
-            fill: self.fill.fill(),
+            only_masked_padding: (self.inpaint_area == Area::Masked).then_some(self.padding),
+            fill: self.fill,
             ..Inpaint::new(mask)
         })
-    }
-}
-
-#[derive(Clone, Copy, ValueEnum)]
-pub(crate) enum Area {
-    /// The whole picture
-    Whole,
-    /// The masked part with --padding around it, at full size
-    Masked,
-}
-
-#[derive(Clone, Copy, ValueEnum)]
-pub(crate) enum FillKind {
-    /// The surrounding colours, blurred
-    Fill,
-    /// The original image
-    Original,
-    /// Noise
-    LatentNoise,
-    /// Nothing: latents of 0
-    LatentNothing,
-}
-
-impl FillKind {
-    fn fill(self) -> Fill {
-        match self {
-            Self::Fill => Fill::Fill,
-            Self::Original => Fill::Original,
-            Self::LatentNoise => Fill::LatentNoise,
-            Self::LatentNothing => Fill::LatentNothing,
-        }
     }
 }
 
@@ -184,23 +123,23 @@ pub(crate) struct OutpaintArgs {
     #[arg(long, value_name = "X", default_value_t = 0.9, alias = "denoising-strength")]
     pub(crate) strength: f64,
     /// How --strength becomes a number of steps
-    #[arg(long, value_name = "RULE", value_enum, default_value_t = Rule::Part)]
-    pub(crate) strength_rule: Rule,
+    #[arg(long, value_name = "RULE", value_parser = choices(StrengthRule::CHOICES), default_value_t)]
+    pub(crate) strength_rule: StrengthRule,
     /// Blur between the original and the new part, in pixels
     #[arg(long, value_name = "X", default_value_t = 8.0)]
     pub(crate) mask_blur: f64,
     /// What the new parts start from
-    #[arg(long, value_name = "FILL", value_enum, default_value_t = FillKind::Fill)]
-    pub(crate) fill: FillKind,
+    #[arg(long, value_name = "FILL", value_parser = choices(Fill::CHOICES), default_value_t = Fill::Fill)]
+    pub(crate) fill: Fill,
 }
 
 impl OutpaintArgs {
     pub(crate) fn init(&self, picture: &Path) -> Result<Init, calotype::Error> {
-        let inpaint = Inpaint { mask_blur: self.mask_blur, fill: self.fill.fill(), ..Inpaint::new(None) };
+        let inpaint = Inpaint { mask_blur: self.mask_blur, fill: self.fill, ..Inpaint::new(None) };
         let Self { left, right, top, bottom, .. } = *self;
         let outpaint = Some(Sides { left, right, top, bottom });
         let init = Init::new(InputImage::open(picture)?);
-        let strength_rule = self.strength_rule.rule();
-        Ok(Init { strength: self.strength, strength_rule, inpaint: Some(inpaint), outpaint, ..init })
+        let Self { strength, strength_rule, .. } = *self;
+        Ok(Init { strength, strength_rule, inpaint: Some(inpaint), outpaint, ..init })
     }
 }

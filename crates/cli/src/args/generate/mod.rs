@@ -17,15 +17,14 @@ use calotype::Request;
 use clap::Args;
 
 use super::{Compute, ModelArgs};
+use crate::failure::Failure;
 use adapters::{AdapterArgs, AdapterFolderArgs};
 use hires::HiresArgs;
 use init::{InitArgs, MaskArgs, OutpaintArgs};
 use noise::NoiseArgs;
-pub(crate) use noise::seed;
 pub(crate) use output::OutputArgs;
 use picture::PictureArgs;
 pub(crate) use prompt::PromptArgs;
-pub(crate) use sampling::NamedSampler;
 use sampling::SamplingArgs;
 use settings::SettingsArgs;
 
@@ -144,17 +143,66 @@ pub(crate) struct GenerateArgs {
     pub(crate) compute: Compute,
 }
 
+/// The sections that a line of `--from-file` may have options of.
+#[derive(Args, Clone, Debug, PartialEq)]
+pub(crate) struct LineArgs {
+    #[command(flatten)]
+    pub(crate) prompt: PromptArgs,
+    #[command(flatten)]
+    pub(crate) sampling: SamplingArgs,
+    #[command(flatten)]
+    settings: SettingsArgs,
+    #[command(flatten)]
+    pub(crate) noise: NoiseArgs,
+    #[command(flatten)]
+    pub(crate) picture: PictureArgs,
+}
+
+impl LineArgs {
+    /// Lets a request be as the sections say.
+    pub(crate) fn apply(&self, request: &mut Request) {
+        self.prompt.apply(request);
+        self.sampling.apply(request);
+        self.settings.apply(request);
+        self.noise.apply(request);
+        self.picture.apply(request);
+    }
+}
+
 impl GenerateArgs {
-    /// What the sections say of every batch. What a batch has of its own (its seed, its size, what comes from files) is
-    /// left as by default.
-    pub(crate) fn request(&self) -> Request {
+    /// What a line of `--from-file` changes.
+    pub(crate) fn for_lines(&self) -> LineArgs {
+        let Self { prompt, sampling, settings, noise, picture, .. } = self;
+        LineArgs {
+            prompt: prompt.clone(),
+            sampling: sampling.clone(),
+            settings: settings.clone(),
+            noise: noise.clone(),
+            picture: picture.clone(),
+        }
+    }
+
+    /// What the sections say of every batch. What a batch has of its own (its size, what comes from files) is left as by
+    /// default.
+    ///
+    /// # Errors
+    /// An option is missing.
+    pub(crate) fn request(&self) -> Result<Request, Failure> {
+        let missing = |what: &str| {
+            let message = format!("the following required arguments were not provided: {what}");
+            Err(Failure::Usage { message, hint: Some("see calotype --help".to_owned()) })
+        };
+        if self.prompt.given().is_none() && self.prompt.from_file.is_none() {
+            return missing("<PROMPT>");
+        }
+        match (self.noise.variation_seed, self.noise.variation_strength) {
+            (Some(_), None) => return missing("--variation-strength <X>"),
+            (None, Some(_)) => return missing("--variation-seed <N>"),
+            _ => {}
+        }
         let mut request = Request::default();
-        self.prompt.apply(&mut request);
+        self.for_lines().apply(&mut request);
         self.adapters.apply(&mut request, self.model.model.as_deref());
-        self.sampling.apply(&mut request);
-        self.settings.apply(&mut request);
-        self.noise.apply(&mut request);
-        self.picture.apply(&mut request);
-        request
+        Ok(request)
     }
 }

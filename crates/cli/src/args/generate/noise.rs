@@ -12,7 +12,7 @@ use calotype::{
 use clap::Args;
 
 /// Seeds and noise.
-#[derive(Args)]
+#[derive(Args, Clone, Debug, PartialEq)]
 #[command(next_help_heading = "Noise")]
 pub(crate) struct NoiseArgs {
     /// Seed of the first image; the next images have the next seeds; -1 for a random one
@@ -26,10 +26,10 @@ pub(crate) struct NoiseArgs {
     #[arg(long, value_name = "picture|batch", default_value_t = SeedPer::Picture)]
     pub(crate) seed_per: SeedPer,
     /// Second seed, mixed in (Variation seed, subseed); it increases for each image instead of --seed
-    #[arg(long, value_name = "N", alias = "subseed", value_parser = seed, requires = "variation_strength")]
+    #[arg(long, value_name = "N", alias = "subseed", value_parser = seed)]
     pub(crate) variation_seed: Option<u64>,
     /// How much of the second seed is mixed in, 0 to 1 (Variation strength)
-    #[arg(long, value_name = "X", alias = "subseed-strength", requires = "variation_seed")]
+    #[arg(long, value_name = "X", alias = "subseed-strength")]
     pub(crate) variation_strength: Option<f32>,
     /// Start from the noise of the seed at this size, in the middle of the image (Resize seed from width, height)
     #[arg(long, value_name = "WxH", value_parser = size)]
@@ -67,7 +67,7 @@ impl NoiseArgs {
 }
 
 /// A seed; of `-1` any, of 32 bits as A1111's.
-pub(crate) fn seed(text: &str) -> Result<u64, String> {
+fn seed(text: &str) -> Result<u64, String> {
     if text == "-1" {
         // The keys of the hasher are random.
         return Ok(RandomState::new().build_hasher().finish() >> 32);

@@ -9,11 +9,11 @@ use calotype::{
 use clap::Args;
 
 /// What to generate.
-#[derive(Args)]
+#[derive(Args, Clone, Debug, PartialEq)]
 #[command(next_help_heading = "Prompt")]
 pub(crate) struct PromptArgs {
     /// Prompt: what to generate
-    #[arg(help_heading = None, required_unless_present_any = ["from_file", "named_prompt"])]
+    #[arg(help_heading = None)]
     pub(crate) prompt: Option<String>,
     /// CompVis' name of the prompt
     #[arg(long = "prompt", value_name = "TEXT", hide = true, conflicts_with = "prompt")]
@@ -49,12 +49,12 @@ pub(crate) struct PromptArgs {
 
 impl PromptArgs {
     /// The prompt that is not in a file.
-    fn given(&self) -> Option<String> {
-        self.prompt.clone().or(self.named_prompt.clone())
+    pub(super) fn given(&self) -> Option<&String> {
+        self.prompt.as_ref().or(self.named_prompt.as_ref())
     }
 
     pub(super) fn apply(&self, request: &mut Request) {
-        request.prompt = self.given().unwrap_or_default();
+        request.prompt = self.given().cloned().unwrap_or_default();
         request.negative_prompt.clone_from(&self.negative_prompt);
         request.prompt_style = self.prompt_style;
         request.emphasis = self.emphasis;

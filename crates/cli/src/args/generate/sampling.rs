@@ -7,7 +7,7 @@ use calotype::{
 use clap::Args;
 
 /// How noise becomes a picture.
-#[derive(Args)]
+#[derive(Args, Clone, Debug, PartialEq)]
 #[command(next_help_heading = "Sampling")]
 pub(crate) struct SamplingArgs {
     /// Steps of the sampler (Sampling steps): more are finer and slower (not used by dpm_adaptive)
@@ -15,7 +15,7 @@ pub(crate) struct SamplingArgs {
     pub(crate) steps: usize,
     /// The sampler (Sampling method), by its id below or its name in A1111, ComfyUI or diffusers
     /// ("DPM++ 2M", also "DPM++ 2M Karras")
-    #[arg(long, value_name = "NAME", default_value = SamplerKind::Ddim.id(), value_parser = NamedSampler::parse, verbatim_doc_comment, long_help = sampler_help())]
+    #[arg(long, alias = "sampler-name", value_name = "NAME", default_value = SamplerKind::Ddim.id(), value_parser = NamedSampler::parse, verbatim_doc_comment, long_help = sampler_help())]
     pub(crate) sampler: NamedSampler,
     /// Noise levels (Schedule type), by their id below or their name in A1111 ("SGM Uniform")
     #[arg(long, value_name = "NAME", long_help = schedule_help())]
@@ -42,7 +42,7 @@ pub(crate) struct NamedSampler {
 }
 
 impl NamedSampler {
-    pub(crate) fn parse(name: &str) -> Result<Self, String> {
+    fn parse(name: &str) -> Result<Self, String> {
         let (kind, schedule) = SamplerKind::parse_with_schedule(name).map_err(|error| error.to_string())?;
         Ok(Self { kind, schedule })
     }
@@ -59,6 +59,12 @@ impl SamplingArgs {
         request.schedule = self.schedule.or(self.sampler.schedule).unwrap_or(ScheduleKind::Default);
         request.eta = self.eta;
         request.guidance_scale = self.guidance_scale;
+    }
+
+    /// Once a line chose the sampler: the schedule is the one that its name ends with, else that of the command line.
+    pub(crate) fn line_chose_sampler(&mut self, command_line: &Self) {
+        (self.plms, self.dpm_solver) = (false, false);
+        self.schedule = self.sampler.schedule.or(command_line.schedule).or(command_line.sampler.schedule);
     }
 }
 

@@ -7,7 +7,7 @@ use calotype::{
 use clap::Args;
 
 /// Advanced settings of samplers and schedules.
-#[derive(Args)]
+#[derive(Args, Clone, Debug, PartialEq)]
 #[command(next_help_heading = "Settings of some samplers and schedules")]
 pub(crate) struct SettingsArgs {
     /// Noise added before steps (Sigma churn; for euler, heun and dpm_2) [default: 0]
