@@ -1,6 +1,7 @@
 //! The `calotype` command: arguments in, files and progress out.
 
 mod args;
+mod audit;
 mod bench;
 mod failure;
 mod generate;
@@ -15,6 +16,7 @@ mod stdout;
 mod timings;
 mod train;
 mod turns;
+mod watermark;
 
 use std::{process::ExitCode, time::Instant};
 
@@ -54,6 +56,8 @@ fn run(command: Command, start: Instant) -> Result<(), Failure> {
         Command::Remake(args) => remake::run(&args, start),
         Command::Train(args) => train::run(args),
         Command::Models(command) => models::run(&command),
+        Command::Watermark(command) => watermark::run(&command),
+        Command::Audit(command) => audit::run(&command),
         Command::Bench(args) => bench::run(&args),
     }
 }

@@ -22,6 +22,13 @@ fn help_is_as_written_down() {
         "models verify",
         "models convert",
         "models list",
+        "watermark",
+        "watermark read",
+        "watermark write",
+        "audit",
+        "audit verify",
+        "audit search",
+        "audit export",
         "bench",
     ];
     for command in commands {

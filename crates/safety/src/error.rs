@@ -1,3 +1,5 @@
+use std::path::PathBuf;
+
 /// What can go wrong. Each message is one line.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -21,6 +23,50 @@ pub enum Error {
         bytes: usize,
         /// The most.
         limit: usize,
+    },
+    /// A file could not be read.
+    #[error("{}: cannot be read: {source}", path.display())]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// A file could not be written.
+    #[error("{}: cannot be written: {source}", path.display())]
+    Write {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// An audit log, or its anchor, that can't be read or written.
+    #[error("audit log {}: {problem}", path.display())]
+    Audit {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it, and what to do.
+        problem: String,
+    },
+    /// A file of rules that can't be used. None of its rules holds.
+    #[error("{}: {problem}", path.display())]
+    RulesFile {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        problem: String,
+    },
+    /// Rules that can't be used.
+    #[error("no valid rules: {problem}")]
+    Rules {
+        /// What is wrong, and where.
+        problem: String,
+    },
+    /// The system gives no random numbers.
+    #[error("no random numbers from the system: {reason}")]
+    Random {
+        /// What it said.
+        reason: String,
     },
     /// A picture can't be read, made or written.
     #[error(transparent)]

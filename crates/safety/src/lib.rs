@@ -1,6 +1,15 @@
-//! What it takes to show pictures to people.
+//! What it takes to show images to people: invisible marks, rules for prompts, and a log of what was made.
+//!
+//! | to | use |
+//! |---|---|
+//! | mark an image so that it is known again | [`watermark`] |
+//! | refuse prompts by words | [`rules`] |
+//! | keep a record that can't be changed unseen | [`audit`] |
 
+pub mod audit;
+mod digest;
 mod error;
+pub mod rules;
 pub mod watermark;
 
 pub use error::{Error, Result};

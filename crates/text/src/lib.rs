@@ -20,6 +20,6 @@ pub use error::Error;
 pub use export::clip_files;
 pub use prompt::{
     Chunk, EmbeddingNames, Emphasis, Entries, ExtraNetworkTag, Grammar, MAX_CHUNKS, MAX_PROMPT_BYTES, Part, Prompt,
-    PromptStyle, Schedule, Timeline, extra_networks_of,
+    PromptStyle, Schedule, Timeline, extra_networks_of, plain_texts,
 };
 pub use tokenizer::{Encoding, MAX_LENGTH, Tokenizer};

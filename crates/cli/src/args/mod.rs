@@ -1,5 +1,6 @@
 //! The command line.
 
+mod audit;
 mod bench;
 mod choices;
 mod compute;
@@ -8,9 +9,11 @@ mod model;
 mod models;
 mod pull;
 mod train;
+mod watermark;
 
 use clap::{Parser, Subcommand};
 
+pub(crate) use audit::{Audit, AuditExport, AuditSearch, AuditVerify};
 pub(crate) use bench::{Arch, Bench};
 pub(crate) use compute::Compute;
 pub(crate) use generate::{
@@ -20,6 +23,7 @@ pub(crate) use model::ModelArgs;
 pub(crate) use models::{Convert, Inspect, List, Models, Verify};
 pub(crate) use pull::Pull;
 pub(crate) use train::{Train, TrainRun};
+pub(crate) use watermark::{SchemeArg, Watermark, WatermarkRead, WatermarkWrite};
 
 /// Stable Diffusion: generate images from text, and train models.
 #[derive(Parser)]
@@ -63,6 +67,12 @@ pub(crate) enum Command {
     /// Inspect, download, verify and convert models
     #[command(subcommand)]
     Models(Models),
+    /// Read and write invisible watermarks in images
+    #[command(subcommand)]
+    Watermark(Watermark),
+    /// Check and search the audit log of generated images
+    #[command(subcommand)]
+    Audit(Audit),
     /// Measure the speed of this machine
     Bench(Bench),
 }

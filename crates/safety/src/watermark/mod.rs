@@ -19,6 +19,7 @@ pub mod tiled;
 
 use calotype_image::{Limits, RgbImage, decode};
 
+use crate::error::{Error, Result};
 use package::Scheme;
 use tiled::{Effort, Found, STRENGTHS};
 
@@ -40,8 +41,8 @@ pub struct Marked {
 pub fn mark<E>(
     picture: &RgbImage,
     id: u64,
-    mut write_file: impl FnMut(&RgbImage) -> Result<Vec<u8>, E>,
-) -> Result<Marked, E> {
+    mut write_file: impl FnMut(&RgbImage) -> std::result::Result<Vec<u8>, E>,
+) -> std::result::Result<Marked, E> {
     let mut strength = 0;
     loop {
         let mut marked = picture.clone();
@@ -55,6 +56,14 @@ pub fn mark<E>(
         }
         strength += 1;
     }
+}
+
+/// An id that nobody else has, from the system's random numbers.
+///
+/// # Errors
+/// [`Error::Random`] when the system gives none.
+pub fn random_id() -> Result<u64> {
+    getrandom::u64().map_err(|error| Error::Random { reason: error.to_string() })
 }
 
 /// A mark that was found in a picture.

@@ -14,6 +14,7 @@ mod compose;
 mod embeddings;
 mod extract;
 mod pattern;
+mod plain;
 mod schedule;
 mod style;
 
@@ -25,6 +26,7 @@ pub(crate) use chunks::CHUNK_LENGTH;
 pub use chunks::Chunk;
 pub use embeddings::EmbeddingNames;
 pub use extract::{ExtraNetworkTag, extra_networks_of};
+pub use plain::plain_texts;
 pub use schedule::Timeline;
 pub use style::{Emphasis, PromptStyle};
 

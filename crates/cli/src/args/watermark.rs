@@ -1,0 +1,80 @@
+//! Arguments of `calotype watermark`.
+
+use std::path::PathBuf;
+
+use clap::{Args, Subcommand, ValueEnum};
+
+#[derive(Subcommand)]
+pub(crate) enum Watermark {
+    /// Detect invisible watermarks
+    Read(WatermarkRead),
+    /// Write an invisible watermark into an image
+    Write(WatermarkWrite),
+}
+
+#[derive(Args)]
+#[command(after_help = "\
+Looks for the tiled watermark, also after the image was cropped, scaled or brightened, and for
+those of Stable Diffusion's scripts (dwtDct, dwtDctSvd) with most of --text in them.
+
+Exit status: 0 every image has a watermark, 1 an image has none or can't be read.
+
+Examples:
+  calotype watermark read outputs/00000.png
+  calotype watermark read --json *.jpg")]
+pub(crate) struct WatermarkRead {
+    /// PNG, JPEG or WebP images
+    #[arg(required = true, value_name = "FILE")]
+    pub(crate) files: Vec<PathBuf>,
+    /// The expected text of dwtDct and dwtDctSvd
+    #[arg(long, value_name = "TEXT", default_value = calotype_safety::watermark::package::DEFAULT_TEXT)]
+    pub(crate) text: String,
+    /// Faster: finds the watermark only if the image was at most cropped or compressed
+    #[arg(long)]
+    pub(crate) quick: bool,
+    /// Print JSON
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Args)]
+#[command(after_help = "\
+Examples:
+  calotype watermark write photo.jpg --output marked.png
+  calotype watermark write photo.png --output marked.png --scheme dwtDctSvd --text StableDiffusionV1")]
+pub(crate) struct WatermarkWrite {
+    /// A PNG, JPEG or WebP image
+    pub(crate) file: PathBuf,
+    /// The PNG to write
+    #[arg(long, short, value_name = "FILE")]
+    pub(crate) output: PathBuf,
+    /// The watermark scheme
+    #[arg(long, value_name = "SCHEME", value_enum, default_value_t = SchemeArg::Tiled)]
+    pub(crate) scheme: SchemeArg,
+    /// The id of a tiled watermark, 16 hexadecimal digits [default: a random one]
+    #[arg(long, value_name = "HEX", value_parser = id)]
+    pub(crate) id: Option<u64>,
+    /// The text of the other schemes
+    #[arg(long, value_name = "TEXT", default_value = calotype_safety::watermark::package::DEFAULT_TEXT)]
+    pub(crate) text: String,
+}
+
+/// The schemes that can be written.
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum SchemeArg {
+    /// Survives cropping, scaling and JPEG; carries an id
+    Tiled,
+    /// That of CompVis' scripts; lost after cropping, scaling or JPEG
+    #[value(name = "dwtDct")]
+    DwtDct,
+    /// The stronger scheme of the same package; lost after cropping or scaling
+    #[value(name = "dwtDctSvd")]
+    DwtDctSvd,
+}
+
+/// An id of a tiled watermark.
+pub(crate) fn id(text: &str) -> Result<u64, String> {
+    let is_id = text.len() == 16 && text.bytes().all(|byte| byte.is_ascii_hexdigit());
+    let id = if is_id { u64::from_str_radix(text, 16).ok() } else { None };
+    id.ok_or_else(|| "expected 16 hexadecimal digits".to_owned())
+}

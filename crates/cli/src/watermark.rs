@@ -1,0 +1,142 @@
+//! `calotype watermark`.
+
+use std::path::Path;
+
+use calotype_formats::write_atomic;
+use calotype_image::{Limits, RgbImage, encode_png, open, read_limited, read_png_text};
+use calotype_safety::watermark::{
+    self, Marked, Reading,
+    package::{self, Scheme},
+    tiled::{Effort, STRENGTHS},
+};
+use serde_json::{Value, json};
+
+use crate::{
+    args::{SchemeArg, Watermark, WatermarkRead, WatermarkWrite},
+    failure::Failure,
+    stdout,
+};
+
+pub(crate) fn run(command: &Watermark) -> Result<(), Failure> {
+    match command {
+        Watermark::Read(args) => read(args),
+        Watermark::Write(args) => write(args),
+    }
+}
+
+fn read(args: &WatermarkRead) -> Result<(), Failure> {
+    let effort = if args.quick { Effort::Quick } else { Effort::Thorough };
+    let (mut rows, mut without) = (Vec::new(), 0);
+    for file in &args.files {
+        let picture = open(file, &Limits::default()).map_err(|error| Failure::Failed(error.to_string()))?;
+        let readings = watermark::read(&picture, args.text.as_bytes(), effort);
+        without += usize::from(readings.is_empty());
+        if args.json {
+            let marks: Vec<Value> = readings.iter().map(as_json).collect();
+            rows.push(json!({ "file": file.display().to_string(), "watermarks": marks }));
+        } else {
+            stdout::print(&for_people(file, &readings))?;
+        }
+    }
+    if args.json {
+        stdout::print(&Value::from(rows).to_string())?;
+    }
+    match without {
+        0 => Ok(()),
+        1 if args.files.len() == 1 => Err(Failure::Failed("no watermark was found".to_owned())),
+        count => Err(Failure::Failed(format!("no watermark was found in {count} of {} images", args.files.len()))),
+    }
+}
+
+fn for_people(file: &Path, readings: &[Reading]) -> String {
+    let one = |reading: &Reading| match reading {
+        Reading::Tiled(found) => {
+            let mut done = Vec::new();
+            if (found.scale - 1.0).abs() > 0.001 {
+                done.push(format!("scaled to {:.1} %", found.scale * 100.0));
+            }
+            if found.degrees != 0.0 {
+                done.push(format!("turned by {:.1} degrees", found.degrees));
+            }
+            if found.turned != 0 {
+                done.push("mirrored or turned".to_owned());
+            }
+            let done = if done.is_empty() { String::new() } else { format!(", {} since", done.join(", ")) };
+            format!("tiled, id {:016x}{done}", found.id)
+        }
+        Reading::Package { scheme, text, right } => {
+            format!("{}, {:?}, {:.0} % of the bits", name(*scheme), String::from_utf8_lossy(text), right * 100.0)
+        }
+        _ => "of a kind this command does not know".to_owned(),
+    };
+    let marks = if readings.is_empty() {
+        "no watermark".to_owned()
+    } else {
+        readings.iter().map(one).collect::<Vec<_>>().join("; ")
+    };
+    format!("{}: {marks}", file.display())
+}
+
+fn as_json(reading: &Reading) -> Value {
+    match reading {
+        Reading::Tiled(found) => json!({
+            "scheme": "tiled", "id": format!("{:016x}", found.id),
+            "scale": found.scale, "degrees": found.degrees, "turned": found.turned,
+        }),
+        Reading::Package { scheme, text, right } => json!({
+            "scheme": name(*scheme), "text": String::from_utf8_lossy(text), "bits_right": right,
+        }),
+        _ => Value::Null,
+    }
+}
+
+fn name(scheme: Scheme) -> &'static str {
+    match scheme {
+        Scheme::DwtDct => "dwtDct",
+        Scheme::DwtDctSvd => "dwtDctSvd",
+    }
+}
+
+fn write(args: &WatermarkWrite) -> Result<(), Failure> {
+    let failed = |error: &dyn std::fmt::Display| Failure::Failed(format!("{}: {error}", args.file.display()));
+    let picture = open(&args.file, &Limits::default()).map_err(|error| Failure::Failed(error.to_string()))?;
+    let bytes = read_limited(&args.file, &Limits::default()).map_err(|error| failed(&error))?;
+    // How the image was made goes along.
+    let texts = read_png_text(&bytes).unwrap_or_default();
+    let texts: Vec<(&str, &str)> = texts.iter().map(|(keyword, text)| (keyword.as_str(), text.as_str())).collect();
+    let encode = |picture: &RgbImage| encode_png(picture, &texts);
+    let (file, said) = match scheme(args.scheme) {
+        None => {
+            let id = match args.id {
+                Some(id) => id,
+                None => watermark::random_id().map_err(|error| failed(&error))?,
+            };
+            let Marked { file, strength, is_readable } =
+                watermark::mark(&picture, id, encode).map_err(|error| failed(&error))?;
+            if !is_readable {
+                return Err(failed(
+                    &"no id can be read back from this image at any strength; it is too small for a mark",
+                ));
+            }
+            (file, format!("tiled, id {id:016x}, strength {} of {STRENGTHS}", strength + 1))
+        }
+        Some(scheme) => {
+            let text = args.text.as_bytes();
+            let marked = package::write(&picture, text, scheme).map_err(|error| failed(&error))?;
+            let is_readable = package::read(&marked, text.len(), scheme).is_ok_and(|read| read == text);
+            let warning = if is_readable { "" } else { ", which can't be read back whole from this image" };
+            (encode(&marked).map_err(|error| failed(&error))?, format!("{}, {:?}{warning}", name(scheme), args.text))
+        }
+    };
+    write_atomic(&args.output, |writer| writer.write_all(&file)).map_err(|error| Failure::Failed(error.to_string()))?;
+    stdout::print(&format!("{}: {said}", args.output.display()))
+}
+
+/// The package's scheme; none for our own.
+fn scheme(arg: SchemeArg) -> Option<Scheme> {
+    match arg {
+        SchemeArg::Tiled => None,
+        SchemeArg::DwtDct => Some(Scheme::DwtDct),
+        SchemeArg::DwtDctSvd => Some(Scheme::DwtDctSvd),
+    }
+}
