@@ -2,7 +2,9 @@ use calotype_tensor::{Activation, Attention, Backend, Error, ParamKind, Result a
 
 use crate::{
     Init, Result, Scope, TextConfig,
+    curve::Curve,
     layers::{LayerNorm, Linear, run},
+    padding_mask::PaddingMask,
 };
 
 /// The standard deviation that embeddings start with (Radford et al. 2021).
@@ -18,6 +20,8 @@ pub struct ClipTextEncoder<P> {
     layers: Vec<EncoderLayer<P>>,
     final_layer_norm: LayerNorm<P>,
     max_position_embeddings: usize,
+    /// The id that ends a text, where what follows it is not attended to.
+    masked_after: Option<u32>,
 }
 
 impl<P> ClipTextEncoder<P> {
@@ -45,11 +49,12 @@ impl<P> ClipTextEncoder<P> {
                 .collect::<Result<_>>()?,
             final_layer_norm: LayerNorm::new(scope.sub("final_layer_norm"), width, config.layer_norm_eps)?,
             max_position_embeddings: config.max_position_embeddings,
+            masked_after: config.use_attention_mask.then(|| config.end_of_text()),
         })
     }
 
     /// The context of `batch` sequences of equal length L, one after the other in `ids`: `(B, L, C)`, after the final norm.
-    /// Padding is attended to like any token, as Stable Diffusion does.
+    /// Padding is attended to like any token, as Stable Diffusion does, unless the config asks for a mask.
     ///
     /// # Errors
     /// `ids` can't be divided into `batch` sequences, is too long, or has an id that is not in the vocabulary.
@@ -88,9 +93,10 @@ impl<P> ClipTextEncoder<P> {
         }
         let positions: Vec<u32> = (0..batch).flat_map(|_| 0..length as u32).collect();
         let mut h = b.add(&tokens, &b.embedding(&self.position_embedding, &positions, batch)?)?;
+        let mask = self.masked_after.map(|end| PaddingMask::new(ids, length, end));
         for layer in layers {
-            let layer = layer.clone();
-            h = run(b, self.checkpointing, &[h], move |b, inputs| layer.forward(b, &inputs[0]))?;
+            let (layer, mask) = (layer.clone(), mask.clone());
+            h = run(b, self.checkpointing, &[h], move |b, inputs| layer.forward(b, &inputs[0], mask.as_ref()))?;
         }
         self.final_layer_norm.forward(b, &h)
     }
@@ -154,6 +160,8 @@ struct EncoderLayer<P> {
     fc2: Linear<P>,
     attention: Attention,
     activation: Activation,
+    /// After it, computed outside the backend.
+    curve: Option<Curve>,
 }
 
 impl<P> EncoderLayer<P> {
@@ -173,17 +181,24 @@ impl<P> EncoderLayer<P> {
             fc1: Linear::normal(scope.sub("mlp.fc1"), width, inner, fc_deviation)?,
             fc2: Linear::normal(scope.sub("mlp.fc2"), inner, width, in_deviation)?,
             attention: Attention { heads: config.num_attention_heads, causal: true },
-            activation: config.hidden_act.into(),
+            activation: config.hidden_act.native().unwrap_or_default(),
+            curve: config.hidden_act.native().is_none().then_some(Curve::GeluTanh),
         })
     }
 
     /// `x (B, L, C)`.
-    fn forward<B: Backend<Param = P>>(&self, b: &B, x: &B::Tensor) -> Computed<B::Tensor> {
+    fn forward<B: Backend<Param = P>>(&self, b: &B, x: &B::Tensor, mask: Option<&PaddingMask>) -> Computed<B::Tensor> {
         let h = self.layer_norm1.forward(b, x)?;
         let (q, k, v) = (self.q_proj.forward(b, &h)?, self.k_proj.forward(b, &h)?, self.v_proj.forward(b, &h)?);
-        let h = b.attention(&q, &k, &v, self.attention)?;
+        let mut h = b.attention(&q, &k, &v, self.attention)?;
+        if let Some(mask) = mask {
+            h = mask.apply(b, h, [&q, &k, &v], self.attention.heads)?;
+        }
         let x = self.out_proj.forward_with(b, &h, Some(x), Activation::None)?;
-        let h = self.fc1.forward_with(b, &self.layer_norm2.forward(b, &x)?, None, self.activation)?;
+        let mut h = self.fc1.forward_with(b, &self.layer_norm2.forward(b, &x)?, None, self.activation)?;
+        if let Some(curve) = self.curve {
+            h = curve.forward(b, &h)?;
+        }
         self.fc2.forward_with(b, &h, Some(&x), Activation::None)
     }
 }

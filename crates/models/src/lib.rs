@@ -13,10 +13,12 @@ pub mod adapters;
 mod bands;
 mod clip;
 mod config;
+mod curve;
 mod edges;
 mod error;
 mod layers;
 mod names;
+mod padding_mask;
 mod params;
 mod resnet;
 mod timestep;
@@ -32,8 +34,8 @@ pub use config::{
 pub use edges::Wrap;
 pub use error::{Error, Result};
 pub use names::{
-    AdaptedNetwork, AdapterForm, Beside, FileKind, LayerKind, Layout, Names, Place, UNetLevel, WeightSet, has_ema,
-    has_optimizer, has_raw, is_pruned_to_ema,
+    AdaptedNetwork, AdapterForm, Beside, FileKind, LayerKind, Layout, Names, Place, UNetLevel, WeightSet,
+    find_unwrapped, has_ema, has_optimizer, has_raw, is_pruned_to_ema,
 };
 pub use params::{InMemory, Init, ParamSource, ParamSpec, Random, Scope, Stored};
 pub use timestep::timestep_embedding;

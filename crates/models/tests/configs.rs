@@ -98,7 +98,6 @@ fn what_can_not_be_made_is_refused_by_name_and_value() {
     refused::<UNetConfig>(&format!(r#"{{"act_fn": "{}"}}"#, "\\n".repeat(10_000)), "act_fn = ");
     refused::<VaeConfig>(r#"{"_class_name": "VQModel"}"#, "VQModel");
     refused::<VaeConfig>(r#"{"down_block_types": ["AttnDownEncoderBlock2D"]}"#, "AttnDownEncoderBlock2D");
-    refused::<VaeConfig>(r#"{"shift_factor": 0.1}"#, "shift_factor = 0.1");
     refused::<VaeConfig>(r#"{"scaling_factor": 0}"#, "scaling_factor = 0");
     refused::<VaeConfig>(r#"{"latent_channels": 0}"#, "latent_channels = 0");
     refused::<TextConfig>(r#"{"model_type": "t5"}"#, r#"model_type = "t5""#);
@@ -143,4 +142,30 @@ proptest! {
     fn no_text_is_a_panic(text in ".*") {
         prop_assert!(UNetConfig::from_json(&text).is_err());
     }
+}
+
+#[test]
+fn configs_of_other_years_mean_what_they_say() {
+    // Python's words for no number, in a key that is passed over and in one that is not.
+    assert_eq!(UNetConfig::from_json(r#"{"loss": NaN, "best": -Infinity}"#).unwrap(), UNetConfig::default());
+    refused::<UNetConfig>(r#"{"norm_eps": NaN}"#, r#"invalid type: string "NaN""#);
+    // Before diffusers 0.9 a size of 32 meant 64.
+    let side = |json: &str| UNetConfig::from_json(json).unwrap().sample_size.map(|size| size.get(0));
+    assert_eq!(side(r#"{"sample_size": 32, "_diffusers_version": "0.8.1"}"#), Some(64));
+    assert_eq!(side(r#"{"sample_size": 32, "_diffusers_version": "0.4.0.dev0"}"#), Some(64));
+    assert_eq!(side(r#"{"sample_size": 96, "_diffusers_version": "0.8.1"}"#), Some(96));
+    assert_eq!(side(r#"{"sample_size": [32, 48], "_diffusers_version": "0.8.1"}"#), Some(32));
+    assert_eq!(side(r#"{"sample_size": 32, "_diffusers_version": "0.9.0"}"#), Some(32));
+    assert_eq!(side(r#"{"sample_size": 32, "_diffusers_version": "0.10.2"}"#), Some(32));
+    assert_eq!(side(r#"{"sample_size": 32}"#), Some(32));
+    // Of other pipelines, or in capitals.
+    let vae = VaeConfig::from_json(
+        r#"{"sample_size": [128, 64], "act_fn": "SiLU", "shift_factor": 0.1, "latents_mean": [0.5], "latents_std": [2]}"#,
+    );
+    assert_eq!(vae.unwrap().sample_size, Some(PerBlock::Each(vec![128, 64])));
+    refused::<VaeConfig>(r#"{"act_fn": "mish"}"#, r#"act_fn = "mish" is not supported"#);
+    // A whole CLIP.
+    let clip = r#"{"model_type": "clip", "text_config": {"hidden_size": 24, "model_type": "clip_text_model"}, "vision_config": {}}"#;
+    assert_eq!(TextConfig::from_json(clip).unwrap(), TextConfig { hidden_size: 24, ..TextConfig::default() });
+    refused::<TextConfig>(r#"{"hidden_act": "gelu_10"}"#, "gelu_10");
 }

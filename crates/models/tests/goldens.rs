@@ -90,6 +90,28 @@ fn an_added_embedding_is_part_of_the_time_embedding() {
     assert_ne!(forward(Some(0.5)), forward(None));
 }
 
+/// `reference/text_encoders.py`: every activation that is read, and the mask of a tokenizer.
+#[test]
+fn variants_of_the_text_encoder() {
+    let path = format!("{}/tests/goldens/text_encoders.json", env!("CARGO_MANIFEST_DIR"));
+    let goldens: serde_json::Value = serde_json::from_str(&std::fs::read_to_string(path).unwrap()).unwrap();
+    let ids: Vec<Vec<u32>> = serde_json::from_value(goldens["ids"].clone()).unwrap();
+    let cases = goldens["cases"].as_object().unwrap();
+    assert_eq!(cases.len(), 11);
+    for (name, case) in cases {
+        let config = TextConfig::from_json(&case["config"].to_string()).unwrap();
+        let expected: Vec<f32> = serde_json::from_value(case["output"].clone()).unwrap();
+        let (slow, fast) = (Reference::<f32>::default(), Cpu::new(2).unwrap());
+        let run = |output: Vec<f32>| assert_close(name, &output, &expected, TOLERANCE);
+        let encoder = config.init(&slow, &mut Formula).unwrap();
+        run(slow.to_f32(&encoder.forward(&slow, &ids.concat(), ids.len()).unwrap()).unwrap());
+        let encoder = config.init(&fast, &mut Formula).unwrap();
+        run(fast.to_f32(&encoder.forward(&fast, &ids.concat(), ids.len()).unwrap()).unwrap());
+        // What is written means the same.
+        assert_eq!(TextConfig::from_json(&config.to_json()).unwrap(), config);
+    }
+}
+
 #[test]
 fn reference_backend() {
     let b = Reference::<f32>::default();

@@ -136,3 +136,75 @@ fn files_are_told_by_their_keys() {
     assert_eq!(FileKind::of(&file(&[("weight".into(), vec![1000, 768])])), FileKind::Unknown);
     assert_eq!(FileKind::of(&file(&[("<cat>".into(), vec![2, 768])])), FileKind::TextualInversion);
 }
+
+#[test]
+fn wrapped_checkpoints_are_told_as_they_are() {
+    let whole = [
+        keys(&sd15_unet(), &UNetConfig::sd15()),
+        keys(&Layout::compvis_vae(4), &VaeConfig::sd15()),
+        keys(&Layout::compvis_text(), &TextConfig::sd15()),
+    ]
+    .concat();
+    let all = FileKind::Networks { text_encoder: true, unet: true, vae: true };
+    for before in ["", "module.", "model.", "_forward_module.module.", "state_dict."] {
+        let wrapped: Vec<String> = whole.iter().map(|key| format!("{before}{key}")).collect();
+        let mut names: Vec<&str> = wrapped.iter().map(String::as_str).collect();
+        let control = format!("{before}control_model.input_blocks.0.0.weight");
+        assert_eq!(FileKind::of(&named(&names)), all, "{before}");
+        // With a ControlNet beside it, it still is one.
+        names.push(&control);
+        let file = named(&names);
+        assert_eq!(FileKind::of(&file), all, "{before}");
+        let unet = Layout::detect(&file, Names::UNet, WeightSet::Auto).unwrap();
+        let specs = UNetConfig::sd15().specs().unwrap();
+        assert!(specs.iter().all(|spec| file.get(&unet.places(&spec.name)[0].key).is_some()), "{before}");
+        assert_eq!(FileKind::of(&named(&[&control])), FileKind::Other("a ControlNet"));
+    }
+    // Inside as well: a UNet that was compiled by itself.
+    let inside: Vec<String> =
+        whole.iter().map(|key| key.replace("diffusion_model.", "diffusion_model._orig_mod.")).collect();
+    let names: Vec<&str> = inside.iter().map(String::as_str).collect();
+    assert_eq!(FileKind::of(&named(&names)), all);
+    assert!(has_raw(&named(&names)) && !has_ema(&named(&names)));
+    let ema = ["module.model_ema.diffusion_modelinput_blocks00weight"];
+    assert!(has_ema(&named(&ema)) && Layout::detect(&named(&ema), Names::UNet, WeightSet::Ema).is_some());
+}
+
+#[test]
+fn unets_that_are_told_more_are_told_by_their_widths() {
+    let unet = |context: usize, key: &str, width: usize| {
+        let names = [
+            ("model.diffusion_model.input_blocks.0.0.weight".to_owned(), vec![1]),
+            (
+                "model.diffusion_model.middle_block.1.transformer_blocks.0.attn2.to_k.weight".to_owned(),
+                vec![1, context],
+            ),
+            (key.to_owned(), vec![1, width]),
+        ];
+        FileKind::of(&file(&names))
+    };
+    let label = "model.diffusion_model.label_emb.0.0.weight";
+    for (context, key, width, expected) in [
+        (2048, label, 2816, "a UNet of Stable Diffusion XL"),
+        (2048, "add_embedding.linear_1.weight", 2816, "a UNet of Stable Diffusion XL"),
+        (2048, "module.model.diffusion_model.label_emb.0.0.weight", 2816, "a UNet of Stable Diffusion XL"),
+        (1280, label, 2560, "a UNet of the Stable Diffusion XL refiner"),
+        (1024, label, 2048, "a UNet with class or image embeddings (unCLIP)"),
+        (768, "class_embedding.linear_1.weight", 1536, "a UNet with class or image embeddings (unCLIP)"),
+        (4096, "add_embedding.linear_1.weight", 7, "a UNet that is told more than Stable Diffusion's is"),
+    ] {
+        assert_eq!(unet(context, key, width), FileKind::Other(expected), "{key} {context}");
+    }
+}
+
+#[test]
+fn attention_of_a_vae_by_newer_names() {
+    let layout = Layout::compvis_vae(4);
+    let places = |name: &str| -> Vec<String> { layout.places(name).into_iter().map(|place| place.key).collect() };
+    let of = |own: &str, other: &str| {
+        let before = "first_stage_model.decoder.mid.attn_1";
+        [format!("{before}.{own}.bias"), format!("{before}.{other}.bias")]
+    };
+    assert_eq!(places("decoder.mid_block.attentions.0.to_out.0.bias"), of("proj_out", "to_out.0"));
+    assert_eq!(places("decoder.mid_block.attentions.0.to_q.bias")[..2], of("q", "to_q"));
+}

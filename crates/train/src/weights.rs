@@ -69,8 +69,12 @@ impl Weights {
     }
 
     fn get(&self, spec: &ParamSpec) -> Result<&Vec<f32>, ModelError> {
-        let missing =
-            || ModelError::Missing { source_label: "the run's weights".into(), tensor: spec.name.clone(), others: 0 };
+        let missing = || ModelError::Missing {
+            source_label: "the run's weights".into(),
+            tensor: spec.name.clone(),
+            others: 0,
+            by_config: false,
+        };
         self.0.get(&spec.name).ok_or_else(missing)
     }
 }

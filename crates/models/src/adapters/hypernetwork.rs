@@ -3,9 +3,9 @@ use std::{collections::BTreeMap, sync::Arc};
 use calotype_formats::{Dict, Items, TorchFile, TorchTensor, Value};
 use calotype_tensor::{Backend, Result as Computed};
 
-use super::curve::Curve;
 use crate::{
     Error, InMemory, Result, Scope,
+    curve::Curve,
     error::quote,
     layers::{LayerNorm, Linear},
     params::with_backend,
@@ -166,9 +166,7 @@ impl<P> Network<P> {
         for Layer { linear, curve, norm } in &self.0 {
             x = linear.forward(b, &x)?;
             if let Some(curve) = curve {
-                let mut values = b.to_f32(&x)?;
-                curve.apply(&mut values, b.threads());
-                x = b.from_f32(b.shape(&x), values)?;
+                x = curve.forward(b, &x)?;
             }
             if let Some(norm) = norm {
                 x = norm.forward(b, &x)?;

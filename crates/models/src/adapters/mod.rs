@@ -9,7 +9,6 @@
 mod adapter;
 mod bundled;
 mod change;
-mod curve;
 mod embedding;
 mod hypernetwork;
 mod matrix;

@@ -38,12 +38,14 @@ impl Shapes<'_> {
             source_label: self.file.label().to_owned(),
             tensor: self.layout.key(name),
             others: 0,
+            by_config: false,
         })?;
         shape.get(n).copied().ok_or_else(|| Error::Misshapen {
             source_label: self.file.label().to_owned(),
             tensor: name.to_owned(),
             expected: format!("a shape of more than {n} dimensions"),
             got: format!("{shape:?}"),
+            by_config: false,
         })
     }
 
@@ -188,7 +190,7 @@ pub(super) fn vae(file: &Checkpoint, layout: &Layout, compvis: &CompVisConfig) -
         out_channels: shapes.dimension("decoder.conv_out.weight", 0)?,
         layers_per_block: shapes.layers("encoder.down_blocks.0"),
         latent_channels: shapes.dimension("decoder.conv_in.weight", 1)?,
-        sample_size: Some(512),
+        sample_size: Some(PerBlock::All(512)),
         scaling_factor: compvis.scale_factor.unwrap_or(defaults.scaling_factor),
         use_quant_conv: has("quant_conv.weight"),
         use_post_quant_conv: has("post_quant_conv.weight"),

@@ -44,6 +44,11 @@ pub trait ModelConfig: Serialize + DeserializeOwned {
     /// The keys of `config.json` that may have only some of their values here, and those values. A list is as its elements.
     fn only_supported() -> Vec<(&'static str, Vec<Value>)>;
 
+    /// The keys of `config.json` as they are meant, where their form or meaning changed over the years.
+    fn as_meant(config: Value) -> Value {
+        config
+    }
+
     /// Checks that a network can be made of it.
     ///
     /// # Errors
@@ -69,6 +74,7 @@ pub trait ModelConfig: Serialize + DeserializeOwned {
                 brief(&value.to_string())
             )));
         }
+        let value = Self::as_meant(value);
         for (key, supported) in Self::only_supported() {
             if let Some(got) = value.get(key).filter(|got| !is_one_of(got, &supported)) {
                 let supported: Vec<String> = supported.iter().map(Value::to_string).collect();
@@ -127,12 +133,25 @@ pub trait ModelConfig: Serialize + DeserializeOwned {
 
 /// Whether `got`, or each of its elements, is one of the `supported` values.
 fn is_one_of(got: &Value, supported: &[Value]) -> bool {
-    let is_supported =
-        |got: &Value| supported.iter().any(|value| got == value || (got.is_number() && got.as_f64() == value.as_f64()));
+    let is_same = |got: &Value, value: &Value| match (got, value) {
+        // Names of activations: diffusers looks them up in small letters.
+        (Value::String(got), Value::String(value)) => {
+            got == value || (value == "silu" && got.eq_ignore_ascii_case(value))
+        }
+        _ => got == value || (got.is_number() && got.as_f64() == value.as_f64()),
+    };
+    let is_supported = |got: &Value| supported.iter().any(|value| is_same(got, value));
     match got {
         Value::Array(each) => each.iter().all(is_supported),
         one => is_supported(one),
     }
+}
+
+/// Whether a config is of a diffusers before this version, by its `_diffusers_version`.
+fn is_before(config: &Value, version: [u64; 2]) -> bool {
+    let Some(text) = config.get("_diffusers_version").and_then(Value::as_str) else { return false };
+    let mut parts = text.split('.').map(|part| part.parse::<u64>().ok());
+    matches!((parts.next().flatten(), parts.next().flatten()), (Some(major), Some(minor)) if [major, minor] < version)
 }
 
 /// Text for a message: one line, not long.

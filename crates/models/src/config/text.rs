@@ -13,14 +13,30 @@ pub enum HiddenAct {
     /// `x · sigmoid(1.702 x)`: OpenAI's CLIP.
     QuickGelu,
     /// The exact GELU: OpenCLIP.
+    #[serde(alias = "gelu_python")]
     Gelu,
+    /// GELU by a hyperbolic tangent (Hendrycks & Gimpel 2016), under each of the names that transformers has for it.
+    #[serde(
+        rename = "gelu_pytorch_tanh",
+        alias = "gelu_python_tanh",
+        alias = "gelu_new",
+        alias = "gelu_fast",
+        alias = "gelu_accurate"
+    )]
+    GeluTanh,
+    /// `x · sigmoid(x)`.
+    #[serde(alias = "swish")]
+    Silu,
 }
 
-impl From<HiddenAct> for Activation {
-    fn from(act: HiddenAct) -> Self {
-        match act {
-            HiddenAct::QuickGelu => Self::QuickGelu,
-            HiddenAct::Gelu => Self::Gelu,
+impl HiddenAct {
+    /// What a backend computes it by; none of what it has no operation for.
+    pub(crate) fn native(self) -> Option<Activation> {
+        match self {
+            Self::QuickGelu => Some(Activation::QuickGelu),
+            Self::Gelu => Some(Activation::Gelu),
+            Self::Silu => Some(Activation::Silu),
+            Self::GeluTanh => None,
         }
     }
 }
@@ -47,6 +63,9 @@ pub struct TextConfig {
     pub hidden_act: HiddenAct,
     /// Added to the variance in every norm.
     pub layer_norm_eps: f32,
+    /// Whether what follows the end of a text is not attended to: Stable Diffusion's encoders attend to it.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub use_attention_mask: bool,
     /// The id that fills up a sequence, as transformers' config has it; CLIP's tokenizer has its own.
     pub pad_token_id: Option<i64>,
     /// The id that begins a sequence.
@@ -67,6 +86,7 @@ impl Default for TextConfig {
             max_position_embeddings: 77,
             hidden_act: HiddenAct::QuickGelu,
             layer_norm_eps: 1e-5,
+            use_attention_mask: false,
             pad_token_id: Some(1),
             bos_token_id: Some(49406),
             eos_token_id: Some(49407),
@@ -75,6 +95,14 @@ impl Default for TextConfig {
 }
 
 impl TextConfig {
+    /// The id that ends a text. transformers' first configs of CLIP say 2, which its tokenizer never made.
+    pub(crate) fn end_of_text(&self) -> u32 {
+        const WRONG: i64 = 2;
+        const CLIP: u32 = 49407;
+        let said = self.eos_token_id.filter(|&id| id != WRONG).and_then(|id| u32::try_from(id).ok());
+        said.unwrap_or(CLIP)
+    }
+
     /// Stable Diffusion v1's, CLIP ViT-L/14: 123,060,480 parameters.
     pub fn sd15() -> Self {
         Self {
@@ -95,6 +123,20 @@ impl ModelConfig for TextConfig {
 
     fn only_supported() -> Vec<(&'static str, Vec<Value>)> {
         vec![("model_type", vec![json!("clip_text_model")])]
+    }
+
+    /// Of a whole CLIP's config, its text encoder's part, as transformers takes it.
+    fn as_meant(mut config: Value) -> Value {
+        if config["model_type"] == "clip" && config["text_config"].is_object() {
+            let mut text = config["text_config"].take();
+            text["model_type"] = json!("clip_text_model");
+            // It stands beside the part, and the pipeline asks the whole.
+            if let Some(mask) = config.get("use_attention_mask") {
+                text["use_attention_mask"] = mask.clone();
+            }
+            return text;
+        }
+        config
     }
 
     fn validate(&self) -> Result<()> {

@@ -2,7 +2,7 @@ use calotype_formats::Checkpoint;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use super::{CHANNELS, Check, CompVisConfig, LAYERS, LEVELS, ModelConfig, PerBlock, infer};
+use super::{CHANNELS, Check, CompVisConfig, LAYERS, LEVELS, ModelConfig, PerBlock, infer, is_before};
 use crate::{Layout, Names, Result, Scope, UNet};
 
 /// A `down_block_types` entry.
@@ -166,6 +166,16 @@ impl ModelConfig for UNetConfig {
             ("time_embedding_type", vec![json!("positional")]),
             ("timestep_post_act", null()),
         ]
+    }
+
+    /// Before diffusers 0.9 the configs of Stable Diffusion said 32, and its pipelines took 64 (`StableDiffusionPipeline`).
+    fn as_meant(mut config: Value) -> Value {
+        const VERSION: [u64; 2] = [0, 9];
+        const LATENTS: u64 = 64;
+        if is_before(&config, VERSION) && config["sample_size"].as_u64().is_some_and(|size| size < LATENTS) {
+            config["sample_size"] = json!(LATENTS);
+        }
+        config
     }
 
     fn validate(&self) -> Result<()> {

@@ -3,7 +3,7 @@ use calotype_tensor::Backend;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use super::{CHANNELS, Check, CompVisConfig, LAYERS, LEVELS, ModelConfig, infer};
+use super::{CHANNELS, Check, CompVisConfig, LAYERS, LEVELS, ModelConfig, PerBlock, infer};
 use crate::{AutoencoderKl, Layout, Names, ParamSource, Result, Scope, VaeDecoder, VaeEncoder, params::with_backend};
 
 /// The config of diffusers' `AutoencoderKL`. Lists run from the highest resolution to the lowest.
@@ -27,7 +27,7 @@ pub struct VaeConfig {
     /// Groups of every group norm.
     pub norm_num_groups: usize,
     /// Height and width of the pictures it was trained on.
-    pub sample_size: Option<usize>,
+    pub sample_size: Option<PerBlock>,
     /// What latents are multiplied by before diffusion: 1 over their standard deviation.
     pub scaling_factor: f32,
     /// Whether the encoder ends with a 1×1 convolution.
@@ -53,7 +53,7 @@ impl Default for VaeConfig {
             layers_per_block: 1,
             latent_channels: 4,
             norm_num_groups: 32,
-            sample_size: Some(32),
+            sample_size: Some(PerBlock::All(32)),
             scaling_factor: 0.18215,
             use_quant_conv: true,
             use_post_quant_conv: true,
@@ -75,7 +75,11 @@ impl VaeConfig {
 
     /// Stable Diffusion v1's: 83,653,863 parameters.
     pub fn sd15() -> Self {
-        Self { layers_per_block: 2, sample_size: Some(512), ..Self::with_channels(&[128, 256, 512, 512]) }
+        Self {
+            layers_per_block: 2,
+            sample_size: Some(PerBlock::All(512)),
+            ..Self::with_channels(&[128, 256, 512, 512])
+        }
     }
 
     /// How many pixels of the picture one of the latents stands for, in each direction. Pictures must be a multiple of it.
@@ -108,14 +112,12 @@ impl ModelConfig for VaeConfig {
     const MODEL: &'static str = "VAE";
     const NAMES: Names = Names::Vae;
 
+    // `shift_factor`, `latents_mean` and `latents_std` are of other pipelines: those of Stable Diffusion 1 and 2 pass them over.
     fn only_supported() -> Vec<(&'static str, Vec<Value>)> {
         vec![
             ("_class_name", vec![json!("AutoencoderKL")]),
             ("act_fn", vec![json!("silu"), json!("swish")]),
             ("down_block_types", vec![json!(DOWN_BLOCK)]),
-            ("latents_mean", vec![Value::Null]),
-            ("latents_std", vec![Value::Null]),
-            ("shift_factor", vec![Value::Null, json!(0)]),
             ("up_block_types", vec![json!(UP_BLOCK)]),
         ]
     }

@@ -14,8 +14,22 @@ const MIDDLE: [(&str, &str); 7] = [
     ("attentions.0.to_out.0.", "attn_1.proj_out."),
 ];
 
-/// What CompVis calls the parameter of this canonical name in an autoencoder of so many `levels`.
-pub(super) fn name(name: &str, levels: usize) -> Option<String> {
+/// The attention of the middle, and what converters that came after diffusers 0.15 left as it is called there.
+const ATTENTION: [(&str, &str); 4] = [
+    ("attn_1.q.", "attn_1.to_q."),
+    ("attn_1.k.", "attn_1.to_k."),
+    ("attn_1.v.", "attn_1.to_v."),
+    ("attn_1.proj_out.", "attn_1.to_out.0."),
+];
+
+/// What CompVis calls the parameter of this canonical name in an autoencoder of so many `levels`, its own name first.
+pub(super) fn names(name: &str, levels: usize) -> Vec<String> {
+    let Some(own) = self::name(name, levels) else { return Vec::new() };
+    let other = ATTENTION.iter().find(|(known, _)| own.contains(known)).map(|(known, other)| own.replace(known, other));
+    [own].into_iter().chain(other).collect()
+}
+
+fn name(name: &str, levels: usize) -> Option<String> {
     if name.starts_with("quant_conv.") || name.starts_with("post_quant_conv.") {
         return Some(name.to_owned());
     }

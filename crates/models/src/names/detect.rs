@@ -4,7 +4,7 @@ use calotype_formats::{Checkpoint, TensorInfo};
 
 use super::{
     COMPVIS_OPEN_CLIP, COMPVIS_TEXT, COMPVIS_UNET, COMPVIS_VAE, Layout, Names, Style, compvis_unet, compvis_vae,
-    open_clip, without_dots,
+    find_unwrapped, open_clip, without_dots, wrapper,
 };
 
 /// Which of the two sets of UNet weights of a training checkpoint.
@@ -59,6 +59,13 @@ impl Layout {
         }
     }
 
+    /// How a file of a diffusers folder names the tensors of its network.
+    #[must_use]
+    pub fn of_folder(file: &Checkpoint, names: Names) -> Self {
+        let detected = Self::detect(file, names, WeightSet::Raw);
+        detected.filter(|layout| layout.style == Style::Folder(names)).unwrap_or_else(|| Self::folder(names))
+    }
+
     /// A tensor in `file` by which this network computes what the one of its canonical names does not: attention in a
     /// VAE outside its middle.
     pub(crate) fn foreign<'a>(&self, file: &'a Checkpoint) -> Option<&'a TensorInfo> {
@@ -93,6 +100,11 @@ const SCHEDULE: [&str; 13] = [
     "lvlb_weights",
 ];
 
+/// Whether a name is of such a buffer.
+pub(super) fn is_schedule(name: &str) -> bool {
+    SCHEDULE.contains(&name)
+}
+
 /// What a tensor of a CompVis checkpoint is that no network computes with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Beside {
@@ -114,10 +126,11 @@ impl Beside {
     /// By the key.
     #[must_use]
     pub fn of(key: &str) -> Self {
+        let key = wrapper::strip(key);
         let first = key.split('.').next().unwrap_or(key);
         match key {
             _ if key.starts_with("cond_stage_model.") => Self::Text,
-            _ if SCHEDULE.contains(&key) => Self::Schedule,
+            _ if is_schedule(key) => Self::Schedule,
             _ if key.starts_with("model_ema.") => Self::Ema,
             _ if OPTIMIZERS.contains(&first) => Self::Optimizer,
             "v_pred" | "ztsnr" => Self::Mark,
@@ -126,10 +139,16 @@ impl Beside {
     }
 }
 
+/// What stands before the names of the moving average.
+fn ema_prefix(file: &Checkpoint) -> Option<String> {
+    let first = format!("{EMA_PREFIX}{}", without_dots(UNET_FIRST));
+    wrapper::prefix(file, &[""], &first).map(|before| format!("{before}{EMA_PREFIX}"))
+}
+
 /// Whether `file` has the moving average of a UNet's weights.
 #[must_use]
 pub fn has_ema(file: &Checkpoint) -> bool {
-    file.get(&format!("{EMA_PREFIX}{}", without_dots(UNET_FIRST))).is_some()
+    ema_prefix(file).is_some()
 }
 
 /// Whether `file` has a UNet's weights as such.
@@ -142,7 +161,7 @@ pub fn has_raw(file: &Checkpoint) -> bool {
 /// weights, which it put in the place of the raw ones.
 #[must_use]
 pub fn is_pruned_to_ema(file: &Checkpoint) -> bool {
-    !has_ema(file) && EMA_COUNTERS.iter().any(|key| file.get(key).is_some())
+    !has_ema(file) && EMA_COUNTERS.iter().any(|key| find_unwrapped(file, key).is_some())
 }
 
 /// Whether the state of an optimiser is in `file`, which is there only as the training left it.
@@ -153,11 +172,9 @@ pub fn has_optimizer(file: &Checkpoint) -> bool {
 }
 
 fn ema_unet(file: &Checkpoint) -> Option<Layout> {
-    let has = |name: &str| has(file, EMA_PREFIX)(&without_dots(name));
-    has_ema(file).then(|| Layout {
-        prefix: EMA_PREFIX.into(),
-        style: Style::CompVisUNet { levels: compvis_unet::levels(has), ema: true },
-    })
+    let prefix = ema_prefix(file)?;
+    let levels = compvis_unet::levels(|name| has(file, &prefix)(&without_dots(name)));
+    Some(Layout { prefix, style: Style::CompVisUNet { levels, ema: true } })
 }
 
 fn raw_unet(file: &Checkpoint) -> Option<Layout> {
@@ -172,8 +189,8 @@ fn has<'a>(file: &'a Checkpoint, prefix: &'a str) -> impl Fn(&str) -> bool + 'a 
 
 /// The layout of `style` after the first of the `prefixes` with which `file` has the tensor `first`.
 fn find(file: &Checkpoint, prefixes: &[&str], first: &str, style: impl Fn(&str) -> Style) -> Option<Layout> {
-    let prefix = *prefixes.iter().find(|prefix| has(file, prefix)(first))?;
-    Some(Layout { prefix: prefix.to_owned(), style: style(prefix) })
+    let prefix = wrapper::prefix(file, prefixes, first)?;
+    Some(Layout { style: style(&prefix), prefix })
 }
 
 fn folder(file: &Checkpoint, prefixes: &[&str], first: &str, names: Names) -> Option<Layout> {

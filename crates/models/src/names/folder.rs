@@ -10,6 +10,9 @@ const TEXT_PREFIX: &str = "text_model.";
 /// Constants that transformers before 4.31 saved beside the weights.
 const TEXT_POSITION_IDS: &str = "embeddings.position_ids";
 
+/// What a whole CLIP has beside its text encoder, and a text encoder with a projection.
+const REST_OF_CLIP: [&str; 4] = ["vision_model.", "visual_projection.", "text_projection.", "logit_scale"];
+
 pub(super) fn vae(name: &str) -> Vec<String> {
     let mut keys = vec![name.to_owned()];
     if let Some((path, rest)) = name.split_once("attentions.0.") {
@@ -26,6 +29,7 @@ pub(super) fn text_encoder(name: &str) -> Vec<String> {
 
 pub(super) fn text_encoder_ignores(key: &str) -> bool {
     key.strip_prefix(TEXT_PREFIX).unwrap_or(key) == TEXT_POSITION_IDS
+        || REST_OF_CLIP.iter().any(|rest| key.starts_with(rest))
 }
 
 #[cfg(test)]
@@ -44,6 +48,7 @@ mod tests {
             ["text_model.final_layer_norm.bias", "final_layer_norm.bias"]
         );
         assert!(text_encoder_ignores("text_model.embeddings.position_ids"));
+        assert!(text_encoder_ignores("vision_model.embeddings.class_embedding"));
         assert!(!text_encoder_ignores("text_model.embeddings.token_embedding.weight"));
     }
 }

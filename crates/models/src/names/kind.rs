@@ -4,7 +4,7 @@ use std::fmt;
 
 use calotype_formats::Checkpoint;
 
-use super::{Layout, Names, WeightSet};
+use super::{Layout, Names, WeightSet, find_unwrapped, wrapper};
 
 /// What the tensors of a file make together.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -75,7 +75,6 @@ impl fmt::Display for AdapterForm {
 const OTHERS: &[(&str, &str)] = &[
     ("conditioner.embedders.1.model.ln_final.weight", "Stable Diffusion XL"),
     ("conditioner.embedders.0.model.ln_final.weight", "the Stable Diffusion XL refiner"),
-    ("add_embedding.linear_1.weight", "a UNet of Stable Diffusion XL"),
     ("model.diffusion_model.x_embedder.proj.weight", "Stable Diffusion 3"),
     ("joint_blocks.0.context_block.attn.qkv.weight", "Stable Diffusion 3"),
     ("transformer_blocks.0.attn.add_k_proj.weight", "a transformer of Stable Diffusion 3 or Flux"),
@@ -85,10 +84,7 @@ const OTHERS: &[(&str, &str)] = &[
     ("blocks.0.cross_attn.k.weight", "Wan"),
     ("model.diffusion_model.clip_txt_mapper.weight", "Stable Cascade"),
     ("adaln_single.linear.weight", "PixArt"),
-    ("model.diffusion_model.label_emb.0.0.weight", "a UNet with class or image embeddings (unCLIP)"),
-    ("depth_model.model.pretrained.act_postprocess3.0.project.0.bias", "Stable Diffusion 2 with depth"),
     ("cond_stage_model.roberta.embeddings.word_embeddings.weight", "AltDiffusion"),
-    ("control_model.input_blocks.0.0.weight", "a ControlNet"),
     ("controlnet_cond_embedding.conv_in.weight", "a ControlNet"),
     ("lllite_unet_input_blocks_1_1_transformer_blocks_0_attn1_to_q.down.0.weight", "a ControlLLLite"),
     ("adapter.body.0.block1.weight", "a T2I-Adapter"),
@@ -102,6 +98,47 @@ const OTHERS: &[(&str, &str)] = &[
     ("params_ema.body.0.rdb1.conv1.weight", "an upscaler (ESRGAN)"),
     ("params.body.0.rdb1.conv1.weight", "an upscaler (ESRGAN)"),
 ];
+
+/// Tensors of networks that a whole checkpoint may have beside its own, and what a file is that has no others.
+const BESIDE_A_MODEL: [(&str, &str); 2] = [
+    ("control_model.input_blocks.0.0.weight", "a ControlNet"),
+    ("depth_model.model.pretrained.act_postprocess3.0.project.0.bias", "a depth estimator"),
+];
+
+/// Ends of the weights that take what a UNet is told beside timestep and text: sizes, a pooled text, a picture, a class.
+const ADDED: [&str; 4] = [
+    "label_emb.0.0.weight",
+    "add_embedding.linear_1.weight",
+    "class_embedding.linear_1.weight",
+    "class_embedding.weight",
+];
+/// Ends a weight whose inputs are the contexts.
+const CONTEXT: &str = ".attn2.to_k.weight";
+/// What PEFT calls the layer around which it puts an adapter.
+const BASE_LAYER: &str = ".base_layer.";
+
+/// The family of a UNet that takes more than Stable Diffusion's, by the width of its contexts and of what it takes.
+fn added(file: &Checkpoint) -> Option<&'static str> {
+    let weight = file.tensors().find(|tensor| {
+        let is_last =
+            |end: &str| tensor.name.strip_suffix(end).is_some_and(|rest| rest.is_empty() || rest.ends_with('.'));
+        ADDED.iter().any(|end| is_last(end))
+    })?;
+    let context = file.tensors().find(|tensor| tensor.name.ends_with(CONTEXT)).and_then(|t| t.shape.get(1).copied());
+    Some(match (context, weight.shape.get(1)) {
+        (Some(2048), _) | (None, Some(2816)) => "a UNet of Stable Diffusion XL",
+        (Some(1280), Some(2560)) | (None, Some(2560)) => "a UNet of the Stable Diffusion XL refiner",
+        (Some(768 | 1024), _) => "a UNet with class or image embeddings (unCLIP)",
+        _ => "a UNet that is told more than Stable Diffusion's is",
+    })
+}
+
+/// Whether a network of `file` has an adapter in it that PEFT put there: layers inside of others, beside layers as they are.
+fn is_injected(file: &Checkpoint) -> bool {
+    let is_of_adapter = |name: &str| name.contains(BASE_LAYER) || name.contains(".lora_");
+    file.tensors().any(|tensor| tensor.name.contains(BASE_LAYER))
+        && file.tensors().any(|tensor| tensor.name.contains("norm") && !is_of_adapter(&tensor.name))
+}
 
 /// Ends of adapters' keys.
 const ADAPTERS: [(&[&str], AdapterForm); 8] = [
@@ -131,11 +168,21 @@ impl FileKind {
     /// Tells what `file` is by its keys and shapes.
     #[must_use]
     pub fn of(file: &Checkpoint) -> Self {
-        if let Some((_, family)) = OTHERS.iter().find(|(key, _)| file.get(key).is_some()) {
+        let wrapped = file.tensors().any(|tensor| wrapper::strip(&tensor.name) != tensor.name);
+        let get = |key: &str| if wrapped { find_unwrapped(file, key).is_some() } else { file.get(key).is_some() };
+        let family = |families: &[(&str, &'static str)]| families.iter().find(|(key, _)| get(key)).map(|of| of.1);
+        if let Some(family) = family(OTHERS).or_else(|| added(file)) {
             return Self::Other(family);
+        }
+        if is_injected(file) {
+            return Self::Other("a network with an adapter of PEFT in it, which was not merged");
         }
         let has = |names| Layout::detect(file, names, WeightSet::Auto).is_some();
         let (text_encoder, unet, vae) = (has(Names::TextEncoder), has(Names::UNet), has(Names::Vae));
+        // A ControlNet's file may have the model's networks too, and a part of a model be a ControlNet's.
+        if let Some(family) = family(&BESIDE_A_MODEL).filter(|_| !(unet && vae)) {
+            return Self::Other(family);
+        }
         if text_encoder || unet || vae {
             return Self::Networks { text_encoder, unet, vae };
         }

@@ -13,11 +13,13 @@ mod folder;
 mod kind;
 pub(crate) mod layer;
 mod open_clip;
+mod wrapper;
 
 pub use compvis_unet::UNetLevel;
 pub use detect::{Beside, WeightSet, has_ema, has_optimizer, has_raw, is_pruned_to_ema};
 pub use kind::{AdapterForm, FileKind};
 pub use layer::{AdaptedNetwork, LayerKind};
+pub use wrapper::find_unwrapped;
 
 /// A network of Stable Diffusion, by whose canonical names the others are found.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -136,7 +138,7 @@ impl Layout {
     pub fn places(&self, name: &str) -> Vec<Place> {
         let prefixed =
             |names: Vec<String>| names.into_iter().map(|name| Place::whole(format!("{}{name}", self.prefix))).collect();
-        match &self.style {
+        let mut places: Vec<Place> = match &self.style {
             Style::Folder(Names::UNet) => prefixed(vec![name.to_owned()]),
             Style::Folder(Names::Vae) => prefixed(folder::vae(name)),
             Style::Folder(Names::TextEncoder) => prefixed(folder::text_encoder(name)),
@@ -144,12 +146,15 @@ impl Layout {
                 let names = compvis_unet::names(name, levels);
                 prefixed(if *ema { names.into_iter().map(|name| without_dots(&name)).collect() } else { names })
             }
-            Style::CompVisVae(levels) => prefixed(compvis_vae::name(name, *levels).into_iter().collect()),
+            Style::CompVisVae(levels) => prefixed(compvis_vae::names(name, *levels)),
             Style::OpenClip => {
                 let place = open_clip::place(name);
                 place.map(|(name, part)| Place { key: format!("{}{name}", self.prefix), part }).into_iter().collect()
             }
-        }
+        };
+        let fused: Vec<Place> = places.iter().flat_map(|place| fused(&place.key)).collect();
+        places.extend(fused);
+        places
     }
 
     /// The likeliest name in a file of the parameter of this canonical name, for messages.
@@ -159,9 +164,38 @@ impl Layout {
 
     /// Whether `key` may be in a file of this network alone though the network does not ask for it.
     pub(crate) fn ignores(&self, key: &str) -> bool {
-        self.style == Style::Folder(Names::TextEncoder)
-            && key.strip_prefix(&self.prefix).is_some_and(folder::text_encoder_ignores)
+        let is_text_encoder = self.style == Style::Folder(Names::TextEncoder);
+        match key.strip_prefix(&self.prefix) {
+            Some(own) => is_beside_weights(own) || (is_text_encoder && folder::text_encoder_ignores(own)),
+            None => false,
+        }
     }
+}
+
+/// Where diffusers' `fuse_qkv_projections` puts the parts of an attention: queries, keys and values in one tensor, of attention
+/// to the text keys and values in another.
+const FUSED: [(&str, &str, (usize, usize)); 5] = [
+    (".to_q.", ".to_qkv.", (0, 3)),
+    (".to_k.", ".to_qkv.", (1, 3)),
+    (".to_v.", ".to_qkv.", (2, 3)),
+    (".to_k.", ".to_kv.", (0, 2)),
+    (".to_v.", ".to_kv.", (1, 2)),
+];
+
+/// The fused tensors that may have a part of an attention.
+fn fused(key: &str) -> impl Iterator<Item = Place> {
+    let (at, own) = key.rmatch_indices('.').nth(1).map_or((0, ""), |(at, _)| (at, &key[at..]));
+    FUSED.iter().filter_map(move |(part, whole, place)| {
+        let last = own.strip_prefix(part)?;
+        Some(Place { key: format!("{}{whole}{last}", &key[..at]), part: Some(*place) })
+    })
+}
+
+/// Whether a tensor is none of a layer's: no weight and no bias, but a buffer, a scale or a mark; or a fused copy of weights
+/// that are there as well.
+fn is_beside_weights(name: &str) -> bool {
+    let is_fused = |whole: &str| name.contains(whole);
+    !(name.ends_with(".weight") || name.ends_with(".bias")) || is_fused(".to_qkv.") || is_fused(".to_kv.")
 }
 
 /// As `LitEma` writes names, which must be those of attributes.

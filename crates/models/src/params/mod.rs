@@ -5,6 +5,7 @@
 //! piece by piece, so that a model is never held twice; or a list, so that everything is known before anything is read.
 
 mod random;
+mod scale;
 pub(crate) mod stored;
 
 use std::{collections::HashMap, fmt::Display};
@@ -78,6 +79,7 @@ impl ParamSource for InMemory {
             source_label: source_label(),
             tensor: spec.name.clone(),
             others: 0,
+            by_config: false,
         })?;
         if data.len() == spec.count() {
             return Ok(Box::new(data));
@@ -87,6 +89,7 @@ impl ParamSource for InMemory {
             tensor: spec.name.clone(),
             expected: format!("{:?}", spec.shape),
             got: format!("{} elements", data.len()),
+            by_config: false,
         })
     }
 }

@@ -1,9 +1,11 @@
-use calotype_tensor::Threads;
+use std::f32::consts::FRAC_1_PI;
 
-/// The activation functions that A1111 lets hypernetworks have and that go element by element: its own names, and those of
+use calotype_tensor::{Backend, Result, Threads};
+
+/// Activation functions of single elements that backends have no operation for: those that A1111 lets hypernetworks have, by its own names, and those of
 /// PyTorch's classes in small letters, with PyTorch's defaults.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Curve {
+pub(crate) enum Curve {
     Relu,
     Relu6,
     LeakyRelu,
@@ -13,6 +15,8 @@ pub(super) enum Curve {
     Elu,
     Selu,
     Gelu,
+    /// `x/2 · (1 + tanh(√(2/π) · (x + 0.044715 x³)))` (Hendrycks & Gimpel 2016).
+    GeluTanh,
     Silu,
     Mish,
     Hardswish,
@@ -29,7 +33,7 @@ pub(super) enum Curve {
 }
 
 impl Curve {
-    pub(super) fn named(name: &str) -> Option<Self> {
+    pub(crate) fn named(name: &str) -> Option<Self> {
         Some(match name.to_ascii_lowercase().as_str() {
             "relu" => Self::Relu,
             "relu6" => Self::Relu6,
@@ -55,8 +59,15 @@ impl Curve {
         })
     }
 
+    /// That of a tensor. It is computed outside the backend: no gradient comes through it.
+    pub(crate) fn forward<B: Backend>(self, b: &B, x: &B::Tensor) -> Result<B::Tensor> {
+        let mut values = b.to_f32(x)?;
+        self.apply(&mut values, b.threads());
+        b.from_f32(b.shape(x), values)
+    }
+
     /// Each value's, on all threads.
-    pub(super) fn apply(self, values: &mut [f32], threads: &Threads) {
+    fn apply(self, values: &mut [f32], threads: &Threads) {
         const PIECE: usize = 1 << 14;
         threads.chunks(values, PIECE, |_, values| values.iter_mut().for_each(|x| *x = self.of(*x)));
     }
@@ -74,6 +85,7 @@ impl Curve {
             Self::Elu => x.max(0.0) + x.min(0.0).exp_m1(),
             Self::Selu => 1.050_701 * (x.max(0.0) + 1.673_263_2 * x.min(0.0).exp_m1()),
             Self::Gelu => 0.5 * x * (1.0 + libm::erff(x * std::f32::consts::FRAC_1_SQRT_2)),
+            Self::GeluTanh => 0.5 * x * (1.0 + ((2.0 * FRAC_1_PI).sqrt() * (x + 0.044_715 * x * x * x)).tanh()),
             Self::Silu => x * sigmoid(x),
             Self::Mish => x * softplus(x).tanh(),
             Self::Hardswish => x * hardsigmoid(x),
@@ -114,6 +126,14 @@ mod tests {
                 let expected = expected.as_f64().unwrap() as f32;
                 assert!((got - expected).abs() <= 1e-6 * (1.0 + expected.abs()), "{name}: {got}, {expected}");
             }
+        }
+        // torch 2.15: gelu(x, approximate="tanh").
+        let mut values = [-2.0, -0.5, 0.25, 1.0, 3.0];
+        Curve::GeluTanh.apply(&mut values);
+        for (got, expected) in
+            values.iter().zip([-0.045_402_288, -0.154_285_99, 0.149_675_35, 0.841_191_95, 2.996_362_4])
+        {
+            assert!((got - expected as f32).abs() <= 1e-6, "{got}, {expected}");
         }
         assert_eq!((Curve::named("Swish"), Curve::named("softmax")), (Some(Curve::Hardswish), None));
     }
