@@ -1,8 +1,7 @@
 //! Where the files of a diffusers folder come from: a folder on disk, or bytes in the program.
 
 use std::{
-    fs::{self, File},
-    io::{self, Read},
+    fs,
     path::{Path, PathBuf},
 };
 
@@ -162,6 +161,20 @@ pub(crate) fn open_weights(folder: &Path, place: Place, set: WeightSet) -> Resul
             }
         }
     }
+    if !(set == WeightSet::Raw && is_unet)
+        && let Some((file, variant)) = only_variant(folder, place)
+    {
+        let checkpoint = Checkpoint::open(&folder.join(&file), "")?;
+        let files = match file.ends_with(".json") {
+            true => {
+                let (stem, ending) =
+                    if file.contains(".bin.") { (place.bin, "bin") } else { (place.basename, "safetensors") };
+                shards(folder, stem, &format!(".{variant}"), ending)?
+            }
+            false => vec![WeightFile { name: file.clone(), source: WeightSource::Disk(folder.join(file)) }],
+        };
+        return Ok(Weights { checkpoint, files });
+    }
     let basename = place.basename;
     let problem = match set {
         WeightSet::Raw if is_unet => {
@@ -174,6 +187,26 @@ pub(crate) fn open_weights(folder: &Path, place: Place, set: WeightSet) -> Resul
         ),
     };
     Err(Error::file(show(folder), problem))
+}
+
+/// The file or the index of the only variant of a network's weights in `folder`, whatever it is called, and its name:
+/// `diffusion_pytorch_model.ema.safetensors`, `ema`.
+fn only_variant(folder: &Path, place: Place) -> Option<(String, String)> {
+    let variant = |name: &str| {
+        [(place.basename, "safetensors"), (place.bin, "bin")].into_iter().find_map(|(stem, ending)| {
+            let rest = name.strip_prefix(stem)?.strip_prefix('.')?;
+            let whole = rest.strip_suffix(ending).and_then(|rest| rest.strip_suffix('.'));
+            let index = || rest.strip_prefix(&format!("{ending}.index."))?.strip_suffix(".json");
+            let variant = whole.or_else(index)?;
+            (!variant.is_empty() && !variant.contains('.')).then(|| variant.to_owned())
+        })
+    };
+    let names = fs::read_dir(folder).ok()?.flatten().map(|entry| entry.file_name().to_string_lossy().into_owned());
+    let mut found: Vec<(String, String)> = names.filter_map(|name| Some((name.clone(), variant(&name)?))).collect();
+    // safetensors before PyTorch's.
+    found.sort_by_key(|(name, _)| (name.contains(".bin"), name.clone()));
+    let first = found.first()?.clone();
+    found.iter().all(|(_, variant)| *variant == first.1).then_some(first)
 }
 
 /// The files that an index of this name lists: `STEM-00001-of-00002.safetensors`, with a variant before or after the number.
@@ -195,20 +228,7 @@ fn shards(folder: &Path, stem: &str, dotted: &str, ending: &str) -> Result<Vec<W
     Ok(files)
 }
 
-/// A file that has to be small and regular: to open a pipe would wait for its writer.
+/// A file that has to be small and regular.
 pub(crate) fn read_small(path: &Path) -> Result<Vec<u8>> {
-    let metadata = fs::metadata(path).map_err(|e| Error::io(path, "read the file", e))?;
-    if !metadata.is_file() {
-        return Err(Error::file(show(path), "not a regular file: download the model again"));
-    }
-    let read = || -> io::Result<Vec<u8>> {
-        let mut bytes = Vec::new();
-        File::open(path)?.take(MAX_CONFIG + 1).read_to_end(&mut bytes)?;
-        Ok(bytes)
-    };
-    let bytes = read().map_err(|e| Error::io(path, "read the file", e))?;
-    if bytes.len() as u64 > MAX_CONFIG {
-        return Err(Error::file(show(path), format!("more than {MAX_CONFIG} bytes, too large for a config file")));
-    }
-    Ok(bytes)
+    calotype_files::read(path, MAX_CONFIG).map_err(|e| Error::io(path, "read the file", e))
 }

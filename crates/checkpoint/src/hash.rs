@@ -2,7 +2,6 @@
 
 use std::{
     fmt::Write,
-    fs::File,
     io::{self, Read, Seek, SeekFrom},
     path::{Path, PathBuf},
     thread,
@@ -91,7 +90,7 @@ fn of_file(file: &WeightFile) -> Result<String> {
     match &file.source {
         WeightSource::Memory(bytes) => Ok(of_bytes(bytes)),
         WeightSource::Disk(path) => {
-            File::open(path).and_then(of_stream).map_err(|e| Error::io(path, "read the file", e))
+            calotype_files::open(path).and_then(of_stream).map_err(|e| Error::io(path, "read the file", e))
         }
     }
 }
@@ -99,7 +98,7 @@ fn of_file(file: &WeightFile) -> Result<String> {
 /// The SHA-256 of a safetensors file without its header, as kohya's sd-scripts and A1111 hash networks, so that changed
 /// metadata don't change it; that of the file for others.
 fn of_data(path: &Path) -> io::Result<String> {
-    let mut file = File::open(path)?;
+    let mut file = calotype_files::open(path)?;
     if path.extension().is_some_and(|ending| ending.eq_ignore_ascii_case("safetensors")) {
         let mut length = [0; 8];
         file.read_exact(&mut length)?;

@@ -47,6 +47,30 @@ pub struct Model {
     hashing: Mutex<()>,
 }
 
+/// What a UNet takes as channels beside the noisy latents.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Conditioning {
+    /// Nothing: it is told by the text alone.
+    Text,
+    /// A mask, and the latents of what is around it.
+    Inpainting,
+    /// The latents of a picture that the text says what to do with (Brooks et al. 2022).
+    InstructPix2Pix,
+    /// A map of depths (Stable Diffusion 2 depth).
+    Depth,
+}
+
+impl Conditioning {
+    /// What it takes, for a UNet that is not run here.
+    pub(crate) fn not_run(self) -> Option<&'static str> {
+        match self {
+            Self::Text | Self::Inpainting => None,
+            Self::InstructPix2Pix => Some("takes the latents of a picture as well (InstructPix2Pix)"),
+            Self::Depth => Some("takes a map of depths as well (Stable Diffusion 2 depth)"),
+        }
+    }
+}
+
 /// Where a model's tokenizer is from.
 pub(crate) enum ModelTokenizer {
     /// The program: padded with the end of the text, or with 0 (Stable Diffusion 2).
@@ -92,7 +116,19 @@ impl Model {
     /// # Errors
     /// As [`Self::open`], or an option asks for what is not there.
     pub fn open_with(path: impl AsRef<Path>, options: &ModelOptions) -> Result<Self> {
-        Self::new(open::parts(path.as_ref(), options)?)
+        let model = Self::open_any(path.as_ref(), options)?;
+        match model.conditioning().not_run() {
+            None => Ok(model),
+            Some(what) => {
+                let problem = format!("its UNet {what}, which is converted and inspected here but not run");
+                Err(Error::file(&model.unet.label, problem))
+            }
+        }
+    }
+
+    /// As [`Self::open_with`], also of a model that can't be run.
+    pub(crate) fn open_any(path: &Path, options: &ModelOptions) -> Result<Self> {
+        Self::new(open::parts(path, options)?)
     }
 
     /// Opens a model held in memory, such as one embedded with `include_bytes!`: the files of a diffusers folder.
@@ -239,7 +275,26 @@ impl Model {
     /// Whether its UNet also takes a mask and the latents of what is around it, beside the noisy latents.
     #[must_use]
     pub fn is_inpainting(&self) -> bool {
-        self.unet_config().in_channels == 2 * self.vae_config().latent_channels + 1
+        self.conditioning() == Conditioning::Inpainting
+    }
+
+    /// Whether a tensor of a checkpoint in one file is of a network that was taken from elsewhere, or the raw twin of one in
+    /// use.
+    pub(crate) fn is_replaced(&self, name: &str) -> bool {
+        let elsewhere = |weights| !std::sync::Arc::ptr_eq(weights, &self.unet.weights);
+        (name.contains("model.diffusion_model.") && self.unet.layout.is_ema())
+            || (name.contains("first_stage_model.") && elsewhere(&self.vae.weights))
+    }
+
+    /// What its UNet takes beside the noisy latents and the text, by its channels.
+    pub(crate) fn conditioning(&self) -> Conditioning {
+        let latents = self.vae_config().latent_channels;
+        match self.unet_config().in_channels {
+            channels if channels == 2 * latents + 1 => Conditioning::Inpainting,
+            channels if channels == 2 * latents => Conditioning::InstructPix2Pix,
+            channels if channels == latents + 1 => Conditioning::Depth,
+            _ => Conditioning::Text,
+        }
     }
 
     /// What pictures' width and height must be a multiple of.
@@ -277,7 +332,8 @@ impl Model {
         let (text, unet, vae) = (self.text_config(), self.unet_config(), self.vae_config());
         let refuse = |part: &str, problem: String| Err(Error::file(part, problem));
         let channels = vae.latent_channels;
-        if (unet.in_channels != channels && !self.is_inpainting()) || unet.out_channels != channels {
+        let is_known = unet.in_channels == channels || self.conditioning() != Conditioning::Text;
+        if !is_known || unet.out_channels != channels {
             let (got_in, got_out) = (unet.in_channels, unet.out_channels);
             return refuse(
                 &self.unet.label,

@@ -6,6 +6,7 @@ use std::{
 };
 
 use calotype_diffusion::PredictionType;
+use calotype_files::json;
 use calotype_formats::Checkpoint;
 use calotype_models::{
     CompVisConfig, FileKind, HiddenAct, Layout, ModelConfig, Names, PerBlock, Stored, TextConfig, UNetConfig,
@@ -48,7 +49,9 @@ pub(crate) fn parts(path: &Path, options: &ModelOptions) -> Result<Parts> {
 /// Opens a diffusers folder.
 pub(crate) fn folder(name: String, files: &Files, options: &ModelOptions) -> Result<Parts> {
     check_index(files)?;
-    if let Some(config) = &options.config {
+    let parts = [&options.text_encoder, &options.unet, &options.vae];
+    let for_a_part = parts.into_iter().flatten().any(|part| part.is_file());
+    if let Some(config) = options.config.as_ref().filter(|_| !for_a_part) {
         let problem = "a YAML config is for a checkpoint in one file, a diffusers folder has its own: leave it out";
         return Err(Error::file(show(config), problem));
     }
@@ -95,7 +98,7 @@ fn single_file(path: &Path, options: &ModelOptions) -> Result<Parts> {
     let compvis = compvis_config(path, options)?;
     let stem = path.file_stem().map_or_else(|| "model".to_owned(), |stem| stem.to_string_lossy().into_owned());
     let mut weight_files = Vec::new();
-    let base = SingleFile { path, file: &file, compvis: &compvis, weights: options.weights };
+    let base = SingleFile { path, file: &file, compvis: &compvis, options };
     let text_encoder: NetworkFiles<TextConfig> =
         base.network(&options.text_encoder, TEXT_ENCODER, &mut weight_files)?;
     let mut unet: NetworkFiles<UNetConfig> = base.network(&options.unet, UNET, &mut weight_files)?;
@@ -136,7 +139,7 @@ fn file_name(path: &Path) -> String {
 fn built_in_tokenizer(text_encoder: &NetworkFiles<TextConfig>) -> ModelTokenizer {
     ModelTokenizer::BuiltIn(match text_encoder.config.hidden_act {
         HiddenAct::Gelu => Tokenizer::open_clip(),
-        HiddenAct::QuickGelu => Tokenizer::clip(),
+        _ => Tokenizer::clip(),
     })
 }
 
@@ -177,7 +180,7 @@ pub(crate) fn describe(kind: FileKind) -> String {
 }
 
 /// The config given, or the one beside the checkpoint.
-fn compvis_config(path: &Path, options: &ModelOptions) -> Result<CompVisConfig> {
+pub(crate) fn compvis_config(path: &Path, options: &ModelOptions) -> Result<CompVisConfig> {
     let beside = path.with_extension("yaml");
     let config = match &options.config {
         Some(config) => config,
@@ -194,7 +197,7 @@ struct SingleFile<'a> {
     path: &'a Path,
     file: &'a Arc<Checkpoint>,
     compvis: &'a CompVisConfig,
-    weights: WeightSet,
+    options: &'a ModelOptions,
 }
 
 impl SingleFile<'_> {
@@ -206,8 +209,8 @@ impl SingleFile<'_> {
         weight_files: &mut Vec<WeightFile>,
     ) -> Result<NetworkFiles<C>> {
         match other {
-            Some(other) => part(other, place, WeightSet::Auto, weight_files),
-            None => in_file(self.path, self.file, self.compvis, self.weights),
+            Some(other) => part(other, place, self.options, WeightSet::Auto, weight_files),
+            None => in_file(self.path, self.file, self.compvis, self.options.weights),
         }
     }
 }
@@ -221,7 +224,7 @@ fn network<C: ModelConfig>(
     weight_files: &mut Vec<WeightFile>,
 ) -> Result<NetworkFiles<C>> {
     if let Some(other) = other {
-        return part(other, place, WeightSet::Auto, weight_files);
+        return part(other, place, options, WeightSet::Auto, weight_files);
     }
     let path = format!("{}/config.json", place.folder);
     let weights = || files.open_weights(place, options.weights);
@@ -238,14 +241,17 @@ fn with_config<C: ModelConfig>(
     let config = C::from_json(&config?).map_err(|error| Error::file(&label, error.to_string()))?;
     let Weights { checkpoint, files } = weights()?;
     Stored::new(&checkpoint, C::NAMES, &config.specs()?)?;
+    let layout = Layout::of_folder(&checkpoint, C::NAMES);
     weight_files.extend(files);
-    Ok(NetworkFiles { config, label, weights: Arc::new(checkpoint), layout: Layout::folder(C::NAMES) })
+    Ok(NetworkFiles { config, label, weights: Arc::new(checkpoint), layout })
 }
 
-/// A network of its own: the folder or file of it alone, or a whole model that has it.
+/// A network of its own: the folder or file of it alone, or a whole model that has it. Of the options only the YAML config
+/// counts, for what a file leaves open.
 pub(crate) fn part<C: ModelConfig>(
     path: &Path,
     place: Place,
+    options: &ModelOptions,
     set: WeightSet,
     weight_files: &mut Vec<WeightFile>,
 ) -> Result<NetworkFiles<C>> {
@@ -266,10 +272,10 @@ pub(crate) fn part<C: ModelConfig>(
         return Ok(network);
     }
     let file = Arc::new(Checkpoint::open(path, "")?);
-    let mut network: NetworkFiles<C> = in_file(path, &file, &compvis_config(path, &ModelOptions::default())?, set)?;
+    let mut network: NetworkFiles<C> = in_file(path, &file, &compvis_config(path, options)?, set)?;
     // A file out of a diffusers folder has its config beside it.
     let beside = path.with_file_name("config.json");
-    if network.layout == Layout::folder(C::NAMES) && beside.is_file() {
+    if network.layout == Layout::of_folder(&file, C::NAMES) && beside.is_file() {
         let text = String::from_utf8_lossy(&files::read_small(&beside)?).into_owned();
         if let Ok(config) = C::from_json(&text)
             && Stored::new(&file, C::NAMES, &config.specs()?).is_ok()
@@ -302,7 +308,11 @@ fn in_file<C: ModelConfig>(
         };
         return Err(Error::file(label, problem));
     };
-    let config = C::infer(file, &layout, compvis)?;
+    let config = C::infer(file, &layout, compvis).map_err(|error| match error {
+        // The file that the config is inferred from.
+        calotype_models::Error::Config { .. } => Error::file(&label, error.to_string()),
+        other => other.into(),
+    })?;
     Stored::in_layout(file, &layout, &config.specs()?)?;
     Ok(NetworkFiles { config, label, weights: Arc::clone(file), layout })
 }
@@ -313,9 +323,10 @@ fn check_index(files: &Files) -> Result<()> {
         let problem = "there is no such file, so the folder is no diffusers model: give the folder that has one, or a checkpoint file";
         return Err(Error::file(files.label(INDEX), problem));
     }
-    let index: serde_json::Value = serde_json::from_str(&files.read_text(INDEX)?)
+    let index: serde_json::Value = json::from_str(&files.read_text(INDEX)?)
         .map_err(|e| Error::file(files.label(INDEX), format!("not valid JSON: {}", brief(&e.to_string()))))?;
-    let class = index.get("_class_name").and_then(|class| class.as_str()).unwrap_or("");
+    // Without a class, the parts that it lists tell.
+    let Some(class) = index.get("_class_name").and_then(|class| class.as_str()) else { return Ok(()) };
     if class.starts_with("StableDiffusion") && !class.contains("XL") && !class.contains('3') {
         return Ok(());
     }

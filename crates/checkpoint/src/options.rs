@@ -25,3 +25,10 @@ pub struct ModelOptions {
     /// What the UNet predicts, for a checkpoint that does not say so or says it wrongly.
     pub prediction_type: Option<PredictionType>,
 }
+
+impl ModelOptions {
+    /// Whether anything but a YAML config is asked for.
+    pub(crate) fn asks_for_parts(&self) -> bool {
+        *self != Self { config: self.config.clone(), ..Self::default() }
+    }
+}

@@ -2,8 +2,9 @@
 //! `scheduler/scheduler_config.json`, a checkpoint in one file by its YAML config and its buffers.
 
 use calotype_diffusion::{NoiseSchedule, PredictionType};
+use calotype_files::json;
 use calotype_formats::{Checkpoint, DType};
-use calotype_models::{CompVisConfig, Layout, UNetConfig};
+use calotype_models::{CompVisConfig, Layout, UNetConfig, find_unwrapped};
 use serde::{Deserialize, Deserializer, de::Error as _};
 use serde_json::Value;
 
@@ -86,8 +87,8 @@ impl Buffer {
 
     fn of(file: &Checkpoint) -> Option<Self> {
         let read = |name: &str| {
-            let tensor = file.get(name).filter(|tensor| tensor.element_count() <= Self::LONGEST)?;
-            Some((tensor.dtype, file.read_f32(name).ok()?))
+            let tensor = find_unwrapped(file, name).filter(|tensor| tensor.element_count() <= Self::LONGEST)?;
+            Some((tensor.dtype, file.read_f32(&tensor.name).ok()?))
         };
         let multiplied = |(dtype, betas): (DType, Vec<f32>)| {
             let mut product = 1.0;
@@ -128,12 +129,69 @@ impl Buffer {
     }
 }
 
+/// diffusers' schedulers of models whose noise is given by betas, less `Scheduler` at the end.
+const BY_BETAS: [&str; 22] = [
+    "DDIM",
+    "DDIMInverse",
+    "DDIMParallel",
+    "DDPM",
+    "DDPMParallel",
+    "DEISMultistep",
+    "DPMSolverMultistep",
+    "DPMSolverMultistepInverse",
+    "DPMSolverSDE",
+    "DPMSolverSinglestep",
+    "EulerAncestralDiscrete",
+    "EulerDiscrete",
+    "HeunDiscrete",
+    "KDPM2AncestralDiscrete",
+    "KDPM2Discrete",
+    "LCM",
+    "LMSDiscrete",
+    "PNDM",
+    "RePaint",
+    "SASolver",
+    "TCD",
+    "UniPCMultistep",
+];
+/// Keys that say betas.
+const BETAS: [&str; 4] = ["beta_start", "beta_end", "beta_schedule", "trained_betas"];
+/// Keys by which a scheduler with betas passes them over.
+const FLOW: [&str; 2] = ["use_flow_sigmas", "use_dynamic_shifting"];
+
+/// Refuses the config of a scheduler whose noise is not given by betas: flow matching, EDM, Karras' VE and others.
+fn check_kind(keys: &Value) -> Result<(), String> {
+    match keys.get("_class_name").and_then(Value::as_str) {
+        Some(class) => {
+            let kind = class.strip_prefix("Flax").unwrap_or(class).strip_suffix("Scheduler");
+            if !kind.is_some_and(|kind| BY_BETAS.contains(&kind)) {
+                let class = brief(class);
+                return Err(format!(
+                    "{class} is no scheduler of Stable Diffusion 1 or 2, whose noise is given by betas"
+                ));
+            }
+        }
+        None if !BETAS.iter().any(|key| keys.get(key).is_some()) => {
+            return Err(
+                "it has neither _class_name nor betas: expected the config of a scheduler of diffusers".to_owned()
+            );
+        }
+        None => {}
+    }
+    match FLOW.iter().find(|key| keys.get(**key) == Some(&Value::Bool(true))) {
+        Some(key) => Err(format!("{key} is true, which is of flow matching and not of Stable Diffusion 1 or 2")),
+        None => Ok(()),
+    }
+}
+
 impl SchedulerConfig {
     /// Reads the config `text` of the file `label`.
     pub(crate) fn from_json(text: &str, label: &str) -> Result<Self> {
-        let config: Self = serde_json::from_str(text)
-            .map_err(|e| Error::file(label, format!("not a scheduler config: {}", brief(&e.to_string()))))?;
-        Ok(config)
+        let invalid =
+            |e: serde_json::Error| Error::file(label, format!("not a scheduler config: {}", brief(&e.to_string())));
+        let keys: Value = json::from_str(text).map_err(invalid)?;
+        check_kind(&keys).map_err(|problem| Error::file(label, problem))?;
+        serde_json::from_value(keys).map_err(invalid)
     }
 
     /// That of a checkpoint in one file: as its buffer `alphas_cumprod` (or `betas`) says, which CompVis' loader puts in the
@@ -163,7 +221,7 @@ impl SchedulerConfig {
         };
         config.set_prediction(prediction_type);
         let asked = compvis.linear_start.or(compvis.linear_end).is_some();
-        config.rescale_betas_zero_snr = file.get(ZERO_SNR_KEY).is_some();
+        config.rescale_betas_zero_snr = find_unwrapped(file, ZERO_SNR_KEY).is_some();
         if let Some(buffer) = Buffer::of(file).filter(|buffer| !buffer.is_of(&config, label)) {
             let rescaled = Self { rescale_betas_zero_snr: true, ..config.clone() };
             let known = [rescaled].into_iter().chain(buffer.betas()).find(|known| buffer.is_of(known, label));
@@ -266,7 +324,7 @@ impl Prediction {
             }
             None => {}
         }
-        if file.get(V_KEY).is_some() {
+        if find_unwrapped(file, V_KEY).is_some() {
             return told(VPrediction, "the key v_pred");
         }
         if !unet.is_sd2() || unet.in_channels != unet.out_channels {

@@ -57,7 +57,7 @@ pub fn verify(
         }
         None => None,
     };
-    let (files, sha256, whole_model) = match Model::open_with(path, options) {
+    let (files, sha256, whole_model) = match Model::open_any(path, options) {
         Ok(model) => {
             let mut files = vec![model.unet.weights.clone()];
             for other in [&model.text_encoder.weights, &model.vae.weights] {
@@ -69,7 +69,7 @@ pub fn verify(
         }
         Err(_) if path.is_file() && is_no_whole_model(path)? => {
             let read = |e| Error::io(path, "read the file", e);
-            let sha256 = std::fs::File::open(path).and_then(hash::of_stream).map_err(read)?;
+            let sha256 = calotype_files::open(path).and_then(hash::of_stream).map_err(read)?;
             (vec![Checkpoint::open(path, "")?.into()], sha256, false)
         }
         Err(error) => return Err(error),
@@ -133,10 +133,20 @@ fn digits(text: &str, from: &str) -> Result<String> {
 
 /// Reads a tensor; its numbers must be finite if they are floats.
 fn check(file: &Checkpoint, name: &str, dtype: DType) -> Result<()> {
-    if !matches!(dtype, DType::F64 | DType::F32 | DType::F16 | DType::BF16) {
+    if !dtype.is_float() {
         file.read(name)?;
         return Ok(());
     }
+    let Some((value, place)) = first_not_finite(file, name)? else { return Ok(()) };
+    let problem = format!(
+        "tensor {:?} has {value} at its place {place}: the weights are damaged, compare their SHA-256 with the publisher's",
+        brief(name),
+    );
+    Err(Error::file(file.label(), problem))
+}
+
+/// The first number of a tensor of floats that is none, and its place. Reads it all.
+pub(crate) fn first_not_finite(file: &Checkpoint, name: &str) -> Result<Option<(f32, usize)>> {
     let floats = file.floats(name)?;
     let mut numbers = vec![0.0f32; PIECE.min(floats.count())];
     let mut start = 0;
@@ -145,15 +155,9 @@ fn check(file: &Checkpoint, name: &str, dtype: DType) -> Result<()> {
         let piece = numbers.get_mut(..length).unwrap_or_default();
         floats.read(start, piece)?;
         if let Some(n) = piece.iter().position(|x| !x.is_finite()) {
-            let problem = format!(
-                "tensor {:?} has {} at its place {}: the weights are damaged, get them again",
-                brief(name),
-                piece.get(n).copied().unwrap_or_default(),
-                start + n
-            );
-            return Err(Error::file(file.label(), problem));
+            return Ok(Some((piece.get(n).copied().unwrap_or_default(), start + n)));
         }
         start += length;
     }
-    Ok(())
+    Ok(None)
 }

@@ -129,7 +129,7 @@ mod tests {
         }
         // torch 2.15: gelu(x, approximate="tanh").
         let mut values = [-2.0, -0.5, 0.25, 1.0, 3.0];
-        Curve::GeluTanh.apply(&mut values);
+        Curve::GeluTanh.apply(&mut values, &Threads::new(1).unwrap());
         for (got, expected) in
             values.iter().zip([-0.045_402_288, -0.154_285_99, 0.149_675_35, 0.841_191_95, 2.996_362_4])
         {

@@ -35,7 +35,7 @@ pub use edges::Wrap;
 pub use error::{Error, Result};
 pub use names::{
     AdaptedNetwork, AdapterForm, Beside, FileKind, LayerKind, Layout, Names, Place, UNetLevel, WeightSet,
-    find_unwrapped, has_ema, has_optimizer, has_raw, is_pruned_to_ema,
+    find_unwrapped, has_ema, has_optimizer, has_raw, is_pruned_to_ema, unwrapped_name,
 };
 pub use params::{InMemory, Init, ParamSource, ParamSpec, Random, Scope, Stored};
 pub use timestep::timestep_embedding;

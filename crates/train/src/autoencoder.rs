@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, path::Path};
 use calotype_checkpoint::NetworkFiles;
 use calotype_diffusion::Generator;
 use calotype_image::{RgbImage, grid, psnr};
-use calotype_models::{AutoencoderKl, ModelConfig, Random, VaeConfig, posterior};
+use calotype_models::{AutoencoderKl, ModelConfig, PerBlock, Random, VaeConfig, posterior};
 use calotype_tensor::{
     Backend, Differentiable, Shape,
     tape::{Parameter, Tape},
@@ -44,7 +44,7 @@ impl AutoencoderSizes {
             layers_per_block: self.layers_per_block,
             latent_channels: self.latent_channels,
             norm_num_groups: self.norm_num_groups,
-            sample_size: Some(size as usize),
+            sample_size: Some(PerBlock::All(size as usize)),
             ..VaeConfig::with_channels(&self.block_out_channels)
         }
     }

@@ -1,9 +1,6 @@
 //! Reading a config file, and the rules its values must keep.
 
-use std::{
-    fs,
-    path::{Path, PathBuf},
-};
+use std::path::{Path, PathBuf};
 
 use serde::{Serialize, de::DeserializeOwned};
 
@@ -43,9 +40,12 @@ pub(crate) trait Config: Serialize + DeserializeOwned {
     }
 }
 
+/// The longest config, in bytes.
+const LONGEST_CONFIG: u64 = 1 << 20;
+
 /// Reads and checks a config file.
 pub(crate) fn read<C: Config>(file: &Path) -> Result<C> {
-    let text = fs::read_to_string(file).map_err(|e| Error::io(file, "read the config", e))?;
+    let text = calotype_files::read_text(file, LONGEST_CONFIG).map_err(|e| Error::io(file, "read the config", e))?;
     let mut config: C = toml::from_str(&text).map_err(|e| {
         let line =
             e.span().and_then(|span| text.get(..span.start)).map_or(1, |before| before.matches('\n').count() + 1);

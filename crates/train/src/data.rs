@@ -31,15 +31,19 @@ pub(crate) struct Dataset {
     hash: u64,
 }
 
+/// The longest list of pictures, in bytes: some millions of lines.
+const LONGEST_LIST: u64 = 1 << 30;
+
 impl Dataset {
     /// Reads the list, and the pictures when they take no more than `memory_limit_mb` MiB decoded.
     pub(crate) fn open(folder: &Path, size: u32, memory_limit_mb: u64) -> Result<Self> {
         let list = folder.join("metadata.jsonl");
-        let text = fs::read_to_string(&list).map_err(|e| Error::io(&list, "read the list of pictures", e))?;
+        let text = calotype_files::read_text(&list, LONGEST_LIST)
+            .map_err(|e| Error::io(&list, "read the list of pictures", e))?;
         let (mut files, mut captions) = (Vec::new(), Vec::new());
         for (index, line) in text.lines().enumerate().filter(|(_, line)| !line.trim().is_empty()) {
             let at = |problem: String| Error::data(&list, format!("line {}: {problem}", index + 1));
-            let entry: Entry = serde_json::from_str(line)
+            let entry: Entry = calotype_files::json::from_str(line)
                 .map_err(|e| at(format!("expected {{\"file_name\": \"…\", \"text\": \"…\"}}: {e}")))?;
             let name = PathBuf::from(&entry.file_name);
             if entry.file_name.is_empty() || !name.components().all(|part| matches!(part, Component::Normal(_))) {

@@ -129,7 +129,7 @@ impl<B: Differentiable> DiffusionTask<B> {
             None => training.latents.measure_scaling_factor(&first, &mut generator(seed, Stream::ScaleFactor, 0)),
         }
         vae_config.scaling_factor = training.latents.scaling_factor;
-        vae_config.sample_size = Some(data.size as usize);
+        vae_config.sample_size = Some(PerBlock::All(data.size as usize));
         if let Some(held_out) = &mut held_out {
             held_out.latents.scaling_factor = vae_config.scaling_factor;
         }

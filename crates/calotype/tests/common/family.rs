@@ -44,7 +44,7 @@ pub(crate) struct Family {
 }
 
 pub(crate) fn vae() -> VaeConfig {
-    VaeConfig { sample_size: Some(512), ..VaeConfig::with_channels(&[32, 64, 64, 64]) }
+    VaeConfig { sample_size: Some(PerBlock::All(512)), ..VaeConfig::with_channels(&[32, 64, 64, 64]) }
 }
 
 pub(crate) fn text(width: usize, hidden_act: HiddenAct) -> TextConfig {

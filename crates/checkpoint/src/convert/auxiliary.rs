@@ -1,9 +1,9 @@
 //! What a checkpoint in one file has beside the networks.
 
-use std::{collections::HashSet, sync::Arc};
+use std::collections::HashSet;
 
 use calotype_formats::Checkpoint;
-use calotype_models::{Beside, Stored};
+use calotype_models::{Beside, Stored, unwrapped_name};
 
 use crate::{Model, Result, error::brief};
 
@@ -29,7 +29,8 @@ impl<'a> Auxiliary<'a> {
         for tensor in text.tensors().filter(|tensor| !used.contains(tensor.name.as_str())) {
             if Beside::of(&tensor.name) == Beside::Text {
                 // As the layout writes it, whatever the age of the file.
-                let key = tensor.name.replace(".transformer.embeddings.", ".transformer.text_model.embeddings.");
+                let name = unwrapped_name(&tensor.name);
+                let key = name.replace(".transformer.embeddings.", ".transformer.text_model.embeddings.");
                 rest.text.push((text, &tensor.name, key));
             }
         }
@@ -38,7 +39,7 @@ impl<'a> Auxiliary<'a> {
             match Beside::of(name) {
                 Beside::Schedule => rest.schedule.push((unet, name)),
                 Beside::Mark => rest.marks.push((unet, name)),
-                Beside::Other if !is_replaced(model, name) => rest.other.push(name),
+                Beside::Other if !model.is_replaced(name) => rest.other.push(name),
                 Beside::Text | Beside::Ema | Beside::Optimizer | Beside::Other => {}
             }
         }
@@ -47,7 +48,7 @@ impl<'a> Auxiliary<'a> {
 
     /// The text encoder's and the marks, as a checkpoint in one file has them.
     pub(super) fn kept(&self) -> impl Iterator<Item = (&'a Checkpoint, &'a str, String)> {
-        let marks = self.marks.iter().map(|(file, name)| (*file, *name, (*name).to_owned()));
+        let marks = self.marks.iter().map(|(file, name)| (*file, *name, unwrapped_name(name).to_owned()));
         self.text.iter().cloned().chain(marks)
     }
 
@@ -70,12 +71,4 @@ impl<'a> Auxiliary<'a> {
         .map(|(names, what)| line(names, what))
         .collect()
     }
-}
-
-/// Whether a tensor is of a network that was taken from elsewhere, or the raw twin of one in use.
-fn is_replaced(model: &Model, name: &str) -> bool {
-    let file = &model.unet.weights;
-    let elsewhere = |weights: &Arc<Checkpoint>| !Arc::ptr_eq(weights, file);
-    (name.starts_with("model.diffusion_model.") && model.unet.layout.is_ema())
-        || (name.starts_with("first_stage_model.") && elsewhere(&model.vae.weights))
 }

@@ -5,13 +5,13 @@ use std::path::Path;
 use calotype_formats::DType;
 use calotype_models::{
     DownBlockType, HiddenAct, Layout, MidBlockType, ParamSpec, PerBlock, TextConfig, UNetConfig, UNetLevel,
-    UpBlockType, VaeConfig,
+    UpBlockType, VaeConfig, unwrapped_name,
 };
 use calotype_tensor::ParamKind;
 use serde_json::{Value, json};
 
 use super::{Progress, Source, auxiliary::Auxiliary, stage::Stage, tensors::Tensors};
-use crate::{Error, Model, NetworkFiles, Result};
+use crate::{Error, Model, NetworkFiles, Result, model::Conditioning};
 
 /// Groups of every group norm, which CompVis' code has fixed.
 const GROUPS: usize = 32;
@@ -66,7 +66,7 @@ pub(super) fn write(
 /// where the config can't say it, those by which CompVis' samplers go.
 fn schedule<'a>(model: &'a Model, rest: &Auxiliary<'a>, tensors: &mut Tensors<'a>) {
     if model.scheduler.is_in(&model.unet.weights, &model.unet.label) {
-        rest.schedule.iter().for_each(|(file, name)| tensors.keep(file, name, (*name).to_owned(), None));
+        rest.schedule.iter().for_each(|(file, name)| tensors.keep(file, name, unwrapped_name(name).to_owned(), None));
         return;
     }
     if model.noise_schedule_name().is_some() {
@@ -151,7 +151,11 @@ fn text_layout(network: &NetworkFiles<TextConfig>) -> Result<Layout> {
     )?;
     Ok(match config.hidden_act {
         HiddenAct::Gelu => Layout::compvis_open_clip(),
-        HiddenAct::QuickGelu => Layout::compvis_text(),
+        _ => {
+            need(label, config.hidden_act == HiddenAct::QuickGelu, "its text encoder has an activation of its own")?;
+            need(label, !config.use_attention_mask, "its text encoder does not attend to padding")?;
+            Layout::compvis_text()
+        }
     })
 }
 
@@ -182,11 +186,13 @@ fn config_of(model: &Model) -> Value {
     } else {
         json!({"target": "ldm.modules.encoders.modules.FrozenCLIPEmbedder"})
     };
-    let (class, conditioning) = match model.is_inpainting() {
-        true => ("LatentInpaintDiffusion", "hybrid"),
-        false => ("LatentDiffusion", "crossattn"),
+    let (class, conditioning) = match model.conditioning() {
+        Conditioning::Text => ("ddpm.LatentDiffusion", "crossattn"),
+        Conditioning::Inpainting => ("ddpm.LatentInpaintDiffusion", "hybrid"),
+        Conditioning::InstructPix2Pix => ("ddpm_edit.LatentDiffusion", "hybrid"),
+        Conditioning::Depth => ("ddpm.LatentDepth2ImageDiffusion", "hybrid"),
     };
-    json!({"model": {"target": format!("ldm.models.diffusion.ddpm.{class}"), "params": {
+    json!({"model": {"target": format!("ldm.models.diffusion.{class}"), "params": {
         "linear_start": scheduler.beta_start, "linear_end": scheduler.beta_end,
         "beta_schedule": if scheduler.beta_schedule == "linear" { "sqrt_linear" } else { "linear" },
         "parameterization": if scheduler.prediction_type == "v_prediction" { "v" } else { "eps" },

@@ -11,6 +11,7 @@ use super::{Progress, Source, auxiliary::Auxiliary, folder_layout, stage::Stage,
 use crate::{
     Error, Model, NetworkFiles, Result,
     files::{Place, TEXT_ENCODER, UNET, VAE},
+    model::Conditioning,
 };
 
 /// The version whose form the folder has.
@@ -91,7 +92,12 @@ pub fn model_index(class: &str) -> Value {
 
 /// Writes the tokenizer, the scheduler and the index.
 fn beside_the_networks(model: &Model, stage: &Stage) -> Result<()> {
-    let class = if model.is_inpainting() { "StableDiffusionInpaintPipeline" } else { "StableDiffusionPipeline" };
+    let class = match model.conditioning() {
+        Conditioning::Text => "StableDiffusionPipeline",
+        Conditioning::Inpainting => "StableDiffusionInpaintPipeline",
+        Conditioning::InstructPix2Pix => "StableDiffusionInstructPix2PixPipeline",
+        Conditioning::Depth => "StableDiffusionDepth2ImgPipeline",
+    };
     let index = model_index(class);
     let scheduler = &model.scheduler;
     let mut scheduler_config = json!({

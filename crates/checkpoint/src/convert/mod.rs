@@ -16,7 +16,7 @@ pub use diffusers::model_index;
 use crate::{
     Error, Model, ModelOptions, NetworkFiles, Result,
     error::show,
-    files::{TEXT_ENCODER, UNET, VAE},
+    files::{TEXT_ENCODER, UNET, VAE, read_small},
     open,
 };
 
@@ -72,20 +72,20 @@ pub fn convert(
         let mut found = Vec::new();
         return match single {
             Single::TextEncoder => {
-                let network = open::part(path, TEXT_ENCODER, options.weights, &mut found)?;
+                let network = open::part(path, TEXT_ENCODER, options, options.weights, &mut found)?;
                 write(&Source { text_encoder: Some(&network), ..Source::NONE }, output, how, progress)
             }
             Single::UNet => {
-                let network = open::part(path, UNET, options.weights, &mut found)?;
+                let network = open::part(path, UNET, options, options.weights, &mut found)?;
                 write(&Source { unet: Some(&network), ..Source::NONE }, output, how, progress)
             }
             Single::Vae => {
-                let network = open::part(path, VAE, WeightSet::Auto, &mut found)?;
+                let network = open::part(path, VAE, options, WeightSet::Auto, &mut found)?;
                 write(&Source { vae: Some(&network), ..Source::NONE }, output, how, progress)
             }
         };
     }
-    let model = Model::open_with(path, options)?;
+    let model = Model::open_any(path, options)?;
     let source = Source {
         text_encoder: Some(&model.text_encoder),
         unet: Some(&model.unet),
@@ -108,7 +108,8 @@ enum Single {
 /// The only network at `path`, if there is but one.
 fn single_network(path: &Path) -> Result<Option<Single>> {
     if path.is_dir() {
-        let config = std::fs::read_to_string(path.join("config.json")).unwrap_or_default();
+        let config = read_small(&path.join("config.json")).map(|bytes| String::from_utf8_lossy(&bytes).into_owned());
+        let config = config.unwrap_or_default();
         let is = |class: &str| config.contains(&format!("\"{class}\""));
         return Ok(match () {
             () if path.join("model_index.json").exists() => None,

@@ -59,7 +59,7 @@ impl<'a> Tensors<'a> {
                 let problem = format!("{} has no name in the layout to write: it can't be converted", spec.name);
                 return Err(Error::file(&network.label, problem));
             };
-            let now = stored.tensor(&spec.name).map_or(DType::F32, |tensor| tensor.dtype);
+            let now = stored.dtype(&spec.name);
             let item = Item { network: number, spec, dtype: now };
             shared.entry(place.key).or_default().insert(place.part.map_or(0, |(n, _)| n), item);
         }
@@ -80,7 +80,7 @@ impl<'a> Tensors<'a> {
     /// Adds the tensor `name` of `file` under the name `key`. Floats become `dtype`, if it is given.
     pub(super) fn keep(&mut self, file: &'a Checkpoint, name: &str, key: String, dtype: Option<DType>) {
         let Some(tensor) = file.get(name) else { return };
-        let is_float = matches!(tensor.dtype, DType::F64 | DType::F32 | DType::F16 | DType::BF16);
+        let is_float = tensor.dtype.is_float();
         let dtype = dtype.filter(|_| is_float).unwrap_or(tensor.dtype);
         self.heads.push((key, dtype, tensor.shape.clone()));
         self.contents.push(Content::Whole(file, name.to_owned()));
@@ -143,7 +143,7 @@ fn copy(
     write: &mut dyn FnMut(&[u8]) -> io::Result<()>,
 ) -> io::Result<()> {
     let name = &item.spec.name;
-    if item.dtype == dtype {
+    if item.dtype == dtype && stored.tensor(name).is_some_and(|tensor| tensor.dtype == dtype) {
         return write(&stored.bytes(name).map_err(io::Error::other)?);
     }
     let data = stored.data(&item.spec).map_err(io::Error::other)?;

@@ -1,6 +1,7 @@
 //! What a model, or a file of weights, is.
 
 mod adapter;
+mod soundness;
 mod weights;
 
 use std::{
@@ -152,17 +153,17 @@ pub fn inspect(path: impl AsRef<Path>, options: &ModelOptions) -> Result<Inspect
     if path.is_dir() {
         return match folder(path)? {
             Some(opened) => Ok(Inspection::File(Box::new(of_file(path, &opened, Vec::new())?))),
-            None => Model::open_with(path, options)?.inspect(&show(path)),
+            None => Model::open_any(path, options)?.inspect(&show(path)),
         };
     }
     if !path.is_file() {
-        return Model::open_with(path, options)?.inspect(&show(path));
+        return Model::open_any(path, options)?.inspect(&show(path));
     }
     let opened = Opened::file(path)?;
-    match Model::open_with(path, options) {
+    match Model::open_any(path, options) {
         Ok(model) => model.inspect(&show(path)),
         // What the caller asks for can't be had: that is no property of the file.
-        Err(error) if *options != ModelOptions::default() => Err(error),
+        Err(error) if options.asks_for_parts() || open::compvis_config(path, options).is_err() => Err(error),
         Err(error) => {
             let is_networks = matches!(FileKind::of(&opened.weights), FileKind::Networks { .. });
             let problems = if is_networks { vec![error.to_string()] } else { Vec::new() };
@@ -225,10 +226,18 @@ impl Model {
     /// # Errors
     /// Its weights can't be read to hash them.
     pub fn inspect(&self, path: &str) -> Result<Inspection> {
-        let hash = self.hash()?;
+        // Both read all of the weights.
+        let (hash, unsound) = std::thread::scope(|scope| {
+            let hash = scope.spawn(|| self.hash());
+            let unsound = soundness::warnings(self);
+            let lost = || Err(Error::file(path, "the thread that computes its hash stopped"));
+            (hash.join().unwrap_or_else(|_| lost()), unsound)
+        });
+        let hash = hash?;
         let single = std::sync::Arc::ptr_eq(&self.unet.weights, &self.vae.weights);
         let file = &self.unet.weights;
         let (weights, mut warnings) = weights::sets(self);
+        warnings.extend(unsound?);
         if [file, &self.text_encoder.weights, &self.vae.weights].iter().any(|file| file.ends_in_zeros()) {
             warnings.push(ZEROS.to_owned());
         }

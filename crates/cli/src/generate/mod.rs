@@ -6,7 +6,7 @@ mod line;
 mod styles;
 
 use std::{
-    fs::{self, File},
+    fs,
     io::{self, Read},
     path::{Path, PathBuf},
     time::Instant,
@@ -143,9 +143,9 @@ fn read_text(file: &Path, most: u64) -> Result<String, Failure> {
     let failed = |problem: String| Failure::Failed(format!("{}: {problem}", file.display()));
     let mut text = String::new();
     let read = if file.as_os_str() == "-" {
-        io::stdin().take(most + 1).read_to_string(&mut text)
+        io::stdin().take(most + 1).read_to_string(&mut text).map(drop)
     } else {
-        File::open(file).and_then(|file| file.take(most + 1).read_to_string(&mut text))
+        calotype_files::read_text(file, most).map(|read| text = read)
     };
     read.map_err(|error| failed(format!("cannot be read: {error}")))?;
     match text.len() as u64 > most {

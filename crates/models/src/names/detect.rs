@@ -4,7 +4,7 @@ use calotype_formats::{Checkpoint, TensorInfo};
 
 use super::{
     COMPVIS_OPEN_CLIP, COMPVIS_TEXT, COMPVIS_UNET, COMPVIS_VAE, Layout, Names, Style, compvis_unet, compvis_vae,
-    find_unwrapped, open_clip, without_dots, wrapper,
+    find_unwrapped, open_clip, unwrapped_name, without_dots, wrapper,
 };
 
 /// Which of the two sets of UNet weights of a training checkpoint.
@@ -126,7 +126,7 @@ impl Beside {
     /// By the key.
     #[must_use]
     pub fn of(key: &str) -> Self {
-        let key = wrapper::strip(key);
+        let key = unwrapped_name(key);
         let first = key.split('.').next().unwrap_or(key);
         match key {
             _ if key.starts_with("cond_stage_model.") => Self::Text,

@@ -4,7 +4,7 @@ use std::fmt;
 
 use calotype_formats::Checkpoint;
 
-use super::{Layout, Names, WeightSet, find_unwrapped, wrapper};
+use super::{Layout, Names, WeightSet, find_unwrapped, unwrapped_name};
 
 /// What the tensors of a file make together.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -168,7 +168,7 @@ impl FileKind {
     /// Tells what `file` is by its keys and shapes.
     #[must_use]
     pub fn of(file: &Checkpoint) -> Self {
-        let wrapped = file.tensors().any(|tensor| wrapper::strip(&tensor.name) != tensor.name);
+        let wrapped = file.tensors().any(|tensor| unwrapped_name(&tensor.name) != tensor.name);
         let get = |key: &str| if wrapped { find_unwrapped(file, key).is_some() } else { file.get(key).is_some() };
         let family = |families: &[(&str, &'static str)]| families.iter().find(|(key, _)| get(key)).map(|of| of.1);
         if let Some(family) = family(OTHERS).or_else(|| added(file)) {

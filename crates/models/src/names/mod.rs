@@ -19,7 +19,7 @@ pub use compvis_unet::UNetLevel;
 pub use detect::{Beside, WeightSet, has_ema, has_optimizer, has_raw, is_pruned_to_ema};
 pub use kind::{AdapterForm, FileKind};
 pub use layer::{AdaptedNetwork, LayerKind};
-pub use wrapper::find_unwrapped;
+pub use wrapper::{find_unwrapped, unwrapped_name};
 
 /// A network of Stable Diffusion, by whose canonical names the others are found.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

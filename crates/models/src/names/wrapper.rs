@@ -42,7 +42,8 @@ fn is_wrapped(before: &str, prefixes: &[&str]) -> bool {
 }
 
 /// A name of a whole checkpoint without the wrappers before it.
-pub(super) fn strip(name: &str) -> &str {
+#[must_use]
+pub fn unwrapped_name(name: &str) -> &str {
     let mut own = name;
     loop {
         let (part, rest) = own.split_once('.').unwrap_or_default();
@@ -58,7 +59,8 @@ pub(super) fn strip(name: &str) -> &str {
 /// The tensor of `file` that has this name in a whole checkpoint, be there wrappers before it or not.
 #[must_use]
 pub fn find_unwrapped<'a>(file: &'a Checkpoint, name: &str) -> Option<&'a TensorInfo> {
-    file.get(name).or_else(|| file.tensors().find(|tensor| tensor.name.ends_with(name) && strip(&tensor.name) == name))
+    file.get(name)
+        .or_else(|| file.tensors().find(|tensor| tensor.name.ends_with(name) && unwrapped_name(&tensor.name) == name))
 }
 
 #[cfg(test)]
@@ -98,7 +100,7 @@ mod tests {
             ("model.ln_final.weight", "model.ln_final.weight"),
             ("alphas_cumprod", "alphas_cumprod"),
         ] {
-            assert_eq!(strip(name), own);
+            assert_eq!(unwrapped_name(name), own);
         }
     }
 }
