@@ -163,6 +163,7 @@ pub(crate) fn open_weights(folder: &Path, place: Place, set: WeightSet) -> Resul
     }
     if !(set == WeightSet::Raw && is_unet)
         && let Some((file, variant)) = only_variant(folder, place)
+        && !(set == WeightSet::Ema && variant == NON_EMA)
     {
         let checkpoint = Checkpoint::open(&folder.join(&file), "")?;
         let files = match file.ends_with(".json") {

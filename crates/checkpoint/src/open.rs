@@ -325,6 +325,9 @@ fn check_index(files: &Files) -> Result<()> {
     }
     let index: serde_json::Value = json::from_str(&files.read_text(INDEX)?)
         .map_err(|e| Error::file(files.label(INDEX), format!("not valid JSON: {}", brief(&e.to_string()))))?;
+    if !index.is_object() {
+        return Err(Error::file(files.label(INDEX), "not a JSON object: download the model again"));
+    }
     // Without a class, the parts that it lists tell.
     let Some(class) = index.get("_class_name").and_then(|class| class.as_str()) else { return Ok(()) };
     if class.starts_with("StableDiffusion") && !class.contains("XL") && !class.contains('3') {

@@ -163,8 +163,9 @@ pub fn inspect(path: impl AsRef<Path>, options: &ModelOptions) -> Result<Inspect
     match Model::open_any(path, options) {
         Ok(model) => model.inspect(&show(path)),
         // What the caller asks for can't be had: that is no property of the file.
-        Err(error) if options.asks_for_parts() || open::compvis_config(path, options).is_err() => Err(error),
+        Err(error) if options.asks_for_parts() => Err(error),
         Err(error) => {
+            open::compvis_config(path, options)?;
             let is_networks = matches!(FileKind::of(&opened.weights), FileKind::Networks { .. });
             let problems = if is_networks { vec![error.to_string()] } else { Vec::new() };
             Ok(Inspection::File(Box::new(of_file(path, &opened, problems)?)))
