@@ -108,6 +108,21 @@ pub trait Backend: Sized + 'static {
         self.run(&Op::LinearGeglu, &[x], &with(weight, bias))
     }
 
+    /// 2-D convolution of each channel by itself: `x * weight + bias`.
+    ///
+    /// `x (B, H, W, C)`, `weight (KH·KW, C)` of kind [`ParamKind::Table`] with `kernel` `[KH, KW]`, `bias (C)`, result
+    /// `(B, H', W', C)` with the extents of [`conv2d`](Self::conv2d). The activation of `options` must be `None`.
+    fn depthwise_conv2d(
+        &self,
+        x: &Self::Tensor,
+        weight: &Self::Param,
+        bias: Option<&Self::Param>,
+        kernel: [usize; 2],
+        options: Conv2d,
+    ) -> Result<Self::Tensor> {
+        self.run(&Op::DepthwiseConv2d { kernel, options }, &[x], &with(weight, bias))
+    }
+
     /// Scaled-dot-product attention over heads that lie side by side in the channels (Vaswani et al. 2017, eq. 1).
     ///
     /// `q (B, Lq, heads·D)`, `k` and `v (B, Lk, heads·D)`, result `(B, Lq, heads·D)`; the scale is `1/√D`.
@@ -139,6 +154,11 @@ pub trait Backend: Sized + 'static {
     /// Layer normalisation (Ba et al. 2016) of the last dimension: `x (rows, C)`, `gamma`, `beta (C)`.
     fn layer_norm(&self, x: &Self::Tensor, gamma: &Self::Param, beta: &Self::Param, eps: f32) -> Result<Self::Tensor> {
         self.run(&Op::LayerNorm { eps }, &[x], &[gamma, beta])
+    }
+
+    /// Each row of `x (rows, C)` divided by its length (the root of the sum of squares) plus `eps`.
+    fn unit_rows(&self, x: &Self::Tensor, eps: f32) -> Result<Self::Tensor> {
+        self.run(&Op::UnitRows { eps }, &[x], &[])
     }
 
     /// `activation(x)`.
@@ -214,6 +234,11 @@ pub trait Backend: Sized + 'static {
     /// Each pixel twice in both directions: `(B, H, W, C)` to `(B, 2H, 2W, C)`.
     fn upsample_nearest_2x(&self, x: &Self::Tensor) -> Result<Self::Tensor> {
         self.run(&Op::UpsampleNearest2x, &[x], &[])
+    }
+
+    /// The greatest of each 2×2 block: `(B, H, W, C)` to `(B, H/2, W/2, C)`, rounded down; a last odd line or column is not seen.
+    fn max_pool_2x(&self, x: &Self::Tensor) -> Result<Self::Tensor> {
+        self.run(&Op::MaxPool2x, &[x], &[])
     }
 
     /// Rows of `table (R, C)` by index: `ids` has `B·L` entries, the result is `(B, L, C)`. Errors when an id is not below `R`.
@@ -302,6 +327,10 @@ pub enum Activation {
     Gelu,
     /// `x · sigmoid(1.702 x)`, CLIP's.
     QuickGelu,
+    /// `max(x, 0)`; the derivative at 0 is 0.
+    Relu,
+    /// `x` above 0, else `0.2 x` (Maas et al. 2013), with the slope of PatchGAN's discriminator; the derivative at 0 is 0.2.
+    LeakyRelu,
 }
 
 /// Rows and columns of zeros around a picture.

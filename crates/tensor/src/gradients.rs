@@ -25,6 +25,23 @@ pub trait Differentiable: Backend {
     fn linear_backward_input(&self, dy: &Self::Tensor, weight: &Self::Param) -> Result<Self::Tensor>;
     /// `∂L/∂weight` of [`Backend::linear`] without activation, `(I, O)`.
     fn linear_backward_weight(&self, x: &Self::Tensor, dy: &Self::Tensor) -> Result<Self::Tensor>;
+    /// `∂L/∂x` of [`Backend::depthwise_conv2d`]; `input` is the shape of `x`.
+    fn depthwise_conv2d_backward_input(
+        &self,
+        dy: &Self::Tensor,
+        weight: &Self::Param,
+        input: Shape,
+        kernel: [usize; 2],
+        options: Conv2d,
+    ) -> Result<Self::Tensor>;
+    /// `∂L/∂weight` of [`Backend::depthwise_conv2d`], `(KH·KW, C)`.
+    fn depthwise_conv2d_backward_weight(
+        &self,
+        x: &Self::Tensor,
+        dy: &Self::Tensor,
+        kernel: [usize; 2],
+        options: Conv2d,
+    ) -> Result<Self::Tensor>;
     /// Sums `(rows, C)` to `(C)`: a bias' gradient.
     fn sum_rows(&self, dy: &Self::Tensor) -> Result<Self::Tensor>;
     /// Sums `(B, H, W, C)` to `(B, C)`: the gradient of `v` in [`Backend::add_channels`].
@@ -57,6 +74,8 @@ pub trait Differentiable: Backend {
         dy: &Self::Tensor,
         eps: f32,
     ) -> Result<[Self::Tensor; 3]>;
+    /// `∂L/∂x` of [`Backend::unit_rows`]. The length of a row of zeros counts as constant.
+    fn unit_rows_backward(&self, x: &Self::Tensor, dy: &Self::Tensor, eps: f32) -> Result<Self::Tensor>;
     /// `∂L/∂x` of [`Backend::activation`].
     fn activation_backward(&self, x: &Self::Tensor, dy: &Self::Tensor, activation: Activation) -> Result<Self::Tensor>;
     /// `∂L/∂x` of [`Backend::geglu`].
@@ -71,6 +90,8 @@ pub trait Differentiable: Backend {
     fn narrow_backward(&self, dy: &Self::Tensor, start: usize, input: Shape) -> Result<Self::Tensor>;
     /// `∂L/∂x` of [`Backend::upsample_nearest_2x`]: the sum of each 2×2 block.
     fn upsample_nearest_2x_backward(&self, dy: &Self::Tensor) -> Result<Self::Tensor>;
+    /// `∂L/∂x` of [`Backend::max_pool_2x`]: `dy` at the greatest element of each block, the first of equal ones in reading order.
+    fn max_pool_2x_backward(&self, x: &Self::Tensor, dy: &Self::Tensor) -> Result<Self::Tensor>;
     /// `∂L/∂table` of [`Backend::embedding`], `(rows, C)`.
     fn embedding_backward(&self, dy: &Self::Tensor, ids: &[u32], rows: usize) -> Result<Self::Tensor>;
 

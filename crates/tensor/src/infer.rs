@@ -96,6 +96,27 @@ pub fn upsample_conv2d(x: Shape, weight: Shape) -> Result<Shape> {
     conv2d(upsample_nearest_2x(x)?, weight, &Conv2d::padded(1))
 }
 
+/// The result of a convolution of each channel of `x (B, H, W, C)` with `weight (KH·KW, C)`.
+pub fn depthwise_conv2d(x: Shape, weight: Shape, [kh, kw]: [usize; 2], options: &Conv2d) -> Result<Shape> {
+    let op = "depthwise_conv2d";
+    let [_, _, _, c] = picture(op, "x", x)?;
+    let taps = kh.checked_mul(kw).unwrap_or_default();
+    same(op, "weight", [taps, c].into(), weight)?;
+    if options.activation != Activation::None {
+        return Err(Error::Invalid { op, message: format!("{:?} can't follow it, only None", options.activation) });
+    }
+    // The extents are those of any convolution.
+    conv2d(x, [kh, kw, c, c].into(), options)
+}
+
+/// The result of pooling blocks of 2×2.
+pub fn max_pool_2x(x: Shape) -> Result<Shape> {
+    match picture("max_pool_2x", "x", x)? {
+        [b, h, w, c] if h > 1 && w > 1 => Ok([b, h / 2, w / 2, c].into()),
+        _ => shape_error("max_pool_2x", "x", "at least 2×2 pixels", x),
+    }
+}
+
 /// The result of a linear map of `x (rows, I)` by `weight (I, O)`.
 pub fn linear(x: Shape, weight: Shape) -> Result<Shape> {
     let [i, o] = *weight else { return shape_error("linear", "weight", "(I, O)", weight) };

@@ -14,6 +14,13 @@ pub enum Op {
     Linear(Activation),
     /// Tensor `x`, parameters `weight` and perhaps `bias`.
     LinearGeglu,
+    /// Tensor `x`, parameters `weight` and perhaps `bias`.
+    DepthwiseConv2d {
+        /// Height and width of the kernel.
+        kernel: [usize; 2],
+        /// Stride and padding.
+        options: Conv2d,
+    },
     /// Tensors `q`, `k` and `v`.
     Attention(Attention),
     /// Tensor `x`, parameters `gamma` and `beta`.
@@ -28,6 +35,11 @@ pub enum Op {
     /// Tensor `x`, parameters `gamma` and `beta`.
     LayerNorm {
         /// Added to the variance.
+        eps: f32,
+    },
+    /// Tensor `x`.
+    UnitRows {
+        /// Added to the length.
         eps: f32,
     },
     /// Tensor `x`.
@@ -70,6 +82,8 @@ pub enum Op {
     Concat,
     /// Tensor `x`.
     UpsampleNearest2x,
+    /// Tensor `x`.
+    MaxPool2x,
     /// Parameter `table`.
     Embedding {
         /// The rows to take.
@@ -88,9 +102,11 @@ impl Op {
             Self::UpsampleConv2d => "upsample_conv2d",
             Self::Linear(_) => "linear",
             Self::LinearGeglu => "linear_geglu",
+            Self::DepthwiseConv2d { .. } => "depthwise_conv2d",
             Self::Attention(_) => "attention",
             Self::GroupNorm { .. } => "group_norm",
             Self::LayerNorm { .. } => "layer_norm",
+            Self::UnitRows { .. } => "unit_rows",
             Self::Activation(_) => "activation",
             Self::Geglu => "geglu",
             Self::Add => "add",
@@ -106,6 +122,7 @@ impl Op {
             Self::Narrow { .. } => "narrow",
             Self::Concat => "concat",
             Self::UpsampleNearest2x => "upsample_nearest_2x",
+            Self::MaxPool2x => "max_pool_2x",
             Self::Embedding { .. } => "embedding",
         }
     }
@@ -132,6 +149,10 @@ impl Op {
                 let product = infer::linear(x, weight)?;
                 self.epilogue(infer::geglu(product)?, product, &[], bias)
             }
+            (&Self::DepthwiseConv2d { kernel, ref options }, &[x], &[weight, ref bias @ ..]) => {
+                let y = infer::depthwise_conv2d(x, weight, kernel, options)?;
+                self.epilogue(y, y, &[], bias)
+            }
             (Self::Attention(options), &[q, k, v], []) => infer::attention(q, k, v, options).map(|_| q),
             (&Self::GroupNorm { groups, activation, .. }, &[x], &[gamma, beta]) => {
                 infer::group_norm(x, gamma, beta, groups, activation).map(|_| x)
@@ -141,6 +162,7 @@ impl Op {
                 infer::vector("layer_norm", "beta", x.last(), beta)?;
                 Ok(x)
             }
+            (Self::UnitRows { .. }, &[x], []) => Ok(x),
             (Self::Activation(_) | Self::Scale(_) | Self::Abs | Self::Exp | Self::Clamp { .. }, &[x], []) => Ok(x),
             (Self::Geglu, &[x], []) => infer::geglu(x),
             (Self::Add | Self::Sub | Self::Mul, &[a, b], []) => infer::same(self.name(), "b", a, b).map(|()| a),
@@ -150,6 +172,7 @@ impl Op {
             (&Self::Narrow { start, length }, &[x], []) => infer::narrow(x, start, length),
             (Self::Concat, &[a, b], []) => infer::concat(a, b),
             (Self::UpsampleNearest2x, &[x], []) => infer::upsample_nearest_2x(x),
+            (Self::MaxPool2x, &[x], []) => infer::max_pool_2x(x),
             (Self::Embedding { ids, batch }, [], &[table]) => infer::embedding(table, ids, *batch),
             _ => self.refuse(tensors.len(), params.len()),
         }
@@ -186,6 +209,10 @@ impl Op {
             (Self::Conv2d(options), &[x, ..], &[weight, ..]) => {
                 let pixels = infer::conv2d(x, weight, options).map_or(0, |y| y.rows());
                 pixels as f64 * weight.count() as f64
+            }
+            (&Self::DepthwiseConv2d { kernel, ref options }, &[x], &[weight, ..]) => {
+                let y = infer::depthwise_conv2d(x, weight, kernel, options).map_or(0, |y| y.count());
+                (y * kernel[0] * kernel[1]) as f64
             }
             // Four taps of nine: a pixel of the result sees as many of the small image.
             (Self::UpsampleConv2d, [x], [weight, ..]) => 4.0 * x.rows() as f64 * weight.count() as f64 * 4.0 / 9.0,

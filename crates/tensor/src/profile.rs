@@ -117,6 +117,7 @@ fn kind(op: &Op, tensors: &[Shape], params: &[Shape]) -> String {
             };
             if options.stride == 1 { kernel } else { format!("{kernel} stride {}", options.stride) }
         }
+        Op::DepthwiseConv2d { kernel: [kh, kw], .. } => format!("depthwise conv {kh}x{kw}"),
         Op::UpsampleConv2d => "upsample and conv 3x3".to_owned(),
         Op::LinearGeglu => "linear and geglu".to_owned(),
         // Queries and keys of one length are of one sequence: a text is never as long as an image has pixels.

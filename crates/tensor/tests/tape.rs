@@ -290,6 +290,26 @@ fn without_gradients_nothing_is_recorded_and_the_result_is_a_constant() {
 }
 
 #[test]
+fn frozen_parameters_are_constants_and_leaves_still_have_gradients() {
+    let t = tape();
+    let weight = parameter(&t, "weight", ParamKind::Linear, &[2, 3], 1);
+    let constant = t.no_grad(|t| parameter(t, "weight", ParamKind::Linear, &[3, 1], 2));
+    assert_eq!(t.parameters().len(), 1);
+    let x = t.leaf(INNER.from_f32([1, 2].into(), vec![1.0, -2.0]).unwrap());
+    let loss = |t: &Tape<Inner>| -> Value {
+        let hidden = t.linear(&x, &weight, None, None, Activation::Relu).unwrap();
+        t.mean(&t.linear(&hidden, &constant, None, None, Activation::LeakyRelu).unwrap()).unwrap()
+    };
+    let gradients = t.backward(&t.frozen(loss)).unwrap();
+    assert!(gradients.get(&weight).is_none());
+    let frozen = gradients.leaf(&x).unwrap().data().to_vec();
+    let gradients = t.backward(&loss(&t)).unwrap();
+    assert!(gradients.get(&weight).is_some());
+    assert_eq!(gradients.iter().count(), 1);
+    assert_eq!(gradients.leaf(&x).unwrap().data(), frozen);
+}
+
+#[test]
 fn a_changed_parameter_is_used_by_the_next_forward() {
     let t = tape();
     let weight = parameter(&t, "weight", ParamKind::Linear, &[2, 2], 1);

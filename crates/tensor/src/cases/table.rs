@@ -48,6 +48,16 @@ pub(super) fn linear(x: impl Into<Shape>, o: usize, activation: Activation, bias
     Case { op: Op::Linear(activation), inputs: optional(inputs, bias, residual, x.with_last(o)) }
 }
 
+/// A convolution of each channel of `x (B, H, W, C)`.
+pub(super) fn depthwise(x: [usize; 4], kernel: [usize; 2], options: Conv2d, bias: bool) -> Case {
+    let taps = kernel[0] * kernel[1];
+    let weight = param("weight", ParamKind::Table, [taps, x[3]], taps);
+    Case {
+        op: Op::DepthwiseConv2d { kernel, options },
+        inputs: optional(vec![tensor("x", x), weight], bias, false, x.into()),
+    }
+}
+
 /// Upsampling of `x (B, H, W, I)`, and a 3×3 convolution to `o` channels.
 pub(super) fn upsample_conv(x: [usize; 4], o: usize, bias: bool) -> Case {
     let weight = param("weight", ParamKind::UpsampledConv, [3, 3, x[3], o], 9 * x[3]);
@@ -108,6 +118,7 @@ pub fn table() -> Vec<Case> {
     linears(&mut cases);
     attentions(&mut cases);
     norms(&mut cases);
+    depthwise_convolutions(&mut cases);
     elementwise(&mut cases);
     form(&mut cases);
     cases
@@ -239,6 +250,8 @@ fn norms(cases: &mut Vec<Case>) {
         group_norm([2, 5, 7, 130], 10, 1e-6, None),
         group_norm([2, 9, 4, 100], 20, 1e-5, None),
         group_norm([1, 16, 17, 96], 32, 1e-5, Silu),
+        unary(Op::UnitRows { eps: 1e-10 }, [1, 3]),
+        unary(Op::UnitRows { eps: 0.5 }, [2, 5, 7, 65]),
         layer_norm([1], 1e-5),
         layer_norm([5], 1e-5),
         layer_norm([3, 4], 1e-5),
@@ -255,9 +268,29 @@ fn norms(cases: &mut Vec<Case>) {
     }
 }
 
+fn depthwise_convolutions(cases: &mut Vec<Case>) {
+    let strided = |padding| Conv2d { stride: 2, padding, activation: Activation::None };
+    let down = Padding { top: 0, left: 0, bottom: 1, right: 1 };
+    let lopsided = Padding { top: 2, left: 0, bottom: 1, right: 3 };
+    cases.extend([
+        depthwise([1, 1, 1, 1], [1, 1], Conv2d::padded(0), false),
+        depthwise([2, 5, 7, 33], [3, 3], Conv2d::padded(1), true),
+        depthwise([1, 9, 4, 17], [5, 5], Conv2d::padded(2), false),
+        depthwise([1, 8, 6, 48], [3, 3], strided(down), true),
+        depthwise([2, 7, 9, 5], [5, 3], strided(lopsided), true),
+    ]);
+}
+
 fn elementwise(cases: &mut Vec<Case>) {
     let wide = Values::Uniform { low: -9.0, high: 9.0 };
-    for activation in [Activation::None, Activation::Silu, Activation::Gelu, Activation::QuickGelu] {
+    for activation in [
+        Activation::None,
+        Activation::Silu,
+        Activation::Gelu,
+        Activation::QuickGelu,
+        Activation::Relu,
+        Activation::LeakyRelu,
+    ] {
         cases.push(unary(Op::Activation(activation), [1]));
         cases.push(with_values(unary(Op::Activation(activation), [3, 5, 7, 31]), wide));
     }
@@ -293,6 +326,9 @@ fn form(cases: &mut Vec<Case>) {
         unary(Op::UpsampleNearest2x, [1, 1, 1, 1]),
         unary(Op::UpsampleNearest2x, [2, 5, 7, 33]),
         unary(Op::UpsampleNearest2x, [3, 9, 4, 4]),
+        unary(Op::MaxPool2x, [1, 2, 2, 1]),
+        unary(Op::MaxPool2x, [2, 5, 7, 33]),
+        unary(Op::MaxPool2x, [3, 8, 4, 4]),
     ]);
     // Rows taken twice, and rows never taken.
     let ids: Vec<u32> = (0..22).map(|i| i * 7 % 15 + i % 3).collect();

@@ -62,11 +62,15 @@ impl Backend for Cpu {
                 self.convolve_upsampled(x, weight, bias.first().copied(), shape)
             }
             (Op::LinearGeglu, [x], [weight, bias @ ..]) => self.multiply_gated(x, weight, bias.first().copied(), shape),
+            (&Op::DepthwiseConv2d { kernel, options }, [x], [weight, bias @ ..]) => {
+                self.convolve_depthwise(x, weight, bias.first().copied(), kernel, options, shape)
+            }
             (&Op::Attention(options), [q, k, v], _) => self.attend(q, k, v, options),
             (&Op::GroupNorm { groups, eps, activation }, [x], [gamma, beta]) => {
                 self.normalise_groups(x, gamma, beta, groups, eps, activation)
             }
             (&Op::LayerNorm { eps }, [x], [gamma, beta]) => self.normalise_layers(x, gamma, beta, eps),
+            (&Op::UnitRows { eps }, [x], _) => self.normalise_rows(x, eps),
             (&Op::Activation(activation), [x], _) => self.map(x, |x, y| ew::activate(isa, x, y, activation)),
             (Op::Geglu, [x], _) => self.map_rows(x, shape.last(), |x, y| ew::gate(isa, x, y)),
             (Op::Add, [a, b], _) => self.zip("add", a, b, |a, b, y| ew::combine(isa, a, b, y, 1.0)),
@@ -96,6 +100,7 @@ impl Backend for Cpu {
                 self.make_rows(shape, |_, row, y| joined.read_rows(isa, row, y))
             }
             (Op::UpsampleNearest2x, [x], _) => self.double_pixels(x, shape),
+            (Op::MaxPool2x, [x], _) => self.pool(x, shape),
             (Op::Embedding { ids, .. }, _, [table]) => {
                 let table = table.plain(op.name())?;
                 self.make_rows(shape, |[scratch, _], row, y| {

@@ -101,6 +101,8 @@ for_each_isa! {
             Activation::Silu => pairs.for_each(|(y, &x)| *y = math::swish(x, 1.0)),
             Activation::Gelu => pairs.for_each(|(y, &x)| *y = math::gelu(x)),
             Activation::QuickGelu => pairs.for_each(|(y, &x)| *y = math::swish(x, math::QUICK_GELU)),
+            Activation::Relu => pairs.for_each(|(y, &x)| *y = math::leaky_relu(x, 0.0)),
+            Activation::LeakyRelu => pairs.for_each(|(y, &x)| *y = math::leaky_relu(x, math::LEAK)),
         }
     }
 
@@ -111,6 +113,8 @@ for_each_isa! {
             Activation::Silu => triples.for_each(|((dx, &x), dy)| *dx = dy * math::swish_derivative(x, 1.0)),
             Activation::Gelu => triples.for_each(|((dx, &x), dy)| *dx = dy * math::gelu_derivative(x)),
             Activation::QuickGelu => triples.for_each(|((dx, &x), dy)| *dx = dy * math::swish_derivative(x, math::QUICK_GELU)),
+            Activation::Relu => triples.for_each(|((dx, &x), dy)| *dx = dy * math::leaky_relu_derivative(x, 0.0)),
+            Activation::LeakyRelu => triples.for_each(|((dx, &x), dy)| *dx = dy * math::leaky_relu_derivative(x, math::LEAK)),
         }
     }
 

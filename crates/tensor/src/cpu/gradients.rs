@@ -20,6 +20,27 @@ impl Differentiable for Cpu {
         self.multiply_backward_weight(x, dy)
     }
 
+    fn depthwise_conv2d_backward_input(
+        &self,
+        dy: &Tensor,
+        weight: &Param,
+        input: Shape,
+        kernel: [usize; 2],
+        options: Conv2d,
+    ) -> Result<Tensor> {
+        self.convolve_depthwise_backward_input(dy, weight, input, kernel, options)
+    }
+
+    fn depthwise_conv2d_backward_weight(
+        &self,
+        x: &Tensor,
+        dy: &Tensor,
+        kernel: [usize; 2],
+        options: Conv2d,
+    ) -> Result<Tensor> {
+        self.convolve_depthwise_backward_weight(x, dy, kernel, options)
+    }
+
     fn sum_rows(&self, dy: &Tensor) -> Result<Tensor> {
         let shape = dy.shape();
         let extents = [1, shape.rows(), shape.last()];
@@ -57,6 +78,10 @@ impl Differentiable for Cpu {
 
     fn layer_norm_backward(&self, x: &Tensor, gamma: &Param, dy: &Tensor, eps: f32) -> Result<[Tensor; 3]> {
         self.normalise_layers_backward(x, gamma, dy, eps)
+    }
+
+    fn unit_rows_backward(&self, x: &Tensor, dy: &Tensor, eps: f32) -> Result<Tensor> {
+        self.normalise_rows_backward(x, dy, eps)
     }
 
     fn activation_backward(&self, x: &Tensor, dy: &Tensor, activation: Activation) -> Result<Tensor> {
@@ -130,6 +155,10 @@ impl Differentiable for Cpu {
             });
             Ok(())
         })
+    }
+
+    fn max_pool_2x_backward(&self, x: &Tensor, dy: &Tensor) -> Result<Tensor> {
+        self.pool_backward(x, dy)
     }
 
     fn embedding_backward(&self, dy: &Tensor, ids: &[u32], rows: usize) -> Result<Tensor> {

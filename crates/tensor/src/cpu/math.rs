@@ -52,6 +52,21 @@ fn power_of_two(n: i32) -> f32 {
     f32::from_bits(((n + 127) << 23) as u32)
 }
 
+/// The slope of the leaky ReLU below 0.
+pub(crate) const LEAK: f32 = 0.2;
+
+/// `x` above 0, else `slope · x`.
+#[inline(always)]
+pub(crate) fn leaky_relu(x: f32, slope: f32) -> f32 {
+    if x > 0.0 { x } else { slope * x }
+}
+
+/// Its derivative; at 0 that of the left side.
+#[inline(always)]
+pub(crate) fn leaky_relu_derivative(x: f32, slope: f32) -> f32 {
+    if x > 0.0 { 1.0 } else { slope }
+}
+
 /// `1 / (1 + e^-x)`.
 #[inline(always)]
 pub(crate) fn sigmoid(x: f32) -> f32 {

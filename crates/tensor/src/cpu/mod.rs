@@ -4,6 +4,7 @@
 mod attention;
 mod backend;
 mod conv;
+mod depthwise;
 mod device;
 mod element;
 mod elementwise;
@@ -16,6 +17,7 @@ mod norm;
 mod parallel;
 mod param;
 mod peak;
+mod pool;
 mod tensor;
 
 use std::sync::Arc;

@@ -8,6 +8,9 @@ use crate::{Activation, Result, infer};
 /// The factor of CLIP's approximation of GELU (Hendrycks & Gimpel 2016, section 2).
 const QUICK_GELU: f64 = 1.702;
 
+/// The slope of the leaky ReLU below 0.
+const LEAK: f64 = 0.2;
+
 fn sigmoid(x: f64) -> f64 {
     1.0 / (1.0 + (-x).exp())
 }
@@ -29,6 +32,14 @@ pub(super) fn value(activation: Activation, x: f64) -> f64 {
         Activation::Silu => x * sigmoid(x),
         Activation::Gelu => x * normal_cdf(x),
         Activation::QuickGelu => x * sigmoid(QUICK_GELU * x),
+        Activation::Relu => x.max(0.0),
+        Activation::LeakyRelu => {
+            if x > 0.0 {
+                x
+            } else {
+                LEAK * x
+            }
+        }
     }
 }
 
@@ -44,6 +55,14 @@ pub(super) fn derivative(activation: Activation, x: f64) -> f64 {
         Activation::QuickGelu => {
             let s = sigmoid(QUICK_GELU * x);
             s + QUICK_GELU * x * s * (1.0 - s)
+        }
+        Activation::Relu => f64::from(x > 0.0),
+        Activation::LeakyRelu => {
+            if x > 0.0 {
+                1.0
+            } else {
+                LEAK
+            }
         }
     }
 }

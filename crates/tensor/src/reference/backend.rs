@@ -1,8 +1,8 @@
 //! Widens the arguments, calls the operation or its gradient, rounds the result.
 
 use super::{
-    Array, Element, Param, Reference, activation, array::Wide, attention, conv, elementwise, form, linear, norm,
-    optimizer, round,
+    Array, Element, Param, Reference, activation, array::Wide, attention, conv, depthwise, elementwise, form, linear,
+    norm, optimizer, round,
 };
 use crate::{
     Activation, AdamW, Attention, Backend, Conv2d, DType, Differentiable, Memory, Op, ParamData, ParamKind, ParamRole,
@@ -70,6 +70,10 @@ impl<E: Element> Backend for Reference<E> {
             (Op::LinearGeglu, _, [weight, bias @ ..]) => {
                 return linear_then_geglu(self, tensors[0], weight, bias.first().copied());
             }
+            (&Op::DepthwiseConv2d { kernel, options }, [x], [weight, of_bias @ ..]) => {
+                let weight = weight.widen(op.name(), "weight", ParamKind::Table)?;
+                depthwise::forward(x, &weight, bias(of_bias)?.as_ref(), kernel, options)?
+            }
             (&Op::Attention(options), [q, k, v], _) => attention::attention(q, k, v, options)?,
             (&Op::GroupNorm { groups, eps, activation }, [x], [gamma, beta]) => {
                 let (gamma, beta) = (vector("gamma", gamma)?, vector("beta", beta)?);
@@ -81,6 +85,7 @@ impl<E: Element> Backend for Reference<E> {
                 let sets = norm::rows(x.shape(), gamma.shape(), beta.shape())?;
                 norm::forward(x, &gamma, &beta, &sets, eps, Activation::None)
             }
+            (&Op::UnitRows { eps }, [x], _) => norm::unit_rows(x, eps),
             (&Op::Activation(activation), [x], _) => activation::activation(x, activation),
             (Op::Geglu, [x], _) => activation::geglu(x)?,
             (Op::Add, [a, b], _) => elementwise::zip("add", ["a", "b"], a, b, |a, b| a + b)?,
@@ -96,6 +101,7 @@ impl<E: Element> Backend for Reference<E> {
             (&Op::Narrow { start, length }, [x], _) => form::narrow(x, start, length)?,
             (Op::Concat, [a, b], _) => form::concat(a, b)?,
             (Op::UpsampleNearest2x, [x], _) => form::upsample_nearest_2x(x)?,
+            (Op::MaxPool2x, [x], _) => form::max_pool_2x(x)?,
             (Op::Embedding { ids, batch }, _, [table]) => {
                 form::embedding(&table.widen("embedding", "table", ParamKind::Table)?, ids, *batch)?
             }
@@ -146,6 +152,28 @@ impl<E: Element> Differentiable for Reference<E> {
         linear::backward_weight(&x.widen(), &dy.widen()).map(round)
     }
 
+    fn depthwise_conv2d_backward_input(
+        &self,
+        dy: &Array<E>,
+        weight: &Param<E>,
+        input: Shape,
+        kernel: [usize; 2],
+        options: Conv2d,
+    ) -> Result<Array<E>> {
+        let weight = weight.widen("depthwise_conv2d_backward_input", "weight", ParamKind::Table)?;
+        depthwise::backward_input(&dy.widen(), &weight, input, kernel, options).map(round)
+    }
+
+    fn depthwise_conv2d_backward_weight(
+        &self,
+        x: &Array<E>,
+        dy: &Array<E>,
+        kernel: [usize; 2],
+        options: Conv2d,
+    ) -> Result<Array<E>> {
+        depthwise::backward_weight(&x.widen(), &dy.widen(), kernel, options).map(round)
+    }
+
     fn sum_rows(&self, dy: &Array<E>) -> Result<Array<E>> {
         Ok(round(elementwise::sum_rows(&dy.widen())))
     }
@@ -192,6 +220,10 @@ impl<E: Element> Differentiable for Reference<E> {
         Ok(gradients.map(round))
     }
 
+    fn unit_rows_backward(&self, x: &Array<E>, dy: &Array<E>, eps: f32) -> Result<Array<E>> {
+        norm::unit_rows_backward(&x.widen(), &dy.widen(), eps).map(round)
+    }
+
     fn activation_backward(&self, x: &Array<E>, dy: &Array<E>, activation: Activation) -> Result<Array<E>> {
         activation::activation_backward(&x.widen(), &dy.widen(), activation).map(round)
     }
@@ -221,6 +253,10 @@ impl<E: Element> Differentiable for Reference<E> {
 
     fn upsample_nearest_2x_backward(&self, dy: &Array<E>) -> Result<Array<E>> {
         form::upsample_nearest_2x_backward(&dy.widen()).map(round)
+    }
+
+    fn max_pool_2x_backward(&self, x: &Array<E>, dy: &Array<E>) -> Result<Array<E>> {
+        form::max_pool_2x_backward(&x.widen(), &dy.widen()).map(round)
     }
 
     fn embedding_backward(&self, dy: &Array<E>, ids: &[u32], rows: usize) -> Result<Array<E>> {

@@ -59,6 +59,32 @@ pub(super) fn upsample_nearest_2x_backward(dy: &Wide) -> Result<Wide> {
     Ok(dx)
 }
 
+/// The element of each 2×2 block of `x` that is the greatest, the first of equal ones: `f(place in the result, place in x)`.
+fn for_each_greatest(x: &Wide, small: Shape, mut f: impl FnMut(usize, usize)) {
+    let (&[_, height, width, _], &[batch, h, w, channels]) = (&*x.shape(), &*small) else { return };
+    for pixel in 0..batch * h * w {
+        let (b, y, column) = (pixel / (h * w), pixel / w % h, pixel % w);
+        for c in 0..channels {
+            let place = |i: usize| ((b * height + 2 * y + i / 2) * width + 2 * column + i % 2) * channels + c;
+            let greatest = (1..4).fold(0, |best, i| if x.data()[place(i)] > x.data()[place(best)] { i } else { best });
+            f(pixel * channels + c, place(greatest));
+        }
+    }
+}
+
+pub(super) fn max_pool_2x(x: &Wide) -> Result<Wide> {
+    let mut y = Wide::filled(infer::max_pool_2x(x.shape())?, 0.0);
+    for_each_greatest(x, y.shape(), |to, from| y.data_mut()[to] = x.data()[from]);
+    Ok(y)
+}
+
+pub(super) fn max_pool_2x_backward(x: &Wide, dy: &Wide) -> Result<Wide> {
+    infer::same("max_pool_2x_backward", "dy", infer::max_pool_2x(x.shape())?, dy.shape())?;
+    let mut dx = Wide::filled(x.shape(), 0.0);
+    for_each_greatest(x, dy.shape(), |from, to| dx.data_mut()[to] += dy.data()[from]);
+    Ok(dx)
+}
+
 pub(super) fn embedding(table: &Wide, ids: &[u32], batch: usize) -> Result<Wide> {
     let mut y = Wide::filled(infer::embedding(table.shape(), ids, batch)?, 0.0);
     for (row, &id) in ids.iter().enumerate() {

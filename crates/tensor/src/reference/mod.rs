@@ -8,6 +8,7 @@ mod array;
 mod attention;
 mod backend;
 mod conv;
+mod depthwise;
 mod device;
 mod elementwise;
 mod form;

@@ -1,4 +1,4 @@
-//! Group and layer normalisation: both normalise sets of elements, and differ in which.
+//! Group and layer normalisation, which normalise sets of elements and differ in which, and rows of length 1.
 
 use super::{activation, array::Wide};
 use crate::{Activation, Result, Shape, infer};
@@ -83,4 +83,29 @@ pub(super) fn backward(
         }
     }
     Ok([dx, dgamma, dbeta])
+}
+
+/// `x / (‖x‖ + eps)` of each row.
+pub(super) fn unit_rows(x: &Wide, eps: f32) -> Wide {
+    let mut y = x.clone();
+    for row in 0..x.shape().rows() {
+        let length = x.row(row).iter().map(|x| x * x).sum::<f64>().sqrt() + f64::from(eps);
+        y.row_mut(row).iter_mut().for_each(|y| *y /= length);
+    }
+    y
+}
+
+/// `(dy - x (x · dy) / (‖x‖ (‖x‖ + eps))) / (‖x‖ + eps)` of each row.
+pub(super) fn unit_rows_backward(x: &Wide, dy: &Wide, eps: f32) -> Result<Wide> {
+    infer::same("unit_rows_backward", "dy", x.shape(), dy.shape())?;
+    let mut dx = dy.clone();
+    for row in 0..x.shape().rows() {
+        let (x, dy) = (x.row(row), dy.row(row));
+        let norm = x.iter().map(|x| x * x).sum::<f64>().sqrt();
+        let length = norm + f64::from(eps);
+        let along = x.iter().zip(dy).map(|(x, dy)| x * dy).sum::<f64>();
+        let back = if norm > 0.0 { along / (norm * length) } else { 0.0 };
+        dx.row_mut(row).iter_mut().zip(x).for_each(|(dx, x)| *dx = (*dx - x * back) / length);
+    }
+    Ok(dx)
 }

@@ -33,6 +33,8 @@ pub struct Tape<B: Differentiable> {
     parameters: RefCell<Vec<Parameter<B>>>,
     /// How often any parameter has changed: a gradient of values that are gone would be wrong.
     changes: Rc<Cell<u64>>,
+    /// Whether the parameters count as constants for now.
+    frozen: Rc<Cell<bool>>,
     recording: RefCell<Recording<B>>,
     leaves: Cell<u64>,
 }
@@ -58,6 +60,7 @@ impl<B: Differentiable> Tape<B> {
             mode: Cell::new(Mode::Record),
             parameters: RefCell::new(Vec::new()),
             changes: Rc::new(Cell::new(0)),
+            frozen: Rc::new(Cell::new(false)),
             recording: RefCell::new(Recording::new()),
             leaves: Cell::new(0),
         }
@@ -73,18 +76,23 @@ impl<B: Differentiable> Tape<B> {
         self.parameters.borrow().clone()
     }
 
-    /// A trained parameter with this value, in the layout of its kind.
+    /// A trained parameter with this value, in the layout of its kind; a constant in [`no_grad`](Self::no_grad).
     ///
     /// # Errors
     /// The tape has one of this name, or the value has not the rank of its kind.
     pub fn parameter(&self, name: &str, kind: ParamKind, value: B::Tensor) -> Result<Parameter<B>> {
         let shape = self.inner.shape(&value);
         infer::param(kind, shape)?;
+        if self.mode.get() == Mode::NoGrad {
+            let frozen = Rc::new(Cell::new(true));
+            return Ok(Parameter::new(name, kind, shape, usize::MAX, value, self.changes.clone(), frozen));
+        }
         let mut parameters = self.parameters.borrow_mut();
         if parameters.iter().any(|p| p.name() == name) {
             return invalid("param", format!("the name {name:?} is taken, expected each parameter once"));
         }
-        let parameter = Parameter::new(name, kind, shape, parameters.len(), value, self.changes.clone());
+        let parameter =
+            Parameter::new(name, kind, shape, parameters.len(), value, self.changes.clone(), self.frozen.clone());
         parameters.push(parameter.clone());
         Ok(parameter)
     }
@@ -100,9 +108,18 @@ impl<B: Differentiable> Tape<B> {
         Var::new(value, Some(Source::Leaf(id)))
     }
 
-    /// Runs `f` without recording: what it computes are constants.
+    /// Runs `f` without recording: what it computes are constants, and so are parameters that it makes, which are none of the
+    /// tape's [`parameters`](Self::parameters).
     pub fn no_grad<R>(&self, f: impl FnOnce(&Self) -> R) -> R {
         self.in_mode(Mode::NoGrad, f)
+    }
+
+    /// Runs `f` with the parameters as constants: what it records leads to leaves only.
+    pub fn frozen<R>(&self, f: impl FnOnce(&Self) -> R) -> R {
+        let before = self.frozen.replace(true);
+        let result = f(self);
+        self.frozen.set(before);
+        result
     }
 
     /// How many nodes the recording holds now.

@@ -143,6 +143,28 @@ impl<B: Differentiable> Backend for Tape<B> {
                     walk.give_each(to, walk.inner().attention_backward(&q, &k, &v, &dy, options)?)
                 })
             }
+            (&Op::DepthwiseConv2d { kernel, options }, &[x], [weight, ..]) => {
+                let (x, weight, input) = (x.clone(), weight.clone(), self.inner.shape(x));
+                self.record(name, to, value, move |walk, to, dy| {
+                    if let &[to_bias] = &to[2..] {
+                        walk.give_with(to_bias, |b| b.sum_rows(&dy))?;
+                    }
+                    walk.give_with(to[1], |b| b.depthwise_conv2d_backward_weight(&x, &dy, kernel, options))?;
+                    walk.give_with(to[0], |b| b.depthwise_conv2d_backward_input(&dy, &weight, input, kernel, options))
+                })
+            }
+            (&Op::UnitRows { eps }, &[x], _) => {
+                let x = x.clone();
+                self.record(name, to, value, move |walk, to, dy| {
+                    walk.give(to[0], walk.inner().unit_rows_backward(&x, &dy, eps)?)
+                })
+            }
+            (Op::MaxPool2x, &[x], _) => {
+                let x = x.clone();
+                self.record(name, to, value, move |walk, to, dy| {
+                    walk.give(to[0], walk.inner().max_pool_2x_backward(&x, &dy)?)
+                })
+            }
             (&Op::GroupNorm { groups, eps, activation }, &[x], [gamma, beta]) => {
                 let (x, gamma, beta) = (x.clone(), gamma.clone(), beta.clone());
                 self.record(name, to, value, move |walk, to, dy| {

@@ -16,6 +16,8 @@ struct Inner<B: Differentiable> {
     shape: Shape,
     index: usize,
     changes: Rc<Cell<u64>>,
+    /// Whether it counts as constant for now; shared by all of a tape.
+    frozen: Rc<Cell<bool>>,
     value: RefCell<B::Tensor>,
     packed: RefCell<Option<B::Param>>,
 }
@@ -28,9 +30,10 @@ impl<B: Differentiable> Parameter<B> {
         index: usize,
         value: B::Tensor,
         changes: Rc<Cell<u64>>,
+        frozen: Rc<Cell<bool>>,
     ) -> Self {
         let (value, packed) = (RefCell::new(value), RefCell::new(None));
-        Self(Rc::new(Inner { name: name.to_owned(), kind, shape, index, changes, value, packed }))
+        Self(Rc::new(Inner { name: name.to_owned(), kind, shape, index, changes, frozen, value, packed }))
     }
 
     /// The checkpoint path.
@@ -89,11 +92,13 @@ impl<B: Differentiable> Parameter<B> {
     /// Forgets the packed form once its gradient is known: it is made again when an operation asks for it, and until then its
     /// memory holds gradients.
     pub(super) fn release(&self) {
-        self.0.packed.take();
+        if self.source().is_some() {
+            self.0.packed.take();
+        }
     }
 
     pub(super) fn source(&self) -> Option<Source> {
-        Some(Source::Parameter(self.0.index))
+        (!self.0.frozen.get()).then_some(Source::Parameter(self.0.index))
     }
 }
 

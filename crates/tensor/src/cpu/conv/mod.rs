@@ -12,7 +12,7 @@ use crate::{Conv2d, Result, Shape, infer};
 
 /// Which pixels a convolution connects: `(B, H, W, ·)` to `(B, H', W', ·)`.
 #[derive(Clone, Copy)]
-struct Geometry {
+pub(super) struct Geometry {
     input: [usize; 2],
     output: [usize; 2],
     kernel: [usize; 2],
@@ -20,13 +20,13 @@ struct Geometry {
 }
 
 /// The input pixels that an output pixel reads.
-struct Inputs(Geometry);
+pub(super) struct Inputs(pub(super) Geometry);
 
 /// The output pixels that read an input pixel.
-struct Outputs(Geometry);
+pub(super) struct Outputs(pub(super) Geometry);
 
 impl Geometry {
-    fn new(input: Shape, output: Shape, kernel: [usize; 2], options: Conv2d) -> Self {
+    pub(super) fn new(input: Shape, output: Shape, kernel: [usize; 2], options: Conv2d) -> Self {
         Self { input: [input[1], input[2]], output: [output[1], output[2]], kernel, options }
     }
 

@@ -276,6 +276,8 @@ for_each_isa! {
                     Activation::Silu => x.iter_mut().for_each(|x| *x = math::swish(*x, 1.0)),
                     Activation::Gelu => x.iter_mut().for_each(|x| *x = math::gelu(*x)),
                     Activation::QuickGelu => x.iter_mut().for_each(|x| *x = math::swish(*x, math::QUICK_GELU)),
+                    Activation::Relu => x.iter_mut().for_each(|x| *x = math::leaky_relu(*x, 0.0)),
+                    Activation::LeakyRelu => x.iter_mut().for_each(|x| *x = math::leaky_relu(*x, math::LEAK)),
                 }
                 if let Some(gates) = gates {
                     let mut gate = chunk(&gates[r * width + c..], CHUNK);

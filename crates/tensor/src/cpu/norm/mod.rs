@@ -1,4 +1,4 @@
-//! Group and layer normalisation.
+//! Group and layer normalisation, and rows of length 1.
 
 mod backward;
 
@@ -106,6 +106,26 @@ impl Cpu {
     }
 }
 
+impl Cpu {
+    pub(super) fn normalise_rows(&self, x: &Tensor, eps: f32) -> Result<Tensor> {
+        self.map_rows(x, x.shape().last(), |x, y| scale_to_unit(self.isa, x, eps, y))
+    }
+
+    pub(super) fn normalise_rows_backward(&self, x: &Tensor, dy: &Tensor, eps: f32) -> Result<Tensor> {
+        infer::same("unit_rows_backward", "dy", x.shape(), dy.shape())?;
+        let columns = x.shape().last();
+        self.make_rows(x.shape(), |[scratch_x, scratch_dy], row, dx| {
+            let count = dx.len() / columns;
+            let x = x.rows(self.isa, row, count, scratch_x);
+            let dy = dy.rows(self.isa, row, count, scratch_dy);
+            for ((dx, x), dy) in dx.chunks_exact_mut(columns).zip(x.chunks_exact(columns)).zip(dy.chunks_exact(columns))
+            {
+                scale_to_unit_backward(self.isa, x, dy, eps, dx);
+            }
+        })
+    }
+}
+
 /// How many elements there are, their mean, and the sum of the squares of their distances from it.
 #[derive(Clone, Copy, Default)]
 struct Moments {
@@ -173,6 +193,22 @@ for_each_isa! {
         }
     }
 
+    /// `x / (‖x‖ + eps)`.
+    fn scale_to_unit(x: &[f32], eps: f32, y: &mut [f32]) {
+        let scale = 1.0 / (dot(x, x).sqrt() + eps);
+        y.iter_mut().zip(x).for_each(|(y, x)| *y = x * scale);
+    }
+
+    /// `(dy - x (x · dy) / (‖x‖ (‖x‖ + eps))) / (‖x‖ + eps)`.
+    fn scale_to_unit_backward(x: &[f32], dy: &[f32], eps: f32, dx: &mut [f32]) {
+        let norm = dot(x, x).sqrt();
+        let length = norm + eps;
+        let back = if norm > 0.0 { dot(x, dy) / (norm * length) } else { 0.0 };
+        for ((dx, x), dy) in dx.iter_mut().zip(x).zip(dy) {
+            *dx = (dy - x * back) / length;
+        }
+    }
+
     /// The mean and the reciprocal standard deviation of a row.
     pub(in crate::cpu) fn row_statistics(x: &[f32], eps: f32) -> (f32, f32) {
         const LANES: usize = 16;
@@ -199,4 +235,16 @@ for_each_isa! {
             *y = (x - mean) * rstd * g + b;
         }
     }
+}
+
+/// `a · b`, in sixteen interleaved sums.
+#[inline(always)]
+fn dot(a: &[f32], b: &[f32]) -> f32 {
+    let mut sums = [0.0f32; 16];
+    for (a, b) in a.chunks(16).zip(b.chunks(16)) {
+        for ((sum, a), b) in sums.iter_mut().zip(a).zip(b) {
+            *sum += a * b;
+        }
+    }
+    sums.iter().sum()
 }
