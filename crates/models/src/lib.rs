@@ -20,6 +20,7 @@ mod layers;
 mod names;
 mod padding_mask;
 mod params;
+mod perceptual;
 mod resnet;
 mod timestep;
 mod transformer;
@@ -38,6 +39,7 @@ pub use names::{
     find_unwrapped, has_ema, has_optimizer, has_raw, is_pruned_to_ema, unwrapped_name,
 };
 pub use params::{InMemory, Init, ParamSource, ParamSpec, Random, Scope, Stored};
+pub use perceptual::{DiscriminatorConfig, EfficientNetLite0, PatchDiscriminator, PerceptualDistance};
 pub use timestep::timestep_embedding;
 pub use unet::{Context, Residuals, TimeEmbedding, UNet, UNetInputs};
 pub use vae::{AutoencoderKl, VaeDecoder, VaeEncoder, posterior};

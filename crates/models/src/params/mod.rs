@@ -56,6 +56,8 @@ pub enum Init {
     Uniform(f32),
     /// Normal with this standard deviation around 0.
     Normal(f32),
+    /// Normal with this standard deviation around 1.
+    NormalAroundOne(f32),
 }
 
 /// Something that has the values of parameters.

@@ -40,6 +40,10 @@ impl ParamData for RandomData {
             Init::Uniform(bound) => {
                 (start as u64..).zip(to).for_each(|(n, x)| *x = (2.0 * stream.uniform(n) - 1.0) * bound);
             }
+            Init::NormalAroundOne(deviation) => {
+                Self { stream, init: Init::Normal(deviation), count: self.count }.read(start, to)?;
+                to.iter_mut().for_each(|x| *x += 1.0);
+            }
             Init::Normal(deviation) => {
                 // Box & Muller 1958, in pairs; 1 - u keeps the logarithm finite.
                 let normal = |pair: u64| {

@@ -245,6 +245,22 @@ impl<P> VaeDecoder<P> {
     where
         P: Clone + 'static,
     {
+        self.picture(b, &self.last_features(b, latents, checkpointing)?)
+    }
+
+    /// Everything but the last convolution, 3×3 with one zero around: `(B, f·h, f·w, C)`.
+    ///
+    /// # Errors
+    /// The latents have other channels.
+    pub fn last_features<B: Backend<Param = P>>(
+        &self,
+        b: &B,
+        latents: &B::Tensor,
+        checkpointing: bool,
+    ) -> Computed<B::Tensor>
+    where
+        P: Clone + 'static,
+    {
         let mut x = self.middle(b, latents, checkpointing)?;
         for block in &self.up_blocks {
             x = block.forward(b, x, checkpointing)?;
@@ -252,7 +268,15 @@ impl<P> VaeDecoder<P> {
                 x = upsampler.forward(b, &x)?;
             }
         }
-        self.conv_out.forward(b, &self.conv_norm_out.forward(b, &x, Activation::Silu)?, None)
+        self.conv_norm_out.forward(b, &x, Activation::Silu)
+    }
+
+    /// What [`last_features`](Self::last_features) gives, as a picture: the last convolution.
+    ///
+    /// # Errors
+    /// `features` is not what it was made from.
+    pub fn picture<B: Backend<Param = P>>(&self, b: &B, features: &B::Tensor) -> Computed<B::Tensor> {
+        self.conv_out.forward(b, features, None)
     }
 
     /// [`Self::forward`] of one picture's latents `(1, h, w, latent_channels)` in about half of the memory: what comes

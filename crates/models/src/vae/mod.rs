@@ -63,6 +63,22 @@ impl<P> AutoencoderKl<P> {
     {
         self.decoder.forward(b, latents, self.checkpointing)
     }
+
+    /// [`decode`](Self::decode), with what its last convolution, 3×3 with one zero around, is made from: `(B, f·h, f·w, C)`.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn decode_with_features<B: Backend<Param = P>>(
+        &self,
+        b: &B,
+        latents: &B::Tensor,
+    ) -> Computed<(B::Tensor, B::Tensor)>
+    where
+        P: Clone + 'static,
+    {
+        let features = self.decoder.last_features(b, latents, self.checkpointing)?;
+        Ok((self.decoder.picture(b, &features)?, features))
+    }
 }
 
 /// Mean and log-variance, each `(B, h, w, C)`, of moments `(B, h, w, 2C)`; the log-variance within `-30..20`.
