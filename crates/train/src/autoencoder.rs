@@ -1,6 +1,6 @@
 //! Training of an autoencoder.
 
-use std::{collections::BTreeMap, path::Path};
+use std::{collections::BTreeMap, fs, path::Path};
 
 use calotype_checkpoint::NetworkFiles;
 use calotype_diffusion::Generator;
@@ -8,16 +8,18 @@ use calotype_image::{RgbImage, grid, psnr};
 use calotype_models::{AutoencoderKl, ModelConfig, PerBlock, Random, VaeConfig, posterior};
 use calotype_tensor::{
     Backend, Differentiable, Shape,
-    tape::{Parameter, Tape},
+    tape::{Parameter, Tape, Var},
 };
 
 use serde_json::json;
 
 use crate::{
-    AutoencoderConfig, AutoencoderSizes, Result,
+    AutoencoderConfig, AutoencoderLossConfig, AutoencoderSizes, Error, PerceptualNetwork, Result,
+    adversary::Adversary,
     data::Dataset,
     folders::VAE,
-    losses::{Reconstruction, Terms, terms, weighted_sum},
+    losses::{Reconstruction, Terms, latent_terms, reconstruction_terms, weighted_sum},
+    random::fnv1a,
     run::{Loss, Task},
     weights::Weights,
 };
@@ -35,6 +37,9 @@ pub(crate) struct AutoencoderTask<B: Differentiable> {
     pictures: Dataset,
     held_out: Option<Dataset>,
     terms: Terms<Tape<B>>,
+    adversary: Option<Adversary<B>>,
+    /// Tells the perceptual network from another.
+    perceptual: u64,
 }
 
 impl AutoencoderSizes {
@@ -50,7 +55,7 @@ impl AutoencoderSizes {
     }
 }
 
-impl<B: Differentiable> AutoencoderTask<B> {
+impl<B: Differentiable + Clone> AutoencoderTask<B> {
     /// Makes the network on `tape` and reads the pictures.
     pub(crate) fn new(tape: &Tape<B>, config: &AutoencoderConfig) -> Result<Self> {
         let data = &config.data;
@@ -61,12 +66,28 @@ impl<B: Differentiable> AutoencoderTask<B> {
             None => sizes.init(tape, &mut Random { seed: config.train.seed })?,
         };
         vae.checkpointing = config.train.checkpointing;
+        let adversary = match &config.loss.discriminator {
+            Some(discriminator) => Some(Adversary::new(
+                tape.inner(),
+                &config.loss,
+                discriminator,
+                &mut Random { seed: config.train.seed },
+            )?),
+            None => None,
+        };
+        let mut terms = match &adversary {
+            Some(_) => Vec::new(),
+            None => tape.no_grad(|tape| reconstruction_terms(tape, &config.loss))?,
+        };
+        terms.extend(latent_terms(&config.loss));
         Ok(Self {
             config: config.clone(),
             vae,
             pictures: open(&data.folder)?,
             held_out: data.held_out.as_deref().map(open).transpose()?,
-            terms: terms(&config.loss),
+            terms,
+            adversary,
+            perceptual: perceptual_hash(&config.loss)?,
         })
     }
 
@@ -99,44 +120,87 @@ impl<B: Differentiable> AutoencoderTask<B> {
     }
 }
 
-/// Draws latents from the moments of pictures with `noise(count)`, and decodes them: the reparameterisation of
+/// Draws latents from the moments of pictures with `noise(count)`, and has them decoded: the reparameterisation of
 /// Kingma & Welling 2014, section 2.4.
 pub(crate) fn sample_posterior<B: Backend>(
     backend: &B,
-    vae: &AutoencoderKl<B::Param>,
     pictures: B::Tensor,
     moments: &B::Tensor,
     noise: impl FnOnce(usize) -> Vec<f32>,
+    decode: impl FnOnce(&B::Tensor) -> Result<B::Tensor>,
 ) -> Result<Reconstruction<B::Tensor>> {
     let (mean, log_variance) = posterior(backend, moments)?;
     let shape = backend.shape(&mean);
     let deviation = backend.exp(&backend.scale(&log_variance, 0.5)?)?;
     let noise = backend.mul(&deviation, &backend.from_f32(shape, noise(shape.count()))?)?;
-    let decoded = vae.decode(backend, &backend.add(&mean, &noise)?)?;
+    let decoded = decode(&backend.add(&mean, &noise)?)?;
     Ok(Reconstruction { pictures, decoded, mean, log_variance })
 }
 
-impl<B: Differentiable> Task<B> for AutoencoderTask<B> {
+/// A hash of the files of the perceptual network; 0 for none.
+fn perceptual_hash(config: &AutoencoderLossConfig) -> Result<u64> {
+    let files: Vec<&Path> = match &config.perceptual {
+        Some(PerceptualNetwork::EfficientnetLite0(file)) => vec![file],
+        Some(PerceptualNetwork::Lpips { trunk, heads }) => vec![trunk, heads],
+        None => return Ok(0),
+    };
+    let mut bytes = Vec::new();
+    for file in files {
+        bytes.extend(fs::read(file).map_err(|e| Error::io(file, "read the perceptual network", e))?);
+    }
+    Ok(fnv1a(bytes))
+}
+
+impl<B: Differentiable + Clone> Task<B> for AutoencoderTask<B> {
     const NAME: &'static str = "autoencoder";
 
     fn inputs(&self) -> serde_json::Value {
-        json!({"pictures": self.pictures.hash()})
+        json!({"pictures": self.pictures.hash(), "perceptual": self.perceptual})
     }
 
     fn pictures(&self) -> usize {
         self.pictures.len()
     }
 
-    fn loss(&self, tape: &Tape<B>, pictures: &[usize], random: &mut Generator) -> Result<Loss<B>> {
+    fn loss(&self, tape: &Tape<B>, step: u64, pictures: &[usize], random: &mut Generator) -> Result<Loss<B>> {
         let pictures = tape.from_f32(self.shape(pictures.len()), self.pictures.batch(pictures)?)?;
         let moments = if self.config.model.freeze_encoder {
             tape.no_grad(|tape| self.vae.encode(tape, &pictures))?
         } else {
             self.vae.encode(tape, &pictures)?
         };
-        let batch = sample_posterior(tape, &self.vae, pictures, &moments, |count| random.randn(count))?;
+        let noise = |count| random.randn(count);
+        if let Some(adversary) = &self.adversary {
+            return adversary.generator_loss(tape, &self.vae, pictures, &moments, step, noise);
+        }
+        let decode = |latents: &Var<B>| Ok(self.vae.decode(tape, latents)?);
+        let batch = sample_posterior(tape, pictures, &moments, noise, decode)?;
         let (value, terms) = weighted_sum(tape, &self.terms, &batch)?;
-        Ok(Loss { value, terms })
+        Ok(Loss { value, terms, total: None })
+    }
+
+    fn adversary(&self) -> Option<&Tape<B>> {
+        self.adversary.as_ref().map(Adversary::tape)
+    }
+
+    fn adversary_loss(
+        &self,
+        tape: &Tape<B>,
+        step: u64,
+        pictures: &[usize],
+        random: &mut Generator,
+    ) -> Result<Option<Loss<B>>> {
+        let Some(adversary) = self.adversary.as_ref().filter(|adversary| adversary.active(step)) else {
+            return Ok(None);
+        };
+        let pictures = tape.from_f32(self.shape(pictures.len()), self.pictures.batch(pictures)?)?;
+        // As CompVis does, with the autoencoder that has just learned.
+        let batch = tape.no_grad(|tape| -> Result<_> {
+            let moments = self.vae.encode(tape, &pictures)?;
+            let decode = |latents: &Var<B>| Ok(self.vae.decode(tape, latents)?);
+            sample_posterior(tape, pictures.clone(), &moments, |count| random.randn(count), decode)
+        })?;
+        adversary.discriminator_loss(pictures.value(), batch.decoded.value()).map(Some)
     }
 
     fn evaluate(&self, inner: &B, weights: &Weights) -> Result<BTreeMap<String, f64>> {

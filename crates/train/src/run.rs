@@ -23,7 +23,7 @@ use crate::{
     metrics::{Metrics, StepMetrics, thin, write_file},
     optimiser::learning_rate,
     random::{Stream, generator},
-    state::{self, Record, State},
+    state::{self, Player, Record, State},
     weights::Weights,
 };
 
@@ -81,8 +81,22 @@ pub(crate) trait Task<B: Differentiable> {
     fn inputs(&self) -> serde_json::Value;
     /// How many pictures there are.
     fn pictures(&self) -> usize;
-    /// The loss of the pictures of these indices, recorded on `tape`.
-    fn loss(&self, tape: &Tape<B>, pictures: &[usize], random: &mut Generator) -> Result<Loss<B>>;
+    /// The loss of the pictures of these indices in step `step`, from 1, recorded on `tape`.
+    fn loss(&self, tape: &Tape<B>, step: u64, pictures: &[usize], random: &mut Generator) -> Result<Loss<B>>;
+    /// The tape of a second player, which learns after the first in each step, with an optimiser of its own.
+    fn adversary(&self) -> Option<&Tape<B>> {
+        None
+    }
+    /// The second player's loss of the same pictures, recorded on its tape; none when it has no part in this step.
+    fn adversary_loss(
+        &self,
+        _tape: &Tape<B>,
+        _step: u64,
+        _pictures: &[usize],
+        _random: &mut Generator,
+    ) -> Result<Option<Loss<B>>> {
+        Ok(None)
+    }
     /// Measures on held-out pictures, empty without any.
     fn evaluate(&self, inner: &B, weights: &Weights) -> Result<BTreeMap<String, f64>>;
     /// A sheet that shows what the weights can do, if there is something to show.
@@ -97,6 +111,8 @@ pub(crate) struct Loss<B: Differentiable> {
     pub(crate) value: Var<B>,
     /// Its parts, unweighted.
     pub(crate) terms: Values,
+    /// The loss as a number, where `value` has its gradient only.
+    pub(crate) total: Option<f64>,
 }
 
 /// What the loop needs of a config.
@@ -116,7 +132,7 @@ pub(crate) fn run<B: Differentiable, T: Task<B>>(
     options: &mut RunOptions<'_>,
 ) -> Result<Summary> {
     let (inner, train, report) = (tape.inner(), plan.train, plan.report);
-    let mut state = State::new(inner, tape.parameters())?;
+    let mut state = State::new(inner, tape.parameters(), task.adversary().map(Tape::parameters))?;
     let mut record = Record {
         version: state::VERSION,
         task: T::NAME.to_owned(),
@@ -133,11 +149,28 @@ pub(crate) fn run<B: Differentiable, T: Task<B>>(
 
     while record.step < train.steps && !options.stop.load(Ordering::Relaxed) {
         let (step, start) = (record.step + 1, Instant::now());
-        let (gradients, loss, terms) = gradients(task, tape, train, &mut order, step)?;
+        let first = |step, pictures: &[usize], place| {
+            tape.clear();
+            task.loss(tape, step, pictures, &mut generator(train.seed, Stream::Training, place)).map(Some)
+        };
+        let Some((gradients, loss, mut terms)) = gradients(tape, train, &mut order, step, first)? else {
+            return Err(Error::run(Path::new("train.gradient_accumulation"), "expected 1 or more"));
+        };
         let grad_norm =
             state.optimiser.step(inner, &state.parameters, &gradients, train.gradient_accumulation, step, train)?;
         drop(gradients);
         state.ema.update(inner, &state.parameters, step, train.ema_decay)?;
+        if let (Some(second), Some(player)) = (task.adversary(), &mut state.adversary) {
+            let loss = |step, pictures: &[usize], place| {
+                let mut random = generator(train.seed, Stream::Discriminator, place);
+                task.adversary_loss(tape, step, pictures, &mut random)
+            };
+            if let Some((gradients, loss, _)) = self::gradients(second, train, &mut order, step, loss)? {
+                let Player { parameters, optimiser } = player;
+                optimiser.step(inner, parameters, &gradients, train.gradient_accumulation, step, train)?;
+                terms.insert("discriminator".to_owned(), loss);
+            }
+        }
         let time = start.elapsed();
 
         let due = |every: u64| step == train.steps || (every > 0 && step.is_multiple_of(every));
@@ -230,21 +263,26 @@ fn load_checkpoint<B: Differentiable>(
     Ok(())
 }
 
-/// The sum of the gradients of a step's batches, and the means of their losses.
-fn gradients<B: Differentiable, T: Task<B>>(
-    task: &T,
+/// Gradients of a step, its loss, and the loss's terms.
+type Learned<B> = (Gradients<B>, f64, BTreeMap<String, f64>);
+
+/// The sum of the gradients of a step's batches, and the means of their losses; none where `loss(step, pictures, batch)` has none.
+fn gradients<B: Differentiable>(
     tape: &Tape<B>,
     train: &TrainConfig,
     order: &mut Order,
     step: u64,
-) -> Result<(Gradients<B>, f64, BTreeMap<String, f64>)> {
+    loss_of: impl Fn(u64, &[usize], u64) -> Result<Option<Loss<B>>>,
+) -> Result<Option<Learned<B>>> {
     let (mut sum, mut loss, mut terms) = (None::<Gradients<B>>, 0.0, BTreeMap::new());
     let (count, size) = (train.gradient_accumulation as u64, train.batch_size as u64);
     for batch in (step - 1) * count..step * count {
         let pictures: Vec<usize> = (batch * size..(batch + 1) * size).map(|number| order.picture(number)).collect();
-        tape.clear();
-        let part = task.loss(tape, &pictures, &mut generator(train.seed, Stream::Training, batch))?;
-        let value = scalar(tape.inner(), part.value.value())?;
+        let Some(part) = loss_of(step, &pictures, batch)? else { return Ok(None) };
+        let value = match part.total {
+            Some(total) => total,
+            None => scalar(tape.inner(), part.value.value())?,
+        };
         if !value.is_finite() {
             return Err(Error::NotFinite { step, what: "the loss" });
         }
@@ -258,8 +296,7 @@ fn gradients<B: Differentiable, T: Task<B>>(
             none => *none = Some(gradients),
         }
     }
-    let sum = sum.ok_or_else(|| Error::run(Path::new("train.gradient_accumulation"), "expected 1 or more"))?;
-    Ok((sum, loss, terms))
+    Ok(sum.map(|sum| (sum, loss, terms)))
 }
 
 /// The value of a tensor of shape `(1)`.

@@ -1,7 +1,7 @@
 //! A run's checkpoint: everything that the next step depends on, in one safetensors file.
 //!
-//! Tensors `value/NAME`, `ema/NAME`, `m/NAME` and `v/NAME` for every parameter, f32, in the layout of its kind; the
-//! metadata entry `calotype` is [`Record`] as JSON. Random numbers need no state: see [`crate::random`].
+//! Tensors `value/NAME`, `ema/NAME`, `m/NAME` and `v/NAME` for every parameter, f32, in the layout of its kind, and for those of a
+//! discriminator `adversary/value/NAME`, `adversary/m/NAME` and `adversary/v/NAME`; the metadata entry `calotype` is [`Record`] as JSON. Random numbers need no state: see [`crate::random`].
 
 use std::{borrow::Cow, collections::BTreeMap, path::Path};
 
@@ -35,33 +35,58 @@ pub(crate) struct State<B: Differentiable> {
     pub(crate) parameters: Vec<Parameter<B>>,
     pub(crate) ema: Ema<B>,
     pub(crate) optimiser: Optimiser<B>,
+    pub(crate) adversary: Option<Player<B>>,
+}
+
+/// A second player, which has no average.
+pub(crate) struct Player<B: Differentiable> {
+    pub(crate) parameters: Vec<Parameter<B>>,
+    pub(crate) optimiser: Optimiser<B>,
 }
 
 impl<B: Differentiable> State<B> {
-    pub(crate) fn new(inner: &B, parameters: Vec<Parameter<B>>) -> Result<Self> {
+    pub(crate) fn new(inner: &B, parameters: Vec<Parameter<B>>, adversary: Option<Vec<Parameter<B>>>) -> Result<Self> {
         let (ema, optimiser) = (Ema::new(inner, &parameters)?, Optimiser::new(inner, &parameters)?);
-        Ok(Self { parameters, ema, optimiser })
+        let player = |parameters: Vec<Parameter<B>>| -> Result<_> {
+            Ok(Player { optimiser: Optimiser::new(inner, &parameters)?, parameters })
+        };
+        Ok(Self { parameters, ema, optimiser, adversary: adversary.map(player).transpose()? })
+    }
+
+    /// Everything that a checkpoint has: its name there, the shape, and the value.
+    fn tensors(&self) -> Vec<(String, Shape, B::Tensor)> {
+        let mut tensors = Vec::new();
+        let mut add = |part: &str, parameters: &[Parameter<B>], values: &[B::Tensor]| {
+            let named = parameters.iter().zip(values);
+            tensors.extend(named.map(|(p, x)| (format!("{part}/{}", p.name()), p.shape(), x.clone())));
+        };
+        let values = |parameters: &[Parameter<B>]| parameters.iter().map(Parameter::value).collect::<Vec<_>>();
+        add("value", &self.parameters, &values(&self.parameters));
+        add("ema", &self.parameters, &self.ema.average);
+        add("m", &self.parameters, &self.optimiser.m);
+        add("v", &self.parameters, &self.optimiser.v);
+        if let Some(Player { parameters, optimiser }) = &self.adversary {
+            add("adversary/value", parameters, &values(parameters));
+            add("adversary/m", parameters, &optimiser.m);
+            add("adversary/v", parameters, &optimiser.v);
+        }
+        tensors
     }
 
     /// Writes a checkpoint; the one that was there stays until this one is whole.
     pub(crate) fn save(&self, inner: &B, path: &Path, record: &Record) -> Result<()> {
-        let mut tensors = Vec::with_capacity(self.parameters.len() * 4);
-        for (i, parameter) in self.parameters.iter().enumerate() {
-            let values = [Some(parameter.value())].into_iter().flatten();
-            let rest = [&self.ema.average, &self.optimiser.m, &self.optimiser.v].map(|list| list.get(i).cloned());
-            for (part, tensor) in PARTS.iter().zip(values.chain(rest.into_iter().flatten())) {
-                let data = encode_f32(&inner.to_f32(&tensor)?, DType::F32)?;
-                let name = format!("{part}/{}", parameter.name());
-                tensors.push((name, DType::F32, parameter.shape().to_vec(), Cow::from(data)));
-            }
-        }
+        let encode = |(name, shape, tensor): (String, Shape, B::Tensor)| {
+            let data = encode_f32(&inner.to_f32(&tensor)?, DType::F32)?;
+            Ok((name, DType::F32, shape.to_vec(), Cow::from(data)))
+        };
+        let tensors = self.tensors().into_iter().map(encode).collect::<Result<Vec<_>>>()?;
         let json = serde_json::to_string(record).map_err(|e| Error::run(path, e.to_string()))?;
         Ok(write_safetensors(path, tensors, &BTreeMap::from([(KEY.to_owned(), json)]))?)
     }
 
     /// Takes everything from a checkpoint of the same parameters.
     pub(crate) fn load(&mut self, inner: &B, path: &Path, file: &SafeTensors) -> Result<()> {
-        let expected = self.parameters.len() * PARTS.len();
+        let expected = self.tensors().len();
         if file.tensors().len() != expected {
             let problem = format!("has {} tensors, expected {expected}: it is of another model", file.tensors().len());
             return Err(Error::run(path, problem));
@@ -75,21 +100,24 @@ impl<B: Differentiable> State<B> {
             }
             Ok(inner.from_f32(Shape::new(&parameter.shape())?, file.read_f32(&name)?)?)
         };
-        for (i, parameter) in self.parameters.iter().enumerate() {
-            parameter.set(inner, tensor("value", parameter)?)?;
-            for (part, list) in
-                [("ema", &mut self.ema.average), ("m", &mut self.optimiser.m), ("v", &mut self.optimiser.v)]
-            {
-                if let Some(place) = list.get_mut(i) {
-                    *place = tensor(part, parameter)?;
-                }
-            }
+        let all = |part: &str, parameters: &[Parameter<B>]| -> Result<Vec<B::Tensor>> {
+            parameters.iter().map(|parameter| tensor(part, parameter)).collect()
+        };
+        let set = |part: &str, parameters: &[Parameter<B>]| -> Result<()> {
+            parameters.iter().try_for_each(|parameter| Ok(parameter.set(inner, tensor(part, parameter)?)?))
+        };
+        set("value", &self.parameters)?;
+        self.ema.average = all("ema", &self.parameters)?;
+        self.optimiser.m = all("m", &self.parameters)?;
+        self.optimiser.v = all("v", &self.parameters)?;
+        if let Some(Player { parameters, optimiser }) = &mut self.adversary {
+            set("adversary/value", parameters)?;
+            optimiser.m = all("adversary/m", parameters)?;
+            optimiser.v = all("adversary/v", parameters)?;
         }
         Ok(())
     }
 }
-
-const PARTS: [&str; 4] = ["value", "ema", "m", "v"];
 
 /// Reads what a checkpoint says of itself.
 pub(crate) fn record(path: &Path, file: &SafeTensors) -> Result<Record> {

@@ -1,8 +1,9 @@
 //! Ten training steps through the whole loop, held to PyTorch's (`reference/training.py`).
 
-use std::{cell::Cell, collections::BTreeMap, fs, path::Path, sync::atomic::AtomicBool};
+use std::{borrow::Cow, cell::Cell, collections::BTreeMap, fs, path::Path, sync::atomic::AtomicBool};
 
 use calotype_diffusion::Generator;
+use calotype_formats::{DType, encode_f32, write_safetensors};
 use calotype_image::RgbImage;
 use calotype_models::{
     AutoencoderKl, ClipTextEncoder, Error as ModelError, ModelConfig, ParamSource, ParamSpec, TextConfig, UNet,
@@ -11,17 +12,18 @@ use calotype_models::{
 use calotype_tensor::{
     Backend, Differentiable, ParamData,
     cpu::Cpu,
-    tape::{Parameter, Tape},
+    tape::{Parameter, Tape, Var},
 };
 use serde::Deserialize;
 
 use crate::{
-    AutoencoderLossConfig, LossWeighting, ReportConfig, Result, StepMetrics, TrainConfig,
+    AutoencoderLossConfig, LossWeighting, PerceptualNetwork, ReportConfig, Result, StepMetrics, TrainConfig,
+    adversary::Adversary,
     autoencoder::sample_posterior,
     diffusion::noise_loss,
     folder::RunFolder,
     folders::noise_schedule,
-    losses::{terms, weighted_sum},
+    losses::{latent_terms, reconstruction_terms, weighted_sum},
     noising::Noised,
     run::{Loss, Plan, RunOptions, Task, run, scalar},
     weights::Weights,
@@ -29,10 +31,16 @@ use crate::{
 
 #[derive(Deserialize)]
 struct Golden {
+    /// Of what trains against a discriminator.
+    #[serde(default)]
+    adaptive_weights: Vec<f64>,
+    #[serde(default)]
+    discriminator: Vec<f64>,
     config: serde_json::Value,
     train: TrainConfig,
     losses: Vec<f64>,
     norms: Vec<f64>,
+    #[serde(default)]
     averaged: f64,
 }
 
@@ -101,9 +109,9 @@ impl<B: Differentiable, L: FixedLoss<B>> Task<B> for Fixed<L> {
         3
     }
 
-    fn loss(&self, tape: &Tape<B>, _: &[usize], _: &mut Generator) -> Result<Loss<B>> {
+    fn loss(&self, tape: &Tape<B>, _: u64, _: &[usize], _: &mut Generator) -> Result<Loss<B>> {
         let batch = self.next.replace(self.next.get() + 1);
-        Ok(Loss { value: self.loss.training(tape, batch)?, terms: Vec::new() })
+        Ok(Loss { value: self.loss.training(tape, batch)?, terms: Vec::new(), total: None })
     }
 
     fn evaluate(&self, inner: &B, weights: &Weights) -> Result<BTreeMap<String, f64>> {
@@ -226,8 +234,11 @@ impl Autoencoder {
         let pictures = backend.from_f32([3, 8, 8, 3].into(), floats(&format!("pictures.{batch}"), 3 * 192))?;
         let noise = floats(&format!("noise.{batch}"), 3 * 48);
         let moments = vae.encode(backend, &pictures)?;
-        let batch = sample_posterior(backend, vae, pictures, &moments, |_| noise)?;
-        Ok(weighted_sum(backend, &terms(&self.weights), &batch)?.0)
+        let decode = |latents: &B::Tensor| Ok(vae.decode(backend, latents)?);
+        let batch = sample_posterior(backend, pictures, &moments, |_| noise, decode)?;
+        let mut terms = reconstruction_terms(backend, &self.weights)?;
+        terms.extend(latent_terms(&self.weights));
+        Ok(weighted_sum(backend, &terms, &batch)?.0)
     }
 }
 
@@ -249,4 +260,136 @@ fn the_autoencoder_has_pytorchs_losses() {
     let vae = config.init(&tape, &mut Formula).unwrap();
     let weights = serde_json::from_value(golden.config["loss"].clone()).unwrap();
     check(&golden, &tape, Autoencoder { config, vae, weights });
+}
+
+/// An autoencoder and its adversary, whose batches are known by their numbers.
+struct Adversarial {
+    config: VaeConfig,
+    vae: AutoencoderKl<Parameter<Cpu>>,
+    adversary: Adversary<Cpu>,
+    next: Cell<u64>,
+    next_of_adversary: Cell<u64>,
+}
+
+impl Adversarial {
+    fn pictures(&self, tape: &Tape<Cpu>, batch: u64) -> Var<Cpu> {
+        tape.from_f32([3, 16, 16, 3].into(), floats(&format!("pictures.{batch}"), 3 * 768)).unwrap()
+    }
+}
+
+impl Task<Cpu> for Adversarial {
+    const NAME: &'static str = "adversarial";
+
+    fn inputs(&self) -> serde_json::Value {
+        serde_json::Value::Null
+    }
+
+    fn pictures(&self) -> usize {
+        3
+    }
+
+    fn loss(&self, tape: &Tape<Cpu>, step: u64, _: &[usize], _: &mut Generator) -> Result<Loss<Cpu>> {
+        let batch = self.next.replace(self.next.get() + 1);
+        let pictures = self.pictures(tape, batch);
+        let moments = self.vae.encode(tape, &pictures)?;
+        let noise = |count| floats(&format!("noise.{batch}"), count);
+        self.adversary.generator_loss(tape, &self.vae, pictures, &moments, step, noise)
+    }
+
+    fn adversary(&self) -> Option<&Tape<Cpu>> {
+        Some(self.adversary.tape())
+    }
+
+    fn adversary_loss(&self, tape: &Tape<Cpu>, step: u64, _: &[usize], _: &mut Generator) -> Result<Option<Loss<Cpu>>> {
+        if !self.adversary.active(step) {
+            return Ok(None);
+        }
+        // A step has two batches.
+        let part = self.next_of_adversary.replace(self.next_of_adversary.get() + 1) % 2;
+        let batch = (step - 1) * 2 + part;
+        let pictures = self.pictures(tape, batch);
+        let noise = |count| floats(&format!("noise.discriminator.{batch}"), count);
+        let made = tape.no_grad(|tape| -> Result<_> {
+            let moments = self.vae.encode(tape, &pictures)?;
+            let decode = |latents: &Var<Cpu>| Ok(self.vae.decode(tape, latents)?);
+            sample_posterior(tape, pictures.clone(), &moments, noise, decode)
+        })?;
+        self.adversary.discriminator_loss(pictures.value(), made.decoded.value()).map(Some)
+    }
+
+    fn evaluate(&self, _: &Cpu, _: &Weights) -> Result<BTreeMap<String, f64>> {
+        assert_eq!(self.config.latent_channels, 3);
+        Ok(BTreeMap::new())
+    }
+
+    fn samples(&self, _: &Cpu, _: &Weights) -> Result<Option<RgbImage>> {
+        Ok(None)
+    }
+
+    fn export(&self, _: &Weights, _: &Path) -> Result<()> {
+        Ok(())
+    }
+}
+
+/// VGG16 with the names of PyPI's `lpips` and weights by formula, as `perceptual()` of `reference/adversary.py` has it.
+fn write_vgg(path: &Path) {
+    let slices: [&[[usize; 3]]; 5] = [
+        &[[0, 3, 64], [2, 64, 64]],
+        &[[5, 64, 128], [7, 128, 128]],
+        &[[10, 128, 256], [12, 256, 256], [14, 256, 256]],
+        &[[17, 256, 512], [19, 512, 512], [21, 512, 512]],
+        &[[24, 512, 512], [26, 512, 512], [28, 512, 512]],
+    ];
+    let mut tensors = Vec::new();
+    let mut add = |name: String, shape: Vec<usize>, scaled: &dyn Fn(f64) -> f64| {
+        let data: Vec<f32> = values(&name, shape.iter().product()).into_iter().map(|x| scaled(x) as f32).collect();
+        tensors.push((name, DType::F32, shape, Cow::from(encode_f32(&data, DType::F32).unwrap())));
+    };
+    for (slice, convolutions) in slices.iter().enumerate() {
+        for [place, inputs, outputs] in *convolutions {
+            let name = format!("net.slice{}.{place}", slice + 1);
+            let scale = (3.0 / (inputs * 9) as f64).sqrt();
+            add(format!("{name}.weight"), vec![*outputs, *inputs, 3, 3], &|x| x * scale);
+            add(format!("{name}.bias"), vec![*outputs], &|x| 0.1 * x);
+        }
+        let width = convolutions[0][2];
+        add(format!("lin{slice}.model.1.weight"), vec![1, width, 1, 1], &f64::abs);
+    }
+    write_safetensors(path, tensors, &BTreeMap::new()).unwrap();
+}
+
+#[test]
+fn training_against_a_discriminator_has_pytorchs_losses() {
+    let golden = Golden::read("adversary");
+    let output = tempfile::tempdir().unwrap();
+    let network = output.path().join("vgg.safetensors");
+    write_vgg(&network);
+    let mut loss: AutoencoderLossConfig = serde_json::from_value(golden.config["loss"].clone()).unwrap();
+    loss.perceptual = Some(PerceptualNetwork::Lpips { trunk: network.clone(), heads: network });
+    let tape = Tape::new(Cpu::new(2).unwrap());
+    let config = golden.config::<VaeConfig>("vae");
+    let vae = config.init(&tape, &mut Formula).unwrap();
+    let adversary = Adversary::new(tape.inner(), &loss, loss.discriminator.as_ref().unwrap(), &mut Formula).unwrap();
+    let task = Adversarial { config, vae, adversary, next: Cell::new(0), next_of_adversary: Cell::new(0) };
+
+    let folder = RunFolder::open(&output.path().join("run"), false).unwrap();
+    let report = ReportConfig { sample_every: 0, evaluate_every: 0, ..ReportConfig::default() };
+    let plan = Plan { folder: &folder, train: &golden.train, report: &report, fixed: serde_json::Value::Null };
+    let mut options = RunOptions { resume: false, threads: 2, stop: &AtomicBool::new(false), progress: &mut |_| {} };
+    run(&task, &tape, &plan, &mut options).unwrap();
+    let lines = fs::read_to_string(folder.metrics()).unwrap();
+    let steps: Vec<StepMetrics> = lines.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert_eq!((steps.len(), golden.losses.len()), (10, 10));
+    for (i, step) in steps.iter().enumerate() {
+        let term = |name: &str| step.terms.get(name).copied().unwrap_or(0.0);
+        for (what, got, expected, tolerance) in [
+            ("the loss", step.loss, golden.losses[i], 1e-4),
+            ("the discriminator's loss", term("discriminator"), golden.discriminator[i], 1e-4),
+            ("the gradient's norm", step.grad_norm, golden.norms[i], 1e-3),
+            ("the weight of the verdict", term("adaptive_weight"), golden.adaptive_weights[i], 1e-3),
+        ] {
+            let error = (got - expected).abs();
+            assert!(error <= tolerance * expected.abs(), "step {}: {what} is {got}, expected {expected}", i + 1);
+        }
+    }
 }

@@ -89,6 +89,13 @@ impl Place {
         self.config(run, "autoencoder", "[model]\nblock_out_channels = [4, 8]\nnorm_num_groups = 2\n")
     }
 
+    /// With a discriminator from step 9 on.
+    fn adversarial(&self, run: &str) -> PathBuf {
+        let model = "[model]\nblock_out_channels = [4, 8]\nnorm_num_groups = 2\n\
+             [loss.discriminator]\nstart = 8\nchannels = 2\nlayers = 1\n";
+        self.config(run, "autoencoder", model)
+    }
+
     fn diffusion(&self, run: &str, autoencoder: &str) -> PathBuf {
         let model = format!(
             "[model]\nautoencoder = \"../{autoencoder}/output/model\"\nblock_out_channels = [4, 8]\nlayers_per_block = 1\n\
@@ -186,6 +193,18 @@ fn a_full_disk_leaves_the_last_checkpoint() {
     assert!(fs::read(&checkpoint).unwrap() == before);
     train(&stopped, true, &mut |_| {}).unwrap();
     assert_equal(&whole, &stopped);
+}
+
+#[test]
+fn a_killed_run_against_a_discriminator_has_the_losses_of_one_that_was_not() {
+    let place = Place::new();
+    let (whole, killed) = (place.adversarial("whole"), place.adversarial("killed"));
+    train(&whole, false, &mut |_| {}).unwrap();
+    train_with_kills(&killed);
+    assert_equal(&whole, &killed);
+    let (lines, _) = results(&whole);
+    let of_discriminator = |step: usize| lines[step - 1]["terms"].get("discriminator").is_some();
+    assert!(!of_discriminator(8) && of_discriminator(9) && of_discriminator(25));
 }
 
 #[test]
