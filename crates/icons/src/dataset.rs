@@ -246,7 +246,7 @@ impl Source<'_> {
 }
 
 /// The list of pictures in each of the folders.
-const LIST: &str = "metadata.jsonl";
+pub(crate) const LIST: &str = "metadata.jsonl";
 
 /// A line of `metadata.jsonl`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

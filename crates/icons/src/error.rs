@@ -78,6 +78,21 @@ pub enum Error {
         /// What the system said.
         source: std::io::Error,
     },
+    /// The model could not be opened, or not make a picture.
+    #[error(transparent)]
+    Model(#[from] calotype::Error),
+    /// A part of the model could not be read.
+    #[error(transparent)]
+    Checkpoint(#[from] calotype_checkpoint::Error),
+    /// The network that features are taken from could not be read.
+    #[error(transparent)]
+    Format(#[from] calotype_formats::Error),
+    /// It is not the network that was expected.
+    #[error(transparent)]
+    Network(#[from] calotype_models::Error),
+    /// A network could not be computed.
+    #[error(transparent)]
+    Tensor(#[from] calotype_tensor::Error),
     /// A picture could not be decoded, resized or encoded.
     #[error(transparent)]
     Image(#[from] calotype_image::Error),

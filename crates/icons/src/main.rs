@@ -1,16 +1,20 @@
-//! `calotype-icons`: makes the data set of icons.
+//! `calotype-icons`: makes the data set of icons, and judges a model that was trained on it.
 
-use std::io::Write;
+use std::io::{IsTerminal, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use calotype_icons::{Arrangement, HeldOut, Packages, Plan, Scene, Size, Source, Thing, alike, bitmaps, subjects};
+use calotype::{Keep, Model, Pipeline, PipelineOptions, Precision, Request, sampling::SamplerKind};
+use calotype_icons::{
+    Arrangement, Figures, HeldOut, Judge, Kind, Made, Packages, Plan, Scene, Size, Source, Thing, alike,
+    autoencoder_psnr, bitmaps, distance, evaluate, held_out, subjects,
+};
 use calotype_image::{RgbImage, encode_png, grid};
-use clap::{Parser, Subcommand};
+use clap::{Parser, Subcommand, builder::TypedValueParser};
 
 type Result<T = ()> = std::result::Result<T, Box<dyn std::error::Error>>;
 
-/// Make the data set of icons that the built-in model is trained on
+/// Make the data set of icons that the built-in model is trained on, and judge that model
 #[derive(Parser)]
 #[command(version)]
 struct Arguments {
@@ -22,6 +26,8 @@ struct Arguments {
 enum Command {
     /// Draw the pictures with their captions, and hold combinations out
     Make(Make),
+    /// Make pictures of the held-out captions, and judge them by the drawn ones
+    Evaluate(Evaluate),
     /// List the subjects that are hard to tell apart, and draw them all
     Subjects(Subjects),
 }
@@ -61,9 +67,52 @@ struct Subjects {
     nearer: f64,
 }
 
+#[derive(clap::Args)]
+struct Evaluate {
+    /// Model to judge, a diffusers folder
+    #[arg(long, value_name = "DIR")]
+    model: PathBuf,
+    /// The data set, as `make` wrote it
+    #[arg(long, value_name = "DIR", default_value = "data/icons")]
+    data: PathBuf,
+    /// Folder with the unpacked npm packages
+    #[arg(long, value_name = "DIR", default_value = "node_modules")]
+    packages: PathBuf,
+    /// Judge only this many pictures of each kind of held-out combinations
+    #[arg(long, value_name = "N", default_value_t = 200)]
+    limit: usize,
+    /// Also tell the kernel distance of made and drawn pictures, by EfficientNet-lite0 in this file
+    #[arg(long, value_name = "FILE")]
+    features: Option<PathBuf>,
+    /// Number types of weights and activations
+    #[arg(long, value_name = "TYPE", default_value_t = Precision::F32, value_parser = precision())]
+    precision: Precision,
+    /// Steps of the sampler
+    #[arg(long, value_name = "N", default_value_t = 50)]
+    steps: usize,
+    /// Sampler, as in `calotype txt2img`
+    #[arg(long, value_name = "NAME", default_value_t = SamplerKind::Ddim)]
+    sampler: SamplerKind,
+    /// How strongly the caption pulls
+    #[arg(long, value_name = "X", default_value_t = 7.5)]
+    guidance_scale: f32,
+    /// Seed of the first picture; the next have the next seeds
+    #[arg(long, value_name = "N", default_value_t = 42)]
+    seed: u64,
+    /// Also write the pictures, each after the drawn one, to this PNG file
+    #[arg(long, value_name = "FILE")]
+    sheet: Option<PathBuf>,
+}
+
+fn precision() -> impl TypedValueParser<Value = Precision> {
+    let ids = clap::builder::PossibleValuesParser::new(Precision::ALL.map(Precision::id));
+    ids.map(|id| Precision::ALL.into_iter().find(|precision| precision.id() == id).unwrap_or_default())
+}
+
 fn main() -> ExitCode {
     let result = match Arguments::parse().command {
         Command::Make(arguments) => make(&arguments),
+        Command::Evaluate(arguments) => judge(&arguments),
         Command::Subjects(arguments) => list(&arguments),
     };
     match result {
@@ -97,6 +146,49 @@ fn make(arguments: &Make) -> Result {
         summary.held_out,
         arguments.out.display()
     )?;
+    Ok(())
+}
+
+/// Pictures in a row of a sheet.
+const COLUMNS: usize = 20;
+
+fn judge(arguments: &Evaluate) -> Result {
+    let packages = Packages::open(&arguments.packages)?;
+    let bitmaps = bitmaps(&packages, &subjects(&packages)?, 128)?;
+    let entries = held_out(&arguments.data, arguments.limit)?;
+    let request = Request {
+        num_inference_steps: arguments.steps,
+        sampler: arguments.sampler,
+        guidance_scale: arguments.guidance_scale,
+        seed: arguments.seed,
+        ..Request::default()
+    };
+    let options = PipelineOptions { precision: arguments.precision, keep: Keep::All, ..PipelineOptions::default() };
+    let (total, mut stderr) = (entries.len(), std::io::stderr());
+    let mut progress = |made: &[Made]| {
+        if stderr.is_terminal() {
+            let _ = write!(stderr, "\r{} of {total} ", made.len());
+        }
+    };
+    let pipeline = Pipeline::load(Model::open(&arguments.model)?, options)?;
+    let all = evaluate(&pipeline, entries, &Judge { bitmaps: &bitmaps }, &request, &mut progress)?;
+    let mut figures = serde_json::Map::new();
+    for kind in Kind::ALL.map(Kind::name) {
+        let of_kind: Vec<_> =
+            all.iter().filter(|m| m.entry.held_out.as_deref() == Some(kind)).map(|m| &m.verdict).collect();
+        figures.insert(kind.to_owned(), serde_json::to_value(Figures::of(of_kind))?);
+    }
+    let (drawn, made): (Vec<_>, Vec<_>) = all.iter().map(|m| (m.drawn.clone(), m.made.clone())).unzip();
+    figures.insert("all".to_owned(), serde_json::to_value(Figures::of(all.iter().map(|m| &m.verdict)))?);
+    figures.insert("autoencoder_psnr".to_owned(), autoencoder_psnr(&arguments.model, &drawn)?.into());
+    if let Some(network) = &arguments.features {
+        figures.insert("kid".to_owned(), serde_json::to_value(distance(network, &made, &drawn)?)?);
+    }
+    if let Some(path) = &arguments.sheet {
+        let pictures: Vec<RgbImage> = all.into_iter().flat_map(|m| [m.drawn, m.made]).collect();
+        write_png(path, &grid(&pictures, COLUMNS, 2)?)?;
+    }
+    writeln!(std::io::stdout(), "{:#}", serde_json::Value::Object(figures))?;
     Ok(())
 }
 

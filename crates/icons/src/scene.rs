@@ -87,6 +87,23 @@ impl Relation {
         }
     }
 
+    /// Whether things are side by side.
+    pub(crate) fn is_horizontal(self) -> bool {
+        matches!(self, Self::LeftOf | Self::RightOf)
+    }
+
+    /// The half of a picture that the first thing is in, or the second for 1.
+    pub(crate) fn half(self, picture: &RgbImage, thing: usize) -> RgbImage {
+        let (x, y) = self.places()[thing.min(1)];
+        let (width, height) = (picture.width(), picture.height());
+        let start = |middle: f32, length: u32| if middle > 0.5 { length / 2 } else { 0 };
+        if self.is_horizontal() {
+            picture.crop(start(x, width), 0, width / 2, height)
+        } else {
+            picture.crop(0, start(y, height), width, height / 2)
+        }
+    }
+
     /// Middles of the first and the second thing, in shares of the picture's sides.
     const fn places(self) -> [(f32, f32); 2] {
         const LEFT: (f32, f32) = (0.25, 0.5);
