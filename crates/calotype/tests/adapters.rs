@@ -146,6 +146,27 @@ fn latents_are_those_of_diffusers() {
 }
 
 #[test]
+fn files_in_memory_are_those_on_disk() {
+    let fixture = Fixture::new();
+    let pipeline = load(&fixture.model, Keep::All, Precision::F32);
+    let with = |loras| fixture.request("a", AdapterOptions { loras, ..AdapterOptions::default() });
+    let in_memory = |place: &str| {
+        let bytes = fs::read(fixture.path(place)).unwrap().into();
+        AdapterFile::Memory { name: "kohya".into(), bytes }
+    };
+    // Two files of one name are two adapters.
+    for place in ["loras/kohya.safetensors", "loras/deeper/peft.safetensors"] {
+        let on_disk = fixture.lora("kohya", place);
+        let loaded = LoraOptions { file: in_memory(place), ..on_disk.clone() };
+        let hash = |lora: LoraOptions| begin(&pipeline, &with(vec![lora])).unwrap().adapters().unwrap().remove(0);
+        let (expected, found) = (hash(on_disk.clone()), hash(loaded.clone()));
+        assert_eq!((found.sha256, found.short_hash), (expected.sha256, expected.short_hash));
+        assert_eq!(found.name, "kohya");
+        assert_eq!(latents(&pipeline, &with(vec![loaded])), latents(&pipeline, &with(vec![on_disk])));
+    }
+}
+
+#[test]
 fn a_prompt_calls_by_name() {
     let fixture = Fixture::new();
     let pipeline = load(&fixture.model, Keep::UNet, Precision::F32);

@@ -1,6 +1,6 @@
 //! The model inside the program: `models/emoji` of the repository (feature `builtin`).
 
-use crate::{EmbeddedFile, Model, Result};
+use crate::{Model, Result};
 
 /// How image metadata call it.
 const NAME: &str = "emoji";
@@ -12,7 +12,7 @@ macro_rules! embed {
 }
 
 /// Its files. The tokenizer is CLIP's, which `calotype-text` has.
-const FILES: &[EmbeddedFile] = embed![
+const FILES: &[(&str, &[u8])] = embed![
     "model_index.json",
     "scheduler/scheduler_config.json",
     "text_encoder/config.json",
@@ -30,6 +30,6 @@ impl Model {
     /// # Errors
     /// It was damaged when the program was built.
     pub fn built_in() -> Result<Self> {
-        Self::from_embedded(NAME, FILES)
+        Self::from_files(NAME, FILES.iter().copied())
     }
 }

@@ -1,11 +1,13 @@
 //! Where the files of a diffusers folder come from: a folder on disk, or bytes in the program.
 
 use std::{
+    collections::BTreeMap,
     fs,
     path::{Path, PathBuf},
 };
 
-use calotype_formats::{Checkpoint, SafeTensors};
+use bytes::Bytes;
+use calotype_formats::Checkpoint;
 use calotype_models::{Names, WeightSet};
 use calotype_text::Tokenizer;
 
@@ -15,8 +17,8 @@ use crate::{
     hash::{WeightFile, WeightSource},
 };
 
-/// A model's file held in memory: its path in the diffusers folder, with `/`, and its bytes.
-pub type EmbeddedFile = (&'static str, &'static [u8]);
+/// The files of a diffusers folder in memory: by their paths in it, with `/`.
+pub(crate) type MemoryFiles = BTreeMap<String, Bytes>;
 
 /// Larger than any config file; a larger one is something else.
 const MAX_CONFIG: u64 = 1 << 20;
@@ -58,7 +60,8 @@ const FP16: &str = "fp16";
 /// The files of a diffusers folder.
 pub(crate) enum Files {
     Folder(PathBuf),
-    Embedded(&'static [EmbeddedFile]),
+    /// In memory; what messages call them.
+    Memory(String, MemoryFiles),
 }
 
 /// The weights of one network, opened.
@@ -73,14 +76,14 @@ impl Files {
     pub(crate) fn label(&self, path: &str) -> String {
         match self {
             Self::Folder(folder) => show(&folder.join(path)),
-            Self::Embedded(_) => format!("built-in model: {path}"),
+            Self::Memory(name, _) => format!("{name}: {path}"),
         }
     }
 
     pub(crate) fn exists(&self, path: &str) -> bool {
         match self {
             Self::Folder(folder) => folder.join(path).exists(),
-            Self::Embedded(files) => files.iter().any(|(name, _)| *name == path),
+            Self::Memory(_, files) => files.contains_key(path),
         }
     }
 
@@ -88,7 +91,7 @@ impl Files {
     pub(crate) fn read_text(&self, path: &str) -> Result<String> {
         let bytes = match self {
             Self::Folder(folder) => read_small(&folder.join(path))?,
-            Self::Embedded(_) => self.embedded(path)?.to_vec(),
+            Self::Memory(_, files) => self.in_memory(files, path)?.to_vec(),
         };
         String::from_utf8(bytes).map_err(|_| Error::file(self.label(path), "not UTF-8 text: download the model again"))
     }
@@ -101,10 +104,14 @@ impl Files {
                 weights.files.iter_mut().for_each(|file| file.name = format!("{}/{}", place.folder, file.name));
                 Ok(weights)
             }
-            Self::Embedded(_) => {
-                let name = format!("{}/{}.safetensors", place.folder, place.basename);
-                let bytes = self.embedded(&name)?;
-                let checkpoint = SafeTensors::from_bytes(bytes)?.into();
+            Self::Memory(_, files) => {
+                let names = [(place.basename, "safetensors"), (place.bin, "bin")]
+                    .map(|(stem, ending)| format!("{}/{stem}.{ending}", place.folder));
+                let [first, second] = &names;
+                let name =
+                    if files.contains_key(second) && !files.contains_key(first) { second } else { first }.clone();
+                let bytes = self.in_memory(files, &name)?;
+                let checkpoint = Checkpoint::from_bytes(&self.label(&name), bytes.clone())?;
                 Ok(Weights { checkpoint, files: vec![WeightFile { name, source: WeightSource::Memory(bytes) }] })
             }
         }
@@ -116,17 +123,13 @@ impl Files {
             Self::Folder(root) if self.exists("tokenizer") => {
                 Ok(Some(Tokenizer::from_folder(&root.join("tokenizer"))?))
             }
-            Self::Folder(_) | Self::Embedded(_) => Ok(None),
+            Self::Folder(_) | Self::Memory(..) => Ok(None),
         }
     }
 
-    fn embedded(&self, path: &str) -> Result<&'static [u8]> {
-        let files = match self {
-            Self::Embedded(files) => *files,
-            Self::Folder(_) => &[],
-        };
-        let found = files.iter().find(|(name, _)| *name == path).map(|(_, bytes)| *bytes);
-        found.ok_or_else(|| Error::file(self.label(path), "not in this program: give a model folder"))
+    fn in_memory(&self, files: &MemoryFiles, path: &str) -> Result<Bytes> {
+        let missing = || Error::file(self.label(path), "it is not among the files in memory: give it, too");
+        files.get(path).cloned().ok_or_else(missing)
     }
 }
 

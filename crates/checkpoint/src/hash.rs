@@ -7,6 +7,7 @@ use std::{
     thread,
 };
 
+use bytes::Bytes;
 use calotype_models::adapters::AdapterWeights;
 use sha2::{Digest, Sha256};
 
@@ -49,6 +50,17 @@ impl AdapterHashes {
         Self::of_files(&WeightFile::of_files(path, AdapterWeights::files(path)))
     }
 
+    /// Those of an adapter in memory.
+    #[must_use]
+    pub fn of_bytes(bytes: &[u8]) -> Self {
+        // A safetensors file begins with the length of its header.
+        let length = bytes.first_chunk().map_or(u64::MAX, |length| u64::from_le_bytes(*length));
+        let start = usize::try_from(length.saturating_add(8)).unwrap_or(usize::MAX);
+        let is_safetensors = bytes.get(8) == Some(&b'{');
+        let data = bytes.get(start..).filter(|_| is_safetensors).unwrap_or(bytes);
+        Self { sha256: of_bytes(bytes), of_data: of_bytes(data) }
+    }
+
     pub(crate) fn of_files(files: &[WeightFile]) -> Result<Self> {
         let sha256 = of_weights(files)?;
         let of_data = match files {
@@ -63,7 +75,7 @@ impl AdapterHashes {
 
 pub(crate) enum WeightSource {
     Disk(PathBuf),
-    Memory(&'static [u8]),
+    Memory(Bytes),
 }
 
 /// That of the file if there is one; else as `sha256sum FILE… | sha256sum`, over the files sorted by name. Each file in

@@ -36,7 +36,6 @@ pub use calotype_formats::DType;
 pub use calotype_models::WeightSet;
 pub use convert::{ConvertOptions, ConvertTo, Progress, convert, model_index};
 pub use error::{Error, Result, brief, show};
-pub use files::EmbeddedFile;
 pub use inspect::{
     AdapterFit, AdapterInspection, Alpha, EmbeddingInspection, FileInspection, HypernetworkInspection, Inspection,
     LoraInspection, ModelInspection, TensorGroup, Training, WeightSets, inspect, inspect_for,

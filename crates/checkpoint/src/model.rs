@@ -5,13 +5,14 @@ use std::{
     sync::{Mutex, OnceLock, PoisonError},
 };
 
+use bytes::Bytes;
 use calotype_diffusion::{NoiseSchedule, PredictionType};
 use calotype_models::{TextConfig, UNetConfig, VaeConfig};
 use calotype_text::{MAX_LENGTH, Tokenizer};
 
 use crate::{
     Error, ModelOptions, NetworkFiles, Result,
-    files::{EmbeddedFile, Files},
+    files::Files,
     hash::{self, WeightFile},
     open,
     scheduler::{SchedulerConfig, prediction_id},
@@ -116,12 +117,16 @@ impl Model {
     /// # Errors
     /// As [`Self::open`], or an option asks for what is not there.
     pub fn open_with(path: impl AsRef<Path>, options: &ModelOptions) -> Result<Self> {
-        let model = Self::open_any(path.as_ref(), options)?;
-        match model.conditioning().not_run() {
-            None => Ok(model),
+        Self::open_any(path.as_ref(), options)?.runnable()
+    }
+
+    /// The model, if its UNet can be run.
+    fn runnable(self) -> Result<Self> {
+        match self.conditioning().not_run() {
+            None => Ok(self),
             Some(what) => {
                 let problem = format!("its UNet {what}, which is converted and inspected here but not run");
-                Err(Error::file(&model.unet.label, problem))
+                Err(Error::file(&self.unet.label, problem))
             }
         }
     }
@@ -131,12 +136,26 @@ impl Model {
         Self::new(open::parts(path, options)?)
     }
 
-    /// Opens a model held in memory, such as one embedded with `include_bytes!`: the files of a diffusers folder.
+    /// Opens the files of a diffusers folder in memory, such as those embedded with `include_bytes!`, by their paths in it.
+    /// `name` is for messages and metadata.
     ///
     /// # Errors
     /// As [`Self::open`].
-    pub fn from_embedded(name: &str, files: &'static [EmbeddedFile]) -> Result<Self> {
-        Self::new(open::folder(name.to_owned(), &Files::Embedded(files), &ModelOptions::default())?)
+    pub fn from_files<P: Into<String>, B: Into<Bytes>>(
+        name: &str,
+        files: impl IntoIterator<Item = (P, B)>,
+    ) -> Result<Self> {
+        let files = files.into_iter().map(|(path, bytes)| (path.into(), bytes.into())).collect();
+        Self::new(open::folder(name.to_owned(), &Files::Memory(name.to_owned(), files), &ModelOptions::default())?)
+            .and_then(Self::runnable)
+    }
+
+    /// Opens a checkpoint of one file in memory, of any layout; `name` is for messages and metadata.
+    ///
+    /// # Errors
+    /// As [`Self::open`].
+    pub fn from_bytes(name: &str, bytes: impl Into<Bytes>, options: &ModelOptions) -> Result<Self> {
+        Self::new(open::in_memory(name, bytes.into(), options)?).and_then(Self::runnable)
     }
 
     fn new(parts: Parts) -> Result<Self> {

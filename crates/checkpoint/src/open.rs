@@ -5,6 +5,7 @@ use std::{
     sync::Arc,
 };
 
+use bytes::Bytes;
 use calotype_diffusion::PredictionType;
 use calotype_files::json;
 use calotype_formats::Checkpoint;
@@ -93,44 +94,24 @@ const ASKED_FOR: &str = "as asked for";
 /// Opens a checkpoint in one file.
 fn single_file(path: &Path, options: &ModelOptions) -> Result<Parts> {
     let file = Arc::new(Checkpoint::open(path, "")?);
-    let label = show(path);
-    check_kind(&file, &label, options)?;
+    check_kind(&file, &show(path), options)?;
     let compvis = compvis_config(path, options)?;
     let stem = path.file_stem().map_or_else(|| "model".to_owned(), |stem| stem.to_string_lossy().into_owned());
-    let mut weight_files = Vec::new();
-    let base = SingleFile { path, file: &file, compvis: &compvis, options };
-    let text_encoder: NetworkFiles<TextConfig> =
-        base.network(&options.text_encoder, TEXT_ENCODER, &mut weight_files)?;
-    let mut unet: NetworkFiles<UNetConfig> = base.network(&options.unet, UNET, &mut weight_files)?;
-    let vae: NetworkFiles<VaeConfig> = base.network(&options.vae, VAE, &mut weight_files)?;
-    if weight_files.len() < 3 {
-        weight_files.push(WeightFile { name: file_name(path), source: WeightSource::Disk(path.to_owned()) });
-    }
-    let Prediction { prediction_type, source } = match options.prediction_type {
-        Some(prediction_type) => Prediction { prediction_type, source: ASKED_FOR },
-        None => Prediction::of(&compvis, &label, &unet.weights, &unet.layout, &unet.config)?,
-    };
-    let mut scheduler = SchedulerConfig::of_single_file(&compvis, &label, &file, prediction_type)?;
-    scheduler.rescale_betas_zero_snr |= options.zero_terminal_snr;
-    if unet.config.sample_size.is_none() {
-        let of_768 = unet.config.is_sd2() && prediction_type == PredictionType::VPrediction;
-        unet.config.sample_size = Some(PerBlock::All(if of_768 { SD2_V_LATENTS } else { SD1_LATENTS }));
-    }
-    Ok(Parts {
-        name: stem,
-        tokenizer: built_in_tokenizer(&text_encoder),
-        text_encoder,
-        unet,
-        vae,
-        scheduler,
-        scheduler_label: label,
-        prediction_source: source,
-        weight_files,
-        use_ema: compvis.use_ema,
-        latent_rgb: None,
-    })
+    let weights = WeightFile { name: file_name(path), source: WeightSource::Disk(path.to_owned()) };
+    SingleFile { label: &show(path), file: &file, compvis: &compvis, options }.parts(stem, weights)
 }
 
+/// Opens a checkpoint of one file in memory.
+pub(crate) fn in_memory(name: &str, bytes: Bytes, options: &ModelOptions) -> Result<Parts> {
+    let file = Arc::new(Checkpoint::from_bytes(name, bytes.clone())?);
+    check_kind(&file, name, options)?;
+    let compvis = match &options.config {
+        Some(config) => read_compvis_config(config)?,
+        None => CompVisConfig::default(),
+    };
+    let weights = WeightFile { name: name.to_owned(), source: WeightSource::Memory(bytes) };
+    SingleFile { label: name, file: &file, compvis: &compvis, options }.parts(name.to_owned(), weights)
+}
 fn file_name(path: &Path) -> String {
     path.file_name().map_or_else(|| show(path), |name| name.to_string_lossy().into_owned())
 }
@@ -182,11 +163,14 @@ pub(crate) fn describe(kind: FileKind) -> String {
 /// The config given, or the one beside the checkpoint.
 pub(crate) fn compvis_config(path: &Path, options: &ModelOptions) -> Result<CompVisConfig> {
     let beside = path.with_extension("yaml");
-    let config = match &options.config {
-        Some(config) => config,
-        None if beside.is_file() => &beside,
-        None => return Ok(CompVisConfig::default()),
-    };
+    match &options.config {
+        Some(config) => read_compvis_config(config),
+        None if beside.is_file() => read_compvis_config(&beside),
+        None => Ok(CompVisConfig::default()),
+    }
+}
+
+fn read_compvis_config(config: &Path) -> Result<CompVisConfig> {
     let text = String::from_utf8(files::read_small(config)?)
         .map_err(|_| Error::file(show(config), "not UTF-8 text: give a YAML config such as v1-inference.yaml"))?;
     Ok(CompVisConfig::from_yaml(&text, &show(config))?)
@@ -194,13 +178,49 @@ pub(crate) fn compvis_config(path: &Path, options: &ModelOptions) -> Result<Comp
 
 /// A checkpoint in one file, from which networks are taken.
 struct SingleFile<'a> {
-    path: &'a Path,
+    label: &'a str,
     file: &'a Arc<Checkpoint>,
     compvis: &'a CompVisConfig,
     options: &'a ModelOptions,
 }
 
 impl SingleFile<'_> {
+    /// The parts of the model; `weights` is the file, for the model's hash.
+    fn parts(&self, stem: String, weights: WeightFile) -> Result<Parts> {
+        let Self { label, file, compvis, options } = *self;
+        let mut weight_files = Vec::new();
+        let text_encoder: NetworkFiles<TextConfig> =
+            self.network(&options.text_encoder, TEXT_ENCODER, &mut weight_files)?;
+        let mut unet: NetworkFiles<UNetConfig> = self.network(&options.unet, UNET, &mut weight_files)?;
+        let vae: NetworkFiles<VaeConfig> = self.network(&options.vae, VAE, &mut weight_files)?;
+        if weight_files.len() < 3 {
+            weight_files.push(weights);
+        }
+        let Prediction { prediction_type, source } = match options.prediction_type {
+            Some(prediction_type) => Prediction { prediction_type, source: ASKED_FOR },
+            None => Prediction::of(compvis, label, &unet.weights, &unet.layout, &unet.config)?,
+        };
+        let mut scheduler = SchedulerConfig::of_single_file(compvis, label, file, prediction_type)?;
+        scheduler.rescale_betas_zero_snr |= options.zero_terminal_snr;
+        if unet.config.sample_size.is_none() {
+            let of_768 = unet.config.is_sd2() && prediction_type == PredictionType::VPrediction;
+            unet.config.sample_size = Some(PerBlock::All(if of_768 { SD2_V_LATENTS } else { SD1_LATENTS }));
+        }
+        Ok(Parts {
+            name: stem,
+            tokenizer: built_in_tokenizer(&text_encoder),
+            text_encoder,
+            unet,
+            vae,
+            scheduler,
+            scheduler_label: label.to_owned(),
+            prediction_source: source,
+            weight_files,
+            use_ema: compvis.use_ema,
+            latent_rgb: None,
+        })
+    }
+
     /// A network: that of `other`, or this file's.
     fn network<C: ModelConfig>(
         &self,
@@ -210,7 +230,7 @@ impl SingleFile<'_> {
     ) -> Result<NetworkFiles<C>> {
         match other {
             Some(other) => part(other, place, self.options, WeightSet::Auto, weight_files),
-            None => in_file(self.path, self.file, self.compvis, self.options.weights),
+            None => in_file(self.label, self.file, self.compvis, self.options.weights),
         }
     }
 }
@@ -272,7 +292,7 @@ pub(crate) fn part<C: ModelConfig>(
         return Ok(network);
     }
     let file = Arc::new(Checkpoint::open(path, "")?);
-    let mut network: NetworkFiles<C> = in_file(path, &file, &compvis_config(path, options)?, set)?;
+    let mut network: NetworkFiles<C> = in_file(&show(path), &file, &compvis_config(path, options)?, set)?;
     // A file out of a diffusers folder has its config beside it.
     let beside = path.with_file_name("config.json");
     if network.layout == Layout::of_folder(&file, C::NAMES) && beside.is_file() {
@@ -290,12 +310,11 @@ pub(crate) fn part<C: ModelConfig>(
 
 /// The network that a file has, alone or among others.
 fn in_file<C: ModelConfig>(
-    path: &Path,
+    label: &str,
     file: &Arc<Checkpoint>,
     compvis: &CompVisConfig,
     set: WeightSet,
 ) -> Result<NetworkFiles<C>> {
-    let label = show(path);
     let Some(layout) = Layout::detect(file, C::NAMES, set) else {
         let problem = match set {
             WeightSet::Ema if C::NAMES == Names::UNet => {
@@ -310,11 +329,11 @@ fn in_file<C: ModelConfig>(
     };
     let config = C::infer(file, &layout, compvis).map_err(|error| match error {
         // The file that the config is inferred from.
-        calotype_models::Error::Config { .. } => Error::file(&label, error.to_string()),
+        calotype_models::Error::Config { .. } => Error::file(label, error.to_string()),
         other => other.into(),
     })?;
     Stored::in_layout(file, &layout, &config.specs()?)?;
-    Ok(NetworkFiles { config, label, weights: Arc::clone(file), layout })
+    Ok(NetworkFiles { config, label: label.to_owned(), weights: Arc::clone(file), layout })
 }
 
 /// Checks that the folder says it is a model of this kind.

@@ -3,6 +3,7 @@ use std::{
     path::Path,
 };
 
+use bytes::Bytes;
 use calotype_files::json;
 use serde::Deserialize;
 
@@ -67,6 +68,14 @@ impl Checkpoint {
         let problem =
             format!("no {basename}{SUFFIX} in this folder (nor {basename}{INDEX_SUFFIX}): download the weights");
         Err(Error::file(&show_path(folder_or_file), problem))
+    }
+
+    /// One file in memory, of whichever format; messages call it `label`.
+    ///
+    /// # Errors
+    /// It breaks a rule of its format.
+    pub fn from_bytes(label: &str, bytes: impl Into<Bytes>) -> Result<Self> {
+        Self::from_source(Source::memory(label, bytes.into()))
     }
 
     /// The tensors of several files, which messages call by the path `of` that they have in common.

@@ -1,9 +1,11 @@
-use std::{borrow::Cow, collections::BTreeMap, path::Path};
+use std::{collections::BTreeMap, path::Path};
+
+use bytes::Bytes;
 
 use crate::{
     Floats, Result,
     header::Header,
-    source::Source,
+    source::{IN_MEMORY, Source},
     tensors::{TensorInfo, Tensors},
 };
 
@@ -26,8 +28,8 @@ impl SafeTensors {
     ///
     /// # Errors
     /// It breaks a rule of the format (the error says which).
-    pub fn from_bytes(bytes: impl Into<Cow<'static, [u8]>>) -> Result<Self> {
-        Self::new(Source::memory(bytes.into()))
+    pub fn from_bytes(bytes: impl Into<Bytes>) -> Result<Self> {
+        Self::new(Source::memory(IN_MEMORY, bytes.into()))
     }
 
     pub(crate) fn new(source: Source) -> Result<Self> {

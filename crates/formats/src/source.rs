@@ -1,4 +1,6 @@
-use std::{borrow::Cow, fs::File, io, path::Path};
+use std::{fs::File, io, path::Path};
+
+use bytes::Bytes;
 
 use crate::{
     Error, Result,
@@ -8,17 +10,20 @@ use crate::{
 /// What fails, in messages.
 const READ: &str = "read the bytes its header promises (was it changed while in use?)";
 
+/// How messages call bytes in memory that have no name.
+pub(crate) const IN_MEMORY: &str = "weights in memory";
+
 /// Where a file's bytes are: on disk, read by position, or in memory.
 pub(crate) struct Source {
     /// How messages call it.
     pub(crate) label: String,
     /// Bytes in all.
     pub(crate) len: u64,
-    bytes: Bytes,
+    place: Place,
 }
 
-enum Bytes {
-    Memory(Cow<'static, [u8]>),
+enum Place {
+    Memory(Bytes),
     Disk(PositionedFile),
 }
 
@@ -30,11 +35,12 @@ impl Source {
         }
         let file = calotype_files::open(path).map_err(|e| Error::read(path, "open the file", e))?;
         let len = file.metadata().map_err(|e| Error::read(path, "open the file", e))?.len();
-        Ok(Self { label, len, bytes: Bytes::Disk(PositionedFile::new(file)) })
+        Ok(Self { label, len, place: Place::Disk(PositionedFile::new(file)) })
     }
 
-    pub(crate) fn memory(bytes: Cow<'static, [u8]>) -> Self {
-        Self { label: "weights in memory".to_owned(), len: bytes.len() as u64, bytes: Bytes::Memory(bytes) }
+    /// Bytes in memory, which messages call `label`.
+    pub(crate) fn memory(label: &str, bytes: Bytes) -> Self {
+        Self { label: label.to_owned(), len: bytes.len() as u64, place: Place::Memory(bytes) }
     }
 
     /// Fills `buffer` from byte `offset` of the source.
@@ -51,12 +57,12 @@ impl Source {
     }
 
     fn fill(&self, buffer: &mut [u8], offset: u64) -> io::Result<()> {
-        match &self.bytes {
-            Bytes::Memory(bytes) => {
+        match &self.place {
+            Place::Memory(bytes) => {
                 let from = usize::try_from(offset).ok().and_then(|start| bytes.get(start..)?.get(..buffer.len()));
                 from.map(|from| buffer.copy_from_slice(from)).ok_or_else(|| io::ErrorKind::UnexpectedEof.into())
             }
-            Bytes::Disk(file) => file.read_at(buffer, offset),
+            Place::Disk(file) => file.read_at(buffer, offset),
         }
     }
 }

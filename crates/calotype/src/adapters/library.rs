@@ -6,6 +6,7 @@ use std::{
     sync::{Arc, OnceLock},
 };
 
+use bytes::Bytes;
 use calotype_checkpoint::{brief, hash::AdapterHashes, show};
 use calotype_formats::{Checkpoint, TorchFile};
 use calotype_models::{
@@ -26,6 +27,8 @@ const TRAINED_NAME: &str = "ss_output_name";
 pub(crate) struct Opened<T> {
     pub(crate) path: PathBuf,
     pub(crate) adapter: Arc<T>,
+    /// The file, if it is in memory.
+    bytes: Option<Bytes>,
     hashes: OnceLock<AdapterHashes>,
 }
 
@@ -59,7 +62,10 @@ impl<T> Opened<T> {
         if let Some(hashes) = self.hashes.get() {
             return Ok(hashes);
         }
-        let hashes = AdapterHashes::new(&self.path)?;
+        let hashes = match &self.bytes {
+            Some(bytes) => AdapterHashes::of_bytes(bytes),
+            None => AdapterHashes::new(&self.path)?,
+        };
         Ok(self.hashes.get_or_init(|| hashes))
     }
 }
@@ -71,18 +77,26 @@ impl Library {
         file: &AdapterFile,
         folders: &AdapterFolders,
     ) -> Result<Arc<Opened<Adapter>>> {
-        let path = match file {
-            AdapterFile::Path(path) => path.clone(),
+        let place = match file {
+            AdapterFile::Path(path) => Place::Disk(path.clone()),
+            AdapterFile::Memory { name, bytes } => Place::in_memory(name, bytes),
             AdapterFile::Name(name) => {
                 let files = folders.lora_files();
                 let by_training = || files.iter().find(|path| trained_name(path).as_ref() == Some(name)).cloned();
-                by_stem(&files, name).or_else(by_training).ok_or_else(|| unknown("LoRA", name, &files))?
+                let found = by_stem(&files, name).or_else(by_training);
+                Place::Disk(found.ok_or_else(|| unknown("LoRA", name, &files))?)
             }
         };
-        once(&mut self.loras, path, |path| {
+        let matched = |weights: AdapterWeights| {
             let (unet, text_encoder) = (model.unet_config().specs()?, model.text_config().specs()?);
-            Ok(Adapter::new(AdapterWeights::open(path)?, &unet, &text_encoder)?)
-        })
+            Ok(Adapter::new(weights, &unet, &text_encoder)?)
+        };
+        match place {
+            Place::Disk(path) => once(&mut self.loras, path, |path| matched(AdapterWeights::open(path)?)),
+            Place::Memory(path, bytes) => once_in_memory(&mut self.loras, path, bytes, |name, bytes| {
+                matched(Checkpoint::from_bytes(name, bytes)?.into())
+            }),
+        }
     }
 
     pub(super) fn hypernetwork(
@@ -90,14 +104,21 @@ impl Library {
         file: &AdapterFile,
         folders: &AdapterFolders,
     ) -> Result<Arc<Opened<Hypernetwork>>> {
-        let path = match file {
-            AdapterFile::Path(path) => path.clone(),
+        let place = match file {
+            AdapterFile::Path(path) => Place::Disk(path.clone()),
+            AdapterFile::Memory { name, bytes } => Place::in_memory(name, bytes),
             AdapterFile::Name(name) => {
                 let files = folders.hypernetwork_files();
-                by_stem(&files, name).ok_or_else(|| unknown("hypernetwork", name, &files))?
+                Place::Disk(by_stem(&files, name).ok_or_else(|| unknown("hypernetwork", name, &files))?)
             }
         };
-        once(&mut self.hypernetworks, path, |path| Ok(Hypernetwork::new(TorchFile::open(path)?)?))
+        let opened = &mut self.hypernetworks;
+        match place {
+            Place::Disk(path) => once(opened, path, |path| Ok(Hypernetwork::new(TorchFile::open(path)?)?)),
+            Place::Memory(path, bytes) => {
+                once_in_memory(opened, path, bytes, |_, bytes| Ok(Hypernetwork::new(TorchFile::from_bytes(bytes)?)?))
+            }
+        }
     }
 
     /// The embeddings that were asked for, and those in the folders that fit the model. What is wrong with one of a folder
@@ -147,6 +168,37 @@ fn names(opened: &Opened<Embedding>, given: Option<&str>) -> Vec<String> {
     names
 }
 
+/// Where an adapter is.
+enum Place {
+    Disk(PathBuf),
+    /// Its key among those that are open, the end of which is its name.
+    Memory(PathBuf, Bytes),
+}
+
+impl Place {
+    fn in_memory(name: &str, bytes: &Bytes) -> Self {
+        // Another file of that name is another adapter.
+        let key = Path::new("memory").join(calotype_checkpoint::hash::of_bytes(bytes));
+        Self::Memory(key.join(name.replace(['/', '\\'], "_") + ".memory"), bytes.clone())
+    }
+}
+
+/// What was opened from these bytes, or is now.
+fn once_in_memory<T>(
+    opened: &mut HashMap<PathBuf, Arc<Opened<T>>>,
+    path: PathBuf,
+    bytes: Bytes,
+    open: impl FnOnce(&str, Bytes) -> Result<T>,
+) -> Result<Arc<Opened<T>>> {
+    if let Some(opened) = opened.get(&path) {
+        return Ok(Arc::clone(opened));
+    }
+    let adapter = Arc::new(open(&stem(&path), bytes.clone())?);
+    let new = Arc::new(Opened { path: path.clone(), adapter, bytes: Some(bytes), hashes: OnceLock::new() });
+    opened.insert(path, Arc::clone(&new));
+    Ok(new)
+}
+
 /// What was opened from `path`, or is now.
 fn once<T>(
     opened: &mut HashMap<PathBuf, Arc<Opened<T>>>,
@@ -160,7 +212,7 @@ fn once<T>(
         return Err(Error::file(show(&path), "there is no such file"));
     }
     let adapter = Arc::new(open(&path)?);
-    let new = Arc::new(Opened { path: path.clone(), adapter, hashes: OnceLock::new() });
+    let new = Arc::new(Opened { path: path.clone(), adapter, bytes: None, hashes: OnceLock::new() });
     opened.insert(path, Arc::clone(&new));
     Ok(new)
 }

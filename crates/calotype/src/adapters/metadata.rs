@@ -214,7 +214,9 @@ impl From<Vec<AdapterMetadata>> for AdapterOptions {
 impl From<AdapterOptions> for Vec<AdapterMetadata> {
     fn from(options: AdapterOptions) -> Self {
         let of = |kind, place: AdapterFile| match place {
-            AdapterFile::Name(name) => AdapterMetadata { kind, name, ..AdapterMetadata::default() },
+            AdapterFile::Name(name) | AdapterFile::Memory { name, .. } => {
+                AdapterMetadata { kind, name, ..AdapterMetadata::default() }
+            }
             AdapterFile::Path(path) => {
                 let (name, file) = (stem(&path), path.display().to_string());
                 AdapterMetadata { kind, name, file, ..AdapterMetadata::default() }

@@ -17,6 +17,7 @@ mod tags;
 
 use std::path::PathBuf;
 
+use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
 pub use folders::AdapterFolders;
@@ -57,6 +58,13 @@ pub enum AdapterFile {
     Path(PathBuf),
     /// A file's name without its ending, in one of the [`AdapterFolders`]; of a LoRA also the name that it was trained under.
     Name(String),
+    /// A file in memory, of a LoRA or a hypernetwork, and its name. In JSON there is only the name.
+    Memory {
+        /// Its name, as metadata have it.
+        name: String,
+        /// The whole file.
+        bytes: Bytes,
+    },
 }
 
 /// A file of LoRA or LyCORIS, and how strongly it is applied.

@@ -5,18 +5,20 @@ mod names;
 mod value;
 mod zipped;
 
-use std::{borrow::Cow, collections::HashMap, ops::Range, path::Path, sync::Arc};
+use std::{collections::HashMap, ops::Range, path::Path, sync::Arc};
 
 pub use names::Extra;
 pub(crate) use names::weights;
 pub use value::{Dict, Items, TorchTensor, Value};
+
+use bytes::Bytes;
 
 use crate::{
     Error, FileFormat, Result,
     error::quote,
     pickle::{Flavor, Problem, Reader, Slot, StorageRef, TensorNode, Tree, load},
     sniff::{Seems, sniff},
-    source::Source,
+    source::{IN_MEMORY, Source},
     strided::is_in_order,
     tensors::{Checksum, TensorInfo},
 };
@@ -72,8 +74,8 @@ impl TorchFile {
     ///
     /// # Errors
     /// As there.
-    pub fn from_bytes(bytes: impl Into<Cow<'static, [u8]>>) -> Result<Self> {
-        Self::new(Source::memory(bytes.into()))
+    pub fn from_bytes(bytes: impl Into<Bytes>) -> Result<Self> {
+        Self::new(Source::memory(IN_MEMORY, bytes.into()))
     }
 
     fn new(source: Source) -> Result<Self> {
