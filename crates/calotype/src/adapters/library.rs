@@ -77,26 +77,19 @@ impl Library {
         file: &AdapterFile,
         folders: &AdapterFolders,
     ) -> Result<Arc<Opened<Adapter>>> {
-        let place = match file {
-            AdapterFile::Path(path) => Place::Disk(path.clone()),
-            AdapterFile::Memory { name, bytes } => Place::in_memory(name, bytes),
-            AdapterFile::Name(name) => {
-                let files = folders.lora_files();
-                let by_training = || files.iter().find(|path| trained_name(path).as_ref() == Some(name)).cloned();
-                let found = by_stem(&files, name).or_else(by_training);
-                Place::Disk(found.ok_or_else(|| unknown("LoRA", name, &files))?)
-            }
-        };
-        let matched = |weights: AdapterWeights| {
+        let place = Place::of(file, |name| {
+            let files = folders.lora_files();
+            let by_training = || files.iter().find(|path| trained_name(path).as_deref() == Some(name)).cloned();
+            by_stem(&files, name).or_else(by_training).ok_or_else(|| unknown("LoRA", name, &files))
+        })?;
+        once(&mut self.loras, place, |Place { path, bytes }| {
+            let weights = match bytes {
+                Some(bytes) => Checkpoint::from_bytes(&stem(path), bytes.clone())?.into(),
+                None => AdapterWeights::open(path)?,
+            };
             let (unet, text_encoder) = (model.unet_config().specs()?, model.text_config().specs()?);
             Ok(Adapter::new(weights, &unet, &text_encoder)?)
-        };
-        match place {
-            Place::Disk(path) => once(&mut self.loras, path, |path| matched(AdapterWeights::open(path)?)),
-            Place::Memory(path, bytes) => once_in_memory(&mut self.loras, path, bytes, |name, bytes| {
-                matched(Checkpoint::from_bytes(name, bytes)?.into())
-            }),
-        }
+        })
     }
 
     pub(super) fn hypernetwork(
@@ -104,21 +97,17 @@ impl Library {
         file: &AdapterFile,
         folders: &AdapterFolders,
     ) -> Result<Arc<Opened<Hypernetwork>>> {
-        let place = match file {
-            AdapterFile::Path(path) => Place::Disk(path.clone()),
-            AdapterFile::Memory { name, bytes } => Place::in_memory(name, bytes),
-            AdapterFile::Name(name) => {
-                let files = folders.hypernetwork_files();
-                Place::Disk(by_stem(&files, name).ok_or_else(|| unknown("hypernetwork", name, &files))?)
-            }
-        };
-        let opened = &mut self.hypernetworks;
-        match place {
-            Place::Disk(path) => once(opened, path, |path| Ok(Hypernetwork::new(TorchFile::open(path)?)?)),
-            Place::Memory(path, bytes) => {
-                once_in_memory(opened, path, bytes, |_, bytes| Ok(Hypernetwork::new(TorchFile::from_bytes(bytes)?)?))
-            }
-        }
+        let place = Place::of(file, |name| {
+            let files = folders.hypernetwork_files();
+            by_stem(&files, name).ok_or_else(|| unknown("hypernetwork", name, &files))
+        })?;
+        once(&mut self.hypernetworks, place, |Place { path, bytes }| {
+            let file = match bytes {
+                Some(bytes) => TorchFile::from_bytes(bytes.clone())?,
+                None => TorchFile::open(path)?,
+            };
+            Ok(Hypernetwork::new(file)?)
+        })
     }
 
     /// The embeddings that were asked for, and those in the folders that fit the model. What is wrong with one of a folder
@@ -155,7 +144,9 @@ impl Library {
     }
 
     fn embedding(&mut self, path: PathBuf) -> Result<Arc<Opened<Embedding>>> {
-        once(&mut self.embeddings, path, |path| Ok(Embedding::read(&Checkpoint::open(path, "")?)?))
+        once(&mut self.embeddings, Place { path, bytes: None }, |place| {
+            Ok(Embedding::read(&Checkpoint::open(&place.path, "")?)?)
+        })
     }
 }
 
@@ -168,51 +159,44 @@ fn names(opened: &Opened<Embedding>, given: Option<&str>) -> Vec<String> {
     names
 }
 
-/// Where an adapter is.
-enum Place {
-    Disk(PathBuf),
-    /// Its key among those that are open, the end of which is its name.
-    Memory(PathBuf, Bytes),
+/// Where an adapter is: on disk, or in memory.
+struct Place {
+    /// The file or folder; of one in memory what it is kept by, the end of which is its name.
+    path: PathBuf,
+    bytes: Option<Bytes>,
 }
 
 impl Place {
-    fn in_memory(name: &str, bytes: &Bytes) -> Self {
-        // Another file of that name is another adapter.
-        let key = Path::new("memory").join(calotype_checkpoint::hash::of_bytes(bytes));
-        Self::Memory(key.join(name.replace(['/', '\\'], "_") + ".memory"), bytes.clone())
+    /// That of a file; `find` looks a name up.
+    fn of(file: &AdapterFile, find: impl FnOnce(&str) -> Result<PathBuf>) -> Result<Self> {
+        Ok(match file {
+            AdapterFile::Path(path) => Self { path: path.clone(), bytes: None },
+            AdapterFile::Name(name) => Self { path: find(name)?, bytes: None },
+            AdapterFile::Memory { name, bytes } => {
+                // Another file of that name is another adapter.
+                let folder = Path::new("memory").join(calotype_checkpoint::hash::of_bytes(bytes));
+                let path = folder.join(name.replace(['/', '\\'], "_") + ".memory");
+                Self { path, bytes: Some(bytes.clone()) }
+            }
+        })
     }
 }
 
-/// What was opened from these bytes, or is now.
-fn once_in_memory<T>(
-    opened: &mut HashMap<PathBuf, Arc<Opened<T>>>,
-    path: PathBuf,
-    bytes: Bytes,
-    open: impl FnOnce(&str, Bytes) -> Result<T>,
-) -> Result<Arc<Opened<T>>> {
-    if let Some(opened) = opened.get(&path) {
-        return Ok(Arc::clone(opened));
-    }
-    let adapter = Arc::new(open(&stem(&path), bytes.clone())?);
-    let new = Arc::new(Opened { path: path.clone(), adapter, bytes: Some(bytes), hashes: OnceLock::new() });
-    opened.insert(path, Arc::clone(&new));
-    Ok(new)
-}
-
-/// What was opened from `path`, or is now.
+/// What was opened from a place, or is now.
 fn once<T>(
     opened: &mut HashMap<PathBuf, Arc<Opened<T>>>,
-    path: PathBuf,
-    open: impl FnOnce(&Path) -> Result<T>,
+    place: Place,
+    open: impl FnOnce(&Place) -> Result<T>,
 ) -> Result<Arc<Opened<T>>> {
-    if let Some(opened) = opened.get(&path) {
+    if let Some(opened) = opened.get(&place.path) {
         return Ok(Arc::clone(opened));
     }
-    if !path.exists() {
-        return Err(Error::file(show(&path), "there is no such file"));
+    if place.bytes.is_none() && !place.path.exists() {
+        return Err(Error::file(show(&place.path), "there is no such file"));
     }
-    let adapter = Arc::new(open(&path)?);
-    let new = Arc::new(Opened { path: path.clone(), adapter, bytes: None, hashes: OnceLock::new() });
+    let adapter = Arc::new(open(&place)?);
+    let Place { path, bytes } = place;
+    let new = Arc::new(Opened { path: path.clone(), adapter, bytes, hashes: OnceLock::new() });
     opened.insert(path, Arc::clone(&new));
     Ok(new)
 }
