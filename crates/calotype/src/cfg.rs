@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use calotype_diffusion::{Latents, Predictor, compose};
 use calotype_models::{Context, TimeEmbedding, UNet, UNetInputs};
-use calotype_tensor::{Backend, infer};
+use calotype_tensor::{Backend, op_shapes};
 
 use crate::{
     Error, Result,
@@ -67,7 +67,7 @@ impl<B: Backend> CfgPredictor<B> {
         guidance_scale: f32,
         shape: [usize; 4],
     ) -> Result<Self> {
-        let [_, length, width] = infer::sequence("guidance", "the context", backend.shape(context))?;
+        let [_, length, width] = op_shapes::sequence("guidance", "the context", backend.shape(context))?;
         let mut rows = backend.to_f32(context)?;
         let cond = rows.split_off(if guides(guidance_scale) { rows.len() / 2 } else { 0 });
         let uncond = Some(rows).filter(|_| guides(guidance_scale));

@@ -48,6 +48,7 @@ pub mod request;
 pub use calotype_checkpoint::{self as checkpoint, Model, ModelOptions};
 pub use calotype_diffusion::{Latents, Step};
 pub use calotype_image::{RgbImage, RgbaImage};
+pub use calotype_models::Component;
 pub use calotype_tensor::{
     CancelToken, Device, Precision,
     cpu::{Convolution, CpuDevice, CpuDeviceOptions},

@@ -25,7 +25,7 @@ use calotype::{
 };
 use calotype_diffusion::{Denoiser, Latents, NoiseLevel};
 use calotype_image::{RgbImage, encode_png};
-use calotype_models::Names;
+use calotype_models::Component;
 use calotype_tensor::reference::ReferenceDevice;
 use common::{Sizes, distance, model};
 
@@ -119,7 +119,12 @@ fn a_run_is_cancelled_wherever_it_is() {
             }
             let reserved = budget.reserved();
             assert!(if keep == Keep::Nothing { reserved == 0 } else { reserved > 0 }, "{reserved}");
-            assert!(pipeline.generate(request).unwrap().finish().is_ok());
+            let run = pipeline.generate(request).unwrap();
+            let cancel = run.cancel_token();
+            let output = run.finish().unwrap();
+            cancel.cancel();
+            let file = folder.path().join("cancelled.png");
+            assert!(output.images[0].save_png(&file).unwrap_err().is_cancelled() && !file.exists());
         }
     }
 }
@@ -334,17 +339,18 @@ fn a_run_saves_images_with_all_that_makes_them_again() {
 #[test]
 fn weights_that_are_no_numbers_end_in_an_error_that_names_the_network() {
     for (network, expected) in [
-        (Names::TextEncoder, NotFinite::TextEncoder),
-        (Names::UNet, NotFinite::Latents),
-        (Names::Vae, NotFinite::VaeDecoder),
+        (Component::TextEncoder, NotFinite::TextEncoder),
+        (Component::UNet, NotFinite::Latents),
+        (Component::Vae, NotFinite::VaeDecoder),
     ] {
         let (folder, _) = model(&Sizes::default());
-        let (file, tensor) = match network {
-            Names::TextEncoder => ("text_encoder/model", "text_model.final_layer_norm.bias"),
-            Names::UNet => ("unet/diffusion_pytorch_model", "conv_out.bias"),
-            Names::Vae => ("vae/diffusion_pytorch_model", "decoder.conv_out.bias"),
+        let tensor = match network {
+            Component::TextEncoder | Component::TextEncoder2 => "text_model.final_layer_norm.bias",
+            Component::UNet => "conv_out.bias",
+            Component::Vae => "decoder.conv_out.bias",
         };
-        common::spoil(&folder.path().join(format!("{file}.safetensors")), tensor);
+        let [(stem, ending), _] = network.weight_files();
+        common::spoil(&folder.path().join(format!("{}/{stem}.{ending}", network.id())), tensor);
         let model = Arc::new(Model::open(folder.path()).unwrap());
         for precision in [Precision::F32, Precision::F16] {
             let pipeline = load(&model, PipelineOptions { precision, ..Default::default() });

@@ -8,7 +8,7 @@ use std::{
 
 use bytes::Bytes;
 use calotype_formats::Checkpoint;
-use calotype_models::{Names, WeightSet};
+use calotype_models::{Component, WeightSet};
 use calotype_text::Tokenizer;
 
 use crate::{
@@ -23,34 +23,8 @@ pub(crate) type MemoryFiles = BTreeMap<String, Bytes>;
 /// Larger than any config file; a larger one is something else.
 const MAX_CONFIG: u64 = 1 << 20;
 
-/// Where a network is in a diffusers folder.
-#[derive(Clone, Copy)]
-pub(crate) struct Place {
-    /// The folder.
-    pub(crate) folder: &'static str,
-    /// The name of safetensors weights, without what follows the first dot.
-    pub(crate) basename: &'static str,
-    /// That of PyTorch's.
-    pub(crate) bin: &'static str,
-}
-
-impl Place {
-    /// That of a network.
-    pub(crate) fn of(network: Names) -> Self {
-        match network {
-            Names::TextEncoder => TEXT_ENCODER,
-            Names::UNet => UNET,
-            Names::Vae => VAE,
-        }
-    }
-}
-
-pub(crate) const TEXT_ENCODER: Place = Place { folder: "text_encoder", basename: "model", bin: "pytorch_model" };
-pub(crate) const UNET: Place =
-    Place { folder: "unet", basename: "diffusion_pytorch_model", bin: "diffusion_pytorch_model" };
-pub(crate) const VAE: Place = Place { folder: "vae", ..UNET };
 /// Where diffusers' training scripts keep the UNet's moving average beside the UNet.
-pub(crate) const UNET_EMA: Place = Place { folder: "unet_ema", ..UNET };
+pub(crate) const UNET_EMA: &str = "unet_ema";
 
 /// The variant of the weights as the last training step left them, beside their moving average.
 pub(crate) const NON_EMA: &str = "non_ema";
@@ -96,17 +70,16 @@ impl Files {
         String::from_utf8(bytes).map_err(|_| Error::file(self.label(path), "not UTF-8 text: download the model again"))
     }
 
-    /// The weights of a network. Reads their headers only.
-    pub(crate) fn open_weights(&self, place: Place, set: WeightSet) -> Result<Weights> {
+    /// The weights of a network in `folder`. Reads their headers only.
+    pub(crate) fn open_weights(&self, folder: &str, component: Component, set: WeightSet) -> Result<Weights> {
         match self {
             Self::Folder(root) => {
-                let mut weights = open_weights(&root.join(place.folder), place, set)?;
-                weights.files.iter_mut().for_each(|file| file.name = format!("{}/{}", place.folder, file.name));
+                let mut weights = open_weights(&root.join(folder), component, set)?;
+                weights.files.iter_mut().for_each(|file| file.name = format!("{folder}/{}", file.name));
                 Ok(weights)
             }
             Self::Memory(_, files) => {
-                let names = [(place.basename, "safetensors"), (place.bin, "bin")]
-                    .map(|(stem, ending)| format!("{}/{stem}.{ending}", place.folder));
+                let names = component.weight_files().map(|(stem, ending)| format!("{folder}/{stem}.{ending}"));
                 let [first, second] = &names;
                 let name =
                     if files.contains_key(second) && !files.contains_key(first) { second } else { first }.clone();
@@ -135,16 +108,16 @@ impl Files {
 
 /// The weights in `folder`, which is one network's: of what there is, the first of the plain file, its `fp16` variant,
 /// those of PyTorch and, if any set will do, `non_ema`; each whole or in shards.
-pub(crate) fn open_weights(folder: &Path, place: Place, set: WeightSet) -> Result<Weights> {
-    let is_unet = place.folder == UNET.folder;
-    let average_beside = is_unet && folder.with_file_name(UNET_EMA.folder).is_dir();
+pub(crate) fn open_weights(folder: &Path, component: Component, set: WeightSet) -> Result<Weights> {
+    let is_unet = component == Component::UNet;
+    let average_beside = is_unet && folder.with_file_name(UNET_EMA).is_dir();
     let variants: &[&str] = match set {
         WeightSet::Raw if average_beside => &[NON_EMA, "", FP16],
         WeightSet::Raw if is_unet => &[NON_EMA],
         WeightSet::Auto => &["", FP16, NON_EMA],
         _ => &["", FP16],
     };
-    for (stem, ending) in [(place.basename, "safetensors"), (place.bin, "bin")] {
+    for (stem, ending) in component.weight_files() {
         for variant in variants {
             let dotted = if variant.is_empty() { String::new() } else { format!(".{variant}") };
             let whole = format!("{stem}{dotted}.{ending}");
@@ -165,21 +138,21 @@ pub(crate) fn open_weights(folder: &Path, place: Place, set: WeightSet) -> Resul
         }
     }
     if !(set == WeightSet::Raw && is_unet)
-        && let Some((file, variant)) = only_variant(folder, place)
+        && let Some((file, variant)) = only_variant(folder, component)
         && !(set == WeightSet::Ema && variant == NON_EMA)
     {
         let checkpoint = Checkpoint::open(&folder.join(&file), "")?;
         let files = match file.ends_with(".json") {
             true => {
-                let (stem, ending) =
-                    if file.contains(".bin.") { (place.bin, "bin") } else { (place.basename, "safetensors") };
+                let [safetensors, torch] = component.weight_files();
+                let (stem, ending) = if file.contains(".bin.") { torch } else { safetensors };
                 shards(folder, stem, &format!(".{variant}"), ending)?
             }
             false => vec![WeightFile { name: file.clone(), source: WeightSource::Disk(folder.join(file)) }],
         };
         return Ok(Weights { checkpoint, files });
     }
-    let basename = place.basename;
+    let [(basename, _), _] = component.weight_files();
     let problem = match set {
         WeightSet::Raw if is_unet => {
             format!(
@@ -195,9 +168,9 @@ pub(crate) fn open_weights(folder: &Path, place: Place, set: WeightSet) -> Resul
 
 /// The file or the index of the only variant of a network's weights in `folder`, whatever it is called, and its name:
 /// `diffusion_pytorch_model.ema.safetensors`, `ema`.
-fn only_variant(folder: &Path, place: Place) -> Option<(String, String)> {
+fn only_variant(folder: &Path, component: Component) -> Option<(String, String)> {
     let variant = |name: &str| {
-        [(place.basename, "safetensors"), (place.bin, "bin")].into_iter().find_map(|(stem, ending)| {
+        component.weight_files().into_iter().find_map(|(stem, ending)| {
             let rest = name.strip_prefix(stem)?.strip_prefix('.')?;
             let whole = rest.strip_suffix(ending).and_then(|rest| rest.strip_suffix('.'));
             let index = || rest.strip_prefix(&format!("{ending}.index."))?.strip_suffix(".json");

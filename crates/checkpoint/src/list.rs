@@ -7,7 +7,7 @@ use std::{
 };
 
 use calotype_formats::{Checkpoint, parse_yaml};
-use calotype_models::{FileKind, Layout, Names, WeightSet, adapters::AdapterWeights};
+use calotype_models::{Component, FileKind, Layout, SD1, SD2, WeightSet, adapters::AdapterWeights};
 use serde::Serialize;
 
 use crate::{Result, error::show, files, open};
@@ -188,14 +188,12 @@ fn weights(path: &Path, tree: &'static str) -> Option<Listed> {
 
 fn describe(file: &Checkpoint) -> String {
     match FileKind::of(file) {
-        FileKind::Networks { text_encoder: true, unet: true, vae: true } => {
-            let second = Layout::detect(file, Names::TextEncoder, WeightSet::Auto).is_some_and(|l| l.is_open_clip());
-            format!("Stable Diffusion {} checkpoint", if second { 2 } else { 1 })
+        FileKind::Networks(networks) if networks == Component::ALL => {
+            let layout = Layout::detect(file, Component::TextEncoder, WeightSet::Auto);
+            let family = if layout.is_some_and(|layout| layout.is_open_clip()) { &SD2 } else { &SD1 };
+            format!("{} checkpoint", family.name)
         }
-        FileKind::Networks { text_encoder, unet, vae } => {
-            let parts = [(text_encoder, "text encoder"), (unet, "UNet"), (vae, "VAE")];
-            parts.iter().filter(|(has, _)| *has).map(|(_, name)| *name).collect::<Vec<_>>().join(" and ")
-        }
+        FileKind::Networks(networks) => networks.into_iter().map(Component::name).collect::<Vec<_>>().join(" and "),
         kind => open::describe(kind),
     }
 }

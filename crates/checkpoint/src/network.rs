@@ -6,7 +6,7 @@ use calotype_formats::Checkpoint;
 use calotype_models::{Layout, ModelConfig, Stored, VaeConfig, VaeDecoder, VaeEncoder, WeightSet};
 use calotype_tensor::Backend;
 
-use crate::{ModelOptions, Result, files, open};
+use crate::{ModelOptions, Result, open};
 
 /// The files of one network: its config, and its weights, which are not in memory yet.
 pub struct NetworkFiles<C> {
@@ -24,7 +24,7 @@ impl<C: ModelConfig> NetworkFiles<C> {
     /// # Errors
     /// There is no such network, or its weights don't fit its config. The message names the file.
     pub fn open(path: &Path) -> Result<Self> {
-        open::part(path, files::Place::of(C::NAMES), &ModelOptions::default(), WeightSet::Auto, &mut Vec::new())
+        open::part(path, &ModelOptions::default(), WeightSet::Auto, &mut Vec::new())
     }
 
     /// What its config file says of it, or the shapes of its tensors.

@@ -1,24 +1,21 @@
 //! Opening a model: which of its parts is where, told by content.
 
-use std::{
-    path::{Path, PathBuf},
-    sync::Arc,
-};
+use std::{path::Path, sync::Arc};
 
 use bytes::Bytes;
 use calotype_diffusion::PredictionType;
 use calotype_files::json;
 use calotype_formats::Checkpoint;
 use calotype_models::{
-    CompVisConfig, FileKind, HiddenAct, Layout, ModelConfig, Names, PerBlock, Stored, TextConfig, UNetConfig,
-    VaeConfig, WeightSet,
+    CompVisConfig, Component, FileKind, Layout, ModelConfig, PerBlock, Stored, TextConfig, UNetConfig, VaeConfig,
+    WeightSet,
 };
 use calotype_text::Tokenizer;
 
 use crate::{
     Error, ModelOptions, NetworkFiles, Result,
     error::{brief, show},
-    files::{self, Files, Place, TEXT_ENCODER, UNET, UNET_EMA, VAE, Weights},
+    files::{self, Files, UNET_EMA, Weights},
     hash::{WeightFile, WeightSource},
     model::{ModelTokenizer, Parts},
     scheduler::{Prediction, SchedulerConfig},
@@ -29,10 +26,6 @@ const INDEX: &str = "model_index.json";
 const SCHEDULER: &str = "scheduler/scheduler_config.json";
 /// How latents are shown without the VAE, beside a model of this project.
 const LATENT_RGB: &str = "latent_rgb.json";
-
-/// Latents of the pictures that Stable Diffusion 1 was trained on, and 2 with v-prediction.
-const SD1_LATENTS: usize = 64;
-const SD2_V_LATENTS: usize = 96;
 
 /// Opens the model at `path`.
 pub(crate) fn parts(path: &Path, options: &ModelOptions) -> Result<Parts> {
@@ -50,8 +43,7 @@ pub(crate) fn parts(path: &Path, options: &ModelOptions) -> Result<Parts> {
 /// Opens a diffusers folder.
 pub(crate) fn folder(name: String, files: &Files, options: &ModelOptions) -> Result<Parts> {
     check_index(files)?;
-    let parts = [&options.text_encoder, &options.unet, &options.vae];
-    let for_a_part = parts.into_iter().flatten().any(|part| part.is_file());
+    let for_a_part = Component::ALL.into_iter().filter_map(|component| options.part(component)).any(Path::is_file);
     if let Some(config) = options.config.as_ref().filter(|_| !for_a_part) {
         let problem = "a YAML config is for a checkpoint in one file, a diffusers folder has its own: leave it out";
         return Err(Error::file(show(config), problem));
@@ -65,19 +57,19 @@ pub(crate) fn folder(name: String, files: &Files, options: &ModelOptions) -> Res
         prediction_source = ASKED_FOR;
     }
     let mut weight_files = Vec::new();
-    let text_encoder = network(files, TEXT_ENCODER, &options.text_encoder, options, &mut weight_files)?;
+    let text_encoder = network(files, None, options, &mut weight_files)?;
     let tokenizer = match files.open_tokenizer()? {
         Some(own) if options.text_encoder.is_none() => ModelTokenizer::Own(Box::new(own)),
         _ => built_in_tokenizer(&text_encoder),
     };
     let own = options.unet.is_none() && options.weights != WeightSet::Raw;
-    let average = own && files.exists(&format!("{}/config.json", UNET_EMA.folder));
-    let unet_place = if average { UNET_EMA } else { UNET };
+    let average = own && files.exists(&format!("{UNET_EMA}/config.json"));
+    let unet_folder = average.then_some(UNET_EMA);
     Ok(Parts {
         name,
         text_encoder,
-        unet: network(files, unet_place, &options.unet, options, &mut weight_files)?,
-        vae: network(files, VAE, &options.vae, options, &mut weight_files)?,
+        unet: network(files, unet_folder, options, &mut weight_files)?,
+        vae: network(files, None, options, &mut weight_files)?,
         scheduler,
         scheduler_label,
         prediction_source,
@@ -116,11 +108,11 @@ fn file_name(path: &Path) -> String {
     path.file_name().map_or_else(|| show(path), |name| name.to_string_lossy().into_owned())
 }
 
-/// OpenCLIP, which has the exact GELU, pads with 0; CLIP with the end of the text.
+/// OpenCLIP pads with 0; CLIP with the end of the text.
 fn built_in_tokenizer(text_encoder: &NetworkFiles<TextConfig>) -> ModelTokenizer {
-    ModelTokenizer::BuiltIn(match text_encoder.config.hidden_act {
-        HiddenAct::Gelu => Tokenizer::open_clip(),
-        _ => Tokenizer::clip(),
+    ModelTokenizer::BuiltIn(match text_encoder.config.is_open_clip() {
+        true => Tokenizer::open_clip(),
+        false => Tokenizer::clip(),
     })
 }
 
@@ -128,21 +120,19 @@ fn built_in_tokenizer(text_encoder: &NetworkFiles<TextConfig>) -> ModelTokenizer
 fn check_kind(file: &Checkpoint, label: &str, options: &ModelOptions) -> Result<()> {
     let refuse = |problem: String| Err(Error::file(label, problem));
     match FileKind::of(file) {
-        FileKind::Networks { text_encoder, unet, vae } => {
-            let parts = [
-                (text_encoder, options.text_encoder.is_some(), "text encoder", "--text-encoder"),
-                (unet, options.unet.is_some(), "UNet", "--unet"),
-                (vae, options.vae.is_some(), "VAE", "--vae"),
-            ];
-            let lacking: Vec<_> = parts.iter().filter(|(has, given, ..)| !has && !given).collect();
+        FileKind::Networks(networks) => {
+            let is_lacking =
+                |component: &Component| !networks.contains(component) && options.part(*component).is_none();
+            let lacking: Vec<Component> = Component::ALL.into_iter().filter(is_lacking).collect();
             if lacking.is_empty() {
                 return Ok(());
             }
-            let list = |of: &mut dyn Iterator<Item = &'static str>| of.collect::<Vec<_>>().join(" and ");
-            let has = list(&mut parts.iter().filter(|(has, ..)| *has).map(|part| part.2));
-            let names = list(&mut lacking.iter().map(|part| part.2));
-            let flags = list(&mut lacking.iter().map(|part| part.3));
-            refuse(format!("has {has} but no {names}: give the missing by {flags}, or a whole checkpoint"))
+            let list = |of: Vec<String>| of.join(" and ");
+            let names = |of: &[Component]| list(of.iter().map(|component| component.name().to_owned()).collect());
+            let flags =
+                list(lacking.iter().map(|component| format!("--{}", component.id().replace('_', "-"))).collect());
+            let (has, lacking) = (names(&networks), names(&lacking));
+            refuse(format!("has {has} but no {lacking}: give the missing by {flags}, or a whole checkpoint"))
         }
         kind => refuse(format!("this is {}, not a Stable Diffusion 1 or 2 checkpoint: give one", describe(kind))),
     }
@@ -151,7 +141,7 @@ fn check_kind(file: &Checkpoint, label: &str, options: &ModelOptions) -> Result<
 /// What a file is, for messages.
 pub(crate) fn describe(kind: FileKind) -> String {
     match kind {
-        FileKind::Networks { .. } => "networks of Stable Diffusion".to_owned(),
+        FileKind::Networks(_) => "networks of Stable Diffusion".to_owned(),
         FileKind::Adapter(form) => format!("an adapter ({form})"),
         FileKind::TextualInversion => "a textual inversion embedding".to_owned(),
         FileKind::Hypernetwork => "a hypernetwork".to_owned(),
@@ -189,10 +179,9 @@ impl SingleFile<'_> {
     fn parts(&self, stem: String, weights: WeightFile) -> Result<Parts> {
         let Self { label, file, compvis, options } = *self;
         let mut weight_files = Vec::new();
-        let text_encoder: NetworkFiles<TextConfig> =
-            self.network(&options.text_encoder, TEXT_ENCODER, &mut weight_files)?;
-        let mut unet: NetworkFiles<UNetConfig> = self.network(&options.unet, UNET, &mut weight_files)?;
-        let vae: NetworkFiles<VaeConfig> = self.network(&options.vae, VAE, &mut weight_files)?;
+        let text_encoder: NetworkFiles<TextConfig> = self.network(&mut weight_files)?;
+        let mut unet: NetworkFiles<UNetConfig> = self.network(&mut weight_files)?;
+        let vae: NetworkFiles<VaeConfig> = self.network(&mut weight_files)?;
         if weight_files.len() < 3 {
             weight_files.push(weights);
         }
@@ -203,8 +192,9 @@ impl SingleFile<'_> {
         let mut scheduler = SchedulerConfig::of_single_file(compvis, label, file, prediction_type)?;
         scheduler.rescale_betas_zero_snr |= options.zero_terminal_snr;
         if unet.config.sample_size.is_none() {
-            let of_768 = unet.config.is_sd2() && prediction_type == PredictionType::VPrediction;
-            unet.config.sample_size = Some(PerBlock::All(if of_768 { SD2_V_LATENTS } else { SD1_LATENTS }));
+            let (of_epsilon, of_v) = unet.config.family().latent_side;
+            let predicts_v = prediction_type == PredictionType::VPrediction;
+            unet.config.sample_size = Some(PerBlock::All(if predicts_v { of_v } else { of_epsilon }));
         }
         Ok(Parts {
             name: stem,
@@ -221,33 +211,28 @@ impl SingleFile<'_> {
         })
     }
 
-    /// A network: that of `other`, or this file's.
-    fn network<C: ModelConfig>(
-        &self,
-        other: &Option<PathBuf>,
-        place: Place,
-        weight_files: &mut Vec<WeightFile>,
-    ) -> Result<NetworkFiles<C>> {
-        match other {
-            Some(other) => part(other, place, self.options, WeightSet::Auto, weight_files),
+    /// A network: the one given instead, or this file's.
+    fn network<C: ModelConfig>(&self, weight_files: &mut Vec<WeightFile>) -> Result<NetworkFiles<C>> {
+        match self.options.part(C::COMPONENT) {
+            Some(other) => part(other, self.options, WeightSet::Auto, weight_files),
             None => in_file(self.label, self.file, self.compvis, self.options.weights),
         }
     }
 }
 
-/// A network of a diffusers folder, or that of `other` in its place.
+/// A network of a diffusers folder, in `folder` if not in its own, or the one given instead.
 fn network<C: ModelConfig>(
     files: &Files,
-    place: Place,
-    other: &Option<PathBuf>,
+    folder: Option<&str>,
     options: &ModelOptions,
     weight_files: &mut Vec<WeightFile>,
 ) -> Result<NetworkFiles<C>> {
-    if let Some(other) = other {
-        return part(other, place, options, WeightSet::Auto, weight_files);
+    if let Some(other) = options.part(C::COMPONENT) {
+        return part(other, options, WeightSet::Auto, weight_files);
     }
-    let path = format!("{}/config.json", place.folder);
-    let weights = || files.open_weights(place, options.weights);
+    let folder = folder.unwrap_or(C::COMPONENT.id());
+    let path = format!("{folder}/config.json");
+    let weights = || files.open_weights(folder, C::COMPONENT, options.weights);
     with_config(files.read_text(&path), files.label(&path), weights, weight_files)
 }
 
@@ -260,8 +245,8 @@ fn with_config<C: ModelConfig>(
 ) -> Result<NetworkFiles<C>> {
     let config = C::from_json(&config?).map_err(|error| Error::file(&label, error.to_string()))?;
     let Weights { checkpoint, files } = weights()?;
-    Stored::new(&checkpoint, C::NAMES, &config.specs()?)?;
-    let layout = Layout::of_folder(&checkpoint, C::NAMES);
+    Stored::new(&checkpoint, C::COMPONENT, &config.specs()?)?;
+    let layout = Layout::of_folder(&checkpoint, C::COMPONENT);
     weight_files.extend(files);
     Ok(NetworkFiles { config, label, weights: Arc::new(checkpoint), layout })
 }
@@ -270,24 +255,23 @@ fn with_config<C: ModelConfig>(
 /// counts, for what a file leaves open.
 pub(crate) fn part<C: ModelConfig>(
     path: &Path,
-    place: Place,
     options: &ModelOptions,
     set: WeightSet,
     weight_files: &mut Vec<WeightFile>,
 ) -> Result<NetworkFiles<C>> {
     if !path.exists() {
-        let problem = format!("there is no such file or folder: give a {}", C::MODEL);
+        let problem = format!("there is no such file or folder: give a {}", C::COMPONENT.name());
         return Err(Error::file(show(path), problem));
     }
     if path.is_dir() {
-        let within = path.join(place.folder);
+        let within = path.join(C::COMPONENT.id());
         let folder = if within.join("config.json").exists() { within } else { path.to_owned() };
         let config = folder.join("config.json");
         let text = files::read_small(&config).map(|bytes| String::from_utf8_lossy(&bytes).into_owned());
         let mut found = Vec::new();
-        let network = with_config(text, show(&config), || files::open_weights(&folder, place, set), &mut found)?;
+        let network = with_config(text, show(&config), || files::open_weights(&folder, C::COMPONENT, set), &mut found)?;
         weight_files.extend(
-            found.into_iter().map(|file| WeightFile { name: format!("{}/{}", place.folder, file.name), ..file }),
+            found.into_iter().map(|file| WeightFile { name: format!("{}/{}", C::COMPONENT.id(), file.name), ..file }),
         );
         return Ok(network);
     }
@@ -295,15 +279,15 @@ pub(crate) fn part<C: ModelConfig>(
     let mut network: NetworkFiles<C> = in_file(&show(path), &file, &compvis_config(path, options)?, set)?;
     // A file out of a diffusers folder has its config beside it.
     let beside = path.with_file_name("config.json");
-    if network.layout == Layout::of_folder(&file, C::NAMES) && beside.is_file() {
+    if network.layout == Layout::of_folder(&file, C::COMPONENT) && beside.is_file() {
         let text = String::from_utf8_lossy(&files::read_small(&beside)?).into_owned();
         if let Ok(config) = C::from_json(&text)
-            && Stored::new(&file, C::NAMES, &config.specs()?).is_ok()
+            && Stored::new(&file, C::COMPONENT, &config.specs()?).is_ok()
         {
             (network.config, network.label) = (config, show(&beside));
         }
     }
-    let name = format!("{}/{}", place.folder, file_name(path));
+    let name = format!("{}/{}", C::COMPONENT.id(), file_name(path));
     weight_files.push(WeightFile { name, source: WeightSource::Disk(path.to_owned()) });
     Ok(network)
 }
@@ -315,15 +299,19 @@ fn in_file<C: ModelConfig>(
     compvis: &CompVisConfig,
     set: WeightSet,
 ) -> Result<NetworkFiles<C>> {
-    let Some(layout) = Layout::detect(file, C::NAMES, set) else {
+    let Some(layout) = Layout::detect(file, C::COMPONENT, set) else {
         let problem = match set {
-            WeightSet::Ema if C::NAMES == Names::UNet => {
+            WeightSet::Ema if C::COMPONENT == Component::UNet => {
                 "there are no EMA weights in this file: leave out --weights ema".to_owned()
             }
-            WeightSet::Raw if C::NAMES == Names::UNet && calotype_models::has_ema(file) => {
+            WeightSet::Raw if C::COMPONENT == Component::UNet && calotype_models::has_ema(file) => {
                 "there are only EMA weights in this file: leave out --weights raw".to_owned()
             }
-            _ => format!("this is {}, and has no {}: give another file", describe(FileKind::of(file)), C::MODEL),
+            _ => format!(
+                "this is {}, and has no {}: give another file",
+                describe(FileKind::of(file)),
+                C::COMPONENT.name()
+            ),
         };
         return Err(Error::file(label, problem));
     };

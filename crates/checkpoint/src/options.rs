@@ -1,9 +1,9 @@
 //! How to open a model.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use calotype_diffusion::PredictionType;
-use calotype_models::WeightSet;
+use calotype_models::{Component, WeightSet};
 
 /// Parts and settings of a model that its files leave open, or that the caller wants otherwise.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -27,6 +27,17 @@ pub struct ModelOptions {
 }
 
 impl ModelOptions {
+    /// The file or folder of a network that is given instead of the model's.
+    pub(crate) fn part(&self, component: Component) -> Option<&Path> {
+        match component {
+            Component::TextEncoder => self.text_encoder.as_deref(),
+            Component::UNet => self.unet.as_deref(),
+            Component::Vae => self.vae.as_deref(),
+            // No model with one is opened yet.
+            Component::TextEncoder2 => None,
+        }
+    }
+
     /// Whether anything but a YAML config is asked for.
     pub(crate) fn asks_for_parts(&self) -> bool {
         *self != Self { config: self.config.clone(), ..Self::default() }

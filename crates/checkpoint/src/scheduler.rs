@@ -301,7 +301,7 @@ const V_BIAS: &str = "up_blocks.3.attentions.2.transformer_blocks.0.norm1.bias";
 const V_BIAS_DEVIATION: f64 = 0.09;
 
 impl Prediction {
-    /// By the first of: the YAML's `parameterization`; a key `v_pred`; for Stable Diffusion 2 the file's `global_step`, or
+    /// By the first of: the YAML's `parameterization`; a key `v_pred`; in a family that may predict v the file's `global_step`, or
     /// the spread of a bias that differs much between the published models (ComfyUI's test); else ε.
     pub(crate) fn of(
         compvis: &CompVisConfig,
@@ -327,7 +327,7 @@ impl Prediction {
         if find_unwrapped(file, V_KEY).is_some() {
             return told(VPrediction, "the key v_pred");
         }
-        if !unet.is_sd2() || unet.in_channels != unet.out_channels {
+        if !unet.family().may_predict_v || unet.in_channels != unet.out_channels {
             return told(Epsilon, "the default");
         }
         match file.metadata().get("global_step").map(String::as_str) {

@@ -112,8 +112,8 @@ pub fn verify(
 
 /// Whether a file is sound for what it is, though it is no whole model.
 fn is_no_whole_model(path: &Path) -> Result<bool> {
-    use calotype_models::FileKind;
-    let whole = FileKind::Networks { text_encoder: true, unet: true, vae: true };
+    use calotype_models::{Component, FileKind};
+    let whole = FileKind::Networks(Component::ALL.to_vec());
     Ok(FileKind::of(&Checkpoint::open(path, "")?) != whole)
 }
 

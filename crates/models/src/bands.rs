@@ -3,11 +3,11 @@
 //! The result is that of the whole picture: a convolution sees the rows beside its band, and a group norm has the
 //! statistics of all bands.
 
-use calotype_tensor::{Activation, Backend, Padding, Result as Computed, Threads, infer};
+use calotype_tensor::{Activation, Backend, Padding, Result as Computed, Threads, op_shapes};
 
 use crate::{
-    edges::Axis,
     layers::{Conv, GroupNorm, Upsampler},
+    padding::Axis,
 };
 
 /// Elements that are summed by one thread at a time.
@@ -15,7 +15,7 @@ const CHUNK: usize = 1 << 16;
 
 /// Cuts `x (1, H, W, C)` into bands of `rows` rows; the last may have fewer.
 pub(crate) fn cut<B: Backend>(b: &B, x: &B::Tensor, rows: usize) -> Computed<Vec<B::Tensor>> {
-    let height = infer::picture("bands", "x", b.shape(x))?[1];
+    let height = op_shapes::picture("bands", "x", b.shape(x))?[1];
     (0..height).step_by(rows.max(1)).map(|start| Axis::Rows.part(b, x, start, rows.min(height - start))).collect()
 }
 
@@ -23,7 +23,7 @@ pub(crate) fn cut<B: Backend>(b: &B, x: &B::Tensor, rows: usize) -> Computed<Vec
 pub(crate) fn join<B: Backend>(b: &B, bands: &[B::Tensor]) -> Computed<B::Tensor> {
     let (mut rows, mut data) = (0, Vec::new());
     for band in bands {
-        rows += infer::picture("bands", "a band", b.shape(band))?[1];
+        rows += op_shapes::picture("bands", "a band", b.shape(band))?[1];
         data.extend(b.to_f32(band)?);
     }
     let row = data.len() / rows.max(1);
@@ -54,7 +54,7 @@ pub(crate) fn upsample<B: Backend>(
 ) -> Computed<Vec<B::Tensor>> {
     map_with_neighbours(b, input.into_iter().map(Ok), |seen, [above, below]| {
         let larger = upsampler.forward(b, seen)?;
-        let rows = infer::picture("bands", "a band", b.shape(&larger))?[1];
+        let rows = op_shapes::picture("bands", "a band", b.shape(&larger))?[1];
         // What the neighbours' rows became is theirs.
         Axis::Rows.part(b, &larger, 2 * above, rows - 2 * (above + below))
     })
@@ -74,7 +74,7 @@ fn map_with_neighbours<B: Backend>(
         next = input.next().transpose()?;
         let below = next.as_ref().map(|next| Axis::Rows.part(b, next, 0, 1)).transpose()?;
         let neighbours = [above.is_some().into(), below.is_some().into()];
-        let last = infer::picture("bands", "a band", b.shape(&band))?[1].saturating_sub(1);
+        let last = op_shapes::picture("bands", "a band", b.shape(&band))?[1].saturating_sub(1);
         let last_row = Axis::Rows.part(b, &band, last, 1)?;
         let mut seen = band;
         if let Some(above) = &above {

@@ -1,4 +1,4 @@
-use calotype_tensor::{Activation, Attention, Backend, Error, ParamKind, Result as Computed, infer};
+use calotype_tensor::{Activation, Attention, Backend, Error, ParamKind, Result as Computed, op_shapes};
 
 use crate::{
     Init, Result, Scope, TextConfig,
@@ -118,7 +118,7 @@ impl<P> ClipTextEncoder<P> {
     {
         let rows = self.forward_skipping(b, ids, batch, skipped)?;
         let last = if skipped == 0 { rows.clone() } else { self.forward(b, ids, batch)? };
-        let [_, length, width] = infer::sequence("text encoder", "the output", b.shape(&last))?;
+        let [_, length, width] = op_shapes::sequence("text encoder", "the output", b.shape(&last))?;
         let flat = b.reshape(&last, [1, batch * length * width].into())?;
         let mut pooled: Option<B::Tensor> = None;
         for (n, text) in ids.chunks_exact(length.max(1)).enumerate() {

@@ -1,8 +1,8 @@
 //! Layers with parameters: the op set's heavy operations, each with its weights and fixed options.
 
-use calotype_tensor::{Activation, Backend, Conv2d, Error, Padding, ParamKind, Result as Computed, infer};
+use calotype_tensor::{Activation, Backend, Conv2d, Error, Padding, ParamKind, Result as Computed, op_shapes};
 
-use crate::{Init, Result, Scope, Wrap, edges::upsample_to};
+use crate::{CircularPadding, Init, Result, Scope, upsample_odd::upsample_to};
 
 /// A convolution, `weight` and `bias`.
 #[derive(Clone, Debug)]
@@ -11,7 +11,7 @@ pub(crate) struct Conv<P> {
     bias: P,
     options: Conv2d,
     /// Where the picture's other edge takes the place of zeros.
-    pub(crate) wrap: Wrap,
+    pub(crate) wrap: CircularPadding,
 }
 
 impl<P> Conv<P> {
@@ -22,7 +22,7 @@ impl<P> Conv<P> {
             weight: scope.param("weight", ParamKind::Conv, &[outputs, inputs, kernel, kernel], init)?,
             bias: scope.param("bias", ParamKind::Vector, &[outputs], init)?,
             options: Conv2d::padded(kernel / 2),
-            wrap: Wrap::default(),
+            wrap: CircularPadding::default(),
         })
     }
 
@@ -64,7 +64,7 @@ pub(crate) struct Upsampler<P> {
     weight: P,
     bias: P,
     /// Where the picture's other edge takes the place of zeros.
-    pub(crate) wrap: Wrap,
+    pub(crate) wrap: CircularPadding,
 }
 
 impl<P> Upsampler<P> {
@@ -73,7 +73,7 @@ impl<P> Upsampler<P> {
         Ok(Self {
             weight: scope.param("weight", ParamKind::UpsampledConv, &[channels, channels, 3, 3], init)?,
             bias: scope.param("bias", ParamKind::Vector, &[channels], init)?,
-            wrap: Wrap::default(),
+            wrap: CircularPadding::default(),
         })
     }
 
@@ -90,7 +90,7 @@ impl<P> Upsampler<P> {
         x: &B::Tensor,
         size: [usize; 2],
     ) -> Computed<B::Tensor> {
-        let [_, h, w, _] = infer::picture("upsample", "x", b.shape(x))?;
+        let [_, h, w, _] = op_shapes::picture("upsample", "x", b.shape(x))?;
         match size {
             [height, width] if height == 2 * h && width == 2 * w => self.forward(b, x),
             _ if self.wrap.any() => Err(Error::Invalid {

@@ -12,12 +12,14 @@
 pub mod adapters;
 mod bands;
 mod clip;
+mod component;
 mod config;
 mod curve;
-mod edges;
 mod error;
+mod family;
 mod layers;
 mod names;
+mod padding;
 mod padding_mask;
 mod params;
 mod perceptual;
@@ -25,19 +27,22 @@ mod resnet;
 mod timestep;
 mod transformer;
 mod unet;
+mod upsample_odd;
 mod vae;
 
 pub use clip::{ClipTextEncoder, TextFeatures};
+pub use component::Component;
 pub use config::{
     CompVisConfig, DownBlockType, HiddenAct, MidBlockType, ModelConfig, PerBlock, TextConfig, UNetConfig, UpBlockType,
     VaeConfig,
 };
-pub use edges::Wrap;
 pub use error::{Error, Result};
+pub use family::{Family, Heads, SD1, SD2};
 pub use names::{
-    AdaptedNetwork, AdapterForm, Beside, FileKind, LayerKind, Layout, Names, Place, UNetLevel, WeightSet,
-    find_unwrapped, has_ema, has_optimizer, has_raw, is_pruned_to_ema, unwrapped_name,
+    AdapterForm, AuxiliaryKind, FileKind, LayerKind, Layout, Place, UNetLevel, WeightSet, find_unwrapped, has_ema,
+    has_optimizer, has_raw, is_pruned_to_ema, unwrapped_name,
 };
+pub use padding::CircularPadding;
 pub use params::{InMemory, Init, ParamSource, ParamSpec, Random, Scope, Stored};
 pub use perceptual::{DiscriminatorConfig, EfficientNetLite0, PatchDiscriminator, PerceptualDistance};
 pub use timestep::timestep_embedding;

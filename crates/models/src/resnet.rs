@@ -1,7 +1,7 @@
 use calotype_tensor::{Activation, Backend, Result as Computed};
 
 use crate::{
-    Result, Scope, Wrap,
+    CircularPadding, Result, Scope,
     bands::{self, BandNorm},
     layers::{Conv, GroupNorm, Linear, run},
 };
@@ -45,7 +45,7 @@ impl<P> ResnetBlock<P> {
     }
 
     /// Where the picture's other edge takes the place of zeros.
-    pub(crate) fn set_wrap(&mut self, wrap: Wrap) {
+    pub(crate) fn set_wrap(&mut self, wrap: CircularPadding) {
         self.conv1.wrap = wrap;
         self.conv2.wrap = wrap;
     }

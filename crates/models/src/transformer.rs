@@ -1,4 +1,4 @@
-use calotype_tensor::{Activation, Attention, Backend, Error, Result as Computed, infer};
+use calotype_tensor::{Activation, Attention, Backend, Error, Result as Computed, op_shapes};
 
 use crate::{
     Result, Scope,
@@ -85,7 +85,7 @@ impl<P> Transformer2D<P> {
 
     fn compute<B: Backend<Param = P>>(&self, b: &B, x: &B::Tensor, keys_values: &[B::Tensor]) -> Computed<B::Tensor> {
         let shape = b.shape(x);
-        let [batch, height, width, channels] = infer::picture("transformer", "x", shape)?;
+        let [batch, height, width, channels] = op_shapes::picture("transformer", "x", shape)?;
         let h = self.proj_in.forward(b, &self.norm.forward(b, x, Activation::None)?, None)?;
         let mut h = b.reshape(&h, [batch, height * width, channels].into())?;
         for (block, keys_values) in self.transformer_blocks.iter().zip(keys_values.as_chunks::<2>().0) {

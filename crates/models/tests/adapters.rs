@@ -8,8 +8,8 @@ use std::{borrow::Cow, collections::BTreeMap, sync::Arc};
 
 use calotype_formats::{Checkpoint, DType, SafeTensors, encode_f32, to_bytes};
 use calotype_models::{
-    AdaptedNetwork, Error, LayerKind, ModelConfig, ParamSource, TextConfig, UNetConfig, UNetInputs,
-    adapters::{Adapted, Adapter, AdapterSummary, AdapterWeights, Algorithm, Applied, Target},
+    Component, Error, LayerKind, ModelConfig, ParamSource, TextConfig, UNetConfig, UNetInputs,
+    adapters::{Adapted, Adapter, AdapterSummary, AdapterWeights, Algorithm, Applied},
 };
 use calotype_tensor::{
     Backend, Precision, Threads,
@@ -120,11 +120,11 @@ impl Goldens {
     fn run<B: Backend>(&self, b: &B, network: &str, adapters: &[Applied]) -> Result<Vec<f32>, Error> {
         let mut formula = Formula;
         if network == "text_encoder" {
-            let mut source = Adapted::new(&mut formula, Target::TextEncoder, adapters, b.threads());
+            let mut source = Adapted::new(&mut formula, Component::TextEncoder, adapters, b.threads());
             let encoder = self.text_encoder().init(b, &mut source)?;
             return Ok(b.to_f32(&encoder.forward(b, &self.ids.concat(), self.ids.len())?).unwrap());
         }
-        let mut source = Adapted::new(&mut formula, Target::UNet, adapters, b.threads());
+        let mut source = Adapted::new(&mut formula, Component::UNet, adapters, b.threads());
         let unet = self.unet().init(b, &mut source)?;
         let input = |name, shape| {
             let (shape, data) = tensor(name, shape);
@@ -206,7 +206,7 @@ fn values_do_not_depend_on_pieces() {
         let adapters = [goldens.applied(case)];
         for spec in goldens.unet().specs().unwrap() {
             let mut formula = Formula;
-            let mut source = Adapted::new(&mut formula, Target::UNet, &adapters, Threads::CALLER);
+            let mut source = Adapted::new(&mut formula, Component::UNet, &adapters, Threads::CALLER);
             let data = source.data(&spec).unwrap();
             let whole = data.to_vec().unwrap();
             let mut pieces = vec![f32::NAN; whole.len()];
@@ -287,7 +287,7 @@ fn a_summary_needs_no_model() {
     assert_eq!(found.alphas, [(2.0, layers.len())]);
     assert_eq!(found.algorithms, BTreeMap::from([(Algorithm::Lora, layers.len())]));
     let count = |word: &str| layers.iter().filter(|spec| spec.name.contains(word)).count();
-    let of = |kind| found.layers[&(AdaptedNetwork::UNet, kind)];
+    let of = |kind| found.layers[&(Component::UNet, kind)];
     assert_eq!(of(LayerKind::CrossAttention), count(".attn2."));
     assert_eq!(of(LayerKind::SelfAttention), count(".attn1."));
     assert_eq!(of(LayerKind::FeedForward), count(".ff."));

@@ -7,7 +7,9 @@ mod common;
 use std::{borrow::Cow, collections::BTreeMap};
 
 use calotype_formats::{Checkpoint, DType, SafeTensors, encode_f32, to_bytes};
-use calotype_models::{Layout, ModelConfig, Names, ParamSource, Stored, TextConfig, UNetConfig, VaeConfig, WeightSet};
+use calotype_models::{
+    Component, Layout, ModelConfig, ParamSource, Stored, TextConfig, UNetConfig, VaeConfig, WeightSet,
+};
 use calotype_tensor::{Backend, ParamData, reference::Reference};
 use common::{Formula, assert_close, tensor};
 
@@ -121,7 +123,7 @@ fn missing_extra_and_misshapen_tensors_are_named() {
     let mut bad = good.clone();
     bad.remove(name);
     let bad = self::file(&bad, DType::F32);
-    let layout = Layout::detect(&bad, Names::Vae, WeightSet::Auto).unwrap();
+    let layout = Layout::detect(&bad, Component::Vae, WeightSet::Auto).unwrap();
     let error = Stored::in_layout(&bad, &layout, &vae().specs().unwrap()).map(drop).unwrap_err().to_string();
     assert!(error.ends_with("is missing: the file is not whole, or of another kind of model: give another"), "{error}");
 }
@@ -189,7 +191,7 @@ fn f64_and_f8_are_read() {
     // Halves of the least numbers are not all there.
     assert_close("scaled", &picture(&scaled), &expected, 1e-3);
     let dtype =
-        |file: &Checkpoint, name: &str| Stored::new(file, Names::Vae, &vae().specs().unwrap()).unwrap().dtype(name);
+        |file: &Checkpoint, name: &str| Stored::new(file, Component::Vae, &vae().specs().unwrap()).unwrap().dtype(name);
     let name = "decoder.conv_in.weight";
     assert_eq!((dtype(&plain, name), dtype(&scaled, name)), (DType::F16, DType::F32));
 }
@@ -224,7 +226,7 @@ fn attention_whose_parts_were_fused() {
     fused.extend(tensors);
     assert_eq!(picture(&file(&fused, DType::F32)), expected);
     // A UNet's attention to the text has keys and values together.
-    let layout = Layout::folder(Names::UNet);
+    let layout = Layout::folder(Component::UNet);
     let name = "mid_block.attentions.0.transformer_blocks.0.attn2.to_v.weight";
     let places = layout.places(name);
     let place = |key: &str| places.iter().find(|place| place.key.ends_with(key)).unwrap().part;
@@ -249,7 +251,7 @@ fn buffers_may_stand_beside_weights() {
     let whole = file(&tensors, DType::F32);
     assert_eq!(context(&whole), expected);
     let specs = text().specs().unwrap();
-    let stored = Stored::new(&whole, Names::TextEncoder, &specs).unwrap();
+    let stored = Stored::new(&whole, Component::TextEncoder, &specs).unwrap();
     assert_eq!(stored.unused().count(), 5);
 }
 
@@ -273,7 +275,7 @@ fn parameters_come_in_the_bytes_of_their_file() {
         (DType::BF16, calotype_tensor::DType::BF16),
     ] {
         let file = file(&tensors, dtype);
-        let mut stored = Stored::new(&file, Names::Vae, &vae().specs().unwrap()).unwrap();
+        let mut stored = Stored::new(&file, Component::Vae, &vae().specs().unwrap()).unwrap();
         for spec in vae().specs().unwrap() {
             let data = stored.data(&spec).unwrap();
             assert_eq!(data.dtype(), expected, "{}", spec.name);

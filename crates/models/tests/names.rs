@@ -9,7 +9,7 @@ use std::{
 
 use calotype_formats::{Checkpoint, DType, SafeTensors, to_bytes};
 use calotype_models::{
-    AdapterForm, CompVisConfig, FileKind, Layout, ModelConfig, Names, TextConfig, UNetConfig, UNetLevel, VaeConfig,
+    AdapterForm, CompVisConfig, Component, FileKind, Layout, ModelConfig, TextConfig, UNetConfig, UNetLevel, VaeConfig,
     WeightSet, has_ema, has_raw,
 };
 
@@ -94,9 +94,9 @@ fn sizes_come_from_shapes() {
     let tensors: Vec<_> =
         specs.iter().map(|spec| (layout.places(&spec.name)[0].key.clone(), spec.shape.clone())).collect();
     let file = file(&tensors);
-    assert_eq!(Layout::detect(&file, Names::UNet, WeightSet::Auto), Some(layout.clone()));
+    assert_eq!(Layout::detect(&file, Component::UNet, WeightSet::Auto), Some(layout.clone()));
     assert_eq!((has_ema(&file), has_raw(&file)), (false, true));
-    assert_eq!(Layout::detect(&file, Names::UNet, WeightSet::Ema), None);
+    assert_eq!(Layout::detect(&file, Component::UNet, WeightSet::Ema), None);
     assert_eq!(UNetConfig::infer(&file, &layout, &CompVisConfig::default()).unwrap(), unet);
 }
 
@@ -127,10 +127,7 @@ fn files_are_told_by_their_keys() {
     is(&["string_to_param.*"], FileKind::TextualInversion);
     is(&["768.0.linear.0.weight"], FileKind::Hypernetwork);
     is(&["conditioner.embedders.1.model.ln_final.weight"], FileKind::Other("Stable Diffusion XL"));
-    is(
-        &["first_stage_model.decoder.up.0.block.0.norm1.weight"],
-        FileKind::Networks { text_encoder: false, unet: false, vae: true },
-    );
+    is(&["first_stage_model.decoder.up.0.block.0.norm1.weight"], FileKind::Networks(vec![Component::Vae]));
     is(&["x"], FileKind::Unknown);
     assert_eq!(FileKind::of(&file(&[("a-word".into(), vec![1024])])), FileKind::TextualInversion);
     assert_eq!(FileKind::of(&file(&[("weight".into(), vec![1000, 768])])), FileKind::Unknown);
@@ -145,7 +142,7 @@ fn wrapped_checkpoints_are_told_as_they_are() {
         keys(&Layout::compvis_text(), &TextConfig::sd15()),
     ]
     .concat();
-    let all = FileKind::Networks { text_encoder: true, unet: true, vae: true };
+    let all = FileKind::Networks(Component::ALL.to_vec());
     for before in ["", "module.", "model.", "_forward_module.module.", "state_dict."] {
         let wrapped: Vec<String> = whole.iter().map(|key| format!("{before}{key}")).collect();
         let mut names: Vec<&str> = wrapped.iter().map(String::as_str).collect();
@@ -155,7 +152,7 @@ fn wrapped_checkpoints_are_told_as_they_are() {
         names.push(&control);
         let file = named(&names);
         assert_eq!(FileKind::of(&file), all, "{before}");
-        let unet = Layout::detect(&file, Names::UNet, WeightSet::Auto).unwrap();
+        let unet = Layout::detect(&file, Component::UNet, WeightSet::Auto).unwrap();
         let specs = UNetConfig::sd15().specs().unwrap();
         assert!(specs.iter().all(|spec| file.get(&unet.places(&spec.name)[0].key).is_some()), "{before}");
         assert_eq!(FileKind::of(&named(&[&control])), FileKind::Other("a ControlNet"));
@@ -167,7 +164,7 @@ fn wrapped_checkpoints_are_told_as_they_are() {
     assert_eq!(FileKind::of(&named(&names)), all);
     assert!(has_raw(&named(&names)) && !has_ema(&named(&names)));
     let ema = ["module.model_ema.diffusion_modelinput_blocks00weight"];
-    assert!(has_ema(&named(&ema)) && Layout::detect(&named(&ema), Names::UNet, WeightSet::Ema).is_some());
+    assert!(has_ema(&named(&ema)) && Layout::detect(&named(&ema), Component::UNet, WeightSet::Ema).is_some());
 }
 
 #[test]

@@ -1,6 +1,6 @@
 //! Between the layout that parameters have in files, outputs first, and that of [`ParamKind`], outputs last.
 
-use crate::{ParamData, ParamKind, Result, Shape, Threads, infer};
+use crate::{ParamData, ParamKind, Result, Shape, Threads, op_shapes};
 
 /// How many inputs one thread turns at a time.
 const TILE: usize = 64;
@@ -19,7 +19,7 @@ pub fn from_file_layout(
     data: &dyn ParamData,
     threads: &Threads,
 ) -> Result<(Shape, Vec<f32>)> {
-    let turned = infer::param_from_file(kind, shape, data.count())?;
+    let turned = op_shapes::param_from_file(kind, shape, data.count())?;
     let values = data.to_vec_with(threads)?;
     let values = match (kind, &*shape) {
         (ParamKind::Conv | ParamKind::UpsampledConv, &[o, i, kh, kw]) => {
@@ -36,8 +36,8 @@ pub fn from_file_layout(
 /// # Errors
 /// As there.
 pub fn to_file_layout(kind: ParamKind, shape: Shape, data: Vec<f32>, threads: &Threads) -> Result<(Shape, Vec<f32>)> {
-    infer::param(kind, shape)?;
-    infer::data("to_file_layout", shape, data.len())?;
+    op_shapes::param(kind, shape)?;
+    op_shapes::data("to_file_layout", shape, data.len())?;
     Ok(match (kind, &*shape) {
         (ParamKind::Conv | ParamKind::UpsampledConv, &[kh, kw, i, o]) => {
             ([o, i, kh, kw].into(), outputs_first(&data, [o, i, kh * kw], threads))

@@ -1,6 +1,6 @@
 //! The operations as data: what every backend runs, what a profile tells apart, and what memory is planned by.
 
-use crate::{Activation, Attention, Conv2d, Error, Result, Shape, infer};
+use crate::{Activation, Attention, Conv2d, Error, Result, Shape, op_shapes};
 
 /// One operation of [`Backend`](crate::Backend) with all arguments but the tensors and parameters, which
 /// [`Backend::run`](crate::Backend::run) takes in the order that is given here.
@@ -134,46 +134,46 @@ impl Op {
     pub fn shape(&self, tensors: &[Shape], params: &[Shape]) -> Result<Shape> {
         match (self, tensors, params) {
             (Self::Conv2d(options), &[x, ref residual @ ..], &[weight, ref bias @ ..]) => {
-                let y = infer::conv2d(x, weight, options)?;
+                let y = op_shapes::conv2d(x, weight, options)?;
                 self.epilogue(y, y, residual, bias)
             }
             (Self::UpsampleConv2d, &[x], &[weight, ref bias @ ..]) => {
-                let y = infer::upsample_conv2d(x, weight)?;
+                let y = op_shapes::upsample_conv2d(x, weight)?;
                 self.epilogue(y, y, &[], bias)
             }
             (Self::Linear(_), &[x, ref residual @ ..], &[weight, ref bias @ ..]) => {
-                let y = infer::linear(x, weight)?;
+                let y = op_shapes::linear(x, weight)?;
                 self.epilogue(y, y, residual, bias)
             }
             (Self::LinearGeglu, &[x], &[weight, ref bias @ ..]) => {
-                let product = infer::linear(x, weight)?;
-                self.epilogue(infer::geglu(product)?, product, &[], bias)
+                let product = op_shapes::linear(x, weight)?;
+                self.epilogue(op_shapes::geglu(product)?, product, &[], bias)
             }
             (&Self::DepthwiseConv2d { kernel, ref options }, &[x], &[weight, ref bias @ ..]) => {
-                let y = infer::depthwise_conv2d(x, weight, kernel, options)?;
+                let y = op_shapes::depthwise_conv2d(x, weight, kernel, options)?;
                 self.epilogue(y, y, &[], bias)
             }
-            (Self::Attention(options), &[q, k, v], []) => infer::attention(q, k, v, options).map(|_| q),
+            (Self::Attention(options), &[q, k, v], []) => op_shapes::attention(q, k, v, options).map(|_| q),
             (&Self::GroupNorm { groups, activation, .. }, &[x], &[gamma, beta]) => {
-                infer::group_norm(x, gamma, beta, groups, activation).map(|_| x)
+                op_shapes::group_norm(x, gamma, beta, groups, activation).map(|_| x)
             }
             (Self::LayerNorm { .. }, &[x], &[gamma, beta]) => {
-                infer::vector("layer_norm", "gamma", x.last(), gamma)?;
-                infer::vector("layer_norm", "beta", x.last(), beta)?;
+                op_shapes::vector("layer_norm", "gamma", x.last(), gamma)?;
+                op_shapes::vector("layer_norm", "beta", x.last(), beta)?;
                 Ok(x)
             }
             (Self::UnitRows { .. }, &[x], []) => Ok(x),
             (Self::Activation(_) | Self::Scale(_) | Self::Abs | Self::Exp | Self::Clamp { .. }, &[x], []) => Ok(x),
-            (Self::Geglu, &[x], []) => infer::geglu(x),
-            (Self::Add | Self::Sub | Self::Mul, &[a, b], []) => infer::same(self.name(), "b", a, b).map(|()| a),
-            (Self::AddChannels, &[x, v], []) => infer::add_channels(x, v).map(|_| x),
+            (Self::Geglu, &[x], []) => op_shapes::geglu(x),
+            (Self::Add | Self::Sub | Self::Mul, &[a, b], []) => op_shapes::same(self.name(), "b", a, b).map(|()| a),
+            (Self::AddChannels, &[x, v], []) => op_shapes::add_channels(x, v).map(|_| x),
             (Self::Mean, [_], []) => Ok([1].into()),
-            (&Self::Reshape(shape), &[x], []) => infer::reshape(x, shape).map(|()| shape),
-            (&Self::Narrow { start, length }, &[x], []) => infer::narrow(x, start, length),
-            (Self::Concat, &[a, b], []) => infer::concat(a, b),
-            (Self::UpsampleNearest2x, &[x], []) => infer::upsample_nearest_2x(x),
-            (Self::MaxPool2x, &[x], []) => infer::max_pool_2x(x),
-            (Self::Embedding { ids, batch }, [], &[table]) => infer::embedding(table, ids, *batch),
+            (&Self::Reshape(shape), &[x], []) => op_shapes::reshape(x, shape).map(|()| shape),
+            (&Self::Narrow { start, length }, &[x], []) => op_shapes::narrow(x, start, length),
+            (Self::Concat, &[a, b], []) => op_shapes::concat(a, b),
+            (Self::UpsampleNearest2x, &[x], []) => op_shapes::upsample_nearest_2x(x),
+            (Self::MaxPool2x, &[x], []) => op_shapes::max_pool_2x(x),
+            (Self::Embedding { ids, batch }, [], &[table]) => op_shapes::embedding(table, ids, *batch),
             _ => self.refuse(tensors.len(), params.len()),
         }
     }
@@ -182,12 +182,12 @@ impl Op {
     fn epilogue(&self, y: Shape, product: Shape, residual: &[Shape], bias: &[Shape]) -> Result<Shape> {
         match bias {
             [] => {}
-            [bias] => infer::vector(self.name(), "bias", product.last(), *bias)?,
+            [bias] => op_shapes::vector(self.name(), "bias", product.last(), *bias)?,
             more => return self.refuse(1 + residual.len(), 1 + more.len()),
         }
         match residual {
             [] => Ok(y),
-            [residual] => infer::same(self.name(), "residual", y, *residual).map(|()| y),
+            [residual] => op_shapes::same(self.name(), "residual", y, *residual).map(|()| y),
             more => self.refuse(1 + more.len(), 1 + bias.len()),
         }
     }
@@ -207,17 +207,17 @@ impl Op {
     pub fn flops(&self, tensors: &[Shape], params: &[Shape]) -> f64 {
         let products = match (self, tensors, params) {
             (Self::Conv2d(options), &[x, ..], &[weight, ..]) => {
-                let pixels = infer::conv2d(x, weight, options).map_or(0, |y| y.rows());
+                let pixels = op_shapes::conv2d(x, weight, options).map_or(0, |y| y.rows());
                 pixels as f64 * weight.count() as f64
             }
             (&Self::DepthwiseConv2d { kernel, ref options }, &[x], &[weight, ..]) => {
-                let y = infer::depthwise_conv2d(x, weight, kernel, options).map_or(0, |y| y.count());
+                let y = op_shapes::depthwise_conv2d(x, weight, kernel, options).map_or(0, |y| y.count());
                 (y * kernel[0] * kernel[1]) as f64
             }
             // Four taps of nine: a pixel of the result sees as many of the small image.
             (Self::UpsampleConv2d, [x], [weight, ..]) => 4.0 * x.rows() as f64 * weight.count() as f64 * 4.0 / 9.0,
             (Self::Linear(_) | Self::LinearGeglu, [x, ..], [weight, ..]) => x.rows() as f64 * weight.count() as f64,
-            (Self::Attention(options), &[q, k, v], _) => infer::attention(q, k, v, options)
+            (Self::Attention(options), &[q, k, v], _) => op_shapes::attention(q, k, v, options)
                 .map_or(0.0, |n| 2.0 * (n.batch * n.queries * n.keys) as f64 * q.last() as f64),
             (Self::Embedding { ids, .. }, _, [table]) => return (ids.len() * table.last()) as f64,
             (Self::Reshape(_), ..) => return 0.0,

@@ -17,7 +17,6 @@ use crate::{
     AutoencoderConfig, AutoencoderLossConfig, AutoencoderSizes, Error, PerceptualNetwork, Result,
     adversary::Adversary,
     data::Dataset,
-    folders::VAE,
     losses::{Reconstruction, Terms, latent_terms, reconstruction_terms, weighted_sum},
     random::fnv1a,
     run::{Loss, Task},
@@ -225,6 +224,6 @@ impl<B: Differentiable + Clone> Task<B> for AutoencoderTask<B> {
     }
 
     fn export(&self, weights: &Weights, folder: &Path) -> Result<()> {
-        weights.write(folder, VAE, self.vae.config(), self.config.report.precision)
+        weights.write(folder, self.vae.config(), self.config.report.precision)
     }
 }

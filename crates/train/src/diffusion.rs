@@ -22,7 +22,7 @@ use crate::{
     captions::Captions,
     data::{Dataset, Order},
     folder::RunFolder,
-    folders::{NUM_TRAIN_TIMESTEPS, TEXT_ENCODER, UNET, VAE, noise_schedule, write_model},
+    folders::{NUM_TRAIN_TIMESTEPS, noise_schedule, write_model},
     latents::Latents,
     noising::{Noised, timestep},
     random::{Stream, generator},
@@ -306,9 +306,9 @@ impl<B: Differentiable + Clone> Task<B> for DiffusionTask<B> {
 
     fn export(&self, weights: &Weights, folder: &Path) -> Result<()> {
         let precision = self.config.report.precision;
-        weights.write(folder, UNET, &self.unet_config, precision)?;
-        weights.write(folder, TEXT_ENCODER, &self.text_config, precision)?;
-        self.vae_weights.write(folder, VAE, &self.vae_config, precision)?;
+        weights.write(folder, &self.unet_config, precision)?;
+        weights.write(folder, &self.text_config, precision)?;
+        self.vae_weights.write(folder, &self.vae_config, precision)?;
         write_model(folder)
     }
 }

@@ -8,20 +8,6 @@ use serde_json::{Value, json};
 
 use crate::{Error, Result, metrics::write_file};
 
-/// Where a network is in a diffusers folder.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Part {
-    pub(crate) folder: &'static str,
-    /// The name of its weights, without `.safetensors`.
-    pub(crate) weights: &'static str,
-    /// Whether transformers reads it, and not diffusers.
-    pub(crate) of_transformers: bool,
-}
-
-pub(crate) const UNET: Part = Part { folder: "unet", weights: "diffusion_pytorch_model", of_transformers: false };
-pub(crate) const VAE: Part = Part { folder: "vae", weights: "diffusion_pytorch_model", of_transformers: false };
-pub(crate) const TEXT_ENCODER: Part = Part { folder: "text_encoder", weights: "model", of_transformers: true };
-
 /// Stable Diffusion v1's noise: `scaled_linear` over so many timesteps.
 pub(crate) const NUM_TRAIN_TIMESTEPS: usize = 1000;
 const BETA_START: f64 = 0.00085;
@@ -32,10 +18,10 @@ pub(crate) fn noise_schedule() -> Result<NoiseSchedule> {
 }
 
 /// The `config.json` of a network.
-pub(crate) fn network_config<C: ModelConfig>(config: &C, part: Part) -> Result<Value> {
+pub(crate) fn network_config<C: ModelConfig>(config: &C) -> Result<Value> {
     let mut value: Value = serde_json::from_str(&config.to_json())
-        .map_err(|e| Error::run(Path::new(part.folder), format!("the config can't be written: {e}")))?;
-    if part.of_transformers {
+        .map_err(|e| Error::run(Path::new(C::COMPONENT.id()), format!("the config can't be written: {e}")))?;
+    if C::COMPONENT.is_of_transformers() {
         value["architectures"] = json!(["CLIPTextModel"]);
         // Else transformers computes in the dtype of the file, and diffusers, which does not, can't go on from there.
         value["torch_dtype"] = json!("float32");

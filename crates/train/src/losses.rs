@@ -4,7 +4,7 @@ use std::path::Path;
 
 use calotype_formats::Checkpoint;
 use calotype_models::PerceptualDistance;
-use calotype_tensor::{Backend, Shape, infer};
+use calotype_tensor::{Backend, Shape, op_shapes};
 
 use crate::{AutoencoderLossConfig, PerceptualNetwork, Result, run::scalar};
 
@@ -112,7 +112,7 @@ impl<B: Backend> Term<B> for Edge {
     fn loss(&self, backend: &B, batch: &Reconstruction<B::Tensor>) -> Result<B::Tensor> {
         // Differences are linear, so that of the error is the error of the differences.
         let error = backend.sub(&batch.decoded, &batch.pictures)?;
-        let [b, h, w, c] = infer::picture("edge loss", "pictures", backend.shape(&error))?;
+        let [b, h, w, c] = op_shapes::picture("edge loss", "pictures", backend.shape(&error))?;
         let rows = backend.reshape(&error, [b, h, w * c].into())?;
         let pictures = backend.reshape(&error, [b, h * w * c].into())?;
         let horizontal = shifted_difference(backend, &rows, c)?;

@@ -72,7 +72,7 @@ impl<B: Backend + Clone> Networks<'_, B> {
         let shape = latents.shape().into();
         let latents = latents.map(|x| x / self.scaling_factor).into_data();
         let decoded = self.vae.decode(self.inner, &self.inner.from_f32(shape, latents)?)?;
-        let [_, h, w, _] = calotype_tensor::infer::picture("decode", "the picture", self.inner.shape(&decoded))?;
+        let [_, h, w, _] = calotype_tensor::op_shapes::picture("decode", "the picture", self.inner.shape(&decoded))?;
         let values = self.inner.to_f32(&decoded)?;
         let picture = |values: &[f32]| Ok(RgbImage::from_unit_f32(values, w as u32, h as u32)?);
         values.chunks_exact((h * w * 3).max(1)).map(picture).collect()

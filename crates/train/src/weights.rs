@@ -10,7 +10,7 @@ use calotype_tensor::{Differentiable, ParamData, tape::Tape, to_file_layout};
 use crate::{
     Error, Precision, Result,
     ema::Ema,
-    folders::{Part, network_config, write_json},
+    folders::{network_config, write_json},
     random::fnv1a,
 };
 
@@ -44,14 +44,8 @@ impl Weights {
     }
 
     /// Writes `config.json` and the weights of one network of the diffusers folder `model`.
-    pub(crate) fn write<C: ModelConfig>(
-        &self,
-        model: &Path,
-        part: Part,
-        config: &C,
-        precision: Precision,
-    ) -> Result<()> {
-        let folder = &model.join(part.folder);
+    pub(crate) fn write<C: ModelConfig>(&self, model: &Path, config: &C, precision: Precision) -> Result<()> {
+        let folder = &model.join(C::COMPONENT.id());
         fs::create_dir_all(folder).map_err(|e| Error::io(folder, "make the folder", e))?;
         let dtype = match precision {
             Precision::F16 => DType::F16,
@@ -64,8 +58,9 @@ impl Weights {
         }
         // transformers refuses a file that does not say so.
         let metadata = BTreeMap::from([("format".to_owned(), "pt".to_owned())]);
-        write_safetensors(folder.join(format!("{}.safetensors", part.weights)), tensors, &metadata)?;
-        write_json(folder, "config.json", &network_config(config, part)?)
+        let [(stem, ending), _] = C::COMPONENT.weight_files();
+        write_safetensors(folder.join(format!("{stem}.{ending}")), tensors, &metadata)?;
+        write_json(folder, "config.json", &network_config(config)?)
     }
 
     fn get(&self, spec: &ParamSpec) -> Result<&Vec<f32>, ModelError> {
@@ -102,7 +97,6 @@ impl ParamSource for RandomUNet {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::folders::VAE;
     use calotype_models::{UNetConfig, VaeConfig};
 
     #[test]
@@ -123,7 +117,7 @@ mod tests {
         let values = |spec: &ParamSpec| (spec.name.clone(), Random { seed: 1 }.data(spec).unwrap().to_vec().unwrap());
         let weights = Weights(specs.iter().map(values).collect());
         let folder = tempfile::tempdir().unwrap();
-        weights.write(folder.path(), VAE, &config, Precision::F32).unwrap();
+        weights.write(folder.path(), &config, Precision::F32).unwrap();
         let network = NetworkFiles::<VaeConfig>::open(folder.path()).unwrap();
         assert_eq!(network.config(), &config);
         let again = Weights::read(&config, &network).unwrap();

@@ -3,8 +3,8 @@
 use std::{collections::HashSet, sync::Arc};
 
 use calotype_models::{
-    ClipTextEncoder, ModelConfig, UNet,
-    adapters::{Adapted, Adapter, Applied, Embedding, Hypernetwork, Target, WithEmbeddings},
+    ClipTextEncoder, Component, ModelConfig, UNet,
+    adapters::{Adapted, Adapter, Applied, Embedding, Hypernetwork, WithEmbeddings},
 };
 use calotype_tensor::Backend;
 use calotype_text::EmbeddingNames;
@@ -194,14 +194,14 @@ impl LoadedAdapters {
     pub(crate) fn load_unet<B: Backend>(&self, model: &Model, b: &B) -> Result<UNet<B::Param>> {
         let applied = self.applied();
         let mut stored = model.unet().stored()?;
-        Ok(model.unet_config().init(b, &mut Adapted::new(&mut stored, Target::UNet, &applied, b.threads()))?)
+        Ok(model.unet_config().init(b, &mut Adapted::new(&mut stored, Component::UNet, &applied, b.threads()))?)
     }
 
     /// Reads the text encoder, its table with the vectors of the embeddings.
     pub(crate) fn load_text_encoder<B: Backend>(&self, model: &Model, b: &B) -> Result<ClipTextEncoder<B::Param>> {
         let applied = self.applied();
         let mut stored = model.text_encoder().stored()?;
-        let mut adapted = Adapted::new(&mut stored, Target::TextEncoder, &applied, b.threads());
+        let mut adapted = Adapted::new(&mut stored, Component::TextEncoder, &applied, b.threads());
         let mut config = model.text_config().clone();
         let embeddings = self.embeddings.iter().filter_map(|named| named.vectors.embedding());
         config.vocab_size += embeddings.clone().map(Embedding::count).sum::<usize>();

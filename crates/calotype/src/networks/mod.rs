@@ -7,7 +7,7 @@ mod resident;
 use std::sync::Arc;
 
 use calotype_diffusion::{Latents, Predictor};
-use calotype_models::Wrap;
+use calotype_models::CircularPadding;
 use calotype_tensor::Precision;
 
 pub(crate) use lease::Lease;
@@ -106,7 +106,7 @@ pub(crate) struct GuidedPass {
     pub(crate) shape: [usize; 4],
     /// What an inpainting model takes beside the latents, `(B, h, w, 1 + C)`.
     pub(crate) extra_channels: Option<Vec<f32>>,
-    pub(crate) wrap: Wrap,
+    pub(crate) wrap: CircularPadding,
     /// Bytes of its tensors.
     pub(crate) arena: u64,
 }
@@ -117,7 +117,7 @@ pub(crate) trait EncodeImage: Send {
     ///
     /// # Errors
     /// The shapes don't fit the VAE, or its output is not finite.
-    fn encode(&self, images: &Latents, wrap: Wrap) -> Result<Latents>;
+    fn encode(&self, images: &Latents, wrap: CircularPadding) -> Result<Latents>;
 }
 
 /// The decoder of a VAE.
@@ -135,7 +135,7 @@ pub(crate) trait DecodeLatents: Send {
     ///
     /// # Errors
     /// The shapes don't fit the VAE, or its output is not finite ([`NotFinite::VaeDecoder`]).
-    fn decode(&self, latents: &Latents, wrap: Wrap) -> Result<Latents>;
+    fn decode(&self, latents: &Latents, wrap: CircularPadding) -> Result<Latents>;
 }
 
 /// Numbers that came out of a network, if all of them are finite.

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use calotype_diffusion::Latents;
-use calotype_models::{ClipTextEncoder, UNet, UNetInputs, VaeDecoder, VaeEncoder, Wrap, posterior};
-use calotype_tensor::{Backend, BackendOptions, CancelToken, Device, Memory, Precision, infer};
+use calotype_models::{CircularPadding, ClipTextEncoder, UNet, UNetInputs, VaeDecoder, VaeEncoder, posterior};
+use calotype_tensor::{Backend, BackendOptions, CancelToken, Device, Memory, Precision, op_shapes};
 
 use super::{
     BoxPredictor, DecodeLatents, EncodeImage, EncodeText, GuidedPass, Keep, Lease, Networks, PredictNoise, finite,
@@ -175,7 +175,7 @@ impl<D: Device> PredictNoise for UNetOn<D> {
 }
 
 impl<D: Device> EncodeImage for VaeEncoderOn<D> {
-    fn encode(&self, images: &Latents, wrap: Wrap) -> Result<Latents> {
+    fn encode(&self, images: &Latents, wrap: CircularPadding) -> Result<Latents> {
         let Resident { backend, mut network } = self.clone();
         network.set_wrap(wrap);
         let moments = network.forward(&backend, &upload(&backend, images)?, false)?;
@@ -199,7 +199,7 @@ impl<D: Device> DecodeLatents for Decoder<D> {
         Ok(())
     }
 
-    fn decode(&self, latents: &Latents, wrap: Wrap) -> Result<Latents> {
+    fn decode(&self, latents: &Latents, wrap: CircularPadding) -> Result<Latents> {
         let Resident { backend, mut network } = self.resident.clone();
         network.set_wrap(wrap);
         let x = upload(&backend, latents)?;
@@ -216,6 +216,6 @@ fn upload<B: Backend>(backend: &B, latents: &Latents) -> Result<B::Tensor> {
 }
 
 fn download<B: Backend>(backend: &B, x: &B::Tensor, network: NotFinite) -> Result<Latents> {
-    let shape = infer::picture("pipeline", "the output", backend.shape(x))?;
+    let shape = op_shapes::picture("pipeline", "the output", backend.shape(x))?;
     Ok(Latents::new(shape, finite(backend.to_f32(x)?, network)?)?)
 }

@@ -2,7 +2,7 @@
 
 use calotype_diffusion::Latents;
 use calotype_image::{RgbImage, Rounding};
-use calotype_models::Wrap;
+use calotype_models::CircularPadding;
 use calotype_tensor::Precision;
 
 use super::Pipeline;
@@ -15,7 +15,7 @@ use crate::{
 /// The VAE's decoder for latents of one size.
 pub(super) struct ImageDecoder {
     network: Box<dyn DecodeLatents>,
-    wrap: Wrap,
+    wrap: CircularPadding,
     rounding: Rounding,
     /// `[h, w, C]`.
     size: [usize; 3],
@@ -26,7 +26,7 @@ impl ImageDecoder {
     pub(super) fn new(
         pipeline: &Pipeline,
         [_, h, w, c]: [usize; 4],
-        wrap: Wrap,
+        wrap: CircularPadding,
         rounding: Rounding,
         lease: &mut Lease,
     ) -> Result<Self> {
@@ -73,14 +73,14 @@ impl Pipeline {
     /// # Errors
     /// The latents have other channels than the VAE, or no finite image comes of them.
     pub fn decode(&self, latents: &Latents) -> Result<Vec<RgbImage>> {
-        self.decode_images(latents, Wrap::default(), Rounding::Nearest, &mut self.no_lease()?)
+        self.decode_images(latents, CircularPadding::default(), Rounding::Nearest, &mut self.no_lease()?)
     }
 
     /// [`Self::decode`] of images that may continue at their opposite edge.
     pub(super) fn decode_images(
         &self,
         latents: &Latents,
-        wrap: Wrap,
+        wrap: CircularPadding,
         rounding: Rounding,
         lease: &mut Lease,
     ) -> Result<Vec<RgbImage>> {

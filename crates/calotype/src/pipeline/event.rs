@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use calotype_models::Names;
+use calotype_models::Component;
 
 use crate::Step;
 
@@ -28,7 +28,7 @@ pub enum Event {
 #[non_exhaustive]
 pub enum Stage {
     /// The weights of a network are read, if they are not in memory.
-    Loading(Names),
+    Loading(Component),
     /// The prompts go through the text encoder.
     EncodingPrompt,
     /// An image goes through the VAE's encoder.
@@ -42,15 +42,7 @@ pub enum Stage {
 impl fmt::Display for Stage {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Loading(network) => write!(
-                f,
-                "loading {}",
-                match network {
-                    Names::TextEncoder => "the text encoder",
-                    Names::UNet => "the UNet",
-                    Names::Vae => "the VAE",
-                }
-            ),
+            Self::Loading(component) => write!(f, "loading the {}", component.name()),
             Self::EncodingPrompt => f.write_str("encoding the prompt"),
             Self::EncodingImage => f.write_str("encoding the image"),
             Self::Denoising => f.write_str("denoising"),

@@ -2,7 +2,7 @@
 
 use calotype_diffusion::{Batch, BatchNoise, Latents};
 use calotype_image::Interpolation;
-use calotype_models::Wrap;
+use calotype_models::CircularPadding;
 
 use super::{
     Pipeline,
@@ -118,7 +118,7 @@ impl Pipeline {
         plan: &Plan,
         encoder: &dyn EncodeImage,
         noise: &mut BatchNoise,
-        wrap: Wrap,
+        wrap: CircularPadding,
     ) -> Result<Latents> {
         let vae = self.model().vae_config();
         let shape = plan.latents_shape;

@@ -2,7 +2,7 @@
 
 use calotype_diffusion::Latents;
 use calotype_image::RgbImage;
-use calotype_models::Wrap;
+use calotype_models::CircularPadding;
 
 use super::{Pipeline, start::Posterior};
 use crate::{Result, adapters::LoadedAdapters, networks::EncodeImage};
@@ -22,7 +22,7 @@ impl Pipeline {
     /// # Errors
     /// As [`Self::decode`].
     pub fn decode_unscaled(&self, latents: &Latents) -> Result<Latents> {
-        self.networks().vae_decoder(&mut self.no_lease()?)?.decode(latents, Wrap::default())
+        self.networks().vae_decoder(&mut self.no_lease()?)?.decode(latents, CircularPadding::default())
     }
 
     /// The VAE's encoder alone: values of images `(B, H, W, 3)` in `-1..1` to means and log-variances `(B, h, w, 2C)`.
@@ -31,12 +31,12 @@ impl Pipeline {
     /// # Errors
     /// The images have other channels than the VAE, or are too small.
     pub fn encode_unscaled(&self, images: &Latents) -> Result<Latents> {
-        self.networks().vae_encoder(&mut self.no_lease()?)?.encode(images, Wrap::default())
+        self.networks().vae_encoder(&mut self.no_lease()?)?.encode(images, CircularPadding::default())
     }
 }
 
 /// The posterior of an image's latents.
-pub(super) fn encode_image(encoder: &dyn EncodeImage, image: &RgbImage, wrap: Wrap) -> Result<Posterior> {
+pub(super) fn encode_image(encoder: &dyn EncodeImage, image: &RgbImage, wrap: CircularPadding) -> Result<Posterior> {
     encode_values(encoder, image.to_unit_f32(), [image.height() as usize, image.width() as usize], wrap)
 }
 
@@ -45,7 +45,7 @@ pub(super) fn encode_values(
     encoder: &dyn EncodeImage,
     values: Vec<f32>,
     [height, width]: [usize; 2],
-    wrap: Wrap,
+    wrap: CircularPadding,
 ) -> Result<Posterior> {
     let moments = encoder.encode(&Latents::new([1, height, width, 3], values)?, wrap)?;
     Ok(Posterior::new(&moments))

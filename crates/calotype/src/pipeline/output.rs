@@ -5,6 +5,7 @@ use std::{fmt, path::Path, sync::Arc};
 use calotype_diffusion::Latents;
 use calotype_formats::write_atomic;
 use calotype_image::RgbImage;
+use calotype_tensor::CancelToken;
 
 use crate::{Model, Plan, Precision, Result, adapters::AdapterMetadata, metadata::Metadata};
 
@@ -33,6 +34,8 @@ pub(super) struct Made {
     pub(super) plan: Plan,
     pub(super) precision: Precision,
     pub(super) adapters: Vec<AdapterMetadata>,
+    /// That of the run.
+    pub(super) cancel: CancelToken,
 }
 
 impl Image {
@@ -41,7 +44,7 @@ impl Image {
     /// # Errors
     /// A file of the model can't be read.
     pub fn metadata(&self) -> Result<Metadata> {
-        let Made { model, plan, precision, adapters } = &*self.made;
+        let Made { model, plan, precision, adapters, .. } = &*self.made;
         let metadata = Metadata::new(model, plan, *precision, self.index)?;
         Ok(Metadata { adapters: adapters.clone(), ..metadata })
     }
@@ -57,9 +60,10 @@ impl Image {
     /// Writes a PNG file with [the metadata](Self::metadata), whole or not at all.
     ///
     /// # Errors
-    /// As [`Self::metadata`], or the file can't be written.
+    /// As [`Self::metadata`], or the file can't be written, or the run's [`CancelToken`] was cancelled.
     pub fn save_png(&self, path: impl AsRef<Path>) -> Result<()> {
         let png = self.to_png()?;
+        self.made.cancel.check()?;
         Ok(write_atomic(path.as_ref(), |writer| writer.write_all(&png))?)
     }
 }

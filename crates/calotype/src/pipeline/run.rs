@@ -7,7 +7,7 @@ use std::{
 
 use calotype_diffusion::{self as diffusion, BatchNoise, Denoiser, Latents, ModelDenoiser, Sampler, Solver};
 use calotype_image::RgbImage;
-use calotype_models::Names;
+use calotype_models::Component;
 use calotype_tensor::CancelToken;
 
 use super::{Event, Image, Output, Pipeline, Stage, decode::ImageDecoder, output::Made, start::Start};
@@ -100,13 +100,13 @@ impl Phase {
     /// How a caller is told that it begins.
     fn stage(&self) -> Option<Stage> {
         Some(match self {
-            Self::LoadTextEncoder => Stage::Loading(Names::TextEncoder),
+            Self::LoadTextEncoder => Stage::Loading(Component::TextEncoder),
             Self::EncodePrompt(_) => Stage::EncodingPrompt,
-            Self::LoadVaeEncoder(_) => Stage::Loading(Names::Vae),
+            Self::LoadVaeEncoder(_) => Stage::Loading(Component::Vae),
             Self::Start(_, Some(_)) => Stage::EncodingImage,
-            Self::LoadUNet(..) => Stage::Loading(Names::UNet),
+            Self::LoadUNet(..) => Stage::Loading(Component::UNet),
             Self::Denoise(_) => Stage::Denoising,
-            Self::LoadVaeDecoder => Stage::Loading(Names::Vae),
+            Self::LoadVaeDecoder => Stage::Loading(Component::Vae),
             Self::Decode(_) => Stage::Decoding,
             Self::Prompt | Self::Start(_, None) | Self::Over => return None,
         })
@@ -216,10 +216,10 @@ impl Run {
         for event in &mut self {
             event?;
         }
-        let (latents, adapters) = (self.final_latents()?, self.adapters()?);
+        let (latents, adapters, cancel) = (self.final_latents()?, self.adapters()?, self.cancel_token());
         let Self { pipeline, plan, images, .. } = self;
         let (model, precision) = (Arc::clone(pipeline.model()), pipeline.options().precision);
-        let made = Arc::new(Made { model, plan, precision, adapters });
+        let made = Arc::new(Made { model, plan, precision, adapters, cancel });
         let image = |(index, pixels)| Image { pixels, index, made: Arc::clone(&made) };
         Ok(Output { images: images.into_iter().enumerate().map(image).collect(), latents })
     }

@@ -121,7 +121,10 @@ impl Upscaler {
 }
 
 impl Tiling {
-    pub(crate) fn wrap(self) -> calotype_models::Wrap {
-        calotype_models::Wrap { x: matches!(self, Self::X | Self::Xy), y: matches!(self, Self::Y | Self::Xy) }
+    pub(crate) fn wrap(self) -> calotype_models::CircularPadding {
+        calotype_models::CircularPadding {
+            x: matches!(self, Self::X | Self::Xy),
+            y: matches!(self, Self::Y | Self::Xy),
+        }
     }
 }

@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 
 use calotype_formats::Checkpoint;
-use calotype_models::{Beside, Stored, unwrapped_name};
+use calotype_models::{AuxiliaryKind, Stored, unwrapped_name};
 
 use crate::{Model, Result, error::brief};
 
@@ -27,7 +27,7 @@ impl<'a> Auxiliary<'a> {
         let stored = [model.text_encoder.stored()?, model.unet.stored()?, model.vae.stored()?];
         let used: HashSet<&str> = stored.iter().flat_map(Stored::keys).collect();
         for tensor in text.tensors().filter(|tensor| !used.contains(tensor.name.as_str())) {
-            if Beside::of(&tensor.name) == Beside::Text {
+            if AuxiliaryKind::of(&tensor.name) == AuxiliaryKind::Text {
                 // As the layout writes it, whatever the age of the file.
                 let name = unwrapped_name(&tensor.name);
                 let key = name.replace(".transformer.embeddings.", ".transformer.text_model.embeddings.");
@@ -36,11 +36,11 @@ impl<'a> Auxiliary<'a> {
         }
         for tensor in unet.tensors().filter(|tensor| !used.contains(tensor.name.as_str())) {
             let name = tensor.name.as_str();
-            match Beside::of(name) {
-                Beside::Schedule => rest.schedule.push((unet, name)),
-                Beside::Mark => rest.marks.push((unet, name)),
-                Beside::Other if !model.is_replaced(name) => rest.other.push(name),
-                Beside::Text | Beside::Ema | Beside::Optimizer | Beside::Other => {}
+            match AuxiliaryKind::of(name) {
+                AuxiliaryKind::Schedule => rest.schedule.push((unet, name)),
+                AuxiliaryKind::Mark => rest.marks.push((unet, name)),
+                AuxiliaryKind::Other if !model.is_replaced(name) => rest.other.push(name),
+                AuxiliaryKind::Text | AuxiliaryKind::Ema | AuxiliaryKind::Optimizer | AuxiliaryKind::Other => {}
             }
         }
         Ok(rest)

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use calotype_formats::DType;
 use calotype_models::{
-    DownBlockType, HiddenAct, Layout, MidBlockType, ParamSpec, PerBlock, TextConfig, UNetConfig, UNetLevel,
+    DownBlockType, Heads, HiddenAct, Layout, MidBlockType, ParamSpec, PerBlock, TextConfig, UNetConfig, UNetLevel,
     UpBlockType, VaeConfig, unwrapped_name,
 };
 use calotype_tensor::ParamKind;
@@ -119,7 +119,9 @@ fn heads(config: &UNetConfig) -> Option<(&'static str, usize)> {
     let width = |(n, &channels): (usize, &usize)| channels / count(n).max(1);
     let mut widths = config.block_out_channels.iter().enumerate().map(width);
     let first = widths.next()?;
-    if (1..config.block_out_channels.len()).all(|n| count(n) == count(0)) && !config.is_sd2() {
+    if (1..config.block_out_channels.len()).all(|n| count(n) == count(0))
+        && matches!(config.family().heads, Heads::Count(_))
+    {
         return Some(("num_heads", count(0)));
     }
     widths.all(|width| width == first).then_some(("num_head_channels", first))
@@ -149,14 +151,12 @@ fn text_layout(network: &NetworkFiles<TextConfig>) -> Result<Layout> {
         config.layer_norm_eps == TextConfig::default().layer_norm_eps,
         "its norms have an epsilon of their own",
     )?;
-    Ok(match config.hidden_act {
-        HiddenAct::Gelu => Layout::compvis_open_clip(),
-        _ => {
-            need(label, config.hidden_act == HiddenAct::QuickGelu, "its text encoder has an activation of its own")?;
-            need(label, !config.use_attention_mask, "its text encoder does not attend to padding")?;
-            Layout::compvis_text()
-        }
-    })
+    if config.is_open_clip() {
+        return Ok(Layout::compvis_open_clip());
+    }
+    need(label, config.hidden_act == HiddenAct::QuickGelu, "its text encoder has an activation of its own")?;
+    need(label, !config.use_attention_mask, "its text encoder does not attend to padding")?;
+    Ok(Layout::compvis_text())
 }
 
 /// The config in the form of `v1-inference.yaml`, or of Stable Diffusion 2's.
@@ -169,7 +169,7 @@ fn config_of(model: &Model) -> Value {
     let attends = unet.down_block_types.iter().enumerate().filter(|(_, kind)| **kind == DownBlockType::CrossAttention);
     let resolutions: Vec<usize> = attends.map(|(n, _)| 1 << n).collect();
     let (heads_key, heads) = heads(unet).unwrap_or(("num_heads", 8));
-    let open_clip = text.hidden_act == HiddenAct::Gelu;
+    let open_clip = text.is_open_clip();
     let mut params = json!({
         "image_size": 32, "in_channels": unet.in_channels, "out_channels": unet.out_channels,
         "model_channels": first(&unet.block_out_channels), "attention_resolutions": resolutions,

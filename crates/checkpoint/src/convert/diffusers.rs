@@ -4,15 +4,11 @@ use std::path::Path;
 
 use calotype_diffusion::NoiseSchedule;
 use calotype_formats::DType;
-use calotype_models::{HiddenAct, ModelConfig};
+use calotype_models::ModelConfig;
 use serde_json::{Value, json};
 
 use super::{Progress, Source, auxiliary::Auxiliary, folder_layout, stage::Stage, tensors::Tensors};
-use crate::{
-    Error, Model, NetworkFiles, Result,
-    files::{Place, TEXT_ENCODER, UNET, VAE},
-    model::Conditioning,
-};
+use crate::{Error, Model, NetworkFiles, Result, model::Conditioning};
 
 /// The version whose form the folder has.
 const VERSION: &str = "0.21.0";
@@ -27,9 +23,9 @@ pub(super) fn write(
     // A network alone has its files at the top.
     let alone = source.model.is_none();
     let mut files = Vec::new();
-    files.extend(source.text_encoder.map(|network| file(network, TEXT_ENCODER, alone, dtype, &stage)).transpose()?);
-    files.extend(source.unet.map(|network| file(network, UNET, alone, dtype, &stage)).transpose()?);
-    files.extend(source.vae.map(|network| file(network, VAE, alone, dtype, &stage)).transpose()?);
+    files.extend(source.text_encoder.map(|network| file(network, alone, dtype, &stage)).transpose()?);
+    files.extend(source.unet.map(|network| file(network, alone, dtype, &stage)).transpose()?);
+    files.extend(source.vae.map(|network| file(network, alone, dtype, &stage)).transpose()?);
     let total = files.iter().map(|(_, tensors)| tensors.bytes()).sum();
     let mut done = 0;
     for (name, tensors) in files {
@@ -46,22 +42,22 @@ pub(super) fn write(
 /// Writes a network's config, and gives the name and the tensors of its weights.
 fn file<'a, C: ModelConfig>(
     network: &'a NetworkFiles<C>,
-    place: Place,
     alone: bool,
     dtype: Option<DType>,
     stage: &Stage,
 ) -> Result<(String, Tensors<'a>)> {
     let mut tensors = Tensors::new();
     tensors.add(network, &folder_layout::<C>(), dtype, |spec| spec.shape.clone())?;
-    let folder = if alone { String::new() } else { format!("{}/", place.folder) };
+    let folder = if alone { String::new() } else { format!("{}/", C::COMPONENT.id()) };
     let mut config: Value = serde_json::from_str(&network.config.to_json())
         .map_err(|e| Error::file(&network.label, format!("its config can't be written: {e}")))?;
-    if place.folder == TEXT_ENCODER.folder {
+    if C::COMPONENT.is_of_transformers() {
         config["architectures"] = json!(["CLIPTextModel"]);
         config["torch_dtype"] = json!(torch_dtype(dtype.or_else(|| tensors.dtype())));
     }
     stage.write(&format!("{folder}config.json"), &format!("{config:#}\n"))?;
-    Ok((format!("{folder}{}.safetensors", place.basename), tensors))
+    let [(stem, ending), _] = C::COMPONENT.weight_files();
+    Ok((format!("{folder}{stem}.{ending}"), tensors))
 }
 
 /// transformers' name of a number type.
@@ -121,7 +117,7 @@ fn beside_the_networks(model: &Model, stage: &Stage) -> Result<()> {
     }
     stage.write("scheduler/scheduler_config.json", &format!("{scheduler_config:#}\n"))?;
     for (name, text) in calotype_text::clip_files() {
-        stage.write(&format!("tokenizer/{name}"), &padded(name, text, model.text_config().hidden_act))?;
+        stage.write(&format!("tokenizer/{name}"), &padded(name, text, model.text_config().is_open_clip()))?;
     }
     stage.write("model_index.json", &format!("{index:#}\n"))
 }
@@ -147,8 +143,8 @@ fn trained_betas(model: &Model) -> Result<Option<Vec<f32>>> {
 }
 
 /// A file of CLIP's tokenizer, its pad token as the text encoder was trained with.
-fn padded(name: &str, text: String, act: HiddenAct) -> String {
-    let open_clip = act == HiddenAct::Gelu && matches!(name, "special_tokens_map.json" | "tokenizer_config.json");
+fn padded(name: &str, text: String, open_clip: bool) -> String {
+    let open_clip = open_clip && matches!(name, "special_tokens_map.json" | "tokenizer_config.json");
     match serde_json::from_str::<Value>(&text) {
         Ok(mut config) if open_clip => {
             config["pad_token"] = json!("!");

@@ -9,16 +9,11 @@ mod tensors;
 use std::path::Path;
 
 use calotype_formats::{Checkpoint, DType};
-use calotype_models::{FileKind, Layout, ModelConfig, TextConfig, UNetConfig, VaeConfig, WeightSet};
+use calotype_models::{Component, FileKind, Layout, ModelConfig, TextConfig, UNetConfig, VaeConfig, WeightSet};
 
 pub use diffusers::model_index;
 
-use crate::{
-    Error, Model, ModelOptions, NetworkFiles, Result,
-    error::show,
-    files::{TEXT_ENCODER, UNET, VAE, read_small},
-    open,
-};
+use crate::{Error, Model, ModelOptions, NetworkFiles, Result, error::show, files::read_small, open};
 
 /// A layout to convert to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -71,16 +66,16 @@ pub fn convert(
     if let Some(single) = single_network(path)? {
         let mut found = Vec::new();
         return match single {
-            Single::TextEncoder => {
-                let network = open::part(path, TEXT_ENCODER, options, options.weights, &mut found)?;
+            Component::TextEncoder | Component::TextEncoder2 => {
+                let network = open::part(path, options, options.weights, &mut found)?;
                 write(&Source { text_encoder: Some(&network), ..Source::NONE }, output, how, progress)
             }
-            Single::UNet => {
-                let network = open::part(path, UNET, options, options.weights, &mut found)?;
+            Component::UNet => {
+                let network = open::part(path, options, options.weights, &mut found)?;
                 write(&Source { unet: Some(&network), ..Source::NONE }, output, how, progress)
             }
-            Single::Vae => {
-                let network = open::part(path, VAE, options, WeightSet::Auto, &mut found)?;
+            Component::Vae => {
+                let network = open::part(path, options, WeightSet::Auto, &mut found)?;
                 write(&Source { vae: Some(&network), ..Source::NONE }, output, how, progress)
             }
         };
@@ -99,23 +94,17 @@ impl Source<'_> {
     const NONE: Self = Self { text_encoder: None, unet: None, vae: None, model: None };
 }
 
-enum Single {
-    TextEncoder,
-    UNet,
-    Vae,
-}
-
 /// The only network at `path`, if there is but one.
-fn single_network(path: &Path) -> Result<Option<Single>> {
+fn single_network(path: &Path) -> Result<Option<Component>> {
     if path.is_dir() {
         let config = read_small(&path.join("config.json")).map(|bytes| String::from_utf8_lossy(&bytes).into_owned());
         let config = config.unwrap_or_default();
         let is = |class: &str| config.contains(&format!("\"{class}\""));
         return Ok(match () {
             () if path.join("model_index.json").exists() => None,
-            () if is("UNet2DConditionModel") => Some(Single::UNet),
-            () if is("AutoencoderKL") => Some(Single::Vae),
-            () if is("clip_text_model") => Some(Single::TextEncoder),
+            () if is("UNet2DConditionModel") => Some(Component::UNet),
+            () if is("AutoencoderKL") => Some(Component::Vae),
+            () if is("clip_text_model") => Some(Component::TextEncoder),
             () => None,
         });
     }
@@ -123,9 +112,7 @@ fn single_network(path: &Path) -> Result<Option<Single>> {
         return Ok(None);
     }
     Ok(match FileKind::of(&Checkpoint::open(path, "")?) {
-        FileKind::Networks { text_encoder: true, unet: false, vae: false } => Some(Single::TextEncoder),
-        FileKind::Networks { text_encoder: false, unet: true, vae: false } => Some(Single::UNet),
-        FileKind::Networks { text_encoder: false, unet: false, vae: true } => Some(Single::Vae),
+        FileKind::Networks(networks) if networks.len() == 1 => networks.first().copied(),
         _ => None,
     })
 }
@@ -139,5 +126,5 @@ fn write(source: &Source<'_>, output: &Path, how: ConvertOptions, progress: Prog
 
 /// The layout of a network in a diffusers folder.
 fn folder_layout<C: ModelConfig>() -> Layout {
-    Layout::folder(C::NAMES)
+    Layout::folder(C::COMPONENT)
 }

@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, path::Path};
 
 use calotype_formats::{Checkpoint, TorchFile};
 use calotype_models::{
-    AdaptedNetwork, FileKind, ModelConfig,
+    Family, FileKind, ModelConfig,
     adapters::{Adapter, AdapterSummary, AdapterWeights, Embedding, Hypernetwork},
 };
 use serde::Serialize;
@@ -177,7 +177,7 @@ fn lora(weights: &AdapterWeights, data_hash: &str) -> LoraInspection {
     let (file, found) = (weights.file(), AdapterSummary::of(weights));
     let mut layers: BTreeMap<&'static str, BTreeMap<&'static str, usize>> = BTreeMap::new();
     for ((network, kind), count) in &found.layers {
-        layers.entry(AdaptedNetwork::id(*network)).or_default().insert(kind.id(), *count);
+        layers.entry(network.id()).or_default().insert(kind.id(), *count);
     }
     let text = |keys: &[&str]| text(file, keys);
     let network = text(&["ss_network_dim"]).map(|dim| {
@@ -226,16 +226,6 @@ fn tags(file: &Checkpoint) -> Vec<(String, u64)> {
     counts.into_iter().take(TAGS).map(|(tag, count)| (brief(&tag), count)).collect()
 }
 
-/// The family whose contexts are so wide.
-fn family(width: usize) -> Option<&'static str> {
-    match width {
-        768 => Some("Stable Diffusion 1"),
-        1024 => Some("Stable Diffusion 2"),
-        1280 | 2048 => Some("Stable Diffusion XL"),
-        _ => None,
-    }
-}
-
 fn embedding(file: &Checkpoint) -> Option<EmbeddingInspection> {
     let text = |keys: &[&str]| text(file, keys);
     let base_file = text(&["sd_checkpoint_name", "modelspec.implementation"]);
@@ -254,7 +244,7 @@ fn embedding(file: &Checkpoint) -> Option<EmbeddingInspection> {
     }
     let read = Embedding::read(file).ok()?;
     let token = read.token.as_deref().map(brief).or_else(|| text(&["name"]));
-    Some(common(read.count(), read.width(), family(read.width()), token))
+    Some(common(read.count(), read.width(), Family::name_of_width(read.width()), token))
 }
 
 fn hypernetwork(path: &Path, file: &Checkpoint) -> Option<HypernetworkInspection> {
@@ -264,7 +254,7 @@ fn hypernetwork(path: &Path, file: &Checkpoint) -> Option<HypernetworkInspection
     let widths = read.widths().to_vec();
     Some(HypernetworkInspection {
         // For the text's contexts; beside them are networks for the picture's own attention.
-        family: widths.iter().find_map(|&width| family(width)),
+        family: widths.iter().find_map(|&width| Family::name_of_width(width)),
         widths,
         layer_structure: read.layer_structure().to_vec(),
         activation,

@@ -12,7 +12,7 @@ use std::{
 use calotype_diffusion::PredictionType;
 use calotype_formats::{Checkpoint, FileFormat};
 use calotype_models::{
-    FileKind, Layout, ModelConfig, Stored, TextConfig, UNetConfig, VaeConfig, WeightSet,
+    Component, FileKind, Layout, ModelConfig, Stored, TextConfig, UNetConfig, VaeConfig, WeightSet,
     adapters::{AdapterWeights, network_of},
 };
 use serde::Serialize;
@@ -27,7 +27,7 @@ pub use weights::WeightSets;
 use crate::{
     Error, Model, ModelOptions, NetworkFiles, Result,
     error::show,
-    files::{TEXT_ENCODER, UNET, open_weights},
+    files::open_weights,
     hash::{self, AdapterHashes, WeightFile},
     open,
     scheduler::prediction_id,
@@ -215,7 +215,8 @@ fn folder(path: &Path) -> Result<Option<Opened>> {
         return Ok(Some(Opened { weights, files: WeightFile::of_files(path, files) }));
     }
     if path.join("config.json").is_file() {
-        let found = [TEXT_ENCODER, UNET].into_iter().find_map(|place| open_weights(path, place, WeightSet::Auto).ok());
+        let open = |component| open_weights(path, component, WeightSet::Auto).ok();
+        let found = [Component::TextEncoder, Component::UNet].into_iter().find_map(open);
         return Ok(found.map(|found| Opened { weights: found.checkpoint, files: found.files }));
     }
     Ok(None)
@@ -253,7 +254,7 @@ impl Model {
             name: self.name().to_owned(),
             layout: if single { "compvis" } else { self.unet.layout.id() },
             format: format(file.format()),
-            family: if self.unet_config().is_sd2() { "Stable Diffusion 2" } else { "Stable Diffusion 1" },
+            family: self.unet_config().family().name,
             inpainting: self.is_inpainting(),
             model_hash: hash.to_owned(),
             short_hash: hash.get(..SHORT_HASH).unwrap_or(hash).to_owned(),
@@ -335,7 +336,7 @@ fn of_file(path: &Path, Opened { weights: file, files }: &Opened, mut problems: 
 
 /// What is wrong with a network that a file has.
 fn missing<C: ModelConfig>(file: &Checkpoint) -> Option<String> {
-    let layout = Layout::detect(file, C::NAMES, WeightSet::Auto)?;
+    let layout = Layout::detect(file, C::COMPONENT, WeightSet::Auto)?;
     let checked = C::infer(file, &layout, &calotype_models::CompVisConfig::default())
         .and_then(|config| Stored::in_layout(file, &layout, &config.specs()?).map(drop));
     checked.err().map(|error| error.to_string())

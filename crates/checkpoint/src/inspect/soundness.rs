@@ -4,7 +4,7 @@
 use std::{collections::HashSet, sync::Arc};
 
 use calotype_formats::{Checkpoint, TensorInfo};
-use calotype_models::{Beside, ModelConfig, Stored};
+use calotype_models::{AuxiliaryKind, ModelConfig, Stored};
 
 use crate::{Model, NetworkFiles, Result, brief, verify};
 
@@ -58,8 +58,11 @@ fn strangers(model: &Model) -> Result<Option<String>> {
     let single = Arc::ptr_eq(&model.unet.weights, &model.vae.weights);
     let is_stranger = |tensor: &&TensorInfo| {
         let name = tensor.name.as_str();
-        let usual =
-            if single { Beside::of(name) != Beside::Other || model.is_replaced(name) } else { is_of_clip(name) };
+        let usual = if single {
+            AuxiliaryKind::of(name) != AuxiliaryKind::Other || model.is_replaced(name)
+        } else {
+            is_of_clip(name)
+        };
         !used.contains(name) && !usual
     };
     let files = [&model.text_encoder.weights, &model.unet.weights, &model.vae.weights];

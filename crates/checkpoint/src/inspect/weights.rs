@@ -2,12 +2,12 @@
 
 use std::path::Path;
 
-use calotype_models::{WeightSet, has_ema, has_optimizer, has_raw, is_pruned_to_ema};
+use calotype_models::{Component, WeightSet, has_ema, has_optimizer, has_raw, is_pruned_to_ema};
 use serde::Serialize;
 
 use crate::{
     Model,
-    files::{NON_EMA, UNET, UNET_EMA, open_weights},
+    files::{NON_EMA, UNET_EMA, open_weights},
     hash::WeightSource,
 };
 
@@ -57,14 +57,14 @@ pub(super) fn sets(model: &Model) -> (WeightSets, Vec<String>) {
 /// Of a UNet in a diffusers folder: whether there is an average besides, and whether the weights in use are the raw ones.
 fn in_folder(model: &Model) -> (bool, bool) {
     let in_folder = |place: &str, name: &str| name.strip_prefix(place).is_some_and(|rest| rest.starts_with('/'));
-    let places = [UNET.folder, UNET_EMA.folder];
+    let places = [Component::UNet.id(), UNET_EMA];
     let of_unet = model.weight_files.iter().find(|file| places.iter().any(|place| in_folder(place, &file.name)));
     let Some((name, WeightSource::Disk(path))) = of_unet.map(|file| (&file.name, &file.source)) else {
         return (false, false);
     };
     let folder = path.parent().unwrap_or(Path::new(""));
-    let average_beside = folder.with_file_name(UNET_EMA.folder).join("config.json").is_file();
-    if in_folder(UNET_EMA.folder, name) {
+    let average_beside = folder.with_file_name(UNET_EMA).join("config.json").is_file();
+    if in_folder(UNET_EMA, name) {
         return (true, false);
     }
     let non_ema = name.contains(&format!(".{NON_EMA}.")) || name.contains(&format!(".{NON_EMA}-")) || average_beside;
@@ -77,7 +77,7 @@ fn in_folder(model: &Model) -> (bool, bool) {
             .any(|entry| entry.file_name().to_string_lossy().contains(&format!(".{NON_EMA}")))
     };
     // The plain weights of a folder that has the variant, too, are the average.
-    let ema =
-        average_beside || if non_ema { open_weights(folder, UNET, WeightSet::Ema).is_ok() } else { has_variant() };
+    let ema = average_beside
+        || if non_ema { open_weights(folder, Component::UNet, WeightSet::Ema).is_ok() } else { has_variant() };
     (ema, non_ema)
 }

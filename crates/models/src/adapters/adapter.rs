@@ -3,12 +3,12 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use calotype_formats::Checkpoint;
 
 use super::{
-    AdapterWeights, Algorithm, Embedding, Target, bundled,
+    AdapterWeights, Algorithm, Embedding, bundled,
     peft::PeftConfig,
     recipe::{Extents, Parts, Recipe, Site},
 };
 use crate::{
-    Error, ParamSpec, Result,
+    Component, Error, ParamSpec, Result,
     error::quote,
     names::adapter::{self as names, Part},
 };
@@ -17,7 +17,7 @@ use crate::{
 pub struct Adapter {
     pub(super) file: Checkpoint,
     /// What is done to parameters, by network and checkpoint path.
-    pub(super) recipes: HashMap<(Target, String), Recipe>,
+    pub(super) recipes: HashMap<(Component, String), Recipe>,
     matched: Matched,
     embeddings: Vec<(String, Embedding)>,
 }
@@ -42,7 +42,7 @@ pub struct Matched {
 /// A module of a network: the places of its weight and bias.
 #[derive(Clone, Copy)]
 struct Module<'a> {
-    target: Target,
+    component: Component,
     path: &'a str,
     weight: Option<&'a ParamSpec>,
     bias: Option<&'a ParamSpec>,
@@ -57,11 +57,11 @@ impl Adapter {
     /// message names the key, and how many there are.
     pub fn new(weights: impl Into<AdapterWeights>, unet: &[ParamSpec], text_encoder: &[ParamSpec]) -> Result<Self> {
         let AdapterWeights { file, peft } = weights.into();
-        let modules = [modules(Target::UNet, unet), modules(Target::TextEncoder, text_encoder)].concat();
+        let modules = [modules(Component::UNet, unet), modules(Component::TextEncoder, text_encoder)].concat();
         let levels = names::levels(unet.iter().map(|spec| spec.name.as_str()));
         let mut by_key = HashMap::new();
         for module in &modules {
-            for key in names::modules(module.target, module.path, &levels) {
+            for key in names::modules(module.component, module.path, &levels) {
                 by_key.entry(key).or_insert(*module);
             }
         }
@@ -121,9 +121,9 @@ impl Adapter {
             let lost = [Part::DiffB, Part::BNorm].iter().filter_map(|part| parts.get(part));
             self.matched.unused.extend(lost.cloned());
         }
-        match module.target {
-            Target::UNet => self.matched.unet += 1,
-            Target::TextEncoder => self.matched.text_encoder += 1,
+        match module.component {
+            Component::TextEncoder | Component::TextEncoder2 => self.matched.text_encoder += 1,
+            Component::UNet | Component::Vae => self.matched.unet += 1,
         }
         for (spec, recipe) in [weight, bias].into_iter().flatten() {
             let Some(mut recipe) = recipe else { continue };
@@ -135,9 +135,9 @@ impl Adapter {
             }
             let scaled = matches!(recipe.algorithm, Algorithm::Lora | Algorithm::LoHa | Algorithm::LoKr);
             if scaled && !parts.contains_key(&Part::Alpha) {
-                recipe.scale *= peft.scale(module.target, module.path, rank);
+                recipe.scale *= peft.scale(module.component, module.path, rank);
             }
-            let place = (module.target, spec.name.clone());
+            let place = (module.component, spec.name.clone());
             if self.recipes.insert(place, recipe).is_some() {
                 let problem = format!("{} is changed under two names: the adapter is damaged", spec.name);
                 return Err(Error::Adapter { source_label: self.file.label().to_owned(), problem });
@@ -165,13 +165,13 @@ impl Adapter {
 }
 
 /// The modules that parameters are of.
-fn modules(target: Target, specs: &[ParamSpec]) -> Vec<Module<'_>> {
+fn modules(component: Component, specs: &[ParamSpec]) -> Vec<Module<'_>> {
     let mut places = HashMap::new();
     let mut modules: Vec<Module<'_>> = Vec::new();
     for spec in specs {
         let Some((path, last)) = spec.name.rsplit_once('.') else { continue };
         let place = *places.entry(path).or_insert_with(|| {
-            modules.push(Module { target, path, weight: None, bias: None });
+            modules.push(Module { component, path, weight: None, bias: None });
             modules.len() - 1
         });
         if let Some(module) = modules.get_mut(place) {

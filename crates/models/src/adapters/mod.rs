@@ -25,15 +25,6 @@ pub use source::{Adapted, Applied};
 pub use summary::{AdapterSummary, network_of};
 pub use weights::AdapterWeights;
 
-/// A network that adapters change.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub enum Target {
-    /// The UNet.
-    UNet,
-    /// The text encoder.
-    TextEncoder,
-}
-
 /// How an adapter's file keeps a change.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 #[non_exhaustive]

@@ -11,19 +11,18 @@ use serde::{
     de::{IgnoredAny, MapAccess, SeqAccess, Visitor},
 };
 
-use super::Target;
-use crate::{AdaptedNetwork, Error, Result, error::quote};
+use crate::{Component, Error, Result, error::quote};
 
 /// The entry of a file's metadata, since diffusers 0.34: a `LoraConfig` for each network, its keys after `unet.` or
 /// `text_encoder.`.
 const METADATA: &str = "lora_adapter_metadata";
 
-/// PEFT's configs of a UNet's adapter and of a text encoder's, as far as they change results.
+/// PEFT's configs of the adapters of networks, as far as they change results.
 #[derive(Clone, Debug, Default)]
-pub(super) struct PeftConfig {
-    unet: Option<Config>,
-    text_encoder: Option<Config>,
-}
+pub(super) struct PeftConfig(BTreeMap<Component, Config>);
+
+/// The networks that have one.
+const NETWORKS: [Component; 2] = [Component::UNet, Component::TextEncoder];
 
 /// A `LoraConfig`, `LoHaConfig` or `LoKrConfig`.
 #[derive(Clone, Debug)]
@@ -52,20 +51,24 @@ impl PeftConfig {
         let Ok(fields) = json::from_str::<Fields>(text) else {
             return Err(refuse(format!("the metadata {METADATA} is not a JSON object: save the adapter again")));
         };
-        let of = |network: &str| {
-            let own =
-                fields.iter().filter_map(|(key, field)| Some((key.strip_prefix(network)?.strip_prefix('.')?, field)));
-            let own: Fields = own.map(|(key, field)| (key.to_owned(), field.clone())).collect();
-            (!own.is_empty()).then(|| Config::new(&own, None)).transpose().map_err(refuse)
-        };
-        Ok(Self { unet: of("unet")?, text_encoder: of("text_encoder")? })
+        let mut configs = BTreeMap::new();
+        for network in NETWORKS {
+            let own = fields.iter().filter_map(|(key, field)| {
+                Some((key.strip_prefix(network.id())?.strip_prefix('.')?.to_owned(), field.clone()))
+            });
+            let own: Fields = own.collect();
+            if !own.is_empty() {
+                configs.insert(network, Config::new(&own, None).map_err(refuse)?);
+            }
+        }
+        Ok(Self(configs))
     }
 
     /// That of the `adapter_config.json` with this text, for the network that it stands beside; for both without one.
     ///
     /// # Errors
     /// It is no such config, or of a kind of adapter that is not read.
-    pub(super) fn from_json(text: &str, label: &str, network: Option<Target>) -> Result<Self> {
+    pub(super) fn from_json(text: &str, label: &str, network: Option<Component>) -> Result<Self> {
         let refuse = |problem: String| Error::Adapter { source_label: label.to_owned(), problem };
         let fields: Fields = json::from_str(text).unwrap_or_default();
         let kind = match fields.get("peft_type") {
@@ -84,37 +87,30 @@ impl PeftConfig {
             )));
         }
         let config = Config::new(&fields, Some(DEFAULT)).map_err(refuse)?;
-        let of = |target: Target| network.is_none_or(|network| network == target).then(|| config.clone());
-        Ok(Self { unet: of(Target::UNet), text_encoder: of(Target::TextEncoder) })
+        let networks = network.map_or(NETWORKS.to_vec(), |network| vec![network]);
+        Ok(Self(networks.into_iter().map(|network| (network, config.clone())).collect()))
     }
 
     /// This one, and what only `other` has.
-    pub(super) fn or(self, other: Self) -> Self {
-        Self { unet: self.unet.or(other.unet), text_encoder: self.text_encoder.or(other.text_encoder) }
+    pub(super) fn or(self, mut other: Self) -> Self {
+        other.0.extend(self.0);
+        other
     }
 
     /// The scale of a module's change of this rank: `alpha / r`, or `alpha / √r`; 1 if it is not said.
-    pub(super) fn scale(&self, target: Target, path: &str, rank: Option<usize>) -> f32 {
-        let config = match target {
-            Target::UNet => &self.unet,
-            Target::TextEncoder => &self.text_encoder,
-        };
-        let Some(config) = config else { return 1.0 };
+    pub(super) fn scale(&self, network: Component, path: &str, rank: Option<usize>) -> f32 {
+        let Some(config) = self.0.get(&network) else { return 1.0 };
         let rank = rank.map_or_else(|| of_pattern(&config.ranks, path).unwrap_or(config.rank), |rank| rank as f64);
         let divisor = if config.rslora { rank.sqrt() } else { rank };
         config.alpha_of(path).map_or(1.0, |alpha| (alpha / divisor) as f32)
     }
 
     /// The alpha that a module's key has here, if one is said.
-    pub(super) fn alpha(&self, network: AdaptedNetwork, module: &str) -> Option<f32> {
-        let config = match network {
-            AdaptedNetwork::UNet => &self.unet,
-            AdaptedNetwork::TextEncoder => &self.text_encoder,
-            AdaptedNetwork::TextEncoder2 => &None,
-        };
+    pub(super) fn alpha(&self, network: Component, module: &str) -> Option<f32> {
+        let config = self.0.get(&network)?;
         let path =
             ["base_model.model.", "unet.", "text_encoder."].iter().find_map(|prefix| module.strip_prefix(prefix));
-        Some(config.as_ref()?.alpha_of(path.unwrap_or(module))? as f32)
+        Some(config.alpha_of(path.unwrap_or(module))? as f32)
     }
 }
 

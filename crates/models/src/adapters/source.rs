@@ -3,11 +3,11 @@ use std::sync::Arc;
 use calotype_tensor::{ParamData, Threads};
 
 use super::{
-    Adapter, Target,
+    Adapter,
     change::{Changed, Lengths},
     recipe::{Extents, finite},
 };
-use crate::{ParamSource, ParamSpec, Result};
+use crate::{Component, ParamSource, ParamSpec, Result};
 
 /// An adapter, and how strongly it is applied.
 #[derive(Clone)]
@@ -25,26 +25,31 @@ pub struct Applied {
 /// The parameters of another source, changed by adapters, one after the other.
 pub struct Adapted<'a> {
     base: &'a mut dyn ParamSource,
-    target: Target,
+    component: Component,
     adapters: &'a [Applied],
     threads: &'a Threads,
 }
 
 impl<'a> Adapted<'a> {
-    /// The parameters of the network `target` from `base` with `adapters`, for a backend with these `threads`.
-    pub fn new(base: &'a mut dyn ParamSource, target: Target, adapters: &'a [Applied], threads: &'a Threads) -> Self {
-        Self { base, target, adapters, threads }
+    /// The parameters of the network `component` from `base` with `adapters`, for a backend with these `threads`.
+    pub fn new(
+        base: &'a mut dyn ParamSource,
+        component: Component,
+        adapters: &'a [Applied],
+        threads: &'a Threads,
+    ) -> Self {
+        Self { base, component, adapters, threads }
     }
 }
 
 impl ParamSource for Adapted<'_> {
     fn data(&mut self, spec: &ParamSpec) -> Result<Box<dyn ParamData + '_>> {
         let mut data = self.base.data(spec)?;
-        let place = (self.target, spec.name.clone());
+        let place = (self.component, spec.name.clone());
         for applied in self.adapters {
-            let strength = match self.target {
-                Target::UNet => applied.unet,
-                Target::TextEncoder => applied.text_encoder,
+            let strength = match self.component {
+                Component::TextEncoder | Component::TextEncoder2 => applied.text_encoder,
+                Component::UNet | Component::Vae => applied.unet,
             };
             let Some(recipe) = applied.adapter.recipes.get(&place).filter(|_| strength != 0.0) else { continue };
             let file = &applied.adapter.file;

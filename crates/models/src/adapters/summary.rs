@@ -10,7 +10,7 @@ use super::{
     recipe::{MAX_RANK, Parts, finite},
 };
 use crate::{
-    AdaptedNetwork, LayerKind,
+    Component, Family, LayerKind, family,
     names::{
         adapter::{self as names, Part},
         layer,
@@ -29,7 +29,7 @@ pub struct AdapterSummary {
     /// Whether it has DoRA's lengths.
     pub dora: bool,
     /// How many layers of each kind it changes.
-    pub layers: BTreeMap<(AdaptedNetwork, LayerKind), usize>,
+    pub layers: BTreeMap<(Component, LayerKind), usize>,
     /// The width of the contexts that its layers read, if one does.
     pub context_width: Option<usize>,
     /// The width of the text encoder that its layers are of, if one is.
@@ -97,10 +97,10 @@ impl AdapterSummary {
         }
         let inputs = || of.inputs(algorithm).filter(|&width| width > 0);
         match place.0 {
-            AdaptedNetwork::UNet if self.context_width.is_none() && layer::reads_context(module) => {
+            Component::UNet if self.context_width.is_none() && layer::reads_context(module) => {
                 self.context_width = inputs();
             }
-            AdaptedNetwork::TextEncoder if self.text_width.is_none() && layer::reads_hidden_states(module) => {
+            Component::TextEncoder if self.text_width.is_none() && layer::reads_hidden_states(module) => {
                 self.text_width = inputs();
             }
             _ => {}
@@ -108,17 +108,15 @@ impl AdapterSummary {
     }
 
     fn told_family(&self, modules: &BTreeMap<&str, Parts>) -> Option<&'static str> {
-        if self.layers.keys().any(|(network, _)| *network == AdaptedNetwork::TextEncoder2) {
-            return Some("Stable Diffusion XL");
+        if self.layers.keys().any(|(network, _)| *network == Component::TextEncoder2) {
+            return Some(family::XL);
         }
-        let by_width = match (self.context_width, self.text_width) {
-            (Some(768), _) | (None, Some(768)) => Some("Stable Diffusion 1"),
-            (Some(1024), _) | (None, Some(1024)) => Some("Stable Diffusion 2"),
-            (Some(2048), _) => Some("Stable Diffusion XL"),
-            (Some(1280), _) => Some("the Stable Diffusion XL refiner"),
-            _ => None,
+        let (refiner_width, refiner) = family::XL_REFINER;
+        let by_width = || match self.context_width {
+            Some(width) if width == refiner_width => Some(refiner),
+            width => Family::name_of_width(width.or(self.text_width)?),
         };
-        modules.keys().find_map(|module| layer::other_family(module)).or(by_width)
+        modules.keys().find_map(|module| layer::other_family(module)).or_else(by_width)
     }
 }
 
@@ -181,7 +179,7 @@ impl Shapes<'_> {
     }
 }
 
-/// The id of the network that an adapter's key is for, if that can be told: see [`AdaptedNetwork::id`].
+/// The id of the network that an adapter's key is for, if that can be told: see [`Component::id`].
 #[must_use]
 pub fn network_of(key: &str) -> Option<&'static str> {
     let (module, _) = names::split(key)?;

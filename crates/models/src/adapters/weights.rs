@@ -4,8 +4,8 @@ use std::path::{Path, PathBuf};
 
 use calotype_formats::Checkpoint;
 
-use super::{Target, peft::PeftConfig};
-use crate::{Error, Result};
+use super::peft::PeftConfig;
+use crate::{Component, Error, Result};
 
 /// What stands beside the weights of PEFT, and what these are called.
 const CONFIG: &str = "adapter_config.json";
@@ -61,7 +61,7 @@ impl AdapterWeights {
     }
 
     /// The files, and the network that each is for where its folder says it.
-    fn places(path: &Path) -> Vec<(PathBuf, Option<Target>)> {
+    fn places(path: &Path) -> Vec<(PathBuf, Option<Component>)> {
         if !path.is_dir() {
             return vec![(path.to_owned(), None)];
         }
@@ -70,8 +70,9 @@ impl AdapterWeights {
         if let Some(file) = within(path) {
             return vec![(file, None)];
         }
-        let networks = [("unet", Target::UNet), ("text_encoder", Target::TextEncoder)];
-        networks.into_iter().filter_map(|(folder, target)| Some((within(&path.join(folder))?, Some(target)))).collect()
+        let networks = [Component::UNet, Component::TextEncoder];
+        let in_folder = |component: Component| Some((within(&path.join(component.id()))?, Some(component)));
+        networks.into_iter().filter_map(in_folder).collect()
     }
 
     /// The tensors.
@@ -86,7 +87,7 @@ impl AdapterWeights {
         self.file
     }
 
-    fn open_file(path: &Path, target: Option<Target>) -> Result<Self> {
+    fn open_file(path: &Path, component: Option<Component>) -> Result<Self> {
         let file = Checkpoint::open(path, "")?;
         let is_peft = path.file_name().is_some_and(|name| PEFT.iter().any(|known| name == *known));
         let config = path.with_file_name(CONFIG);
@@ -97,6 +98,6 @@ impl AdapterWeights {
         let refuse = |problem: String| Error::Adapter { source_label: label.clone(), problem };
         let text = calotype_files::read_text(&config, MAX_CONFIG)
             .map_err(|error| refuse(format!("cannot read the config: {error}")))?;
-        Ok(Self { file, peft: PeftConfig::from_json(&text, &label, target)? })
+        Ok(Self { file, peft: PeftConfig::from_json(&text, &label, component)? })
     }
 }

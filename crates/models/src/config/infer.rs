@@ -7,18 +7,10 @@ use super::{
     CompVisConfig, DownBlockType, HiddenAct, LAYERS, LEVELS, MidBlockType, ModelConfig, PerBlock, TextConfig,
     UNetConfig, UpBlockType, VaeConfig,
 };
-use crate::{Error, Layout, Result, params::stored};
+use crate::{Error, Family, Layout, Result, SD2, params::stored};
 
-/// Width of a head in CLIP's text encoders, and in the UNets of Stable Diffusion 2.
+/// Width of a head in CLIP's text encoders.
 const HEAD_WIDTH: usize = 64;
-/// Heads of every attention in the UNets of Stable Diffusion 1.
-const SD1_HEADS: usize = 8;
-/// Width of the context in Stable Diffusion 2.
-const SD2_CONTEXT: usize = 1024;
-/// Width of the joint space in transformers' config of Stable Diffusion 2's text encoder; not used here.
-const SD2_PROJECTION: usize = 512;
-/// Layers of OpenCLIP's ViT-H text tower that Stable Diffusion 2 uses: all but the last.
-const OPEN_CLIP_LAYERS: usize = 23;
 
 /// The shapes in a file, by canonical names.
 struct Shapes<'a> {
@@ -88,13 +80,12 @@ fn per_block(values: Vec<usize>) -> PerBlock {
 
 /// The config of the UNet that `file` has in this layout.
 ///
-/// Heads are as `compvis` says; else those of Stable Diffusion 2 (64 wide) where the transformers project by
-/// linear maps or the context is 1024 wide; else 8.
+/// Heads are as `compvis` says, else those of its [`Family`].
 ///
 /// # Errors
 /// A tensor that tells a size is not there, `compvis` describes another UNet, or none can be made of the sizes.
 pub(super) fn unet(file: &Checkpoint, layout: &Layout, compvis: &CompVisConfig) -> Result<UNetConfig> {
-    let shapes = Shapes { model: UNetConfig::MODEL, file, layout };
+    let shapes = Shapes { model: UNetConfig::COMPONENT.name(), file, layout };
     let levels = shapes.levels("down_blocks");
     let width = |i: usize| shapes.dimension(&format!("down_blocks.{i}.resnets.0.conv1.weight"), 0);
     let block_out_channels = (0..levels).map(width).collect::<Result<Vec<_>>>()?;
@@ -107,7 +98,7 @@ pub(super) fn unet(file: &Checkpoint, layout: &Layout, compvis: &CompVisConfig) 
     // Any transformer tells what all have in common.
     let any = transformers.iter().flatten().next().or(middle.as_ref());
     let (cross_attention_dim, linear) = match any {
-        None => (SD2_CONTEXT, false),
+        None => (SD2.context_width, false),
         Some(any) => (
             shapes.dimension(&format!("{any}.transformer_blocks.0.attn2.to_k.weight"), 1)?,
             shapes.get(&format!("{any}.proj_in.weight")).is_some_and(|shape| shape.len() == 2),
@@ -123,8 +114,7 @@ pub(super) fn unet(file: &Checkpoint, layout: &Layout, compvis: &CompVisConfig) 
     let heads = |width: usize| match (compvis.num_head_channels, compvis.num_heads) {
         (Some(head), _) => width / head.max(1),
         (None, Some(heads)) => heads,
-        (None, None) if linear || cross_attention_dim == SD2_CONTEXT => width / HEAD_WIDTH,
-        (None, None) => SD1_HEADS,
+        (None, None) => Family::of_unet(cross_attention_dim, linear).heads.of(width),
     };
     let config = UNetConfig {
         sample_size: compvis.image_size.map(PerBlock::All),
@@ -163,10 +153,10 @@ pub(super) fn unet(file: &Checkpoint, layout: &Layout, compvis: &CompVisConfig) 
     Ok(config)
 }
 impl UNetConfig {
-    /// Whether it is of the second generation: 64-wide heads and linear projections, or its context.
+    /// What it is of.
     #[must_use]
-    pub fn is_sd2(&self) -> bool {
-        self.use_linear_projection || self.cross_attention_dim.get(0) == SD2_CONTEXT
+    pub fn family(&self) -> &'static Family {
+        Family::of_unet(self.cross_attention_dim.get(0), self.use_linear_projection)
     }
 }
 
@@ -175,10 +165,10 @@ impl UNetConfig {
 /// # Errors
 /// A tensor that tells a size is not there, or no autoencoder can be made of the sizes.
 pub(super) fn vae(file: &Checkpoint, layout: &Layout, compvis: &CompVisConfig) -> Result<VaeConfig> {
-    let shapes = Shapes { model: VaeConfig::MODEL, file, layout };
+    let shapes = Shapes { model: VaeConfig::COMPONENT.name(), file, layout };
     if let Some(tensor) = layout.foreign(file) {
         let problem = format!("it has attention outside its middle ({:?}), which is not supported", tensor.name);
-        return Err(Error::Config { model: VaeConfig::MODEL, problem });
+        return Err(Error::Config { model: VaeConfig::COMPONENT.name(), problem });
     }
     let levels = shapes.levels("encoder.down_blocks");
     let width = |i: usize| shapes.dimension(&format!("encoder.down_blocks.{i}.resnets.0.conv1.weight"), 0);
@@ -208,27 +198,29 @@ pub(super) fn vae(file: &Checkpoint, layout: &Layout, compvis: &CompVisConfig) -
 /// # Errors
 /// A tensor that tells a size is not there, or no text encoder can be made of the sizes.
 pub(super) fn text(file: &Checkpoint, layout: &Layout, compvis: &CompVisConfig) -> Result<TextConfig> {
-    let shapes = Shapes { model: TextConfig::MODEL, file, layout };
+    let shapes = Shapes { model: TextConfig::COMPONENT.name(), file, layout };
     let embedding = |name: &str, n| shapes.dimension(&format!("text_model.embeddings.{name}_embedding.weight"), n);
     let hidden_size = embedding("token", 1)?;
     const MOST_LAYERS: usize = 256;
     let layers = shapes.count(MOST_LAYERS, |n| format!("text_model.encoder.layers.{n}.layer_norm1.weight"));
-    let second = layout.is_open_clip() || hidden_size == SD2_CONTEXT;
-    let unused = match (layout.is_open_clip(), hidden_size) {
+    let family = Family::of_text_encoder(hidden_size, layout.is_open_clip());
+    // Small models have fewer layers than the family says.
+    let used = family.text_layers.filter(|_| hidden_size == family.context_width);
+    let unused = match (layout.is_open_clip(), used) {
         _ if compvis.last_layer => 0,
-        (true, SD2_CONTEXT) => layers.saturating_sub(OPEN_CLIP_LAYERS),
-        (true, _) => usize::from(layout.has_projection(file)),
+        (true, Some(used)) => layers.saturating_sub(used),
+        (true, None) => usize::from(layout.has_projection(file)),
         (false, _) => 0,
     };
     let config = TextConfig {
         vocab_size: embedding("token", 0)?,
         hidden_size,
         intermediate_size: shapes.dimension("text_model.encoder.layers.0.mlp.fc1.weight", 0)?,
-        projection_dim: if second { SD2_PROJECTION } else { hidden_size },
+        projection_dim: family.projection_dim.unwrap_or(hidden_size),
         num_hidden_layers: layers - unused,
         num_attention_heads: (hidden_size / HEAD_WIDTH).max(1),
         max_position_embeddings: embedding("position", 0)?,
-        hidden_act: if second { HiddenAct::Gelu } else { HiddenAct::QuickGelu },
+        hidden_act: if family.open_clip { HiddenAct::Gelu } else { HiddenAct::QuickGelu },
         ..TextConfig::default()
     };
     config.validate()?;

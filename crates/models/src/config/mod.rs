@@ -20,7 +20,7 @@ pub use unet::{DownBlockType, MidBlockType, UNetConfig, UpBlockType};
 pub use vae::VaeConfig;
 
 use crate::{
-    Error, Layout, Names, ParamSource, ParamSpec, Result, Scope, Stored,
+    Component, Error, Layout, ParamSource, ParamSpec, Result, Scope, Stored,
     params::{list, with_backend},
 };
 
@@ -36,10 +36,8 @@ pub trait ModelConfig: Serialize + DeserializeOwned {
     /// The network, its parameters of form `P`.
     type Model<P>;
 
-    /// How messages call the network.
-    const MODEL: &'static str;
-    /// How the network's tensors are named in a diffusers folder.
-    const NAMES: Names;
+    /// Which network it is.
+    const COMPONENT: Component;
 
     /// The keys of `config.json` that may have only some of their values here, and those values. A list is as its elements.
     fn only_supported() -> Vec<(&'static str, Vec<Value>)>;
@@ -66,7 +64,7 @@ pub trait ModelConfig: Serialize + DeserializeOwned {
     /// # Errors
     /// [`Error::Config`] when it is not JSON, asks for what is not supported, or makes no network.
     fn from_json(text: &str) -> Result<Self> {
-        let invalid = |problem: String| Error::Config { model: Self::MODEL, problem };
+        let invalid = |problem: String| Error::Config { model: Self::COMPONENT.name(), problem };
         let value: Value = json::from_str(text).map_err(|e| invalid(format!("not valid JSON: {e}")))?;
         if !value.is_object() {
             return Err(invalid(format!(
@@ -126,7 +124,7 @@ pub trait ModelConfig: Serialize + DeserializeOwned {
     /// # Errors
     /// The config is invalid; or, before anything is read, a tensor of `file` is missing, extra or misshapen.
     fn load<B: Backend>(&self, backend: &B, file: &Checkpoint) -> Result<Self::Model<B::Param>> {
-        let mut source = Stored::new(file, Self::NAMES, &self.specs()?)?;
+        let mut source = Stored::new(file, Self::COMPONENT, &self.specs()?)?;
         self.init(backend, &mut source)
     }
 }

@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use super::{CHANNELS, Check, CompVisConfig, ModelConfig, infer};
-use crate::{ClipTextEncoder, Layout, Names, Result, Scope};
+use crate::{ClipTextEncoder, Component, Layout, Result, Scope};
 
 /// The activation between the two layers of a text encoder's MLP.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -95,6 +95,12 @@ impl Default for TextConfig {
 }
 
 impl TextConfig {
+    /// Whether it is OpenCLIP's, which has the exact GELU; CLIP has another.
+    #[must_use]
+    pub fn is_open_clip(&self) -> bool {
+        self.hidden_act == HiddenAct::Gelu
+    }
+
     /// The id that ends a text. transformers' first configs of CLIP say 2, which its tokenizer never made.
     pub(crate) fn end_of_text(&self) -> u32 {
         const WRONG: i64 = 2;
@@ -118,8 +124,7 @@ impl TextConfig {
 impl ModelConfig for TextConfig {
     type Model<P> = ClipTextEncoder<P>;
 
-    const MODEL: &'static str = "text encoder";
-    const NAMES: Names = Names::TextEncoder;
+    const COMPONENT: Component = Component::TextEncoder;
 
     fn only_supported() -> Vec<(&'static str, Vec<Value>)> {
         vec![("model_type", vec![json!("clip_text_model")])]
@@ -140,7 +145,7 @@ impl ModelConfig for TextConfig {
     }
 
     fn validate(&self) -> Result<()> {
-        let check = Check(Self::MODEL);
+        let check = Check(Self::COMPONENT.name());
         check.within("vocab_size", self.vocab_size, 1..=1 << 24)?;
         check.within("hidden_size", self.hidden_size, CHANNELS)?;
         check.within("intermediate_size", self.intermediate_size, 1..=1 << 20)?;

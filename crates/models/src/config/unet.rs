@@ -3,7 +3,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use super::{CHANNELS, Check, CompVisConfig, LAYERS, LEVELS, ModelConfig, PerBlock, infer, is_before};
-use crate::{Layout, Names, Result, Scope, UNet};
+use crate::{Component, Layout, Result, Scope, UNet};
 
 /// A `down_block_types` entry.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -134,8 +134,7 @@ impl UNetConfig {
 impl ModelConfig for UNetConfig {
     type Model<P> = UNet<P>;
 
-    const MODEL: &'static str = "UNet";
-    const NAMES: Names = Names::UNet;
+    const COMPONENT: Component = Component::UNet;
 
     fn only_supported() -> Vec<(&'static str, Vec<Value>)> {
         let null = || vec![Value::Null];
@@ -179,7 +178,7 @@ impl ModelConfig for UNetConfig {
     }
 
     fn validate(&self) -> Result<()> {
-        let check = Check(Self::MODEL);
+        let check = Check(Self::COMPONENT.name());
         let blocks = self.block_out_channels.len();
         check.within("number of block_out_channels", blocks, LEVELS)?;
         check.length("down_block_types", self.down_block_types.len(), blocks)?;

@@ -4,7 +4,9 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use super::{CHANNELS, Check, CompVisConfig, LAYERS, LEVELS, ModelConfig, PerBlock, infer};
-use crate::{AutoencoderKl, Layout, Names, ParamSource, Result, Scope, VaeDecoder, VaeEncoder, params::with_backend};
+use crate::{
+    AutoencoderKl, Component, Layout, ParamSource, Result, Scope, VaeDecoder, VaeEncoder, params::with_backend,
+};
 
 /// The config of diffusers' `AutoencoderKL`. Lists run from the highest resolution to the lowest.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -109,8 +111,7 @@ impl VaeConfig {
 impl ModelConfig for VaeConfig {
     type Model<P> = AutoencoderKl<P>;
 
-    const MODEL: &'static str = "VAE";
-    const NAMES: Names = Names::Vae;
+    const COMPONENT: Component = Component::Vae;
 
     // `shift_factor`, `latents_mean` and `latents_std` are of other pipelines: those of Stable Diffusion 1 and 2 pass them over.
     fn only_supported() -> Vec<(&'static str, Vec<Value>)> {
@@ -123,7 +124,7 @@ impl ModelConfig for VaeConfig {
     }
 
     fn validate(&self) -> Result<()> {
-        let check = Check(Self::MODEL);
+        let check = Check(Self::COMPONENT.name());
         let blocks = self.block_out_channels.len();
         check.within("number of block_out_channels", blocks, LEVELS)?;
         check.length("down_block_types", self.down_block_types.len(), blocks)?;

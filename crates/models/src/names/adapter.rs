@@ -4,7 +4,7 @@
 //! LyCORIS) or with dots (diffusers, PEFT), and in the names of diffusers or of CompVis.
 
 use super::{UNetLevel, compvis_unet, folder};
-use crate::adapters::Target;
+use crate::Component;
 
 /// What a tensor is of its module's change.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -128,7 +128,7 @@ pub(crate) fn levels<'a>(names: impl Iterator<Item = &'a str>) -> Vec<UNetLevel>
 
 /// Everything that files call the module at `path`, such as `mid_block.resnets.0.conv1`, of a text encoder or of a UNet with
 /// these levels.
-pub(crate) fn modules(target: Target, path: &str, levels: &[UNetLevel]) -> Vec<String> {
+pub(crate) fn modules(component: Component, path: &str, levels: &[UNetLevel]) -> Vec<String> {
     let flat = |prefix: &str, path: &str| format!("{prefix}_{}", path.replace('.', "_"));
     // PEFT alone, trainers that save what it wraps, and diffusers' pipelines.
     let dotted = |network: &str, path: &str| {
@@ -137,21 +137,22 @@ pub(crate) fn modules(target: Target, path: &str, levels: &[UNetLevel]) -> Vec<S
             .into_iter()
             .chain([format!("{network}.{path}")])
     };
-    match target {
-        Target::UNet => {
+    match component {
+        Component::UNet => {
             let of_compvis = compvis_unet::names(&format!("{path}."), levels).into_iter().flat_map(|name| {
                 let name = name.trim_end_matches('.');
                 [flat("lora_unet", name), format!("diffusion_model.{name}"), flat("lycoris", name)]
             });
             dotted("unet", path).chain([flat("lora_unet", path), flat("lycoris", path)]).chain(of_compvis).collect()
         }
-        Target::TextEncoder => folder::text_encoder(path)
+        Component::TextEncoder | Component::TextEncoder2 => folder::text_encoder(path)
             .iter()
             .flat_map(|path| {
                 let flat = ["lora_te", "lora_te1"].map(|prefix| flat(prefix, path));
                 dotted("text_encoder", path).chain(flat).collect::<Vec<_>>()
             })
             .collect(),
+        Component::Vae => Vec::new(),
     }
 }
 

@@ -3,9 +3,10 @@
 use calotype_formats::{Checkpoint, TensorInfo};
 
 use super::{
-    COMPVIS_OPEN_CLIP, COMPVIS_TEXT, COMPVIS_UNET, COMPVIS_VAE, Layout, Names, Style, compvis_unet, compvis_vae,
+    COMPVIS_OPEN_CLIP, COMPVIS_TEXT, COMPVIS_UNET, COMPVIS_VAE, Layout, Style, compvis_unet, compvis_vae,
     find_unwrapped, open_clip, unwrapped_name, without_dots, wrapper,
 };
+use crate::Component;
 
 /// Which of the two sets of UNet weights of a training checkpoint.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -39,31 +40,31 @@ const UNET_FIRST: &str = "input_blocks.0.0.weight";
 impl Layout {
     /// How `file` names the tensors of a network; none if it does not have it (or not the set of weights asked for).
     #[must_use]
-    pub fn detect(file: &Checkpoint, names: Names, weights: WeightSet) -> Option<Self> {
-        match names {
-            Names::UNet => match weights {
+    pub fn detect(file: &Checkpoint, component: Component, weights: WeightSet) -> Option<Self> {
+        match component {
+            Component::UNet => match weights {
                 WeightSet::Auto => ema_unet(file).or_else(|| raw_unet(file)),
                 WeightSet::Ema => ema_unet(file),
                 WeightSet::Raw => raw_unet(file),
             },
-            Names::Vae => find(file, &VAE_PREFIXES, "decoder.up.0.block.0.norm1.weight", |prefix| {
+            Component::Vae => find(file, &VAE_PREFIXES, "decoder.up.0.block.0.norm1.weight", |prefix| {
                 Style::CompVisVae(compvis_vae::levels(has(file, prefix)))
             })
-            .or_else(|| folder(file, &VAE_PREFIXES, "decoder.up_blocks.0.resnets.0.norm1.weight", names)),
-            Names::TextEncoder => {
+            .or_else(|| folder(file, &VAE_PREFIXES, "decoder.up_blocks.0.resnets.0.norm1.weight", component)),
+            Component::TextEncoder | Component::TextEncoder2 => {
                 let attention = "transformer.resblocks.0.attn.in_proj_weight";
                 find(file, &OPEN_CLIP_PREFIXES, attention, |_| Style::OpenClip)
-                    .or_else(|| folder(file, &TEXT_PREFIXES, "text_model.embeddings.token_embedding.weight", names))
-                    .or_else(|| folder(file, &TEXT_PREFIXES, "embeddings.token_embedding.weight", names))
+                    .or_else(|| folder(file, &TEXT_PREFIXES, "text_model.embeddings.token_embedding.weight", component))
+                    .or_else(|| folder(file, &TEXT_PREFIXES, "embeddings.token_embedding.weight", component))
             }
         }
     }
 
     /// How a file of a diffusers folder names the tensors of its network.
     #[must_use]
-    pub fn of_folder(file: &Checkpoint, names: Names) -> Self {
-        let detected = Self::detect(file, names, WeightSet::Raw);
-        detected.filter(|layout| layout.style == Style::Folder(names)).unwrap_or_else(|| Self::folder(names))
+    pub fn of_folder(file: &Checkpoint, component: Component) -> Self {
+        let detected = Self::detect(file, component, WeightSet::Raw);
+        detected.filter(|layout| layout.style == Style::Folder(component)).unwrap_or_else(|| Self::folder(component))
     }
 
     /// A tensor in `file` by which this network computes what the one of its canonical names does not: attention in a
@@ -107,7 +108,7 @@ pub(super) fn is_schedule(name: &str) -> bool {
 
 /// What a tensor of a CompVis checkpoint is that no network computes with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Beside {
+pub enum AuxiliaryKind {
     /// Of the text encoder: OpenCLIP's last layer and projection, CLIP's numbers of positions.
     Text,
     /// The noise of each timestep.
@@ -122,7 +123,7 @@ pub enum Beside {
     Other,
 }
 
-impl Beside {
+impl AuxiliaryKind {
     /// By the key.
     #[must_use]
     pub fn of(key: &str) -> Self {
@@ -180,7 +181,7 @@ fn ema_unet(file: &Checkpoint) -> Option<Layout> {
 fn raw_unet(file: &Checkpoint) -> Option<Layout> {
     let compvis = |prefix: &str| Style::CompVisUNet { levels: compvis_unet::levels(has(file, prefix)), ema: false };
     find(file, &UNET_PREFIXES, UNET_FIRST, compvis)
-        .or_else(|| folder(file, &UNET_PREFIXES, "down_blocks.0.resnets.0.conv1.weight", Names::UNet))
+        .or_else(|| folder(file, &UNET_PREFIXES, "down_blocks.0.resnets.0.conv1.weight", Component::UNet))
 }
 
 fn has<'a>(file: &'a Checkpoint, prefix: &'a str) -> impl Fn(&str) -> bool + 'a {
@@ -193,6 +194,6 @@ fn find(file: &Checkpoint, prefixes: &[&str], first: &str, style: impl Fn(&str) 
     Some(Layout { style: style(&prefix), prefix })
 }
 
-fn folder(file: &Checkpoint, prefixes: &[&str], first: &str, names: Names) -> Option<Layout> {
-    find(file, prefixes, first, |_| Style::Folder(names))
+fn folder(file: &Checkpoint, prefixes: &[&str], first: &str, component: Component) -> Option<Layout> {
+    find(file, prefixes, first, |_| Style::Folder(component))
 }

@@ -4,21 +4,15 @@ use std::fmt;
 
 use calotype_formats::Checkpoint;
 
-use super::{Layout, Names, WeightSet, find_unwrapped, unwrapped_name};
+use super::{Layout, WeightSet, find_unwrapped, unwrapped_name};
+use crate::{Component, family};
 
 /// What the tensors of a file make together.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum FileKind {
-    /// Networks of Stable Diffusion 1 or 2: those that are true.
-    Networks {
-        /// The text encoder.
-        text_encoder: bool,
-        /// The UNet.
-        unet: bool,
-        /// The autoencoder.
-        vae: bool,
-    },
+    /// Networks of Stable Diffusion 1 or 2: in the order of [`Component::ALL`].
+    Networks(Vec<Component>),
     /// What changes a model's weights a little.
     Adapter(AdapterForm),
     /// Vectors for new words (Gal et al. 2022).
@@ -73,8 +67,8 @@ impl fmt::Display for AdapterForm {
 
 /// A tensor that only models of another family have, and the family's name.
 const OTHERS: &[(&str, &str)] = &[
-    ("conditioner.embedders.1.model.ln_final.weight", "Stable Diffusion XL"),
-    ("conditioner.embedders.0.model.ln_final.weight", "the Stable Diffusion XL refiner"),
+    ("conditioner.embedders.1.model.ln_final.weight", family::XL),
+    ("conditioner.embedders.0.model.ln_final.weight", family::XL_REFINER.1),
     ("model.diffusion_model.x_embedder.proj.weight", "Stable Diffusion 3"),
     ("joint_blocks.0.context_block.attn.qkv.weight", "Stable Diffusion 3"),
     ("transformer_blocks.0.attn.add_k_proj.weight", "a transformer of Stable Diffusion 3 or Flux"),
@@ -177,14 +171,16 @@ impl FileKind {
         if is_injected(file) {
             return Self::Other("a network with an adapter of PEFT in it, which was not merged");
         }
-        let has = |names| Layout::detect(file, names, WeightSet::Auto).is_some();
-        let (text_encoder, unet, vae) = (has(Names::TextEncoder), has(Names::UNet), has(Names::Vae));
+        let mut networks = Component::ALL.to_vec();
+        networks.retain(|&component| Layout::detect(file, component, WeightSet::Auto).is_some());
         // A ControlNet's file may have the model's networks too, and a part of a model be a ControlNet's.
-        if let Some(family) = family(&BESIDE_A_MODEL).filter(|_| !(unet && vae)) {
+        if let Some(family) = family(&BESIDE_A_MODEL)
+            .filter(|_| ![Component::UNet, Component::Vae].iter().all(|needed| networks.contains(needed)))
+        {
             return Self::Other(family);
         }
-        if text_encoder || unet || vae {
-            return Self::Networks { text_encoder, unet, vae };
+        if !networks.is_empty() {
+            return Self::Networks(networks);
         }
         let ends = |ends: &[&str]| file.tensors().any(|tensor| ends.iter().any(|end| tensor.name.ends_with(end)));
         if let Some((_, form)) = ADAPTERS.iter().find(|(keys, _)| ends(keys)) {

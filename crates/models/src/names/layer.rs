@@ -2,17 +2,7 @@
 
 use std::fmt;
 
-/// A network that adapters are trained for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-#[non_exhaustive]
-pub enum AdaptedNetwork {
-    /// The UNet, or the transformer in its place.
-    UNet,
-    /// The text encoder.
-    TextEncoder,
-    /// The second text encoder of Stable Diffusion XL.
-    TextEncoder2,
-}
+use crate::{Component, family};
 
 /// What a layer does in its network.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -36,18 +26,6 @@ pub enum LayerKind {
     Norm,
     /// None of these.
     Other,
-}
-
-impl AdaptedNetwork {
-    /// `unet`, `text_encoder` or `text_encoder_2`, as in diffusers' folders.
-    #[must_use]
-    pub fn id(self) -> &'static str {
-        match self {
-            Self::UNet => "unet",
-            Self::TextEncoder => "text_encoder",
-            Self::TextEncoder2 => "text_encoder_2",
-        }
-    }
 }
 
 impl LayerKind {
@@ -75,16 +53,16 @@ impl fmt::Display for LayerKind {
 }
 
 /// What begins the names of a network, dots as underscores.
-const NETWORKS: [(&str, AdaptedNetwork); 9] = [
-    ("lora_te2_", AdaptedNetwork::TextEncoder2),
-    ("text_encoder_2_", AdaptedNetwork::TextEncoder2),
-    ("lora_te1_", AdaptedNetwork::TextEncoder),
-    ("lora_te_", AdaptedNetwork::TextEncoder),
-    ("text_encoder_", AdaptedNetwork::TextEncoder),
-    ("lora_unet_", AdaptedNetwork::UNet),
-    ("unet_", AdaptedNetwork::UNet),
-    ("diffusion_model_", AdaptedNetwork::UNet),
-    ("transformer_", AdaptedNetwork::UNet),
+const NETWORKS: [(&str, Component); 9] = [
+    ("lora_te2_", Component::TextEncoder2),
+    ("text_encoder_2_", Component::TextEncoder2),
+    ("lora_te1_", Component::TextEncoder),
+    ("lora_te_", Component::TextEncoder),
+    ("text_encoder_", Component::TextEncoder),
+    ("lora_unet_", Component::UNet),
+    ("unet_", Component::UNet),
+    ("diffusion_model_", Component::UNet),
+    ("transformer_", Component::UNet),
 ];
 
 /// What is in the names of layers, the first that is there decides.
@@ -103,7 +81,7 @@ const KINDS: [(&[&str], LayerKind); 8] = [
 ];
 
 /// The network and the kind of the layer that a module of an adapter changes; none if its name tells no network.
-pub(crate) fn layer(module: &str) -> Option<(AdaptedNetwork, LayerKind)> {
+pub(crate) fn layer(module: &str) -> Option<(Component, LayerKind)> {
     let flat = module.replace('.', "_");
     let flat = flat.strip_prefix("base_model_model_").unwrap_or(&flat);
     let flat = flat.strip_prefix("lycoris_").unwrap_or(flat);
@@ -113,12 +91,12 @@ pub(crate) fn layer(module: &str) -> Option<(AdaptedNetwork, LayerKind)> {
         let starts = |with: &[&str]| with.iter().any(|with| flat.starts_with(with));
         match () {
             () if starts(&["text_model_", "encoder_layers_", "embeddings_", "final_layer_norm"]) => {
-                Some(AdaptedNetwork::TextEncoder)
+                Some(Component::TextEncoder)
             }
             () if starts(&["down_blocks_", "mid_block_", "up_blocks_", "conv_", "time_embed"])
                 || starts(&["input_blocks_", "middle_block_", "output_blocks_", "out_"]) =>
             {
-                Some(AdaptedNetwork::UNet)
+                Some(Component::UNet)
             }
             () => None,
         }
@@ -144,7 +122,7 @@ pub(crate) fn reads_hidden_states(module: &str) -> bool {
 const OTHERS: [(&[&str], &str); 3] = [
     (&["_double_blocks_", "_single_blocks_", "_single_transformer_blocks_"], "Flux"),
     (&["_joint_blocks_", "_add_k_proj"], "Stable Diffusion 3"),
-    (&["_add_embedding_", "_label_emb_"], "Stable Diffusion XL"),
+    (&["_add_embedding_", "_label_emb_"], family::XL),
 ];
 
 /// The family that a module's name tells of, if it is none of Stable Diffusion 1 or 2.
@@ -159,7 +137,7 @@ mod tests {
 
     #[test]
     fn layers_are_told_by_their_names() {
-        use AdaptedNetwork::{TextEncoder as Text, TextEncoder2 as Text2, UNet};
+        use Component::{TextEncoder as Text, TextEncoder2 as Text2, UNet};
         use LayerKind::*;
         for (module, expected) in [
             ("lora_unet_down_blocks_0_attentions_0_transformer_blocks_0_attn2_to_k", Some((UNet, CrossAttention))),

@@ -16,21 +16,12 @@ mod open_clip;
 mod wrapper;
 
 pub use compvis_unet::UNetLevel;
-pub use detect::{Beside, WeightSet, has_ema, has_optimizer, has_raw, is_pruned_to_ema};
+pub use detect::{AuxiliaryKind, WeightSet, has_ema, has_optimizer, has_raw, is_pruned_to_ema};
 pub use kind::{AdapterForm, FileKind};
-pub use layer::{AdaptedNetwork, LayerKind};
+pub use layer::LayerKind;
 pub use wrapper::{find_unwrapped, unwrapped_name};
 
-/// A network of Stable Diffusion, by whose canonical names the others are found.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Names {
-    /// `unet/diffusion_pytorch_model.safetensors` of a diffusers folder.
-    UNet,
-    /// `vae/diffusion_pytorch_model.safetensors` of a diffusers folder, of any age.
-    Vae,
-    /// `text_encoder/model.safetensors` of a diffusers folder, with or without the prefix `text_model.`.
-    TextEncoder,
-}
+use crate::Component;
 
 /// How a file names the tensors of one network.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -44,7 +35,7 @@ pub struct Layout {
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Style {
     /// Those of diffusers and transformers.
-    Folder(Names),
+    Folder(Component),
     /// CompVis' `UNetModel`.
     CompVisUNet {
         /// From the highest resolution down.
@@ -82,8 +73,8 @@ pub(crate) const COMPVIS_OPEN_CLIP: &str = "cond_stage_model.model.";
 impl Layout {
     /// That of a diffusers folder.
     #[must_use]
-    pub fn folder(names: Names) -> Self {
-        Self { prefix: String::new(), style: Style::Folder(names) }
+    pub fn folder(component: Component) -> Self {
+        Self { prefix: String::new(), style: Style::Folder(component) }
     }
 
     /// The UNet of a CompVis checkpoint.
@@ -101,7 +92,7 @@ impl Layout {
     /// The text encoder of a CompVis checkpoint: CLIP's (Stable Diffusion 1).
     #[must_use]
     pub fn compvis_text() -> Self {
-        Self { prefix: COMPVIS_TEXT.into(), style: Style::Folder(Names::TextEncoder) }
+        Self { prefix: COMPVIS_TEXT.into(), style: Style::Folder(Component::TextEncoder) }
     }
 
     /// The text encoder of a CompVis checkpoint: OpenCLIP's (Stable Diffusion 2).
@@ -139,9 +130,9 @@ impl Layout {
         let prefixed =
             |names: Vec<String>| names.into_iter().map(|name| Place::whole(format!("{}{name}", self.prefix))).collect();
         let mut places: Vec<Place> = match &self.style {
-            Style::Folder(Names::UNet) => prefixed(vec![name.to_owned()]),
-            Style::Folder(Names::Vae) => prefixed(folder::vae(name)),
-            Style::Folder(Names::TextEncoder) => prefixed(folder::text_encoder(name)),
+            Style::Folder(Component::UNet) => prefixed(vec![name.to_owned()]),
+            Style::Folder(Component::Vae) => prefixed(folder::vae(name)),
+            Style::Folder(Component::TextEncoder | Component::TextEncoder2) => prefixed(folder::text_encoder(name)),
             Style::CompVisUNet { levels, ema } => {
                 let names = compvis_unet::names(name, levels);
                 prefixed(if *ema { names.into_iter().map(|name| without_dots(&name)).collect() } else { names })
@@ -164,7 +155,7 @@ impl Layout {
 
     /// Whether `key` may be in a file of this network alone though the network does not ask for it.
     pub(crate) fn ignores(&self, key: &str) -> bool {
-        let is_text_encoder = self.style == Style::Folder(Names::TextEncoder);
+        let is_text_encoder = self.style == Style::Folder(Component::TextEncoder);
         match key.strip_prefix(&self.prefix) {
             Some(own) => is_beside_weights(own) || (is_text_encoder && folder::text_encoder_ignores(own)),
             None => false,

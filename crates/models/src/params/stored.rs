@@ -7,7 +7,7 @@ use calotype_formats::{Checkpoint, DType, Floats, TensorInfo};
 use calotype_tensor::ParamData;
 
 use super::scale::Scale;
-use crate::{Error, Layout, Names, ParamSource, ParamSpec, Place, Result, error::quote};
+use crate::{Component, Error, Layout, ParamSource, ParamSpec, Place, Result, error::quote};
 
 /// The parameters of one network in a checkpoint, all of them known to be there in their shapes.
 pub struct Stored<'a> {
@@ -23,8 +23,8 @@ impl<'a> Stored<'a> {
     ///
     /// # Errors
     /// A tensor is missing, misshapen, no float, or a weight of no part of the network. The message names it.
-    pub fn new(file: &'a Checkpoint, names: Names, specs: &[ParamSpec]) -> Result<Self> {
-        let layout = Layout::of_folder(file, names);
+    pub fn new(file: &'a Checkpoint, component: Component, specs: &[ParamSpec]) -> Result<Self> {
+        let layout = Layout::of_folder(file, component);
         let stored = Self::in_layout(file, &layout, specs).map_err(Error::by_config)?;
         let used = stored.keys();
         if let Some(extra) = file.tensors().find(|t| !used.contains(t.name.as_str()) && !layout.ignores(&t.name)) {

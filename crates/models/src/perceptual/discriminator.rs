@@ -1,6 +1,6 @@
 //! PatchGAN's discriminator (Isola et al. 2017, section 6.1.2), as taming-transformers has it (`NLayerDiscriminator`).
 
-use calotype_tensor::{Activation, Backend, Conv2d, Padding, ParamKind, Result as Computed, infer};
+use calotype_tensor::{Activation, Backend, Conv2d, Padding, ParamKind, Result as Computed, op_shapes};
 
 use crate::{Init, ParamSource, ParamSpec, Result, Scope, params};
 
@@ -108,7 +108,7 @@ impl<P> PatchDiscriminator<P> {
 /// all lines, each channel is a group.
 fn batch_norm<B: Backend>(b: &B, x: &B::Tensor, gain: &B::Param, offset: &B::Param) -> Computed<B::Tensor> {
     let shape = b.shape(x);
-    let [batch, h, w, channels] = infer::picture("batch_norm", "x", shape)?;
+    let [batch, h, w, channels] = op_shapes::picture("batch_norm", "x", shape)?;
     let one = b.reshape(x, [1, batch * h, w, channels].into())?;
     b.reshape(&b.group_norm(&one, gain, offset, channels, EPS, Activation::None)?, shape)
 }

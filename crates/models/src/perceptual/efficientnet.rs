@@ -2,7 +2,7 @@
 //! in the form for inference, which is part of the convolutions.
 
 use calotype_formats::Checkpoint;
-use calotype_tensor::{Activation, Backend, Conv2d, Padding, ParamKind, Result as Computed, infer};
+use calotype_tensor::{Activation, Backend, Conv2d, Padding, ParamKind, Result as Computed, op_shapes};
 
 use super::{Affine, ByName, Loader};
 use crate::Result;
@@ -108,7 +108,7 @@ impl<P> EfficientNetLite0<P> {
         let mut features = self.walk(b, pictures, STAGES.len())?;
         let Some(last) = features.pop() else { return Ok(Vec::new()) };
         let x = relu6(b, &self.head.forward(b, &last)?)?;
-        let [_, h, w, channels] = infer::picture("pooled", "features", b.shape(&x))?;
+        let [_, h, w, channels] = op_shapes::picture("pooled", "features", b.shape(&x))?;
         let values = b.to_f32(&x)?;
         let mean = |picture: &[f32]| {
             let mut sums = vec![0.0f64; channels];
@@ -182,7 +182,7 @@ impl<P> Convolution<P> {
     }
 
     fn forward<B: Backend<Param = P>>(&self, b: &B, x: &B::Tensor) -> Computed<B::Tensor> {
-        let [_, h, w, _] = infer::picture("efficientnet", "x", b.shape(x))?;
+        let [_, h, w, _] = op_shapes::picture("efficientnet", "x", b.shape(x))?;
         // TensorFlow's `SAME`: as many results as strides fit, zeros on both sides, the odd one at the end.
         let zeros =
             |extent: usize| ((extent.div_ceil(self.stride) - 1) * self.stride + self.side).saturating_sub(extent);

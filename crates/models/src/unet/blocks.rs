@@ -1,8 +1,8 @@
-use calotype_tensor::{Backend, Error, Padding, Result as Computed, infer};
+use calotype_tensor::{Backend, Error, Padding, Result as Computed, op_shapes};
 
 use super::conditioning::Conditioning;
 use crate::{
-    DownBlockType, MidBlockType, Result, Scope, UNetConfig, UpBlockType, Wrap,
+    CircularPadding, DownBlockType, MidBlockType, Result, Scope, UNetConfig, UpBlockType,
     layers::{Conv, Upsampler},
     resnet::{ResnetBlock, ResnetOptions},
     transformer::{Transformer2D, TransformerOptions},
@@ -90,7 +90,7 @@ impl<P> DownBlock<P> {
         })
     }
 
-    pub(super) fn set_wrap(&mut self, wrap: Wrap) {
+    pub(super) fn set_wrap(&mut self, wrap: CircularPadding) {
         self.layers.iter_mut().for_each(|layer| layer.resnet.set_wrap(wrap));
         self.downsampler.iter_mut().for_each(|conv| conv.wrap = wrap);
     }
@@ -137,7 +137,7 @@ impl<P> MidBlock<P> {
         })
     }
 
-    pub(super) fn set_wrap(&mut self, wrap: Wrap) {
+    pub(super) fn set_wrap(&mut self, wrap: CircularPadding) {
         self.first.resnet.set_wrap(wrap);
         self.second.iter_mut().for_each(|resnet| resnet.set_wrap(wrap));
     }
@@ -189,7 +189,7 @@ impl<P> UpBlock<P> {
         })
     }
 
-    pub(super) fn set_wrap(&mut self, wrap: Wrap) {
+    pub(super) fn set_wrap(&mut self, wrap: CircularPadding) {
         self.layers.iter_mut().for_each(|layer| layer.resnet.set_wrap(wrap));
         self.upsampler.iter_mut().for_each(|upsampler| upsampler.wrap = wrap);
     }
@@ -216,7 +216,7 @@ impl<P> UpBlock<P> {
         match (&self.upsampler, skips.last()) {
             (Some(upsampler), Some(skip)) => {
                 // The size that was halved on the way down.
-                let [_, height, width, _] = infer::picture("unet", "a skip", b.shape(skip))?;
+                let [_, height, width, _] = op_shapes::picture("unet", "a skip", b.shape(skip))?;
                 upsampler.forward_to(b, &x, [height, width])
             }
             (Some(upsampler), None) => upsampler.forward(b, &x),

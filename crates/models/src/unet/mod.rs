@@ -2,7 +2,7 @@ mod blocks;
 mod conditioning;
 mod inputs;
 
-use calotype_tensor::{Activation, Backend, Error, Result as Computed, infer};
+use calotype_tensor::{Activation, Backend, Error, Result as Computed, op_shapes};
 
 use blocks::{DownBlock, Layer, MidBlock, UpBlock};
 
@@ -11,7 +11,7 @@ pub use conditioning::{Context, TimeEmbedding};
 pub use inputs::{Residuals, UNetInputs};
 
 use crate::{
-    Result, Scope, UNetConfig, Wrap,
+    CircularPadding, Result, Scope, UNetConfig,
     adapters::LoadedHypernetwork,
     layers::{Conv, GroupNorm, Linear},
     resnet::ResnetBlock,
@@ -87,7 +87,7 @@ impl<P> UNet<P> {
     }
 
     /// Makes pictures that go on at their other edge: each convolution sees that edge instead of zeros.
-    pub fn set_wrap(&mut self, wrap: Wrap) {
+    pub fn set_wrap(&mut self, wrap: CircularPadding) {
         self.conv_in.wrap = wrap;
         self.conv_out.wrap = wrap;
         self.down_blocks.iter_mut().for_each(|block| block.set_wrap(wrap));
@@ -165,7 +165,7 @@ impl<P> UNet<P> {
     }
 
     fn check_input<B: Backend>(&self, b: &B, latents: &B::Tensor, timesteps: usize) -> Computed<()> {
-        let [batch, _, _, _] = infer::picture("unet", "latents", b.shape(latents))?;
+        let [batch, _, _, _] = op_shapes::picture("unet", "latents", b.shape(latents))?;
         let invalid = |message| Err(Error::Invalid { op: "unet", message });
         if timesteps != batch {
             return invalid(format!("{timesteps} timesteps were given for {batch} images"));

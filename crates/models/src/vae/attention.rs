@@ -1,4 +1,4 @@
-use calotype_tensor::{Activation, Attention, Backend, Result as Computed, infer};
+use calotype_tensor::{Activation, Attention, Backend, Result as Computed, op_shapes};
 
 use super::coder::NORM_EPS;
 use crate::{
@@ -43,7 +43,7 @@ impl<P> PixelAttention<P> {
 
     fn compute<B: Backend<Param = P>>(&self, b: &B, x: &B::Tensor) -> Computed<B::Tensor> {
         let shape = b.shape(x);
-        let [batch, height, width, channels] = infer::picture("attention", "x", shape)?;
+        let [batch, height, width, channels] = op_shapes::picture("attention", "x", shape)?;
         let h = self.group_norm.forward(b, x, Activation::None)?;
         let h = b.reshape(&h, [batch, height * width, channels].into())?;
         let (q, k, v) = (self.to_q.forward(b, &h)?, self.to_k.forward(b, &h)?, self.to_v.forward(b, &h)?);

@@ -1,8 +1,8 @@
-use calotype_tensor::{Activation, Backend, Padding, Result as Computed, infer};
+use calotype_tensor::{Activation, Backend, Padding, Result as Computed, op_shapes};
 
 use super::attention::PixelAttention;
 use crate::{
-    Result, Scope, VaeConfig, Wrap,
+    CircularPadding, Result, Scope, VaeConfig,
     bands::{self, BandNorm},
     layers::{Conv, GroupNorm, Upsampler},
     resnet::{ResnetBlock, ResnetOptions},
@@ -39,7 +39,7 @@ fn resnets<P>(
 }
 
 impl<P, R> Level<P, R> {
-    fn set_wrap(&mut self, wrap: Wrap) {
+    fn set_wrap(&mut self, wrap: CircularPadding) {
         self.resnets.iter_mut().for_each(|resnet| resnet.set_wrap(wrap));
     }
 
@@ -84,7 +84,7 @@ impl<P> Middle<P> {
         })
     }
 
-    fn set_wrap(&mut self, wrap: Wrap) {
+    fn set_wrap(&mut self, wrap: CircularPadding) {
         self.first.set_wrap(wrap);
         self.second.set_wrap(wrap);
     }
@@ -150,7 +150,7 @@ impl<P> VaeEncoder<P> {
 
     /// As [`UNet::set_wrap`](crate::UNet::set_wrap); what halves the picture keeps its zeros, as CompVis pads there apart
     /// from the convolution.
-    pub fn set_wrap(&mut self, wrap: Wrap) {
+    pub fn set_wrap(&mut self, wrap: CircularPadding) {
         self.conv_in.wrap = wrap;
         self.conv_out.wrap = wrap;
         self.down_blocks.iter_mut().for_each(|block| block.set_wrap(wrap));
@@ -226,7 +226,7 @@ impl<P> VaeDecoder<P> {
     }
 
     /// As [`UNet::set_wrap`](crate::UNet::set_wrap).
-    pub fn set_wrap(&mut self, wrap: Wrap) {
+    pub fn set_wrap(&mut self, wrap: CircularPadding) {
         self.conv_in.wrap = wrap;
         self.conv_out.wrap = wrap;
         self.mid_block.set_wrap(wrap);
@@ -289,8 +289,8 @@ impl<P> VaeDecoder<P> {
     where
         P: Clone + 'static,
     {
-        let [_, height, width, channels] = infer::picture("decode", "latents", b.shape(latents))?;
-        infer::same("decode", "latents", [1, height, width, channels].into(), b.shape(latents))?;
+        let [_, height, width, channels] = op_shapes::picture("decode", "latents", b.shape(latents))?;
+        op_shapes::same("decode", "latents", [1, height, width, channels].into(), b.shape(latents))?;
         let rows = (BAND_ROWS >> self.up_blocks.len().saturating_sub(1)).max(1);
         let mut x = bands::cut(b, &self.middle(b, latents, false)?, rows)?;
         for block in &self.up_blocks {

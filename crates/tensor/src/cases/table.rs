@@ -1,7 +1,7 @@
 //! Awkward shapes: extents that are no multiple of any tile, and the smallest ones.
 
 use super::{Case, Input, Role, Values};
-use crate::{Activation, Attention, Conv2d, Op, Padding, ParamKind, Shape, infer};
+use crate::{Activation, Attention, Conv2d, Op, Padding, ParamKind, Shape, op_shapes};
 
 /// The default range of activations.
 const ACTIVATION: Values = Values::Uniform { low: -2.0, high: 2.0 };
@@ -37,7 +37,7 @@ pub(super) fn conv(x: [usize; 4], [kh, kw, o]: [usize; 3], options: Conv2d, bias
     let weight = Shape::from([kh, kw, x[3], o]);
     let inputs = vec![tensor("x", x), param("weight", ParamKind::Conv, weight, kh * kw * x[3])];
     // A case that does not fit is caught when it runs; its residual then does not matter.
-    let y = infer::conv2d(x.into(), weight, &options).unwrap_or(x.into());
+    let y = op_shapes::conv2d(x.into(), weight, &options).unwrap_or(x.into());
     Case { op: Op::Conv2d(options), inputs: optional(inputs, bias, residual, y) }
 }
 

@@ -6,7 +6,7 @@ use super::{
     elementwise as ew,
 };
 use crate::{
-    Backend, DType, Op, ParamData, ParamRole, Precision, Result, Shape, Threads, infer,
+    Backend, DType, Op, ParamData, ParamRole, Precision, Result, Shape, Threads, op_shapes,
     param_data::{Cancellable, zeros},
 };
 
@@ -23,7 +23,7 @@ impl Backend for Cpu {
     }
 
     fn from_f32(&self, shape: Shape, data: Vec<f32>) -> Result<Tensor> {
-        infer::data("from_f32", shape, data.len())?;
+        op_shapes::data("from_f32", shape, data.len())?;
         self.make(shape, |to| {
             narrow(self.isa, &data, to);
             Ok(())

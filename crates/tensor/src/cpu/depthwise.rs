@@ -6,7 +6,7 @@ use super::{
     gemm::Gather,
     isa::for_each_isa,
 };
-use crate::{Conv2d, Result, Shape, infer};
+use crate::{Conv2d, Result, Shape, op_shapes};
 
 /// Tasks that a weight's gradient is divided into, so that its sums have one order on any number of threads.
 const TASKS: usize = 16;
@@ -36,7 +36,7 @@ impl Cpu {
         options: Conv2d,
     ) -> Result<Tensor> {
         let op = "depthwise_conv2d_backward_input";
-        infer::same(op, "dy", infer::depthwise_conv2d(input, weight.shape(), kernel, &options)?, dy.shape())?;
+        op_shapes::same(op, "dy", op_shapes::depthwise_conv2d(input, weight.shape(), kernel, &options)?, dy.shape())?;
         let outputs = Outputs(Geometry::new(input, dy.shape(), kernel, options));
         self.gather_channels(&outputs, dy, &self.taps(weight.plain(op)?), None, input)
     }
@@ -51,7 +51,7 @@ impl Cpu {
         let op = "depthwise_conv2d_backward_weight";
         let channels = x.shape().last();
         let shape = Shape::new(&[kernel[0] * kernel[1], channels])?;
-        infer::same(op, "dy", infer::depthwise_conv2d(x.shape(), shape, kernel, &options)?, dy.shape())?;
+        op_shapes::same(op, "dy", op_shapes::depthwise_conv2d(x.shape(), shape, kernel, &options)?, dy.shape())?;
         let inputs = Inputs(Geometry::new(x.shape(), dy.shape(), kernel, options));
         let (x, rows, dy) = (x.f32(op)?, dy.shape().rows(), dy.f32(op)?);
         let per_task = rows.div_ceil(TASKS);

@@ -1,7 +1,7 @@
 //! Operations that touch each element once, and those that only move elements.
 
 use super::{Cpu, Tensor, isa::for_each_isa, math};
-use crate::{Activation, AdamW, Result, Shape, infer};
+use crate::{Activation, AdamW, Result, Shape, op_shapes};
 
 /// Elements that one task works on.
 pub(super) const CHUNK: usize = 1 << 15;
@@ -27,7 +27,7 @@ impl Cpu {
         b: &Tensor,
         f: impl Fn(&[f32], &[f32], &mut [f32]) + Sync,
     ) -> Result<Tensor> {
-        infer::same(op, "b", a.shape(), b.shape())?;
+        op_shapes::same(op, "b", a.shape(), b.shape())?;
         let (shape, flat) = (a.shape(), Shape::from([a.shape().count(), 1]));
         let (a, b) = (a.elements()?, b.elements()?);
         let y = self.make_rows(flat, |[scratch_a, scratch_b], start, y| {
@@ -48,7 +48,7 @@ impl Cpu {
 
     /// [`Op::AddChannels`](crate::Op::AddChannels).
     pub(super) fn add_to_channels(&self, x: &Tensor, v: &Tensor) -> Result<Tensor> {
-        let [_, pixels, channels] = infer::add_channels(x.shape(), v.shape())?;
+        let [_, pixels, channels] = op_shapes::add_channels(x.shape(), v.shape())?;
         self.make_rows(x.shape(), |[scratch_x, scratch_v], pixel, y| {
             let rows = x.rows(self.isa, pixel, y.len() / channels, scratch_x);
             for (i, (y, x)) in y.chunks_exact_mut(channels).zip(rows.chunks_exact(channels)).enumerate() {
@@ -59,7 +59,7 @@ impl Cpu {
 
     /// [`Op::UpsampleNearest2x`](crate::Op::UpsampleNearest2x).
     pub(super) fn double_pixels(&self, x: &Tensor, shape: Shape) -> Result<Tensor> {
-        let [_, height, width, channels] = infer::picture("upsample_nearest_2x", "y", shape)?;
+        let [_, height, width, channels] = op_shapes::picture("upsample_nearest_2x", "y", shape)?;
         self.make_rows(shape, |[scratch, _], pixel, y| {
             for (i, y) in y.chunks_exact_mut(channels).enumerate() {
                 let (line, column) = ((pixel + i) / width, (pixel + i) % width);

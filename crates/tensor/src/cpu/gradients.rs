@@ -1,7 +1,7 @@
 //! The derivatives of the op set on the CPU, and the optimiser.
 
 use super::{Cpu, Param, Tensor, elementwise as ew, elementwise::CHUNK, gemm};
-use crate::{Activation, AdamW, Attention, Conv2d, Differentiable, Error, ParamKind, Result, Shape, infer};
+use crate::{Activation, AdamW, Attention, Conv2d, Differentiable, Error, ParamKind, Result, Shape, op_shapes};
 
 impl Differentiable for Cpu {
     fn conv2d_backward_input(&self, dy: &Tensor, weight: &Param, input: Shape, options: Conv2d) -> Result<Tensor> {
@@ -48,7 +48,7 @@ impl Differentiable for Cpu {
     }
 
     fn sum_pixels(&self, dy: &Tensor) -> Result<Tensor> {
-        let [b, h, w, c] = infer::picture("sum_pixels", "dy", dy.shape())?;
+        let [b, h, w, c] = op_shapes::picture("sum_pixels", "dy", dy.shape())?;
         self.sum_channels(dy.f32("sum_pixels")?, [b, h * w, c], [b, c].into())
     }
 
@@ -89,8 +89,8 @@ impl Differentiable for Cpu {
     }
 
     fn geglu_backward(&self, x: &Tensor, dy: &Tensor) -> Result<Tensor> {
-        let half = infer::geglu(x.shape())?;
-        infer::same("geglu_backward", "dy", half, dy.shape())?;
+        let half = op_shapes::geglu(x.shape())?;
+        op_shapes::same("geglu_backward", "dy", half, dy.shape())?;
         let (columns, width) = (half.last(), x.shape().last());
         self.make_rows(x.shape(), |[scratch_x, scratch_dy], row, dx| {
             let rows = dx.len() / width;
@@ -119,7 +119,7 @@ impl Differentiable for Cpu {
     }
 
     fn mean_backward(&self, dy: &Tensor, input: Shape) -> Result<Tensor> {
-        infer::same("mean_backward", "dy", [1].into(), dy.shape())?;
+        op_shapes::same("mean_backward", "dy", [1].into(), dy.shape())?;
         let value = (f64::from(dy.f32("mean_backward")?[0]) / input.count() as f64) as f32;
         self.make_f32(input, |dx| {
             dx.fill(value);
@@ -129,7 +129,7 @@ impl Differentiable for Cpu {
 
     fn narrow_backward(&self, dy: &Tensor, start: usize, input: Shape) -> Result<Tensor> {
         let length = dy.shape().last();
-        infer::same("narrow_backward", "dy", infer::narrow(input, start, length)?, dy.shape())?;
+        op_shapes::same("narrow_backward", "dy", op_shapes::narrow(input, start, length)?, dy.shape())?;
         self.map_rows(dy, input.last(), |dy, dx| {
             dx.fill(0.0);
             dx[start..start + length].copy_from_slice(dy);
@@ -137,7 +137,7 @@ impl Differentiable for Cpu {
     }
 
     fn upsample_nearest_2x_backward(&self, dy: &Tensor) -> Result<Tensor> {
-        let shape = infer::upsample_nearest_2x_backward(dy.shape())?;
+        let shape = op_shapes::upsample_nearest_2x_backward(dy.shape())?;
         let (line, channels) = (shape[2] * shape[3], shape[3]);
         let dy = dy.f32("upsample_nearest_2x_backward")?;
         self.make_f32(shape, |dx| {
@@ -163,8 +163,8 @@ impl Differentiable for Cpu {
 
     fn embedding_backward(&self, dy: &Tensor, ids: &[u32], rows: usize) -> Result<Tensor> {
         let op = "embedding_backward";
-        let [batch, _, c] = infer::sequence(op, "dy", dy.shape())?;
-        infer::same(op, "dy", infer::embedding([rows, c].into(), ids, batch)?, dy.shape())?;
+        let [batch, _, c] = op_shapes::sequence(op, "dy", dy.shape())?;
+        op_shapes::same(op, "dy", op_shapes::embedding([rows, c].into(), ids, batch)?, dy.shape())?;
         let dy = dy.f32(op)?;
         self.make_f32([rows, c].into(), |table| {
             table.fill(0.0);
@@ -176,7 +176,7 @@ impl Differentiable for Cpu {
     }
 
     fn accumulate(&self, into: &mut Tensor, x: &Tensor) -> Result<()> {
-        infer::same("accumulate", "x", into.shape(), x.shape())?;
+        op_shapes::same("accumulate", "x", into.shape(), x.shape())?;
         let x = x.f32("accumulate")?;
         self.update("accumulate", into, |start, y| gemm::add(self.isa, y, &x[start..][..y.len()]))
     }
@@ -192,7 +192,7 @@ impl Differentiable for Cpu {
     fn adamw(&self, value: &mut Tensor, m: &mut Tensor, v: &mut Tensor, gradient: &Tensor, step: &AdamW) -> Result<()> {
         let op = "adamw";
         for (what, shape) in [("m", m.shape()), ("v", v.shape()), ("gradient", gradient.shape())] {
-            infer::same(op, what, value.shape(), shape)?;
+            op_shapes::same(op, what, value.shape(), shape)?;
         }
         if step.step == 0 {
             return Err(Error::Invalid { op, message: "steps count from 1".into() });
@@ -214,7 +214,7 @@ impl Differentiable for Cpu {
     }
 
     fn lerp(&self, average: &mut Tensor, value: &Tensor, weight: f32) -> Result<()> {
-        infer::same("lerp", "value", average.shape(), value.shape())?;
+        op_shapes::same("lerp", "value", average.shape(), value.shape())?;
         let value = value.f32("lerp")?;
         self.update("lerp", average, |start, y| ew::towards(self.isa, y, &value[start..][..y.len()], weight))
     }

@@ -8,7 +8,7 @@ use super::{
         quantise,
     },
 };
-use crate::{DType, Error, ParamData, ParamKind, ParamRole, Precision, Result, Shape, infer};
+use crate::{DType, Error, ParamData, ParamKind, ParamRole, Precision, Result, Shape, op_shapes};
 
 /// A parameter: a weight packed for the kernels, or a plain array. Cloning shares it.
 #[derive(Clone)]
@@ -53,8 +53,8 @@ impl Weight {
 impl Param {
     /// From data in the layout of its kind. What is trained is never in 8 bits.
     pub(super) fn new(cpu: &Cpu, kind: ParamKind, shape: Shape, data: &[f32]) -> Result<Self> {
-        infer::param(kind, shape)?;
-        infer::data("param", shape, data.len())?;
+        op_shapes::param(kind, shape)?;
+        op_shapes::data("param", shape, data.len())?;
         let Some(matrix @ [_, channels, columns]) = matrix(kind, shape) else {
             return Self::load(cpu, kind.into(), shape, &data);
         };
@@ -73,7 +73,7 @@ impl Param {
 
     /// From data in the layout of files.
     pub(super) fn load(cpu: &Cpu, role: ParamRole, file_shape: Shape, data: &dyn ParamData) -> Result<Self> {
-        let shape = infer::param_from_file(role.kind, file_shape, data.count())?;
+        let shape = op_shapes::param_from_file(role.kind, file_shape, data.count())?;
         let form = match storage(cpu, role, shape) {
             Storage::Subpixel(format, matrix) => {
                 Form::Subpixel(Arc::new(load_subpixel_kernels(cpu, format, matrix, data)?))

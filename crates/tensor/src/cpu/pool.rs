@@ -1,11 +1,11 @@
 //! The greatest of each 2×2 block.
 
 use super::{Cpu, Tensor};
-use crate::{Result, Shape, infer};
+use crate::{Result, Shape, op_shapes};
 
 impl Cpu {
     pub(super) fn pool(&self, x: &Tensor, shape: Shape) -> Result<Tensor> {
-        let [_, height, width, channels] = infer::picture("max_pool_2x", "x", x.shape())?;
+        let [_, height, width, channels] = op_shapes::picture("max_pool_2x", "x", x.shape())?;
         self.make_rows(shape, |[scratch, _], pixel, y| {
             for (i, y) in y.chunks_exact_mut(channels).enumerate() {
                 let first = block(pixel + i, [height, width]);
@@ -23,8 +23,8 @@ impl Cpu {
 
     pub(super) fn pool_backward(&self, x: &Tensor, dy: &Tensor) -> Result<Tensor> {
         let op = "max_pool_2x_backward";
-        infer::same(op, "dy", infer::max_pool_2x(x.shape())?, dy.shape())?;
-        let [_, height, width, channels] = infer::picture(op, "x", x.shape())?;
+        op_shapes::same(op, "dy", op_shapes::max_pool_2x(x.shape())?, dy.shape())?;
+        let [_, height, width, channels] = op_shapes::picture(op, "x", x.shape())?;
         let (h, w) = (height / 2, width / 2);
         let (values, dy) = (x.f32(op)?, dy.f32(op)?);
         let row = |pixel: usize| &values[pixel * channels..][..channels];

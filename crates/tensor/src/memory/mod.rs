@@ -4,7 +4,7 @@ pub(crate) mod intervals;
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use crate::{Backend, DType, Op, ParamData, ParamRole, Result, Shape, Threads, infer};
+use crate::{Backend, DType, Op, ParamData, ParamRole, Result, Shape, Threads, op_shapes};
 use intervals::Intervals;
 
 /// What a backend takes of memory: what [`MemoryPlan`] asks it.
@@ -147,7 +147,7 @@ impl<B: Memory + Clone> Backend for MemoryPlan<B> {
     }
 
     fn from_f32(&self, shape: Shape, data: Vec<f32>) -> Result<PlannedTensor> {
-        infer::data("from_f32", shape, data.len())?;
+        op_shapes::data("from_f32", shape, data.len())?;
         Ok(self.tensor(shape))
     }
 
@@ -163,7 +163,7 @@ impl<B: Memory + Clone> Backend for MemoryPlan<B> {
     /// The data are not read.
     fn param(&self, _: &str, role: impl Into<ParamRole>, shape: Shape, data: &dyn ParamData) -> Result<PlannedParam> {
         let role = role.into();
-        let shape = infer::param_from_file(role.kind, shape, data.count())?;
+        let shape = op_shapes::param_from_file(role.kind, shape, data.count())?;
         lock(&self.ledger).parameters += self.backend.param_bytes(role, shape);
         Ok(PlannedParam { role, shape })
     }

@@ -3,7 +3,7 @@
 use std::f64::consts::{FRAC_1_SQRT_2, PI};
 
 use super::{array::Wide, elementwise::zip};
-use crate::{Activation, Result, infer};
+use crate::{Activation, Result, op_shapes};
 
 /// The factor of CLIP's approximation of GELU (Hendrycks & Gimpel 2016, section 2).
 const QUICK_GELU: f64 = 1.702;
@@ -76,7 +76,7 @@ pub(super) fn activation_backward(x: &Wide, dy: &Wide, activation: Activation) -
 }
 
 pub(super) fn geglu(x: &Wide) -> Result<Wide> {
-    let mut y = Wide::filled(infer::geglu(x.shape())?, 0.0);
+    let mut y = Wide::filled(op_shapes::geglu(x.shape())?, 0.0);
     for row in 0..y.shape().rows() {
         let (a, gate) = x.row(row).split_at(y.shape().last());
         for (c, y) in y.row_mut(row).iter_mut().enumerate() {
@@ -87,7 +87,7 @@ pub(super) fn geglu(x: &Wide) -> Result<Wide> {
 }
 
 pub(super) fn geglu_backward(x: &Wide, dy: &Wide) -> Result<Wide> {
-    infer::same("geglu_backward", "dy", infer::geglu(x.shape())?, dy.shape())?;
+    op_shapes::same("geglu_backward", "dy", op_shapes::geglu(x.shape())?, dy.shape())?;
     let mut dx = Wide::filled(x.shape(), 0.0);
     for row in 0..dy.shape().rows() {
         let (a, gate) = x.row(row).split_at(dy.shape().last());

@@ -1,6 +1,6 @@
 use std::{fmt::Debug, sync::Arc};
 
-use crate::{DType, Error, ParamKind, Result, Shape, infer};
+use crate::{DType, Error, ParamKind, Result, Shape, op_shapes};
 
 /// An element type of the reference backend.
 pub trait Element: Copy + Debug + PartialEq + Send + Sync + 'static {
@@ -45,7 +45,7 @@ pub(super) type Wide = Array<f64>;
 impl<E: Element> Array<E> {
     /// An array from row-major data. Errors when the length is not the shape's.
     pub fn new(shape: Shape, data: Vec<E>) -> Result<Self> {
-        infer::data("array", shape, data.len())?;
+        op_shapes::data("array", shape, data.len())?;
         Ok(Self { shape, data: Arc::new(data) })
     }
 
@@ -79,7 +79,7 @@ impl<E: Element> Array<E> {
     }
 
     pub(super) fn with_shape(mut self, shape: Shape) -> Result<Self> {
-        infer::reshape(self.shape, shape)?;
+        op_shapes::reshape(self.shape, shape)?;
         self.shape = shape;
         Ok(self)
     }
@@ -103,7 +103,7 @@ pub struct Param<E> {
 impl<E: Element> Param<E> {
     /// A parameter from its array. Errors when the rank is not the kind's.
     pub fn new(kind: ParamKind, array: Array<E>) -> Result<Self> {
-        infer::param(kind, array.shape)?;
+        op_shapes::param(kind, array.shape)?;
         // It has no form of its own here.
         let kind = if kind == ParamKind::UpsampledConv { ParamKind::Conv } else { kind };
         Ok(Self { kind, array })

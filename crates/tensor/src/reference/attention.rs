@@ -1,7 +1,7 @@
 //! Scaled-dot-product attention, one query at a time.
 
 use super::array::Wide;
-use crate::{Attention, Result, infer};
+use crate::{Attention, Result, op_shapes};
 
 /// One query of one head: where it and its keys lie, and how it weighs them.
 struct Query {
@@ -45,7 +45,7 @@ fn softmax(scores: &mut [f64]) {
 }
 
 fn for_each_query(q: &Wide, k: &Wide, v: &Wide, options: Attention, mut f: impl FnMut(&Query)) -> Result<()> {
-    let sizes = infer::attention(q.shape(), k.shape(), v.shape(), &options)?;
+    let sizes = op_shapes::attention(q.shape(), k.shape(), v.shape(), &options)?;
     for b in 0..sizes.batch {
         for i in 0..sizes.queries {
             for head in 0..options.heads {
@@ -80,7 +80,7 @@ pub(super) fn attention(q: &Wide, k: &Wide, v: &Wide, options: Attention) -> Res
 }
 
 pub(super) fn backward(q: &Wide, k: &Wide, v: &Wide, dy: &Wide, options: Attention) -> Result<[Wide; 3]> {
-    infer::same("attention_backward", "dy", q.shape(), dy.shape())?;
+    op_shapes::same("attention_backward", "dy", q.shape(), dy.shape())?;
     let [mut dq, mut dk, mut dv] = [q, k, v].map(|x| Wide::filled(x.shape(), 0.0));
     for_each_query(q, k, v, options, |query| {
         let dy = query.head(dy, query.row);

@@ -8,7 +8,7 @@ use crate::{
     Activation, AdamW, Attention, Backend, Conv2d, DType, Differentiable, Memory, Op, ParamData, ParamKind, ParamRole,
     Result, Shape, Threads,
     backend::{linear_then_geglu, upsample_then_conv2d},
-    from_file_layout, infer,
+    from_file_layout, op_shapes,
     param_data::Cancellable,
 };
 
@@ -25,7 +25,7 @@ impl<E: Element> Backend for Reference<E> {
     }
 
     fn from_f32(&self, shape: Shape, data: Vec<f32>) -> Result<Array<E>> {
-        infer::data("from_f32", shape, data.len())?;
+        op_shapes::data("from_f32", shape, data.len())?;
         Array::new(shape, data.into_iter().map(|x| E::from_f64(x.into())).collect())
     }
 

@@ -1,7 +1,7 @@
 //! 2-D convolution.
 
 use super::{array::Wide, linear::epilogue};
-use crate::{Conv2d, Result, Shape, infer};
+use crate::{Conv2d, Result, Shape, op_shapes};
 
 /// Calls `f(input pixel, output pixel, weight row)` for every product of the convolution.
 ///
@@ -34,7 +34,7 @@ pub(super) fn conv2d(
     residual: Option<&Wide>,
     options: Conv2d,
 ) -> Result<Wide> {
-    let mut y = Wide::filled(infer::conv2d(x.shape(), weight.shape(), &options)?, 0.0);
+    let mut y = Wide::filled(op_shapes::conv2d(x.shape(), weight.shape(), &options)?, 0.0);
     for_each_tap(x.shape(), weight.shape(), y.shape(), options, |input, output, tap| {
         let y = y.row_mut(output);
         for (i, x) in x.row(input).iter().enumerate() {
@@ -47,7 +47,7 @@ pub(super) fn conv2d(
 }
 
 pub(super) fn backward_input(dy: &Wide, weight: &Wide, input: Shape, options: Conv2d) -> Result<Wide> {
-    infer::same("conv2d_backward_input", "dy", infer::conv2d(input, weight.shape(), &options)?, dy.shape())?;
+    op_shapes::same("conv2d_backward_input", "dy", op_shapes::conv2d(input, weight.shape(), &options)?, dy.shape())?;
     let mut dx = Wide::filled(input, 0.0);
     for_each_tap(input, weight.shape(), dy.shape(), options, |input, output, tap| {
         for (i, dx) in dx.row_mut(input).iter_mut().enumerate() {
@@ -59,7 +59,7 @@ pub(super) fn backward_input(dy: &Wide, weight: &Wide, input: Shape, options: Co
 
 pub(super) fn backward_weight(x: &Wide, dy: &Wide, kernel: [usize; 2], options: Conv2d) -> Result<Wide> {
     let weight = Shape::new(&[kernel[0], kernel[1], x.shape().last(), dy.shape().last()])?;
-    infer::same("conv2d_backward_weight", "dy", infer::conv2d(x.shape(), weight, &options)?, dy.shape())?;
+    op_shapes::same("conv2d_backward_weight", "dy", op_shapes::conv2d(x.shape(), weight, &options)?, dy.shape())?;
     let mut dw = Wide::filled(weight, 0.0);
     for_each_tap(x.shape(), weight, dy.shape(), options, |input, output, tap| {
         for (i, x) in x.row(input).iter().enumerate() {

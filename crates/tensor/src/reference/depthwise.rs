@@ -1,7 +1,7 @@
 //! Convolution of each channel by itself.
 
 use super::array::Wide;
-use crate::{Conv2d, Result, Shape, infer};
+use crate::{Conv2d, Result, Shape, op_shapes};
 
 /// Calls `f(output pixel, input pixel, tap)` for everything that the convolution connects.
 fn for_each_tap(
@@ -32,14 +32,14 @@ pub(super) fn forward(
     kernel: [usize; 2],
     options: Conv2d,
 ) -> Result<Wide> {
-    let mut y = Wide::filled(infer::depthwise_conv2d(x.shape(), weight.shape(), kernel, &options)?, 0.0);
+    let mut y = Wide::filled(op_shapes::depthwise_conv2d(x.shape(), weight.shape(), kernel, &options)?, 0.0);
     for_each_tap(x.shape(), y.shape(), kernel, options, |to, from, tap| {
         for ((y, x), w) in y.row_mut(to).iter_mut().zip(x.row(from)).zip(weight.row(tap)) {
             *y += x * w;
         }
     });
     if let Some(bias) = bias {
-        infer::vector("depthwise_conv2d", "bias", y.shape().last(), bias.shape())?;
+        op_shapes::vector("depthwise_conv2d", "bias", y.shape().last(), bias.shape())?;
         for row in 0..y.shape().rows() {
             y.row_mut(row).iter_mut().zip(bias.data()).for_each(|(y, b)| *y += b);
         }
@@ -54,8 +54,8 @@ pub(super) fn backward_input(
     kernel: [usize; 2],
     options: Conv2d,
 ) -> Result<Wide> {
-    let output = infer::depthwise_conv2d(input, weight.shape(), kernel, &options)?;
-    infer::same("depthwise_conv2d_backward_input", "dy", output, dy.shape())?;
+    let output = op_shapes::depthwise_conv2d(input, weight.shape(), kernel, &options)?;
+    op_shapes::same("depthwise_conv2d_backward_input", "dy", output, dy.shape())?;
     let mut dx = Wide::filled(input, 0.0);
     for_each_tap(input, output, kernel, options, |to, from, tap| {
         for ((dx, dy), w) in dx.row_mut(from).iter_mut().zip(dy.row(to)).zip(weight.row(tap)) {
@@ -67,8 +67,8 @@ pub(super) fn backward_input(
 
 pub(super) fn backward_weight(x: &Wide, dy: &Wide, kernel: [usize; 2], options: Conv2d) -> Result<Wide> {
     let weight = Shape::new(&[kernel[0] * kernel[1], x.shape().last()])?;
-    let output = infer::depthwise_conv2d(x.shape(), weight, kernel, &options)?;
-    infer::same("depthwise_conv2d_backward_weight", "dy", output, dy.shape())?;
+    let output = op_shapes::depthwise_conv2d(x.shape(), weight, kernel, &options)?;
+    op_shapes::same("depthwise_conv2d_backward_weight", "dy", output, dy.shape())?;
     let mut dweight = Wide::filled(weight, 0.0);
     for_each_tap(x.shape(), output, kernel, options, |to, from, tap| {
         for ((dw, dy), x) in dweight.row_mut(tap).iter_mut().zip(dy.row(to)).zip(x.row(from)) {

@@ -1,7 +1,7 @@
 //! Operations on single elements, and sums over many.
 
 use super::array::Wide;
-use crate::{Result, Shape, infer};
+use crate::{Result, Shape, op_shapes};
 
 /// `f(a, b)` at every element of two arrays of one shape; `names` is what `op` calls them.
 pub(super) fn zip(
@@ -11,7 +11,7 @@ pub(super) fn zip(
     b: &Wide,
     f: impl Fn(f64, f64) -> f64,
 ) -> Result<Wide> {
-    infer::same(op, names[1], a.shape(), b.shape())?;
+    op_shapes::same(op, names[1], a.shape(), b.shape())?;
     Wide::new(a.shape(), a.data().iter().zip(b.data()).map(|(&a, &b)| f(a, b)).collect())
 }
 
@@ -21,7 +21,7 @@ pub(super) fn sign(x: f64) -> f64 {
 }
 
 pub(super) fn add_channels(x: &Wide, v: &Wide) -> Result<Wide> {
-    let [batch, pixels, _] = infer::add_channels(x.shape(), v.shape())?;
+    let [batch, pixels, _] = op_shapes::add_channels(x.shape(), v.shape())?;
     let mut y = x.clone();
     for b in 0..batch {
         for pixel in 0..pixels {
@@ -40,7 +40,7 @@ pub(super) fn mean(x: &Wide) -> Wide {
 }
 
 pub(super) fn mean_backward(dy: &Wide, input: Shape) -> Result<Wide> {
-    infer::same("mean_backward", "dy", [1].into(), dy.shape())?;
+    op_shapes::same("mean_backward", "dy", [1].into(), dy.shape())?;
     Ok(Wide::filled(input, dy.data()[0] / input.count() as f64))
 }
 
@@ -55,7 +55,7 @@ pub(super) fn sum_rows(dy: &Wide) -> Wide {
 }
 
 pub(super) fn sum_pixels(dy: &Wide) -> Result<Wide> {
-    let [batch, h, w, channels] = infer::picture("sum_pixels", "dy", dy.shape())?;
+    let [batch, h, w, channels] = op_shapes::picture("sum_pixels", "dy", dy.shape())?;
     let mut sum = Wide::filled([batch, channels].into(), 0.0);
     for b in 0..batch {
         for pixel in 0..h * w {

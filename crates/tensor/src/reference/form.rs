@@ -1,10 +1,10 @@
 //! Operations that move elements and compute nothing, and the sums that are their gradients.
 
 use super::array::Wide;
-use crate::{Error, Result, Shape, infer};
+use crate::{Error, Result, Shape, op_shapes};
 
 pub(super) fn narrow(x: &Wide, start: usize, length: usize) -> Result<Wide> {
-    let mut y = Wide::filled(infer::narrow(x.shape(), start, length)?, 0.0);
+    let mut y = Wide::filled(op_shapes::narrow(x.shape(), start, length)?, 0.0);
     for row in 0..x.shape().rows() {
         y.row_mut(row).copy_from_slice(&x.row(row)[start..][..length]);
     }
@@ -13,7 +13,7 @@ pub(super) fn narrow(x: &Wide, start: usize, length: usize) -> Result<Wide> {
 
 pub(super) fn narrow_backward(dy: &Wide, start: usize, input: Shape) -> Result<Wide> {
     let length = dy.shape().last();
-    infer::same("narrow_backward", "dy", infer::narrow(input, start, length)?, dy.shape())?;
+    op_shapes::same("narrow_backward", "dy", op_shapes::narrow(input, start, length)?, dy.shape())?;
     let mut dx = Wide::filled(input, 0.0);
     for row in 0..input.rows() {
         dx.row_mut(row)[start..][..length].copy_from_slice(dy.row(row));
@@ -22,7 +22,7 @@ pub(super) fn narrow_backward(dy: &Wide, start: usize, input: Shape) -> Result<W
 }
 
 pub(super) fn concat(a: &Wide, b: &Wide) -> Result<Wide> {
-    let mut y = Wide::filled(infer::concat(a.shape(), b.shape())?, 0.0);
+    let mut y = Wide::filled(op_shapes::concat(a.shape(), b.shape())?, 0.0);
     for row in 0..y.shape().rows() {
         let (left, right) = y.row_mut(row).split_at_mut(a.shape().last());
         left.copy_from_slice(a.row(row));
@@ -44,13 +44,13 @@ fn for_each_copy(large: Shape, mut f: impl FnMut(usize, usize)) {
 }
 
 pub(super) fn upsample_nearest_2x(x: &Wide) -> Result<Wide> {
-    let mut y = Wide::filled(infer::upsample_nearest_2x(x.shape())?, 0.0);
+    let mut y = Wide::filled(op_shapes::upsample_nearest_2x(x.shape())?, 0.0);
     for_each_copy(y.shape(), |small, large| y.row_mut(large).copy_from_slice(x.row(small)));
     Ok(y)
 }
 
 pub(super) fn upsample_nearest_2x_backward(dy: &Wide) -> Result<Wide> {
-    let mut dx = Wide::filled(infer::upsample_nearest_2x_backward(dy.shape())?, 0.0);
+    let mut dx = Wide::filled(op_shapes::upsample_nearest_2x_backward(dy.shape())?, 0.0);
     for_each_copy(dy.shape(), |small, large| {
         for (dx, dy) in dx.row_mut(small).iter_mut().zip(dy.row(large)) {
             *dx += dy;
@@ -73,20 +73,20 @@ fn for_each_greatest(x: &Wide, small: Shape, mut f: impl FnMut(usize, usize)) {
 }
 
 pub(super) fn max_pool_2x(x: &Wide) -> Result<Wide> {
-    let mut y = Wide::filled(infer::max_pool_2x(x.shape())?, 0.0);
+    let mut y = Wide::filled(op_shapes::max_pool_2x(x.shape())?, 0.0);
     for_each_greatest(x, y.shape(), |to, from| y.data_mut()[to] = x.data()[from]);
     Ok(y)
 }
 
 pub(super) fn max_pool_2x_backward(x: &Wide, dy: &Wide) -> Result<Wide> {
-    infer::same("max_pool_2x_backward", "dy", infer::max_pool_2x(x.shape())?, dy.shape())?;
+    op_shapes::same("max_pool_2x_backward", "dy", op_shapes::max_pool_2x(x.shape())?, dy.shape())?;
     let mut dx = Wide::filled(x.shape(), 0.0);
     for_each_greatest(x, dy.shape(), |from, to| dx.data_mut()[to] += dy.data()[from]);
     Ok(dx)
 }
 
 pub(super) fn embedding(table: &Wide, ids: &[u32], batch: usize) -> Result<Wide> {
-    let mut y = Wide::filled(infer::embedding(table.shape(), ids, batch)?, 0.0);
+    let mut y = Wide::filled(op_shapes::embedding(table.shape(), ids, batch)?, 0.0);
     for (row, &id) in ids.iter().enumerate() {
         y.row_mut(row).copy_from_slice(table.row(id as usize));
     }
@@ -95,13 +95,13 @@ pub(super) fn embedding(table: &Wide, ids: &[u32], batch: usize) -> Result<Wide>
 
 pub(super) fn embedding_backward(dy: &Wide, ids: &[u32], rows: usize) -> Result<Wide> {
     let op = "embedding_backward";
-    let [batch, length, channels] = infer::sequence(op, "dy", dy.shape())?;
+    let [batch, length, channels] = op_shapes::sequence(op, "dy", dy.shape())?;
     if batch * length != ids.len() {
         return Err(Error::Invalid { op, message: format!("{} ids for dy of shape {}", ids.len(), dy.shape()) });
     }
     let table = Shape::new(&[rows, channels])?;
     if !ids.is_empty() {
-        infer::embedding(table, ids, batch)?;
+        op_shapes::embedding(table, ids, batch)?;
     }
     let mut dtable = Wide::filled(table, 0.0);
     for (row, &id) in ids.iter().enumerate() {

@@ -1,14 +1,14 @@
 //! Group and layer normalisation, which normalise sets of elements and differ in which, and rows of length 1.
 
 use super::{activation, array::Wide};
-use crate::{Activation, Result, Shape, infer};
+use crate::{Activation, Result, Shape, op_shapes};
 
 /// The elements that are normalised together, as indices into the data.
 type Set = Vec<usize>;
 
 /// One set for every sample and group of `x (B, H, W, C)`.
 pub(super) fn groups(x: Shape, gamma: Shape, beta: Shape, groups: usize, activation: Activation) -> Result<Vec<Set>> {
-    let [batch, pixels, channels] = infer::group_norm(x, gamma, beta, groups, activation)?;
+    let [batch, pixels, channels] = op_shapes::group_norm(x, gamma, beta, groups, activation)?;
     let width = channels / groups;
     let set = |b: usize, group: usize| {
         (0..pixels)
@@ -20,8 +20,8 @@ pub(super) fn groups(x: Shape, gamma: Shape, beta: Shape, groups: usize, activat
 
 /// One set for every row of `x (rows, C)`.
 pub(super) fn rows(x: Shape, gamma: Shape, beta: Shape) -> Result<Vec<Set>> {
-    infer::vector("layer_norm", "gamma", x.last(), gamma)?;
-    infer::vector("layer_norm", "beta", x.last(), beta)?;
+    op_shapes::vector("layer_norm", "gamma", x.last(), gamma)?;
+    op_shapes::vector("layer_norm", "beta", x.last(), beta)?;
     Ok((0..x.rows()).map(|row| (row * x.last()..(row + 1) * x.last()).collect()).collect())
 }
 
@@ -61,7 +61,7 @@ pub(super) fn backward(
     eps: f32,
     activation: Activation,
 ) -> Result<[Wide; 3]> {
-    infer::same("norm_backward", "dy", x.shape(), dy.shape())?;
+    op_shapes::same("norm_backward", "dy", x.shape(), dy.shape())?;
     let [mut dx, mut dgamma, mut dbeta] = [x, gamma, beta].map(|a| Wide::filled(a.shape(), 0.0));
     let channels = x.shape().last();
     let (x, gamma, beta, dy) = (x.data(), gamma.data(), beta.data(), dy.data());
@@ -97,7 +97,7 @@ pub(super) fn unit_rows(x: &Wide, eps: f32) -> Wide {
 
 /// `(dy - x (x · dy) / (‖x‖ (‖x‖ + eps))) / (‖x‖ + eps)` of each row.
 pub(super) fn unit_rows_backward(x: &Wide, dy: &Wide, eps: f32) -> Result<Wide> {
-    infer::same("unit_rows_backward", "dy", x.shape(), dy.shape())?;
+    op_shapes::same("unit_rows_backward", "dy", x.shape(), dy.shape())?;
     let mut dx = dy.clone();
     for row in 0..x.shape().rows() {
         let (x, dy) = (x.row(row), dy.row(row));

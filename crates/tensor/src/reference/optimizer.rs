@@ -1,7 +1,7 @@
 //! What an optimiser does to a parameter.
 
 use super::array::Wide;
-use crate::{AdamW, Result, infer};
+use crate::{AdamW, Result, op_shapes};
 
 /// `[value, m, v]` after one step.
 ///
@@ -9,7 +9,7 @@ use crate::{AdamW, Result, infer};
 /// after the bias correction, as `torch.optim.AdamW` does.
 pub(super) fn adamw(value: &Wide, m: &Wide, v: &Wide, gradient: &Wide, step: &AdamW) -> Result<[Wide; 3]> {
     for (what, x) in [("m", m), ("v", v), ("gradient", gradient)] {
-        infer::same("adamw", what, value.shape(), x.shape())?;
+        op_shapes::same("adamw", what, value.shape(), x.shape())?;
     }
     let AdamW { learning_rate, beta1, beta2, eps, weight_decay, gradient_scale, .. } = *step;
     let [correction1, correction2] = [beta1, beta2].map(|beta| 1.0 - beta.powf(step.step as f64));

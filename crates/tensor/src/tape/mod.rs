@@ -14,7 +14,7 @@ mod var;
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 
-use crate::{Differentiable, Error, ParamKind, Result, infer};
+use crate::{Differentiable, Error, ParamKind, Result, op_shapes};
 
 pub use gradients::Gradients;
 pub use parameter::Parameter;
@@ -82,7 +82,7 @@ impl<B: Differentiable> Tape<B> {
     /// The tape has one of this name, or the value has not the rank of its kind.
     pub fn parameter(&self, name: &str, kind: ParamKind, value: B::Tensor) -> Result<Parameter<B>> {
         let shape = self.inner.shape(&value);
-        infer::param(kind, shape)?;
+        op_shapes::param(kind, shape)?;
         if self.mode.get() == Mode::NoGrad {
             let frozen = Rc::new(Cell::new(true));
             return Ok(Parameter::new(name, kind, shape, usize::MAX, value, self.changes.clone(), frozen));

@@ -5,7 +5,7 @@ use super::{Mode, Parameter, Tape, Var};
 use crate::{
     Activation, Backend, Conv2d, DType, Differentiable, Op, ParamData, ParamRole, Result, Shape, Threads,
     backend::{linear_then_geglu, upsample_then_conv2d},
-    from_file_layout, infer,
+    from_file_layout, op_shapes,
 };
 
 impl<B: Differentiable> Tape<B> {
@@ -101,7 +101,7 @@ impl<B: Differentiable> Backend for Tape<B> {
     fn compute(&self, op: &Op, tensors: &[&Var<B>], params: &[&Parameter<B>], _: Shape) -> Result<Var<B>> {
         match (op, tensors, params) {
             (&Op::Conv2d(options), [x, residual @ ..], [weight, bias @ ..]) => {
-                let [kh, kw, ..] = infer::picture(op.name(), "weight", weight.shape())?;
+                let [kh, kw, ..] = op_shapes::picture(op.name(), "weight", weight.shape())?;
                 let (input, plain) = (self.shape(x), Conv2d { activation: Activation::None, ..options });
                 return self.product(
                     op,

@@ -2,7 +2,7 @@ use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 
 use super::var::Source;
-use crate::{Differentiable, ParamKind, Result, Shape, infer};
+use crate::{Differentiable, ParamKind, Result, Shape, op_shapes};
 
 /// A trained parameter: its value, and the packed form that the inner backend computes with. Cloning shares it.
 ///
@@ -63,7 +63,7 @@ impl<B: Differentiable> Parameter<B> {
 
     /// Replaces the value. Errors when it has another shape.
     pub fn set(&self, inner: &B, value: B::Tensor) -> Result<()> {
-        infer::same("set", "value", self.0.shape, inner.shape(&value))?;
+        op_shapes::same("set", "value", self.0.shape, inner.shape(&value))?;
         self.update(|old| {
             *old = value;
             Ok(())

@@ -1,6 +1,6 @@
 use super::var::Source;
 use super::{Gradients, Mode, Tape, Var, invalid};
-use crate::{Backend, Differentiable, Result, infer};
+use crate::{Backend, Differentiable, Result, op_shapes};
 
 /// The nodes of a forward pass, in the order in which they were computed.
 pub(super) struct Recording<B: Differentiable> {
@@ -99,7 +99,7 @@ impl<B: Differentiable> Tape<B> {
     /// Errors too when a parameter has changed since the recording began, and inside a checkpoint or [`no_grad`](Self::no_grad).
     pub fn backward(&self, loss: &Var<B>) -> Result<Gradients<B>> {
         self.replay(loss, |inner| {
-            infer::same("backward", "loss", [1].into(), inner.shape(loss.value()))?;
+            op_shapes::same("backward", "loss", [1].into(), inner.shape(loss.value()))?;
             inner.from_f32([1].into(), vec![1.0])
         })
     }
@@ -109,7 +109,7 @@ impl<B: Differentiable> Tape<B> {
     /// # Errors
     /// As [`backward`](Self::backward), or `dy` has another shape than `y`.
     pub fn backward_from(&self, y: &Var<B>, dy: B::Tensor) -> Result<Gradients<B>> {
-        self.replay(y, |inner| infer::same("backward", "dy", inner.shape(y.value()), inner.shape(&dy)).map(|()| dy))
+        self.replay(y, |inner| op_shapes::same("backward", "dy", inner.shape(y.value()), inner.shape(&dy)).map(|()| dy))
     }
 
     /// Walks back from `y`, whose gradient is `dy`.

@@ -15,7 +15,7 @@ use crate::cpu::{
     memory::buffer::Buffer,
     parallel::Shared,
 };
-use crate::{Attention, DType, Result, infer, infer::AttentionExtents};
+use crate::{Attention, DType, Result, op_shapes, op_shapes::AttentionExtents};
 
 impl Cpu {
     pub(in crate::cpu) fn attend_backward(
@@ -26,8 +26,8 @@ impl Cpu {
         dy: &Tensor,
         options: Attention,
     ) -> Result<[Tensor; 3]> {
-        let extents = infer::attention(q.shape(), k.shape(), v.shape(), &options)?;
-        infer::same("attention_backward", "dy", q.shape(), dy.shape())?;
+        let extents = op_shapes::attention(q.shape(), k.shape(), v.shape(), &options)?;
+        op_shapes::same("attention_backward", "dy", q.shape(), dy.shape())?;
         let op = "attention_backward";
         let data = [q.f32(op)?, k.f32(op)?, v.f32(op)?, dy.f32(op)?];
         let zeros = |x: &Tensor| Buffer::zeros(&self.pool, x.shape().count());

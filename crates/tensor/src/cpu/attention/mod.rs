@@ -19,7 +19,7 @@ use crate::cpu::{
         quantise::BALANCE,
     },
 };
-use crate::{Attention, DType, Precision, Result, Shape, infer, infer::AttentionExtents};
+use crate::{Attention, DType, Precision, Result, Shape, op_shapes, op_shapes::AttentionExtents};
 use int8::{KeysInBytes, TAIL, query_words};
 use softmax::{Running, Scores, running_softmax};
 
@@ -84,7 +84,7 @@ struct Block {
 
 impl Cpu {
     pub(in crate::cpu) fn attend(&self, q: &Tensor, k: &Tensor, v: &Tensor, options: Attention) -> Result<Tensor> {
-        let extents = infer::attention(q.shape(), k.shape(), v.shape(), &options)?;
+        let extents = op_shapes::attention(q.shape(), k.shape(), v.shape(), &options)?;
         let AttentionExtents { batch, queries, keys, head_dim } = extents;
         let (shape, stride) = (q.shape(), options.heads * head_dim);
         let scale = 1.0 / (head_dim as f32).sqrt();

@@ -8,7 +8,7 @@ use crate::cpu::{
     conv::winograd::Plan,
     gemm::{Epilogue, Gather, backward::gather_outer},
 };
-use crate::{Conv2d, Result, Shape, infer};
+use crate::{Conv2d, Result, Shape, op_shapes};
 
 /// Which pixels a convolution connects: `(B, H, W, ·)` to `(B, H', W', ·)`.
 #[derive(Clone, Copy)]
@@ -108,7 +108,7 @@ impl Cpu {
         options: Conv2d,
         shape: Shape,
     ) -> Result<Tensor> {
-        let [kh, kw, ..] = infer::picture("conv2d", "weight", weight.shape())?;
+        let [kh, kw, ..] = op_shapes::picture("conv2d", "weight", weight.shape())?;
         let epilogue = Epilogue::new("conv2d", bias, residual, options.activation)?;
         let weight = &weight.weight("conv2d")?.packed;
         if let Some(plan) =
@@ -130,8 +130,8 @@ impl Cpu {
         options: Conv2d,
     ) -> Result<Tensor> {
         let op = "conv2d_backward_input";
-        infer::same(op, "dy", infer::conv2d(input, weight.shape(), &options)?, dy.shape())?;
-        let [kh, kw, _, _] = infer::picture(op, "weight", weight.shape())?;
+        op_shapes::same(op, "dy", op_shapes::conv2d(input, weight.shape(), &options)?, dy.shape())?;
+        let [kh, kw, _, _] = op_shapes::picture(op, "weight", weight.shape())?;
         let weight = weight.weight(op)?.transposed(self, op)?;
         if let Some(plan) =
             Plan::backward(self, (weight.format.arithmetic, weight.channels), [dy.shape(), input], [kh, kw], options)
@@ -154,10 +154,10 @@ impl Cpu {
         options: Conv2d,
     ) -> Result<Tensor> {
         let op = "conv2d_backward_weight";
-        let [_, _, _, channels] = infer::picture(op, "x", x.shape())?;
-        let [_, _, _, columns] = infer::picture(op, "dy", dy.shape())?;
+        let [_, _, _, channels] = op_shapes::picture(op, "x", x.shape())?;
+        let [_, _, _, columns] = op_shapes::picture(op, "dy", dy.shape())?;
         let shape = [kh, kw, channels, columns].into();
-        infer::same(op, "dy", infer::conv2d(x.shape(), shape, &options)?, dy.shape())?;
+        op_shapes::same(op, "dy", op_shapes::conv2d(x.shape(), shape, &options)?, dy.shape())?;
         let inputs = Inputs(Geometry::new(x.shape(), dy.shape(), [kh, kw], options));
         let (x, dy) = (x.f32(op)?, dy.f32(op)?);
         self.make_f32(shape, |dw| gather_outer(self, [channels, columns], &inputs, x, dy, dw))

@@ -8,7 +8,7 @@ use crate::cpu::{
         packed::{Format, Packed},
     },
 };
-use crate::{Activation, ParamData, Result, Shape, backend::upsample_then_conv2d, infer};
+use crate::{Activation, ParamData, Result, Shape, backend::upsample_then_conv2d, op_shapes};
 
 /// The kernel lines (or columns) that read the first and the second source line of a result's line, even and odd.
 const TAPS: [[&[usize]; 2]; 2] = [[&[0], &[1, 2]], [&[0, 1], &[2]]];
@@ -136,7 +136,7 @@ impl Cpu {
             return upsample_then_conv2d(self, x, weight, bias);
         };
         let epilogue = Epilogue::new(op, bias, None, Activation::None)?;
-        let [_, h, w, _] = infer::picture(op, "x", x.shape())?;
+        let [_, h, w, _] = op_shapes::picture(op, "x", x.shape())?;
         let rows = x.shape().rows();
         let x = self.operands(x, kernels[0].format.arithmetic)?;
         self.make(shape, |y| {

@@ -2,7 +2,7 @@ use crate::cpu::{
     Cpu, Param, Tensor,
     gemm::{Epilogue, Rows, backward::gather_outer},
 };
-use crate::{Activation, Result, Shape, backend::linear_then_geglu, infer};
+use crate::{Activation, Result, Shape, backend::linear_then_geglu, op_shapes};
 
 impl<'a> Epilogue<'a> {
     /// What `op` does with its product.
@@ -59,9 +59,9 @@ impl Cpu {
 
     pub(in crate::cpu) fn multiply_backward_input(&self, dy: &Tensor, weight: &Param) -> Result<Tensor> {
         let op = "linear_backward_input";
-        infer::param(crate::ParamKind::Linear, weight.shape())?;
+        op_shapes::param(crate::ParamKind::Linear, weight.shape())?;
         let [inputs, columns] = [weight.shape()[0], weight.shape()[1]];
-        infer::same(op, "dy", dy.shape().with_last(columns), dy.shape())?;
+        op_shapes::same(op, "dy", dy.shape().with_last(columns), dy.shape())?;
         let shape = dy.shape().with_last(inputs);
         let weight = weight.weight(op)?.transposed(self, op)?;
         let dy = self.operands(dy, weight.format.arithmetic)?;
@@ -71,7 +71,7 @@ impl Cpu {
     pub(in crate::cpu) fn multiply_backward_weight(&self, x: &Tensor, dy: &Tensor) -> Result<Tensor> {
         let (inputs, columns) = (x.shape().last(), dy.shape().last());
         let op = "linear_backward_weight";
-        infer::same(op, "dy", x.shape().with_last(columns), dy.shape())?;
+        op_shapes::same(op, "dy", x.shape().with_last(columns), dy.shape())?;
         let (x, dy) = (x.f32(op)?, dy.f32(op)?);
         self.make_f32([inputs, columns].into(), |dw| gather_outer(self, [inputs, columns], &Rows, x, dy, dw))
     }

@@ -3,7 +3,7 @@
 pub(super) mod buffer;
 
 use crate::cpu::{Cpu, conv::winograd::Plan, gemm::operand::copied_words, memory::buffer::capacity, param::storage};
-use crate::{Backend, Memory, Op, ParamRole, Precision, Result, Shape, infer};
+use crate::{Backend, Memory, Op, ParamRole, Precision, Result, Shape, op_shapes};
 
 impl Memory for Cpu {
     fn tensor_bytes(&self, shape: Shape) -> usize {
@@ -22,8 +22,8 @@ impl Memory for Cpu {
         let buffers = match (op, tensors, params) {
             (Op::Conv2d(options), &[x, ..], &[(_, weight), ..]) => {
                 let winograd = || {
-                    let [kh, kw, channels, columns] = infer::picture(op.name(), "weight", weight).ok()?;
-                    let y = infer::conv2d(x, weight, options).ok()?;
+                    let [kh, kw, channels, columns] = op_shapes::picture(op.name(), "weight", weight).ok()?;
+                    let y = op_shapes::conv2d(x, weight, options).ok()?;
                     let plan = Plan::new(self, (format?.arithmetic, channels), [x, y], [kh, kw], *options)?;
                     Some(plan.kept_floats(plan.kept(self.isa, columns), self.isa, columns) * size_of::<f32>())
                 };
@@ -35,7 +35,7 @@ impl Memory for Cpu {
                 let whole = !self.gates_in_product(product.with_last(product.last() / 2));
                 vec![operand(x), if whole { product.count() * self.dtype().size() } else { 0 }]
             }
-            (Op::Attention(options), &[q, k, v], _) => match infer::attention(q, k, v, options) {
+            (Op::Attention(options), &[q, k, v], _) => match op_shapes::attention(q, k, v, options) {
                 Ok(extents) => self.attention_buffers(q, k, extents, options.heads),
                 Err(_) => Vec::new(),
             },

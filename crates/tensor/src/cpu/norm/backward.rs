@@ -7,7 +7,7 @@ use crate::cpu::{
     norm::{Chunks, row_statistics},
     parallel::Shared,
 };
-use crate::{Activation, DType, Result, Shape, infer};
+use crate::{Activation, DType, Result, Shape, op_shapes};
 
 /// Rows that are summed in single precision before the sum goes to double.
 const RUN: usize = 32;
@@ -49,9 +49,9 @@ impl Cpu {
         activation: Activation,
     ) -> Result<[Tensor; 3]> {
         let op = "group_norm_backward";
-        let extents = infer::group_norm(x.shape(), gamma.shape(), beta.shape(), groups, activation)?;
+        let extents = op_shapes::group_norm(x.shape(), gamma.shape(), beta.shape(), groups, activation)?;
         let [batch, pixels, channels] = extents;
-        infer::same(op, "dy", x.shape(), dy.shape())?;
+        op_shapes::same(op, "dy", x.shape(), dy.shape())?;
         let silu = activation == Activation::Silu;
         let (gamma, beta) = (gamma.vector(op)?, beta.vector(op)?);
         let [data, slopes] = [x.f32(op)?, dy.f32(op)?];
@@ -119,8 +119,8 @@ impl Cpu {
     ) -> Result<[Tensor; 3]> {
         let op = "layer_norm_backward";
         let channels = x.shape().last();
-        infer::vector(op, "gamma", channels, gamma.shape())?;
-        infer::same(op, "dy", x.shape(), dy.shape())?;
+        op_shapes::vector(op, "gamma", channels, gamma.shape())?;
+        op_shapes::same(op, "dy", x.shape(), dy.shape())?;
         let gamma = gamma.vector(op)?;
         let [data, slopes] = [x.f32(op)?, dy.f32(op)?];
         let rows = x.shape().rows();

@@ -3,7 +3,7 @@
 mod backward;
 
 use crate::cpu::{Cpu, Param, Tensor, elementwise::CHUNK, isa::for_each_isa, math};
-use crate::{Activation, Result, infer};
+use crate::{Activation, Result, op_shapes};
 
 /// The mean and the reciprocal standard deviation that each channel of each image is normalised with, `(B, C)` each.
 pub(in crate::cpu) struct Statistics {
@@ -79,7 +79,7 @@ impl Cpu {
         activation: Activation,
     ) -> Result<Tensor> {
         let op = "group_norm";
-        let extents = infer::group_norm(x.shape(), gamma.shape(), beta.shape(), groups, activation)?;
+        let extents = op_shapes::group_norm(x.shape(), gamma.shape(), beta.shape(), groups, activation)?;
         let [_, pixels, channels] = extents;
         let silu = activation == Activation::Silu;
         let (gamma, beta) = (gamma.vector(op)?, beta.vector(op)?);
@@ -112,7 +112,7 @@ impl Cpu {
     }
 
     pub(super) fn normalise_rows_backward(&self, x: &Tensor, dy: &Tensor, eps: f32) -> Result<Tensor> {
-        infer::same("unit_rows_backward", "dy", x.shape(), dy.shape())?;
+        op_shapes::same("unit_rows_backward", "dy", x.shape(), dy.shape())?;
         let columns = x.shape().last();
         self.make_rows(x.shape(), |[scratch_x, scratch_dy], row, dx| {
             let count = dx.len() / columns;

@@ -1,6 +1,6 @@
-//! Rows and columns of pictures `(B, H, W, C)`: taken off, put together, and joined around the edges.
+//! Rows and columns of pictures `(B, H, W, C)`: taken off, put together, and circular padding.
 
-use calotype_tensor::{Backend, Error, Padding, Result as Computed, infer};
+use calotype_tensor::{Backend, Error, Padding, Result as Computed, op_shapes};
 
 /// Which way.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -36,13 +36,13 @@ impl Axis {
 
     /// How many rows or columns.
     pub(crate) fn extent<B: Backend>(self, b: &B, x: &B::Tensor) -> Computed<usize> {
-        let [_, h, w, _] = infer::picture("edges", "x", b.shape(x))?;
+        let [_, h, w, _] = op_shapes::picture("circular padding", "x", b.shape(x))?;
         Ok(if self == Self::Rows { h } else { w })
     }
 
     /// Rows or columns `start..start + length` of `x`.
     pub(crate) fn part<B: Backend>(self, b: &B, x: &B::Tensor, start: usize, length: usize) -> Computed<B::Tensor> {
-        let shape = infer::picture("edges", "x", b.shape(x))?;
+        let shape = op_shapes::picture("circular padding", "x", b.shape(x))?;
         let run = Self::run(shape, self);
         let part = b.narrow(&b.reshape(x, Self::matrix(shape, self).into())?, start * run, length * run)?;
         b.reshape(&part, Self::resized(shape, self, length).into())
@@ -50,7 +50,7 @@ impl Axis {
 
     /// `before`, then `after`, which differ along this axis only.
     pub(crate) fn join<B: Backend>(self, b: &B, before: &B::Tensor, after: &B::Tensor) -> Computed<B::Tensor> {
-        let shapes = [before, after].map(|x| infer::picture("edges", "a part", b.shape(x)));
+        let shapes = [before, after].map(|x| op_shapes::picture("circular padding", "a part", b.shape(x)));
         let [first, second] = shapes;
         let (first, second) = (first?, second?);
         let flat = |x, shape| b.reshape(x, Self::matrix(shape, self).into());
@@ -62,14 +62,14 @@ impl Axis {
 
 /// Along which axes a picture goes on at its other edge, so that copies of it laid side by side have no seams.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Wrap {
+pub struct CircularPadding {
     /// From right to left.
     pub x: bool,
     /// From bottom to top.
     pub y: bool,
 }
 
-impl Wrap {
+impl CircularPadding {
     /// Whether it does at all.
     #[must_use]
     pub fn any(self) -> bool {
@@ -115,7 +115,7 @@ fn around<B: Backend>(b: &B, x: &B::Tensor, axis: Axis, before: usize, after: us
     let extent = axis.extent(b, x)?;
     let Some(last) = extent.checked_sub(before).filter(|_| after <= extent) else {
         let message = format!("a picture of {extent} can't go on by {before} and {after} at its edges");
-        return Err(Error::Invalid { op: "edges", message });
+        return Err(Error::Invalid { op: "circular padding", message });
     };
     let mut padded = x.clone();
     if before > 0 {
@@ -127,64 +127,8 @@ fn around<B: Backend>(b: &B, x: &B::Tensor, axis: Axis, before: usize, after: us
     Ok(padded)
 }
 
-/// `upsample` (nearest doubling and a 3×3 convolution with zeros around; with its bias or without) of `x` to a size that
-/// may be one less than twice that of `x`, as the way down makes it of odd sizes: the last row of the doubled picture is
-/// left out before the convolution (which is nearest interpolation to that size).
-///
-/// The rows are convolved whole, and what the row left out gave to the last one is taken off again: the middle one of
-/// the rows that come of a black row and the last one is just that.
-pub(crate) fn upsample_to<B: Backend>(
-    b: &B,
-    x: &B::Tensor,
-    [height, width]: [usize; 2],
-    upsample: impl Fn(&B::Tensor, bool) -> Computed<B::Tensor>,
-) -> Computed<B::Tensor> {
-    let mut y = upsample(x, true)?;
-    let odd = |axis: Axis, wanted: usize| -> Computed<bool> {
-        let doubled = 2 * axis.extent(b, x)?;
-        if wanted > doubled || wanted + 1 < doubled {
-            let message = format!("{doubled} was to become {wanted}, expected it or one less");
-            return Err(Error::Invalid { op: "upsample", message });
-        }
-        Ok(wanted < doubled)
-    };
-    let [rows, columns] = [odd(Axis::Rows, height)?, odd(Axis::Columns, width)?];
-    let after_black = |x: &B::Tensor, axis: Axis| -> Computed<B::Tensor> {
-        let last = axis.part(b, x, axis.extent(b, x)?.saturating_sub(1), 1)?;
-        axis.join(b, &b.scale(&last, 0.0)?, &last)
-    };
-    let excess = |x: &B::Tensor, axis: Axis| axis.part(b, x, 1, 1);
-    let mut row = None;
-    if rows {
-        let excess = excess(&upsample(&after_black(x, Axis::Rows)?, false)?, Axis::Rows)?;
-        y = shortened(b, &y, &excess, Axis::Rows)?;
-        row = Some(excess);
-    }
-    if columns {
-        let mut excess_column = excess(&upsample(&after_black(x, Axis::Columns)?, false)?, Axis::Columns)?;
-        if row.is_some() {
-            // The excess of the column has that of the row left out too.
-            let corner = after_black(&after_black(x, Axis::Rows)?, Axis::Columns)?;
-            let corner = excess(&excess(&upsample(&corner, false)?, Axis::Rows)?, Axis::Columns)?;
-            excess_column = shortened(b, &excess_column, &corner, Axis::Rows)?;
-        }
-        y = shortened(b, &y, &excess_column, Axis::Columns)?;
-    }
-    Ok(y)
-}
-
-/// `y` without its last row, and its new last one less `excess`.
-fn shortened<B: Backend>(b: &B, y: &B::Tensor, excess: &B::Tensor, axis: Axis) -> Computed<B::Tensor> {
-    let kept = axis.extent(b, y)?.saturating_sub(2);
-    let last = b.sub(&axis.part(b, y, kept, 1)?, excess)?;
-    match kept {
-        0 => Ok(last),
-        _ => axis.join(b, &axis.part(b, y, 0, kept)?, &last),
-    }
-}
-
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     #![allow(clippy::unwrap_used, reason = "these are tests")]
 
     use calotype_tensor::{Conv2d, ParamKind, reference::Reference};
@@ -193,12 +137,12 @@ mod tests {
 
     type B = Reference<f64>;
 
-    fn picture(b: &B, [h, w]: [usize; 2]) -> <B as Backend>::Tensor {
+    pub(crate) fn picture(b: &B, [h, w]: [usize; 2]) -> <B as Backend>::Tensor {
         let data = (0..2 * h * w * 3).map(|n| (n as f32 * 0.73).sin()).collect();
         b.from_f32([2, h, w, 3].into(), data).unwrap()
     }
 
-    fn params(b: &B) -> [<B as Backend>::Param; 2] {
+    pub(crate) fn params(b: &B) -> [<B as Backend>::Param; 2] {
         let weight: Vec<f32> = (0..3 * 5 * 9).map(|n| (n as f32 * 1.3).cos()).collect();
         let bias: Vec<f32> = (0..5).map(|n| n as f32 * 0.1).collect();
         [
@@ -207,29 +151,9 @@ mod tests {
         ]
     }
 
-    fn assert_near(got: &[f32], expected: &[f32]) {
+    pub(crate) fn assert_near(got: &[f32], expected: &[f32]) {
         assert_eq!(got.len(), expected.len());
         assert!(got.iter().zip(expected).all(|(a, b)| (a - b).abs() < 1e-5), "{got:?} {expected:?}");
-    }
-
-    #[test]
-    fn odd_sizes_are_upsampled_before_the_convolution() {
-        let b = B::default();
-        let [weight, bias] = params(&b);
-        for [h, w] in [[1, 1], [1, 4], [3, 2], [4, 5]] {
-            let x = picture(&b, [h, w]);
-            for [height, width] in [[2 * h, 2 * w], [2 * h - 1, 2 * w], [2 * h, 2 * w - 1], [2 * h - 1, 2 * w - 1]] {
-                let doubled = b.upsample_nearest_2x(&x).unwrap();
-                let cut = Axis::Rows.part(&b, &doubled, 0, height).unwrap();
-                let cut = Axis::Columns.part(&b, &cut, 0, width).unwrap();
-                let expected = b.conv2d(&cut, &weight, Some(&bias), None, Conv2d::padded(1)).unwrap();
-                let upsample = |x: &_, biased| b.upsample_conv2d(x, &weight, Some(&bias).filter(|_| biased));
-                let got = upsample_to(&b, &x, [height, width], upsample).unwrap();
-                assert_eq!(b.shape(&got), b.shape(&expected));
-                assert_near(&b.to_f32(&got).unwrap(), &b.to_f32(&expected).unwrap());
-            }
-            assert!(upsample_to(&b, &x, [2 * h + 1, 2 * w], |x, _| Ok(x.clone())).is_err());
-        }
     }
 
     #[test]
@@ -241,7 +165,11 @@ mod tests {
         // Nine copies; the middle one sees what it would see without end.
         let copies = |axis: Axis, x: &_| axis.join(&b, &axis.join(&b, x, x).unwrap(), x).unwrap();
         let middle = |axis: Axis, x: &_, extent: usize| axis.part(&b, x, extent, extent).unwrap();
-        for wrap in [Wrap { x: true, y: false }, Wrap { x: false, y: true }, Wrap { x: true, y: true }] {
+        for wrap in [
+            CircularPadding { x: true, y: false },
+            CircularPadding { x: false, y: true },
+            CircularPadding { x: true, y: true },
+        ] {
             let endless = wrap.axes().fold(x.clone(), |x, axis| copies(axis, &x));
             let (padded, padding) = wrap.pad(&b, &x, Padding::all(1)).unwrap();
             let options = Conv2d { padding, ..Conv2d::padded(1) };
