@@ -235,7 +235,7 @@ fn requests_that_cannot_be_met_are_refused() {
     let with = |init: Init| Request { num_inference_steps: 10, init: Some(init), ..Default::default() };
     let strength = "strength is 1.5: give a number from 0 (keep the picture) to 1 (start from noise alone)";
     refused(with(Init { strength: 1.5, ..init() }), plain.clone(), strength);
-    let black = file(files.path(), "black.png", &RgbImage::filled(8, 8, [0; 3]));
+    let black = file(files.path(), "black.png", &RgbImage::filled(8, 6, [0; 3]));
     let empty = Init { inpaint: Some(Inpaint::new(Some(black))), ..init() };
     refused(
         with(empty),

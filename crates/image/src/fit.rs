@@ -35,19 +35,7 @@ pub fn fit(picture: &RgbImage, width: u32, height: u32, how: Fit) -> Result<RgbI
     };
     let resized = resize(picture, new_width, new_height)?;
     let offset = |all: u32, part: u32| i64::from(all / 2) - i64::from(part / 2);
-    let (left, top) = (offset(width, new_width), offset(height, new_height));
-    let mut fitted = RgbImage::filled(width, height, [0; 3]);
-    for y in 0..height {
-        for x in 0..width {
-            let inside = |at: u32, before: i64, extent: u32| {
-                u32::try_from((i64::from(at) - before).clamp(0, i64::from(extent) - 1)).unwrap_or(0)
-            };
-            if let Some(rgb) = resized.pixel(inside(x, left, new_width), inside(y, top, new_height)) {
-                fitted.set_pixel(x, y, rgb);
-            }
-        }
-    }
-    Ok(fitted)
+    Ok(resized.framed(offset(width, new_width), offset(height, new_height), width, height))
 }
 
 #[cfg(test)]

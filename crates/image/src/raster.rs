@@ -127,6 +127,25 @@ impl<const C: usize> Raster<C> {
         part
     }
 
+    /// What is seen in a frame of this size that holds the picture's upper left corner at column `left`, row `top`, which may
+    /// lie outside: its edges go on outwards. A side of 0 is taken as 1.
+    #[must_use]
+    pub fn framed(&self, left: i64, top: i64, width: u32, height: u32) -> Self {
+        let nearest = |at: u32, before: i64, extent: u32| {
+            usize::try_from((i64::from(at) - before).clamp(0, i64::from(extent) - 1)).unwrap_or(0)
+        };
+        let mut frame = Self::filled(width, height, [0; C]);
+        let columns: Vec<usize> = (0..frame.width).map(|x| nearest(x, left, self.width)).collect();
+        let pixels = self.pixels();
+        for (y, row) in (0..).zip(frame.data.chunks_exact_mut(columns.len() * C)) {
+            let from = &pixels[nearest(y, top, self.height) * self.width as usize..];
+            for (to, &x) in row.chunks_exact_mut(C).zip(&columns) {
+                to.copy_from_slice(&from[x]);
+            }
+        }
+        frame
+    }
+
     /// The smallest part that holds every pixel of which `is_inside` says so, as left, top, width and height; none if there
     /// is none.
     pub(crate) fn bounds_of(&self, is_inside: impl Fn(&[u8; C]) -> bool) -> Option<[u32; 4]> {
@@ -164,6 +183,14 @@ mod tests {
         assert!(GrayImage::new(2, 2, vec![0; 4]).is_ok());
         assert!(RgbImage::new(0, 2, vec![]).is_err());
         assert!(RgbImage::new(u32::MAX, u32::MAX, vec![0; 3]).is_err());
+    }
+
+    #[test]
+    fn edges_go_on_in_a_larger_frame() {
+        let picture = GrayImage::new(2, 2, vec![1, 2, 3, 4]).unwrap();
+        assert_eq!(picture.framed(1, 0, 4, 3).data(), [1, 1, 2, 2, 3, 3, 4, 4, 3, 3, 4, 4]);
+        assert_eq!(picture.framed(-1, -1, 1, 2).data(), [4, 4]);
+        assert_eq!(picture.framed(0, 0, 2, 2), picture);
     }
 
     #[test]

@@ -26,7 +26,7 @@ enum DrawOrder {
     A1111,
 }
 
-/// An image to start from, at the size of the results.
+/// An image to start from, at the size of what is worked on.
 pub(super) struct InitImage<'a> {
     init: &'a Init,
     prepared: Prepared,
@@ -94,12 +94,13 @@ impl Pipeline {
         }
         let mut extra_channels = None;
         if let Some(encoder) = encoder.filter(|_| for_inpainting) {
+            let [wide, high] = plan.canvas();
             // Where nothing is masked, everything is generated.
             let (mask, masked_image) = image
                 .as_ref()
                 .and_then(|image| image.prepared.conditioning([h, w]))
-                .unwrap_or_else(|| (vec![1.0; h * w], vec![0.0; plan.width * plan.height * 3]));
-            let posterior = encode_values(encoder, masked_image, [plan.height, plan.width], wrap)?;
+                .unwrap_or_else(|| (vec![1.0; h * w], vec![0.0; wide * high * 3]));
+            let posterior = encode_values(encoder, masked_image, [high, wide], wrap)?;
             let latents = match order {
                 DrawOrder::A1111 => posterior.mean(batch, scaling_factor),
                 DrawOrder::Diffusers => posterior.sample(&noise.draw(), scaling_factor),

@@ -403,6 +403,10 @@ impl Run {
         let (index, total) = (self.images.len(), self.plan.final_shape()[0]);
         let latents = self.latents.as_ref().and_then(|latents| latents.images().nth(index)).unwrap_or_default();
         let (mut image, warning) = decoder.decode(&self.pipeline, latents, &self.lease)?;
+        let [width, height] = self.plan.final_size().map(|side| u32::try_from(side).unwrap_or(u32::MAX));
+        if (width, height) != (image.width(), image.height()) {
+            image = image.crop(0, 0, width, height);
+        }
         if let Some(overlay) = &self.overlay {
             image = overlay.over(&image)?;
         }

@@ -13,6 +13,7 @@ use crate::{
     conditioning::PromptInputs,
     memory::{PassNeed, PassSize},
     networks::Networks,
+    prepare,
     request::{Hires, Init, ResizeMode, Tiling, Upscaler},
 };
 
@@ -36,7 +37,8 @@ pub struct Plan {
     pub width: usize,
     /// Height of the images in pixels, before a second pass.
     pub height: usize,
-    /// Latents of the batch, `[B, h, w, C]`, before a second pass.
+    /// Latents of the batch, `[B, h, w, C]`, before a second pass. A picture to start from that is no whole number of latents
+    /// is worked on with a few more pixels to the right and below, which are cut off again.
     pub latents_shape: [usize; 4],
     pub(crate) hires: Option<SecondPass>,
     pass: PassSize,
@@ -135,6 +137,18 @@ impl Plan {
         found.copied().unwrap_or_default()
     }
 
+    /// Width and height in pixels of what is worked on in the first pass: the images, or a little more.
+    pub(crate) fn canvas(&self) -> [usize; 2] {
+        [self.pass.width, self.pass.height]
+    }
+
+    /// Width and height of the images in pixels.
+    #[must_use]
+    pub fn final_size(&self) -> [usize; 2] {
+        let second = self.hires.as_ref().map(|hires| [hires.pass.width, hires.pass.height]);
+        second.unwrap_or([self.width, self.height])
+    }
+
     /// The latents that pictures are decoded from, `[B, h, w, C]`.
     #[must_use]
     pub fn final_shape(&self) -> [usize; 4] {
@@ -170,13 +184,12 @@ impl Check<'_> {
         if request.tiling != Tiling::None && pipeline.vae_tiling {
             return conflict("seamless tiling needs the whole picture decoded at once: leave out the tiled VAE");
         }
-        let (width, height) = self.size()?;
-        let size = [width, height];
+        let Size { size: [width, height], canvas } = self.size()?;
         let encoded = match &request.init {
-            Some(init) => Some(encoded_size(init, size)?),
-            None => Some(size).filter(|_| model.is_inpainting()),
+            Some(init) => Some(encoded_size(init, [width, height], canvas)?),
+            None => Some(canvas).filter(|_| model.is_inpainting()),
         };
-        let (pass, latents_shape, prompts) = self.check_pass(size, encoded, request.first_timeline())?;
+        let (pass, latents_shape, prompts) = self.check_pass(canvas, encoded, request.first_timeline())?;
         if let Some(latents) = request.latents.as_ref().filter(|latents| latents.shape() != latents_shape) {
             let [n, h, w, c] = latents_shape;
             let (got, expected) = (latents.shape_nchw(), [n, c, h, w]);
@@ -192,6 +205,8 @@ impl Check<'_> {
         let sampler = match &request.init {
             Some(init) => {
                 check_init(init)?;
+                let [_, h, w, _] = latents_shape;
+                prepare::check_mask(init, [[width, height], canvas, [w, h]], model.is_inpainting())?;
                 self.part(sampler, init)?
             }
             None => sampler,
@@ -235,12 +250,11 @@ impl Check<'_> {
         let prompts = PromptInputs::parse(&tags.prompt, request, timeline)?;
         let context_length = prompts.context_length(model.tokenizer())?;
         let pass = PassSize { batch: request.batch_size, width, height, context_length, encoded };
-        check_side("width", width, downscale, "this model")?;
-        check_side("height", height, downscale, "this model")?;
         let wrap = request.tiling.wrap();
         for (name, side, wraps) in [("width", width, wrap.x), ("height", height, wrap.y)] {
-            if wraps {
-                check_side(name, side, model.seamless_multiple(), "seamless tiling")?;
+            match wraps {
+                true => check_side(name, side, model.seamless_multiple(), "seamless tiling")?,
+                false => check_side(name, side, downscale, "this model")?,
             }
         }
         request.check_noise(downscale)?;
@@ -278,44 +292,61 @@ impl Check<'_> {
     }
 
     /// Width and height: as asked for, else those of the starting latents or picture, else the model's own.
-    fn size(&self) -> Result<(usize, usize)> {
+    fn size(&self) -> Result<Size> {
         let Self { model, request, .. } = *self;
         let downscale = model.vae_config().downscale();
-        let up = |side: u64| usize::try_from(side).unwrap_or(usize::MAX).div_ceil(downscale).saturating_mul(downscale);
-        let as_compvis = request.is_compvis() && request.init.as_ref().is_some_and(|init| init.inpaint.is_none());
-        let multiple = if as_compvis { downscale.max(COMPVIS_MULTIPLE) } else { downscale };
-        let whole = |side: u32| (side as usize / multiple).max(1) * multiple;
-        let default = match (&request.init, &request.latents) {
-            (Some(init), _) => {
-                let picture = init.picture.rgba()?;
-                let (width, height) = (picture.width(), picture.height());
-                let Some(sides) = init.outpaint else { return Ok(asked(request, (whole(width), whole(height)))) };
-                let [width, height] = sides.around(width, height).map(up);
-                if asked(request, (width, height)) != (width, height) {
-                    return conflict(&format!(
-                        "the picture and its new sides have {width} x {height} pixels: leave width and height out"
-                    ));
-                }
-                (width, height)
-            }
+        let init = match (&request.init, &request.latents) {
+            (Some(init), _) => init,
             (None, Some(latents)) => {
                 let [_, h, w, _] = latents.shape();
-                (w.saturating_mul(downscale), h.saturating_mul(downscale))
+                let size = [w.saturating_mul(downscale), h.saturating_mul(downscale)];
+                return Ok(Size::of(asked(request, size)));
             }
-            (None, None) => model.default_size(),
+            (None, None) => return Ok(Size::of(asked(request, model.default_size().into()))),
         };
-        Ok(asked(request, default))
+        let own = init.size()?;
+        let up = own.map(|side| side.div_ceil(downscale).saturating_mul(downscale));
+        let as_compvis = request.is_compvis() && init.inpaint.is_none() && init.outpaint.is_none();
+        if !as_compvis && !init.is_of_part() && asked(request, own) == own {
+            // At an edge that goes on at the other one there is no place for more pixels.
+            let wrap = request.tiling.wrap();
+            let side = |n: usize, wraps: bool| if wraps { own[n] } else { up[n] };
+            return Ok(Size { size: own, canvas: [side(0, wrap.x), side(1, wrap.y)] });
+        }
+        if init.outpaint.is_some() {
+            // With the sides that are more by up to a latent it was made by versions before 0.2.
+            if asked(request, up) == up {
+                return Ok(Size::of(up));
+            }
+            let [width, height] = own;
+            return conflict(&format!(
+                "the picture and its new sides have {width} x {height} pixels: leave width and height out"
+            ));
+        }
+        let multiple = if as_compvis { downscale.max(COMPVIS_MULTIPLE) } else { downscale };
+        Ok(Size::of(asked(request, own.map(|side| (side / multiple).max(1) * multiple))))
+    }
+}
+
+/// Width and height in pixels.
+struct Size {
+    /// Of the images.
+    size: [usize; 2],
+    /// Of what is worked on.
+    canvas: [usize; 2],
+}
+
+impl Size {
+    fn of(size: [usize; 2]) -> Self {
+        Self { size, canvas: size }
     }
 }
 
 /// Width and height of what is encoded of a picture to start from.
-fn encoded_size(init: &Init, size: [usize; 2]) -> Result<[usize; 2]> {
-    Ok(match (init.resize_mode, &init.inpaint) {
-        (ResizeMode::Latent, None) => {
-            let picture = init.picture.rgba()?;
-            [picture.width(), picture.height()].map(|side| side as usize)
-        }
-        _ => size,
+fn encoded_size(init: &Init, size: [usize; 2], canvas: [usize; 2]) -> Result<[usize; 2]> {
+    Ok(match (init.resize_mode, init.masking()) {
+        (ResizeMode::Latent, None) if init.size()? != size => init.size()?,
+        _ => canvas,
     })
 }
 
@@ -335,8 +366,8 @@ fn covering([from_width, from_height]: [usize; 2], [width, height]: [usize; 2], 
     }
 }
 
-fn asked(request: &Request, default: (usize, usize)) -> (usize, usize) {
-    (request.width.unwrap_or(default.0), request.height.unwrap_or(default.1))
+fn asked(request: &Request, [width, height]: [usize; 2]) -> [usize; 2] {
+    [request.width.unwrap_or(width), request.height.unwrap_or(height)]
 }
 
 fn check_init(init: &Init) -> Result<()> {
@@ -352,10 +383,6 @@ fn check_init(init: &Init) -> Result<()> {
     let strength = inpaint.conditioning_mask_strength;
     if !(0.0..=1.0).contains(&strength) {
         return out_of_range("conditioning_mask_strength", "conditioning mask strength", strength, "0 to 1");
-    }
-    if init.outpaint.is_none() && inpaint.mask(&init.picture)?.bounds().is_none() {
-        let message = "the mask is empty, so nothing would change: paint white what is to be made anew".to_owned();
-        return Err(Error::OutOfRange { field: "mask", message });
     }
     Ok(())
 }

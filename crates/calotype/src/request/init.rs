@@ -9,7 +9,7 @@ use super::{
     choices::choices,
     json::{is_default, is_one},
 };
-use crate::Result;
+use crate::{Error, Result};
 
 /// An image to start from.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -87,6 +87,26 @@ choices! {
     }
 }
 
+impl Init {
+    /// What part of it is made anew: without more words, of one that grows the new sides, which begin with its edges.
+    pub(crate) fn masking(&self) -> Option<Inpaint> {
+        let grown = || Inpaint { mask_blur: 0.0, fill: Fill::Fill, ..Inpaint::new(None) };
+        self.inpaint.clone().or_else(|| self.outpaint.map(|_| grown()))
+    }
+
+    /// Width and height of the picture with its new sides.
+    pub(crate) fn size(&self) -> Result<[usize; 2]> {
+        let picture = self.picture.rgba()?;
+        let size = self.outpaint.unwrap_or_default().around([picture.width(), picture.height()]);
+        Ok(size.map(|side| usize::try_from(side).unwrap_or(usize::MAX)))
+    }
+
+    /// Whether only the part around the mask is worked on.
+    pub(crate) fn is_of_part(&self) -> bool {
+        self.outpaint.is_none() && self.inpaint.as_ref().is_some_and(|inpaint| inpaint.only_masked_padding.is_some())
+    }
+}
+
 impl StrengthRule {
     /// Whether noise is drawn in A1111's order.
     pub(crate) fn is_a1111(self) -> bool {
@@ -158,14 +178,50 @@ impl Inpaint {
     }
 
     /// The mask at the size of `picture`: 255 where it is made anew. Not blurred yet.
+    ///
+    /// # Errors
+    /// It has other proportions than the picture.
     pub(crate) fn mask(&self, picture: &InputImage) -> Result<GrayImage> {
         let picture = picture.rgba()?;
         let mask = match &self.mask {
-            Some(mask) => mask_of(mask.rgba()?).resize(picture.width(), picture.height())?,
+            Some(mask) => {
+                let mask = mask_of(mask.rgba()?);
+                check_proportions([mask.width(), mask.height()], [picture.width(), picture.height()])?;
+                mask.resize(picture.width(), picture.height())?
+            }
             None => GrayImage::transparency(picture),
         };
         Ok(if self.invert_mask { mask.map(|x| 255 - x) } else { mask })
     }
+
+    /// Why nothing is masked at all, and what to do.
+    pub(crate) fn nothing_masked(&self) -> &'static str {
+        match (&self.mask, self.invert_mask) {
+            (Some(_), false) => "the mask is empty, so nothing would change: paint white what is to be made anew",
+            (Some(_), true) => {
+                "the inverted mask is empty, so nothing would change: paint black in the mask what is to be made anew"
+            }
+            (None, false) => {
+                "the picture has no transparent parts, so nothing would change: give a mask, or make transparent what is to be made anew"
+            }
+            (None, true) => {
+                "the picture is transparent everywhere, so the inverted mask is empty: give a mask, or leave it as it is"
+            }
+        }
+    }
+}
+
+/// A mask may be smaller or larger than its picture, but of the same proportions, give or take a pixel of rounding.
+fn check_proportions(mask: [u32; 2], picture: [u32; 2]) -> Result<()> {
+    let ([mask_width, mask_height], [width, height]) = (mask.map(u64::from), picture.map(u64::from));
+    let rounding = mask.into_iter().chain(picture).max().unwrap_or(0);
+    if (mask_width * height).abs_diff(mask_height * width) <= rounding.into() {
+        return Ok(());
+    }
+    let message = format!(
+        "the mask has {mask_width} x {mask_height} pixels and the picture {width} x {height}, which is another shape: give a mask of the picture's"
+    );
+    Err(Error::OutOfRange { field: "mask", message })
 }
 
 /// The brightness of a mask's picture; of one with transparent parts, where it is opaque (A1111's `create_binary_mask`).
@@ -193,7 +249,7 @@ pub struct Sides {
 
 impl Sides {
     /// The size of a picture with these sides.
-    pub(crate) fn around(self, width: u32, height: u32) -> [u64; 2] {
+    pub(crate) fn around(self, [width, height]: [u32; 2]) -> [u64; 2] {
         let sum = |parts: [u32; 3]| parts.into_iter().map(u64::from).sum();
         [sum([self.left, width, self.right]), sum([self.top, height, self.bottom])]
     }

@@ -137,7 +137,7 @@ impl Job<'_> {
 
     /// Checks the first batch, and those that differ from it in more than a prompt that is only text.
     fn check(&self, batches: &Batches) -> Result<(), Failure> {
-        let one_size = self.output.grid || self.output.save_latents.is_some();
+        let (is_grid, one_size) = (self.output.grid, self.output.grid || self.output.save_latents.is_some());
         let (mut first, mut checked) = (None, None);
         for (number, batch) in batches.list.iter().enumerate().take(MAX_CHECKED) {
             let of = (batch.line, batch.picture);
@@ -148,14 +148,27 @@ impl Job<'_> {
                 continue;
             }
             checked = Some(of);
-            let plan = self.plan(batches, number)?;
-            let [_, sides @ ..] = plan.final_shape();
+            let plan = self.plan(batches, number).map_err(|failure| self.at_line(batches, number, failure))?;
+            let [_, high, wide, _] = plan.final_shape();
+            let sides = if is_grid { plan.final_size() } else { [wide, high] };
             if one_size && *first.get_or_insert(sides) != sides {
-                let what = if self.output.grid { "--grid" } else { "--save-latents" };
+                let what = if is_grid { "--grid" } else { "--save-latents" };
                 return Err(Failure::usage(format!("{what} needs pictures of one size: give --width and --height")));
             }
         }
         Ok(())
+    }
+
+    /// A failure of one batch. Those of a file of prompts say the line, if it is the line's own: what is wrong with the
+    /// command line is wrong without it.
+    fn at_line(&self, batches: &Batches, number: usize, failure: Failure) -> Failure {
+        let place = batches.list.get(number).and_then(|batch| self.lines.line_of(batch));
+        let Some(place) = place else { return failure };
+        let without = || self.pipeline.plan(self.request.clone()).and_then(|plan| self.pipeline.run(plan)).err();
+        match without().is_some_and(|error| Failure::from(error).is_same(&failure)) {
+            true => failure,
+            false => failure.at(&place),
+        }
     }
 
     /// The plan of one batch.
@@ -186,14 +199,16 @@ impl Job<'_> {
         let (mut warned, mut of_first) = (Vec::new(), None);
         for (number, batch) in batches.list.iter().enumerate() {
             let begin = Instant::now();
-            let plan = self.plan(batches, number)?;
-            let batch_size = plan.request().batch_size;
-            let mut run = self.pipeline.run(plan)?;
+            let started = self.plan(batches, number).and_then(|plan| Ok(self.pipeline.run(plan)?));
+            let mut run = started.map_err(|failure| self.at_line(batches, number, failure))?;
+            let batch_size = run.plan().request().batch_size;
             if let Some(made) = self.made {
                 check_adapters(&made.adapters, &run.adapters()?)?;
             }
             let mut timings = Timings::new(process_start);
-            let warnings = self.watch(&mut run, [number, batches.list.len()], &mut timings, &stepped, &mut warned)?;
+            let warnings = self
+                .watch(&mut run, [number, batches.list.len()], &mut timings, &stepped, &mut warned)
+                .map_err(|failure| self.at_line(batches, number, failure))?;
             let made = run.finish()?;
             let said = json!({
                 "seconds": begin.elapsed().as_secs_f64() / batch_size as f64,

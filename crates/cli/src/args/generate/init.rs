@@ -110,13 +110,13 @@ pub(crate) struct OutpaintArgs {
     /// Pixels to add to the left
     #[arg(long, value_name = "PIXELS", default_value_t = 0, hide_default_value = true)]
     pub(crate) left: u32,
-    /// Pixels to add to the right; a few more make the width a multiple of 8
+    /// Pixels to add to the right
     #[arg(long, value_name = "PIXELS", default_value_t = 0, hide_default_value = true)]
     pub(crate) right: u32,
     /// Pixels to add above
     #[arg(long, value_name = "PIXELS", default_value_t = 0, hide_default_value = true)]
     pub(crate) top: u32,
-    /// Pixels to add below; a few more make the height a multiple of 8
+    /// Pixels to add below
     #[arg(long, value_name = "PIXELS", default_value_t = 0, hide_default_value = true)]
     pub(crate) bottom: u32,
     /// How far the image may change, 0 to 1: the fraction of the steps that is taken (Denoising strength)

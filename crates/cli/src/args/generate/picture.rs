@@ -9,7 +9,7 @@ use crate::args::choices::choices;
 #[derive(Args, Clone, Debug, PartialEq)]
 #[command(next_help_heading = "Picture")]
 pub(crate) struct PictureArgs {
-    /// Width in pixels, in multiples of 8 [default: the model's own, or that of --init-img]
+    /// Width in pixels, in multiples of 8 [default: the model's own, or that of --init-img, whatever it is]
     #[arg(long, value_name = "PIXELS", alias = "W")]
     pub(crate) width: Option<usize>,
     /// Height in pixels, in multiples of 8 [default: as --width]
