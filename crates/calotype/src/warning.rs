@@ -31,8 +31,13 @@ pub enum Warning {
         /// What, and of which.
         what: String,
     },
-    /// An embedding in a folder can't be used, for this reason.
+    /// An embedding that a prompt names can't be used, for this reason.
     SkippedEmbedding(String),
+    /// A prompt names an embedding, as ComfyUI's do, that is not there.
+    NoEmbedding {
+        /// Its name.
+        name: String,
+    },
     /// An image was decoded in f32, since it was not finite in the precision that was asked for.
     DecodedInF32 {
         /// That precision.
@@ -63,6 +68,13 @@ impl fmt::Display for Warning {
                 write!(f, "the VAE's output was not finite in {precision}, so the image was decoded in f32")
             }
             Self::SkippedEmbedding(reason) => write!(f, "an embedding is left out: {reason}"),
+            Self::NoEmbedding { name } => {
+                write!(
+                    f,
+                    "the prompt calls for the embedding {:?}, which is not there, so its name is read as text",
+                    brief(name)
+                )
+            }
             Self::Network { tag } => write!(f, "the prompt calls for {:?}, which is not applied", brief(tag)),
         }
     }

@@ -176,6 +176,11 @@ fn a_prompt_calls_by_name() {
     let folders = AdapterOptions { folders: fixture.folders(), ..AdapterOptions::default() };
     let called = fixture.request(&format!("<lora:kohya:0.5>{prompt}<lora:peft:1.25:te=1.25>"), folders.clone());
     assert_eq!(given, latents(&pipeline, &called));
+    // One may say the folder that it is in, on either system.
+    for (first, second) in [("loras/kohya", "deeper/peft"), ("kohya", "loras\\deeper\\peft")] {
+        let prompt = format!("<lora:{first}:0.5>{prompt}<lora:{second}:1.25>");
+        assert_eq!(given, latents(&pipeline, &fixture.request(&prompt, folders.clone())), "{second}");
+    }
     // And the next line without them.
     let plain = latents(&pipeline, &fixture.request(prompt, folders.clone()));
     assert_eq!(
@@ -188,6 +193,8 @@ fn a_prompt_calls_by_name() {
     for (prompt, expected) in [
         ("<lora:none:1>", "there is no LoRA \"none\" among 2 files"),
         ("<lora:../loras/kohya:1>", "there is no LoRA \"../loras/kohya\" among 2 files (there is \"kohya\")"),
+        ("<lora:other/peft:1>", "there is no LoRA \"other/peft\" among 2 files (there is \"peft\")"),
+        ("<lora:kohya:0,5>", "\"0,5\" has a comma: write 0.5"),
         ("<hypernet:x:1>", "the hypernetwork \"x\" can't be looked up: give the folder that it is in"),
         ("<lora:kohya:much>", "\"much\" is no number"),
     ] {
@@ -225,12 +232,22 @@ fn folders_of_embeddings_are_open_to_prompts() {
     let request = fixture.request(&fixture.golden.prompt, AdapterOptions { folders, ..AdapterOptions::default() });
     let pipeline = load(&fixture.model, Keep::Nothing, Precision::F32);
     let run = begin(&pipeline, &request).unwrap();
-    let warnings: Vec<String> = run.warnings().iter().map(ToString::to_string).collect();
-    assert!(matches!(warnings.as_slice(), [one] if one.contains("broken.pt") && !one.contains('\n')), "{warnings:?}");
+    assert_eq!(run.warnings(), []);
     let names: Vec<String> = run.adapters().unwrap().into_iter().map(|adapter| adapter.name).collect();
     assert_eq!(names, ["inkwash", "toy"]);
     let got = run.finish_latents().unwrap();
     assert!(distance(&got.to_nchw(), &fixture.golden.with_embeddings) <= 1e-4);
+    // What is wrong with one matters where a text names it, whatever follows.
+    let warned = |prompt: &str, negative: &str| {
+        let request = Request { negative_prompt: negative.into(), ..fixture.request(prompt, request.adapters.clone()) };
+        let run = begin(&pipeline, &request).unwrap();
+        run.warnings().iter().map(ToString::to_string).collect::<Vec<_>>()
+    };
+    assert_eq!(warned("unbroken", "a wideness"), Vec::<String>::new());
+    let [broken] = &warned("", "a Broken, thing")[..] else { panic!("one warning") };
+    assert!(broken.contains("broken.pt") && !broken.contains('\n'), "{broken}");
+    let [wide] = &warned("a wide tree", "")[..] else { panic!("one warning") };
+    assert!(wide.contains("vectors of 9 numbers, but the model's text encoder has 8"), "{wide}");
     let asked = |name: &str| AdapterOptions {
         embeddings: vec![EmbeddingOptions { file: fixture.path(name), name: None }],
         ..AdapterOptions::default()
@@ -295,6 +312,27 @@ fn hash_of_data(path: &Path) -> String {
     digest.iter().take(6).map(|byte| format!("{byte:02x}")).collect()
 }
 
+/// `embedding:name`, with or without the file's ending, as in ComfyUI.
+#[test]
+fn embeddings_are_called_as_in_comfyui_too() {
+    let fixture = Fixture::new();
+    let pipeline = load(&fixture.model, Keep::All, Precision::F32);
+    let folders = AdapterFolders { embeddings: vec![fixture.path("embeddings")], ..AdapterFolders::default() };
+    let adapters = AdapterOptions { folders, ..AdapterOptions::default() };
+    let of = |prompt: &str| {
+        let run = begin(&pipeline, &fixture.request(prompt, adapters.clone())).unwrap();
+        let warnings: Vec<String> = run.warnings().iter().map(ToString::to_string).collect();
+        (run.finish_latents().unwrap(), warnings)
+    };
+    let (by_name, _) = of("a toy, red");
+    assert!(by_name != of("a dog, red").0);
+    for prompt in ["a embedding:toy, red", "a embedding:toy.safetensors, red", "a Embedding:Toy, red"] {
+        assert_eq!(of(prompt), (by_name.clone(), vec![]), "{prompt}");
+    }
+    let missing = "the prompt calls for the embedding \"nothing\", which is not there, so its name is read as text";
+    assert_eq!(of("a embedding:nothing, (embedding:toy:1.2), embedding:nothing").1, [missing]);
+}
+
 #[test]
 fn a_name_may_be_the_one_that_it_was_trained_under() {
     let fixture = Fixture::new();
@@ -353,12 +391,17 @@ fn embeddings_in_a_loras_file_are_open_to_prompts() {
     let toy = vec![fixture.embeddings().remove(0)];
     let both = latents(&pipeline, &request(vec![lora("bundle.safetensors")], own.clone()));
     assert_eq!(both, latents(&pipeline, &request(Vec::new(), [own, toy].concat())));
-    // One for another family is passed over with a word.
+    // One for another family is passed over, with a word if a text names it.
     let mut wide = tensors(&fixture.golden.loras["kohya"].0, fixture.golden.size);
     wide.insert("bundle_emb.wide.emb_params".into(), (vec![1, 9], vec![0.0; 9]));
     write_weights(&fixture.path("wide.safetensors"), &wide);
-    let run = begin(&pipeline, &request(vec![lora("wide.safetensors")], Vec::new())).unwrap();
-    let warnings: Vec<String> = run.warnings().iter().map(ToString::to_string).collect();
+    let warned = |negative: &str| {
+        let request = request(vec![lora("wide.safetensors")], Vec::new());
+        let run = begin(&pipeline, &Request { negative_prompt: negative.into(), ..request }).unwrap();
+        run.warnings().iter().map(ToString::to_string).collect::<Vec<_>>()
+    };
+    assert_eq!(warned("width"), Vec::<String>::new());
+    let warnings = warned("a wide street");
     assert!(matches!(warnings.as_slice(), [one] if one.contains("vectors of 9 numbers")), "{warnings:?}");
 }
 

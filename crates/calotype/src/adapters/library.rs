@@ -20,6 +20,9 @@ use super::{
 };
 use crate::{Error, Model, Result};
 
+/// What ComfyUI's prompts write before the name of an embedding.
+pub(super) const COMFYUI_PREFIX: &str = "embedding:";
+
 /// By whom a LoRA was called when it was trained, in its metadata.
 const TRAINED_NAME: &str = "ss_output_name";
 
@@ -38,6 +41,13 @@ pub(crate) struct FoundEmbedding {
     pub(crate) names: Vec<String>,
     /// That of them which was given beside the file's own.
     pub(crate) given: Option<String>,
+}
+
+/// An embedding that can't be used.
+pub(crate) struct Skipped {
+    /// What prompts would call it.
+    pub(crate) name: String,
+    pub(crate) reason: String,
 }
 
 /// The adapters of a model that were asked for so far.
@@ -111,22 +121,25 @@ impl Library {
     }
 
     /// The embeddings that were asked for, and those in the folders that fit the model. What is wrong with one of a folder
-    /// is told to `skipped`.
+    /// is told to `skipped`, with its name.
     pub(super) fn embeddings(
         &mut self,
         model: &Model,
         options: &[EmbeddingOptions],
         folders: &AdapterFolders,
-        skipped: &mut Vec<String>,
+        skipped: &mut Vec<Skipped>,
     ) -> Result<Vec<FoundEmbedding>> {
         let mut found: Vec<FoundEmbedding> = Vec::new();
         let files = folders.embedding_files();
         for path in &files {
-            match self.embedding(path.clone()) {
-                // As A1111, which has folders for all families.
-                Ok(opened) if opened.adapter.width() != model.text_config().hidden_size => {}
+            // As A1111, which has folders for all families.
+            let fitting = self.embedding(path.clone()).and_then(|opened| {
+                opened.adapter.check(model.text_config())?;
+                Ok(opened)
+            });
+            match fitting {
                 Ok(opened) => found.push(FoundEmbedding { names: names(&opened, None), opened, given: None }),
-                Err(error) => skipped.push(error.to_string()),
+                Err(error) => skipped.push(Skipped { name: stem(path), reason: error.to_string() }),
             }
         }
         for EmbeddingOptions { file, name } in options {
@@ -150,11 +163,14 @@ impl Library {
     }
 }
 
-/// What prompts may call an embedding.
+/// What prompts may call an embedding: also as ComfyUI does, `embedding:name` with or without the file's ending.
 fn names(opened: &Opened<Embedding>, given: Option<&str>) -> Vec<String> {
     let own = [Some(opened.name()), opened.adapter.token.clone()].into_iter().flatten();
+    let file = opened.path.file_name().map(|name| name.to_string_lossy().into_owned());
+    let prefixed = [Some(opened.name()), file, given.map(str::to_owned)].into_iter().flatten();
+    let prefixed = prefixed.map(|name| format!("{COMFYUI_PREFIX}{name}"));
     // The file's own names still serve beside the one that was given.
-    let mut names: Vec<String> = own.chain(given.map(str::to_owned)).collect();
+    let mut names: Vec<String> = own.chain(given.map(str::to_owned)).chain(prefixed).collect();
     names.dedup();
     names
 }
@@ -201,8 +217,18 @@ fn once<T>(
     Ok(new)
 }
 
+/// The file of a name, which may say the folders that it is in below the one that was given: `sub/name`. The name is compared
+/// with the end of each path and never becomes part of one.
 fn by_stem(files: &[PathBuf], name: &str) -> Option<PathBuf> {
-    files.iter().find(|path| stem(path) == name).cloned()
+    let parts: Vec<&str> = name.split(['/', '\\']).filter(|part| !part.is_empty()).collect();
+    let (last, folders) = parts.split_last()?;
+    let is_it = |path: &&PathBuf| {
+        let mut above = path.ancestors().skip(1).map(|folder| folder.file_name().unwrap_or_default());
+        stem(path) == name
+            || (stem(path) == *last
+                && folders.iter().rev().all(|folder| above.next().is_some_and(|name| name == *folder)))
+    };
+    files.iter().find(is_it).cloned()
 }
 
 fn trained_name(path: &Path) -> Option<String> {

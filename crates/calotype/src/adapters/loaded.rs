@@ -11,7 +11,7 @@ use calotype_text::EmbeddingNames;
 
 use super::{
     AdapterOptions,
-    library::{Library, Opened},
+    library::{COMFYUI_PREFIX, Library, Opened, Skipped},
 };
 use crate::{Model, Plan, Result, Warning};
 
@@ -119,19 +119,36 @@ impl LoadedAdapters {
                     Err(error) if embeddings.iter().any(|asked| asked.file == found.opened.path) => {
                         return Err(error.into());
                     }
-                    Err(error) => skipped.push(error.to_string()),
+                    Err(error) => skipped.push(Skipped { name: name.clone(), reason: error.to_string() }),
                 }
             }
             loaded.push(model, Vectors::File(found.opened, found.given));
         }
         loaded.bundled(model, &taken, &mut skipped);
-        for text in [&tags.prompt, &request.negative_prompt] {
+        let texts = [&tags.prompt, &request.negative_prompt];
+        for text in texts {
             let ids = loaded.names.encode_raw(model.tokenizer(), text);
             for named in &mut loaded.embeddings {
                 named.is_named |= ids.contains(&named.first);
             }
         }
-        warnings.extend(skipped.into_iter().map(Warning::SkippedEmbedding));
+        // What is wrong with one that no text names is nobody's concern.
+        let tokens = |text: &str| model.tokenizer().encode_raw(text);
+        let texts = texts.map(|text| (text, tokens(text)));
+        for Skipped { name, reason } in &skipped {
+            let name = tokens(name);
+            if texts.iter().any(|(_, text)| !name.is_empty() && text.windows(name.len()).any(|part| part == name)) {
+                warnings.push(Warning::SkippedEmbedding(reason.clone()));
+            }
+        }
+        for name in texts.iter().flat_map(|(text, _)| called_as_in_comfyui(text)) {
+            let is_known = taken.iter().any(|known| known.eq_ignore_ascii_case(&format!("{COMFYUI_PREFIX}{name}")));
+            let is_skipped = skipped.iter().any(|skipped| skipped.name.eq_ignore_ascii_case(name));
+            let warning = Warning::NoEmbedding { name: name.to_owned() };
+            if !(is_known || is_skipped || warnings.contains(&warning)) {
+                warnings.push(warning);
+            }
+        }
         Ok((loaded, warnings))
     }
 
@@ -148,7 +165,7 @@ impl LoadedAdapters {
     }
 
     /// The embeddings in the LoRAs. As in A1111, one whose name a file has, or an earlier LoRA, is passed over.
-    fn bundled(&mut self, model: &Model, taken: &HashSet<String>, skipped: &mut Vec<String>) {
+    fn bundled(&mut self, model: &Model, taken: &HashSet<String>, skipped: &mut Vec<Skipped>) {
         let mut taken = taken.clone();
         let adapters: Vec<Arc<Adapter>> = self.loras.iter().map(|used| Arc::clone(&used.opened.adapter)).collect();
         for adapter in adapters {
@@ -167,7 +184,7 @@ impl LoadedAdapters {
                         taken.insert(name.clone());
                         self.push(model, Vectors::Bundled(Arc::clone(&adapter), n));
                     }
-                    Err(problem) => skipped.push(problem),
+                    Err(reason) => skipped.push(Skipped { name: name.clone(), reason }),
                 }
             }
         }
@@ -230,6 +247,14 @@ impl LoadedAdapters {
     fn applied(&self) -> Vec<Applied> {
         self.loras.iter().map(|used| used.options.clone()).collect()
     }
+}
+
+/// The names in `embedding:name`, as ComfyUI writes them.
+fn called_as_in_comfyui(text: &str) -> impl Iterator<Item = &str> {
+    let ends = |c: char| c.is_whitespace() || ",()[]<>:|".contains(c);
+    text.match_indices(COMFYUI_PREFIX)
+        .map(move |(at, prefix)| text[at + prefix.len()..].split(ends).next().unwrap_or_default())
+        .filter(|name| !name.is_empty())
 }
 
 fn key(path: &std::path::Path, strength: f32, ranks: Option<usize>) -> String {

@@ -36,7 +36,10 @@ impl PromptTags {
                 None => Ok(default),
                 Some(text) => match text.trim().parse::<f32>() {
                     Ok(number) if number.is_finite() => Ok(number),
-                    _ => refuse(&network, &format!("{:?} is no number", brief(text))),
+                    _ => match with_point(text) {
+                        Some(number) => refuse(&network, &format!("{:?} has a comma: write {number}", brief(text))),
+                        None => refuse(&network, &format!("{:?} is no number", brief(text))),
+                    },
                 },
             };
             let known = |key: &str| matches!(key, "te" | "unet" | "dyn");
@@ -61,6 +64,12 @@ impl PromptTags {
     }
 }
 
+/// A number that is written with a comma, with a point: of `0,8` it is `0.8`.
+fn with_point(text: &str) -> Option<String> {
+    let number = text.trim().replacen(',', ".", 1);
+    number.parse::<f32>().ok().filter(|number| number.is_finite() && text.contains(',')).map(|_| number)
+}
+
 fn refuse<T>(network: &ExtraNetworkTag, problem: &str) -> Result<T> {
     let written = brief(&format!("<{}:{}>", network.kind, network.args.join(":")));
     Err(Error::Prompt(format!("the prompt has {written}: {problem}, expected such as <{}:name:0.8>", network.kind)))
@@ -83,6 +92,15 @@ mod tests {
         assert_eq!(PromptTags::new("<lora:x:0.5:lbw=IN02>").unwrap().unused, ["lbw=IN02 of <lora:x>"]);
         assert_eq!(PromptTags::new("<lora:x>").unwrap().loras, [lora("x", 1.0, 1.0, None)]);
         assert_eq!(PromptTags::new("<lora:x:2:1:4>").unwrap().loras, [lora("x", 2.0, 1.0, Some(4))]);
+        let comma = PromptTags::new("a <lora:x:0,8>").unwrap_err().to_string();
+        assert_eq!(
+            comma,
+            "the prompt has <lora:x:0,8>: \"0,8\" has a comma: write 0.8, expected such as <lora:name:0.8>"
+        );
+        for tag in ["<lora:x:1:-1,5>", "<lora:x:te=0,5>", "<hypernet:x:1,>"] {
+            let message = PromptTags::new(tag).unwrap_err().to_string();
+            assert!(message.contains("has a comma: write "), "{message}");
+        }
         for wrong in ["<lora:x:a>", "<lora: >", "<lora:te=1>", "<hypernet:x:inf>", "<lora:x:1:1:-1>"] {
             let message = PromptTags::new(wrong).unwrap_err().to_string();
             assert!(message.contains(wrong) && !message.contains('\n'), "{message}");

@@ -8,6 +8,8 @@ use calotype::{
 };
 use clap::Args;
 
+use crate::failure::with_point;
+
 /// What changes the model a little.
 #[derive(Args)]
 #[command(next_help_heading = "Adapters")]
@@ -100,12 +102,19 @@ fn embedding(text: &str) -> Result<EmbeddingOptions, String> {
     Ok(EmbeddingOptions { file: file.into(), name })
 }
 
-/// A file or a name, and numbers after a colon.
+/// A file or a name, and numbers after a colon. `0,8` could be one number or two, and is neither.
 fn with_numbers(text: &str) -> Result<(AdapterFile, Vec<f32>), String> {
     let numbers = |text: &str| -> Option<Vec<f32>> {
         text.split(',').map(|number| number.trim().parse().ok().filter(|number: &f32| number.is_finite())).collect()
     };
     let (file, numbers) = match text.rsplit_once(':') {
+        Some((_, strengths)) if !Path::new(text).exists() && with_point(strengths).is_some() => {
+            let one = with_point(strengths).unwrap_or_default();
+            let two = strengths.replacen(',', ".0,", 1) + ".0";
+            return Err(format!(
+                "{strengths:?} is one strength or two: write {one}, or {two} for the text encoder and the UNet"
+            ));
+        }
         Some((file, strengths)) if !Path::new(text).exists() => match numbers(strengths) {
             Some(numbers) => (file, numbers),
             // A drive's colon.
@@ -142,6 +151,12 @@ mod tests {
         for wrong in ["a.pt:b", "a.pt:1,2,3", ":1", "a.pt:inf", "a.pt:"] {
             assert!(lora(wrong).is_err(), "{wrong}");
         }
+        let comma = "\"0,8\" is one strength or two: write 0.8, or 0.0,8.0 for the text encoder and the UNet";
+        assert_eq!(lora("a.pt:0,8").unwrap_err(), comma);
+        for comma in ["a.pt:1,1", "a:-1,5", "sub/a.pt:0,75"] {
+            assert!(lora(comma).unwrap_err().contains("is one strength or two: write "), "{comma}");
+        }
+        assert!(lora("a.pt:1,-1").is_ok() && lora("a.pt:1.0,1").is_ok() && lora("a.pt:1, 0.5").is_ok());
         assert!(hypernetwork("a.pt:1,2").is_err());
         let named =
             |file: &str, name: Option<&str>| Ok(EmbeddingOptions { file: file.into(), name: name.map(str::to_owned) });
