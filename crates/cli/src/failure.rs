@@ -2,6 +2,8 @@
 
 use std::process::ExitCode;
 
+use clap::error::{ContextKind, ContextValue};
+
 /// The exit status of a run that was stopped by Ctrl-C.
 pub(crate) const INTERRUPTED: u8 = 130;
 
@@ -21,6 +23,25 @@ pub(crate) enum Failure {
 impl Failure {
     pub(crate) fn usage(message: impl Into<String>) -> Self {
         Self::Usage { message: message.into(), hint: None }
+    }
+
+    /// Whether both say the same.
+    pub(crate) fn is_same(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::Usage { message, .. }, Self::Usage { message: other, .. })
+            | (Self::Failed(message), Self::Failed(other)) => message == other,
+            _ => false,
+        }
+    }
+
+    /// The same, said of a place such as a line of a file.
+    pub(crate) fn at(self, place: &str) -> Self {
+        let at = |message: String| format!("{place}: {message}");
+        match self {
+            Self::Usage { message, hint } => Self::Usage { message: at(message), hint },
+            Self::Failed(message) => Self::Failed(at(message)),
+            other => other,
+        }
     }
 
     /// Prints the lines and gives the exit status.
@@ -108,6 +129,20 @@ impl From<clap::Error> for Failure {
         let first = paragraphs.next().unwrap_or_default();
         let message = first.strip_prefix("error: ").unwrap_or(&first).to_owned();
         let tip = paragraphs.find_map(|paragraph| paragraph.strip_prefix("tip: ").map(str::to_owned));
+        let tip = tip.or_else(|| match error.get(ContextKind::InvalidValue) {
+            Some(ContextValue::String(value)) => {
+                with_point(value).map(|number| format!("a decimal has a point: {number}"))
+            }
+            _ => None,
+        });
         Self::Usage { message, hint: Some(tip.unwrap_or_else(|| "see calotype --help".to_owned())) }
     }
+}
+
+/// A number that is written with a comma, with a point: of `0,8` it is `0.8`.
+pub(crate) fn with_point(text: &str) -> Option<String> {
+    let (whole, decimals) = text.split_once(',')?;
+    let digits = |text: &str| !text.is_empty() && text.bytes().all(|c| c.is_ascii_digit());
+    let is_number = digits(whole.trim_start_matches(['-', '+'])) && digits(decimals);
+    is_number.then(|| format!("{whole}.{decimals}"))
 }

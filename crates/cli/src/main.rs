@@ -42,7 +42,10 @@ fn parse() -> Result<Option<Command>, Failure> {
         Err(error) if matches!(error.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion) => {
             stdout::print(error.render().to_string().trim_end()).map(|()| None)
         }
-        Err(error) => Err(error.into()),
+        Err(error) => Err(match args::owners(&error, std::env::args_os()) {
+            Some(message) => Failure::usage(message),
+            None => error.into(),
+        }),
     }
 }
 

@@ -16,7 +16,8 @@ use calotype_image::{Limits, RgbImage, decode, encode_png, read_png_text};
 use common::{Sizes, values};
 use tempfile::TempDir;
 
-/// A folder with a small model in `model`, a picture `init.png` and a mask `mask.png`.
+/// A folder with a small model in `model`, a picture `init.png` and a mask `mask.png`, and both of a size that is no whole
+/// number of latents.
 fn workplace() -> TempDir {
     let folder = TempDir::new().unwrap();
     Sizes::default().write(&folder.path().join("model"));
@@ -25,6 +26,9 @@ fn workplace() -> TempDir {
     write(&folder.path().join("init.png"), &RgbImage::new(width as u32, height as u32, data).unwrap());
     let mask = (0..width * height).flat_map(|n| [if n % width < 12 { 255 } else { 0 }; 3]).collect();
     write(&folder.path().join("mask.png"), &RgbImage::new(width as u32, height as u32, mask).unwrap());
+    let odd = |name: &str| picture(folder.path(), name).crop(0, 0, 31, 22);
+    write(&folder.path().join("odd.png"), &odd("init.png"));
+    write(&folder.path().join("odd-mask.png"), &odd("mask.png"));
     folder
 }
 
@@ -73,7 +77,9 @@ fn pictures_of_every_mode_are_remade_byte_for_byte() {
         ("img2img tree --init-img init.png --width 36 --height 36 --resize-mode latent", (36, 36)),
         ("inpaint tree --init-img init.png --mask mask.png --mask-blur 0 --invert-mask --fill latent-noise", (32, 24)),
         ("inpaint tree --init-img init.png --mask mask.png --inpaint-area masked --padding 2", (32, 24)),
-        ("outpaint tree --init-img init.png --left 6 --top 3", (40, 28)),
+        ("outpaint tree --init-img init.png --left 6 --top 3", (38, 27)),
+        ("img2img tree --init-img odd.png --strength 0.5", (31, 22)),
+        ("inpaint tree --init-img odd.png --mask odd-mask.png --mask-blur 1", (31, 22)),
     ] {
         assert_eq!(done(folder, &format!("{args} {rest}")), "made.png\n");
         assert_eq!(done(folder, "remake made.png --model model --output again.png"), "again.png\n");
@@ -227,7 +233,7 @@ fn lines_have_options_of_their_own() {
 
     let wrong = |args: &str, message: &str| refused(&command(folder, args).output().unwrap(), 2, message);
     wrong(&format!("{args} --grid"), "--grid needs pictures of one size: give --width and --height");
-    let stream = "prompt 2 has a seed, a batch size or a count of its own, which goes neither with --seed-per batch nor with --fixed-code";
+    let stream = "lines.txt: line 4 has a seed, a batch size or a count of its own, which goes neither with --seed-per batch nor with --fixed-code";
     wrong(&format!("{args} --seed-per batch"), stream);
     wrong(&format!("{args} --style oil"), "there is no style \"oil\" among the 1 of styles.csv");
     fs::write(folder.join("bad.txt"), "a\n--prompt b --restore_faces true\n").unwrap();
@@ -236,8 +242,25 @@ fn lines_have_options_of_their_own() {
     fs::write(folder.join("late.txt"), "a\nb\n--prompt c --width 33").unwrap();
     wrong(
         "txt2img --from-file late.txt --model model --steps 1 --output late",
-        "width 33 is not a multiple of 4, which this model needs: give 32 or 36",
+        "late.txt: line 3: width 33 is not a multiple of 4, which this model needs: give 32 or 36",
     );
+    let of_all = "width 33 is not a multiple of 4, which this model needs: give 32 or 36";
+    wrong("txt2img --from-file lines.txt --prompt-style a1111 --width 33 --model model", of_all);
+    fs::write(folder.join("tags.txt"), "a\n\n--prompt b <lora:none:1>\n--prompt (c --style oil").unwrap();
+    let style = "tags.txt: line 4: there is no style \"oil\" among the 1 of styles.csv";
+    wrong("txt2img --from-file tags.txt --model model --output late", style);
+    fs::write(folder.join("tags.txt"), "a\n\n--prompt b <lora:none:1>").unwrap();
+    let lora = "tags.txt: line 3: the LoRA \"none\" can't be looked up: give the folder that it is in";
+    let output =
+        command(folder, "txt2img --from-file tags.txt --model model --steps 1 --output tags").output().unwrap();
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert_eq!((output.status.code(), said.lines().next()), (Some(2), Some(format!("error: {lora}").as_str())));
+    fs::write(folder.join("grammar.txt"), "a\n# b\n\n(c:1.2.3)").unwrap();
+    let output = command(folder, "txt2img --from-file grammar.txt --prompt-style a1111 --model model --output late")
+        .output()
+        .unwrap();
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(said.starts_with("error: grammar.txt: line 4: ") && said.lines().count() == 1, "{said}");
     assert!(!folder.join("late").exists(), "nothing is made before all is checked");
 }
 
@@ -325,6 +348,44 @@ fn options_of_compvis_scripts_are_understood() {
     }
     // A folder even for one picture.
     assert_eq!(done(folder, "txt2img tree --ckpt model --ddim_steps 1 --outdir one"), "one/00000.png\n");
+}
+
+/// What is meant and not done is said once, and the picture is made.
+#[test]
+fn hints_are_given() {
+    let folder = workplace();
+    let folder = folder.path();
+    fs::write(folder.join("lines.txt"), "a\n(cat:1.3)\n(dog:1.3)").unwrap();
+    let rest = "--model model --steps 1 --quiet --output made/";
+    let text = "hint: \"(cat:1.3)\" is only text in plain prompts: --prompt-style a1111 reads weights and the rest of A1111's grammar\n";
+    for (args, said) in [
+        ("txt2img (cat:1.3)", text),
+        ("txt2img --from-file lines.txt", text),
+        ("txt2img (cat:1.3) --prompt-style a1111", ""),
+        (
+            "txt2img (cat:1,3) --prompt-style a1111",
+            "hint: \"(cat:1,3)\" is no weight but text: a decimal has a point\n",
+        ),
+    ] {
+        let output = command(folder, &format!("{args} {rest}")).output().unwrap();
+        assert_eq!((output.status.code(), String::from_utf8_lossy(&output.stderr)), (Some(0), said.into()), "{args}");
+    }
+    let hinted = |args: &str, lines: &[&str]| {
+        let output = command(folder, args).output().unwrap();
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert_eq!((output.status.code(), said.lines().collect::<Vec<_>>().as_slice()), (Some(2), lines));
+    };
+    hinted(
+        "txt2img tree --strength 0.5",
+        &["error: txt2img has no --strength: it is one of img2img, inpaint and outpaint"],
+    );
+    hinted(
+        "txt2img tree --guidance-scale 7,5",
+        &[
+            "error: invalid value '7,5' for '--guidance-scale <X>': invalid float literal",
+            "hint: a decimal has a point: 7.5",
+        ],
+    );
 }
 
 #[test]

@@ -4,6 +4,7 @@ mod audit;
 mod bench;
 mod choices;
 mod compute;
+mod elsewhere;
 mod generate;
 mod model;
 mod models;
@@ -16,6 +17,7 @@ use clap::{Parser, Subcommand};
 pub(crate) use audit::{Audit, AuditExport, AuditSearch, AuditVerify};
 pub(crate) use bench::{Arch, Bench};
 pub(crate) use compute::Compute;
+pub(crate) use elsewhere::owners;
 pub(crate) use generate::{
     GenerateArgs, Img2img, InpaintCommand, LineArgs, Outpaint, OutputArgs, PromptArgs, Remake, Txt2img,
 };

@@ -1,6 +1,9 @@
 //! Which batches a call makes.
 
-use std::sync::Arc;
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
 use calotype::{
     Request,
@@ -20,6 +23,8 @@ const MAX_BATCHES: usize = 1_000_000;
 /// The lines of prompts of a call, and the styles of each.
 pub(crate) struct Lines {
     lines: Vec<(Line, Arc<[Style]>)>,
+    /// The file that they are of.
+    file: Option<PathBuf>,
     /// Whether a batch is of several lines.
     share_batches: bool,
 }
@@ -48,22 +53,27 @@ impl Lines {
     /// The styles of the command line are those of every line. Lines that share batches have one picture of each, as in
     /// CompVis' scripts.
     pub(crate) fn new(lines: Vec<Line>, args: &PromptArgs, share_batches: bool) -> Result<Self, Failure> {
+        let file = args.from_file.clone();
         let is_styled = !args.style.is_empty() || lines.iter().any(|line| !line.styles.is_empty());
         let table = if is_styled { Styles::open(&args.styles)? } else { Styles::default() };
         let of_all: Arc<[Style]> = table.named(&args.style)?.into();
         let styled = |line: Line| {
             let styles = match line.styles.is_empty() {
                 true => of_all.clone(),
-                false => [&*of_all, &table.named(&line.styles)?].concat().into(),
+                false => {
+                    let own = table.named(&line.styles);
+                    [&*of_all, &own.map_err(|error| error.at(&place(file.as_deref(), &line)))?].concat().into()
+                }
             };
             Ok((line, styles))
         };
-        Ok(Self { lines: lines.into_iter().map(styled).collect::<Result<_, Failure>>()?, share_batches })
+        let lines = lines.into_iter().map(styled).collect::<Result<_, Failure>>()?;
+        Ok(Self { lines, file, share_batches })
     }
 
     /// One prompt as a request has it.
     pub(crate) fn one(prompt: &str) -> Self {
-        Self { lines: vec![(Line::of_prompt(prompt), Arc::new([]))], share_batches: false }
+        Self { lines: vec![(Line::of_prompt(prompt), Arc::new([]))], file: None, share_batches: false }
     }
 
     /// How many batches there are where a line has `count` of them for each of `pictures` to start from.
@@ -123,15 +133,14 @@ impl Lines {
     /// # Errors
     /// What is one stream through all batches has none.
     pub(crate) fn count_alone(&self, request: &Request) -> Result<bool, Failure> {
-        let alone = self
-            .lines
-            .iter()
-            .position(|(line, _)| line.counts_alone() || (self.share_batches && line.batch_count.is_some()));
-        if let Some(line) = alone
+        let is_alone =
+            |line: &&(Line, _)| line.0.counts_alone() || (self.share_batches && line.0.batch_count.is_some());
+        let alone = self.lines.iter().find(is_alone);
+        if let Some((line, _)) = alone
             && (request.seed_per == SeedPer::Batch || request.fixed_code)
         {
             let problem = "has a seed, a batch size or a count of its own, which goes neither with --seed-per batch nor with --fixed-code";
-            return Err(Failure::usage(format!("prompt {} {problem}", line + 1)));
+            return Err(Failure::usage(format!("{} {problem}", place(self.file.as_deref(), line))));
         }
         Ok(alone.is_some())
     }
@@ -139,6 +148,21 @@ impl Lines {
     /// Whether a line has to be checked for itself.
     pub(crate) fn has_options(&self, line: usize) -> bool {
         self.lines.get(line).is_some_and(|(line, _)| line.has_options())
+    }
+
+    /// Which line of its file a batch is of, for messages.
+    pub(crate) fn line_of(&self, batch: &Batch) -> Option<String> {
+        let (line, _) = self.lines.get(batch.line)?;
+        self.file.as_deref().map(|file| place(Some(file), line))
+    }
+
+    /// A request of the command line as that of each line, as far as it can be said without its batch.
+    pub(crate) fn requests<'a>(&'a self, request: &'a Request) -> impl Iterator<Item = Request> + 'a {
+        self.lines.iter().map(|(line, styles)| {
+            let mut request = request.clone();
+            line.apply(&mut request, styles, false, 0);
+            request
+        })
     }
 
     /// Where a batch stands in its run.
@@ -152,4 +176,9 @@ impl Lines {
         request.batch_size = batch.size;
         line.apply(request, styles, counts_alone, batch.first_of_line);
     }
+}
+
+/// A line of a file, for messages.
+fn place(file: Option<&Path>, line: &Line) -> String {
+    format!("{}: line {}", file.unwrap_or(Path::new("-")).display(), line.number)
 }

@@ -22,6 +22,8 @@ const FOR_ALL: [&str; 2] = ["from_file", "latents"];
 /// What a line asks for; what it leaves open is as on the command line.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(crate) struct Line {
+    /// Which line of the file it is, from 1; 0 if it is of none.
+    pub(crate) number: usize,
     /// The prompt, if that is all it has.
     prompt: Option<String>,
     /// The options of the command line, and the line's own in their place.
@@ -56,11 +58,13 @@ impl Line {
             if args.prompt.prompt_style == PromptStyle::A1111 && (trimmed.is_empty() || trimmed.starts_with('#')) {
                 continue;
             }
-            lines.push(match trimmed.starts_with("--") {
+            let number = index + 1;
+            let read = match trimmed.starts_with("--") {
                 true => Self::of_options(trimmed, args, &mut command)
-                    .map_err(|problem| format!("line {}: {problem}", index + 1))?,
+                    .map_err(|problem| format!("line {number}: {problem}"))?,
                 false => Self::of_prompt(line),
-            });
+            };
+            lines.push(Self { number, ..read });
         }
         Ok(lines)
     }
@@ -242,7 +246,8 @@ mod tests {
         let a1111 = args("a1111", &[]);
         let lines = Line::all(text, &a1111, false).unwrap();
         assert_eq!(lines.len(), 2);
-        assert_eq!(lines[0], Line::of_prompt("a cat"));
+        assert_eq!(lines[0], Line { number: 1, ..Line::of_prompt("a cat") });
+        assert_eq!(lines[1].number, 4);
         assert!(!lines[0].has_options() && lines[1].has_options() && lines[1].counts_alone());
         let mut request = Request { num_inference_steps: 50, ..Request::default() };
         lines[1].apply(&mut request, &[], true, 0);

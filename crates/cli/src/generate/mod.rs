@@ -1,6 +1,7 @@
 //! The commands that make pictures.
 
 mod batches;
+mod hints;
 mod job;
 mod line;
 mod styles;
@@ -16,7 +17,7 @@ use calotype::{Model, Pipeline, Request, request::BatchPlace, sampling::SeedPer}
 
 use crate::{
     args::{GenerateArgs, Img2img, InpaintCommand, LineArgs, Outpaint, Txt2img},
-    failure::Failure,
+    failure::{Failure, line},
     interrupt, model,
 };
 pub(crate) use batches::Lines;
@@ -110,6 +111,9 @@ fn run_on(
         None => vec![Line::of_prompt(&request.prompt)],
     };
     let lines = Lines::new(lines, &args.prompt, shares_batches)?;
+    if let Some(hint) = lines.requests(&request).find_map(|request| hints::of_prompts(&request)) {
+        line("hint", &hint);
+    }
     let model = model::open(&args.model)?;
     let latents = args.noise.latents.as_deref().map(LatentsFile::open).transpose()?;
     let given = latents.as_ref().map(|file| file.latents.shape()[0]);
