@@ -43,6 +43,11 @@ pub enum Warning {
         /// That precision.
         precision: Precision,
     },
+    /// A JPEG does not hold all that its file should say of it.
+    LongMetadata {
+        /// Whether what makes it again is in it.
+        is_left: bool,
+    },
     /// A prompt calls for a network that was not applied.
     Network {
         /// As it is written.
@@ -75,6 +80,12 @@ impl fmt::Display for Warning {
                     brief(name)
                 )
             }
+            Self::LongMetadata { is_left: true } => {
+                f.write_str("the prompt is too long for a JPEG's metadata, so A1111's text is left out: a PNG or WebP holds it")
+            }
+            Self::LongMetadata { is_left: false } => f.write_str(
+                "the prompt is too long for a JPEG's metadata, so its file says nothing of how it was made: a PNG or WebP does",
+            ),
             Self::Network { tag } => write!(f, "the prompt calls for {:?}, which is not applied", brief(tag)),
         }
     }

@@ -371,5 +371,5 @@ fn files_that_changed_are_refused() {
     assert!(error.contains("its SHA-256 begins ") && !error.contains('\n'), "{error}");
     std::fs::write(files.path().join("init.png"), "no picture").unwrap();
     let error = reopen().unwrap_err().to_string();
-    assert!(error.ends_with("not a PNG, JPEG or WebP picture; convert it to one of these"), "{error}");
+    assert!(error.ends_with("not a PNG, JPEG, WebP, GIF, BMP or TIFF picture; convert it to one of these"), "{error}");
 }

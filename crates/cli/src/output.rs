@@ -8,6 +8,7 @@ use std::{
 };
 
 use calotype_formats::write_atomic;
+use calotype_image::FileFormat;
 
 use crate::{failure::Failure, interrupt, stdout};
 
@@ -18,38 +19,117 @@ const DEFAULT_FOLDER: &str = "outputs";
 const STDOUT: &str = "-";
 
 /// A place for the pictures of a run.
-pub(crate) enum Output {
+pub(crate) struct Output {
+    place: Place,
+    /// The format of their files.
+    pub(crate) format: FileFormat,
+}
+
+enum Place {
     /// One picture, which replaces what was there.
     File(PathBuf),
     /// One picture, as bytes.
     Stdout,
-    /// `00000.png` and up, none replaced.
+    /// `00000.png` and up, or with the ending of another format, none replaced.
     Folder { path: PathBuf, next: u32 },
 }
 
 impl Output {
-    /// The place that `--output` names for `count` pictures, a folder in any case where that is said; folders are made.
-    pub(crate) fn new(output: Option<&Path>, count: usize, is_folder: bool) -> Result<Self, Failure> {
+    /// The place that `--output` names for `count` pictures, a folder in any case where that is said. `format`
+    /// is that of their files, if it was asked for.
+    pub(crate) fn new(
+        output: Option<&Path>,
+        count: usize,
+        is_folder: bool,
+        format: Option<FileFormat>,
+    ) -> Result<Self, Failure> {
+        let (place, of_name) = Place::new(output, count, is_folder)?;
+        let path = || output.unwrap_or(Path::new("")).display();
+        let format = match (&place, of_name, format) {
+            (Place::File(_), Some(of_name), Some(asked)) if of_name != asked => {
+                let (asked, of_name) = (asked.name(), of_name.name());
+                return Err(Failure::usage(format!(
+                    "--output {}: its ending is that of a {of_name}, but --format asks for {asked}",
+                    path()
+                )));
+            }
+            (_, of_name, asked) => asked.or(of_name).unwrap_or_default(),
+        };
+        Ok(Self { place, format })
+    }
+
+    /// Makes the folders, and finds out whether something can be written there.
+    pub(crate) fn prepare(&self) -> Result<(), Failure> {
+        match &self.place {
+            Place::File(file) => {
+                make_parent(file)?;
+                // A device or a pipe is written to as it is.
+                if !file.exists() || file.is_file() {
+                    check_writable(parent(file))?;
+                }
+            }
+            Place::Folder { path, .. } => {
+                make_folder(path)?;
+                check_writable(path)?;
+            }
+            Place::Stdout => {}
+        }
+        Ok(())
+    }
+
+    /// Whether pictures go where other output would go.
+    pub(crate) fn is_stdout(&self) -> bool {
+        matches!(self.place, Place::Stdout)
+    }
+
+    /// Whether there is a folder to write to.
+    pub(crate) fn is_folder(&self) -> bool {
+        matches!(self.place, Place::Folder { .. })
+    }
+
+    /// Writes a picture's file whole or not at all, and gives its path.
+    pub(crate) fn write(&mut self, bytes: &[u8]) -> Result<PathBuf, Failure> {
+        let ending = self.format.endings()[0];
+        let _guard = interrupt::writing();
+        match &mut self.place {
+            Place::File(path) => write(path, bytes).map(|()| path.clone()),
+            Place::Stdout => stdout::write(bytes).map(|()| PathBuf::from(STDOUT)),
+            Place::Folder { path, next } => write_next(path, next, bytes, |n| format!("{n:05}.{ending}")),
+        }
+    }
+
+    /// Writes a grid of pictures beside them, under the first number that is free.
+    pub(crate) fn write_grid(&mut self, bytes: &[u8]) -> Result<PathBuf, Failure> {
+        let ending = self.format.endings()[0];
+        let _guard = interrupt::writing();
+        match &self.place {
+            Place::File(path) => write(path, bytes).map(|()| path.clone()),
+            Place::Stdout => stdout::write(bytes).map(|()| PathBuf::from(STDOUT)),
+            Place::Folder { path, .. } => write_next(path, &mut 0, bytes, |n| format!("grid-{n:04}.{ending}")),
+        }
+    }
+}
+
+impl Place {
+    /// The place, and the format that its name ends with. Nothing is made yet.
+    fn new(output: Option<&Path>, count: usize, is_folder: bool) -> Result<(Self, Option<FileFormat>), Failure> {
         let path = output.unwrap_or(Path::new(DEFAULT_FOLDER));
         if path.as_os_str() == STDOUT {
             return match count {
-                1 if !is_folder => Ok(Self::Stdout),
+                1 if !is_folder => Ok((Self::Stdout, None)),
                 _ => Err(Failure::usage("--output - is for one picture: give a folder for several")),
             };
         }
         let ends_as_folder = path.as_os_str().as_encoded_bytes().last().is_some_and(|&c| c == b'/');
         if is_folder || output.is_none() || count > 1 || path.is_dir() || ends_as_folder {
-            return Self::folder(path);
+            return Ok((Self::folder(path)?, None));
         }
-        if path.extension().is_some_and(|e| !e.eq_ignore_ascii_case("png")) {
-            return Err(Failure::usage(format!("--output {}: pictures are PNG files: end it in .png", path.display())));
+        let format = FileFormat::of_name(path);
+        if path.extension().is_some() && format.is_none() {
+            let problem = "images are written as PNG, JPEG or WebP: end it in .png, .jpg or .webp";
+            return Err(Failure::usage(format!("--output {}: {problem}", path.display())));
         }
-        make_parent(path)?;
-        // A device or a pipe is written to as it is.
-        if !path.exists() || path.is_file() {
-            check_writable(parent(path))?;
-        }
-        Ok(Self::File(path.to_owned()))
+        Ok((Self::File(path.to_owned()), format))
     }
 
     fn folder(path: &Path) -> Result<Self, Failure> {
@@ -57,50 +137,26 @@ impl Output {
             let problem = "is a file, but several pictures need a folder: give another path";
             return Err(Failure::usage(format!("--output {} {problem}", path.display())));
         }
-        make_folder(path)?;
-        check_writable(path)?;
-        let last = fs::read_dir(path)
-            .map_err(|e| Failure::Failed(format!("{}: cannot be listed: {e}", path.display())))?
-            .filter_map(|entry| number(&entry.ok()?.file_name()))
-            .max();
+        let last = match fs::read_dir(path) {
+            Err(error) if error.kind() == ErrorKind::NotFound => None,
+            entries => entries
+                .map_err(|e| Failure::Failed(format!("{}: cannot be listed: {e}", path.display())))?
+                .filter_map(|entry| number(&entry.ok()?.file_name()))
+                .max(),
+        };
         Ok(Self::Folder { path: path.to_owned(), next: last.map_or(0, |last| last.saturating_add(1)) })
-    }
-
-    /// Whether pictures go where other output would go.
-    pub(crate) fn is_stdout(&self) -> bool {
-        matches!(self, Self::Stdout)
-    }
-
-    /// Writes a picture whole or not at all, and gives its path.
-    pub(crate) fn write(&mut self, png: &[u8]) -> Result<PathBuf, Failure> {
-        let _guard = interrupt::writing();
-        match self {
-            Self::File(path) => write(path, png).map(|()| path.clone()),
-            Self::Stdout => stdout::write(png).map(|()| PathBuf::from(STDOUT)),
-            Self::Folder { path, next } => write_next(path, next, png, |n| format!("{n:05}.png")),
-        }
-    }
-
-    /// Writes a grid of pictures beside them, under the first number that is free.
-    pub(crate) fn write_grid(&mut self, png: &[u8]) -> Result<PathBuf, Failure> {
-        let _guard = interrupt::writing();
-        match self {
-            Self::File(path) => write(path, png).map(|()| path.clone()),
-            Self::Stdout => stdout::write(png).map(|()| PathBuf::from(STDOUT)),
-            Self::Folder { path, .. } => write_next(path, &mut 0, png, |n| format!("grid-{n:04}.png")),
-        }
     }
 }
 
 /// Writes a file under the first name from `next` on that is free.
-fn write_next(folder: &Path, next: &mut u32, png: &[u8], name: impl Fn(u32) -> String) -> Result<PathBuf, Failure> {
+fn write_next(folder: &Path, next: &mut u32, bytes: &[u8], name: impl Fn(u32) -> String) -> Result<PathBuf, Failure> {
     loop {
         let file = folder.join(name(*next));
         *next = next.checked_add(1).ok_or_else(|| {
             Failure::Failed(format!("{}: its numbers are used up: give another folder", folder.display()))
         })?;
         if reserve(&file)? {
-            return write(&file, png).map(|()| file.clone()).inspect_err(|_| {
+            return write(&file, bytes).map(|()| file.clone()).inspect_err(|_| {
                 // The empty file is ours; if it can't be removed either, the error at hand says enough.
                 let _ = fs::remove_file(&file);
             });
@@ -108,9 +164,10 @@ fn write_next(folder: &Path, next: &mut u32, png: &[u8], name: impl Fn(u32) -> S
     }
 }
 
-/// The number of `00042.png`.
+/// The number of `00042.png`, in any format.
 fn number(file: &OsStr) -> Option<u32> {
-    let digits = file.to_str()?.strip_suffix(".png")?;
+    FileFormat::of_name(Path::new(file))?;
+    let (digits, _) = file.to_str()?.rsplit_once('.')?;
     if digits.len() >= 5 && digits.bytes().all(|c| c.is_ascii_digit()) { digits.parse().ok() } else { None }
 }
 

@@ -99,8 +99,9 @@ fn output_is_a_file_for_one_picture_and_a_folder_for_several() {
     assert_eq!(files(&folder.path().join("more")), ["00000.png", "00001.png"]);
     let file = txt2img(folder.path(), &["--output", "new/tree.png", "--batch-count", "2"]);
     refused(&file, 2, "--output new/tree.png is a file, but several pictures need a folder: give another path");
-    let jpeg = txt2img(folder.path(), &["--output", "tree.jpg"]);
-    refused(&jpeg, 2, "--output tree.jpg: pictures are PNG files: end it in .png");
+    let gif = txt2img(folder.path(), &["--output", "tree.gif"]);
+    let message = "--output tree.gif: images are written as PNG, JPEG or WebP: end it in .png, .jpg or .webp";
+    refused(&gif, 2, message);
 }
 
 #[test]

@@ -108,7 +108,7 @@ fn what_is_not_the_same_is_not_remade() {
     let nothing = "init.png: the file does not say how the picture was made: give one of calotype or A1111";
     refused(&remake("init.png --model model"), 1, nothing);
     fs::write(folder.join("x.png"), "no picture").unwrap();
-    refused(&remake("x.png"), 1, "x.png: not a PNG, JPEG or WebP picture; convert it to one of these");
+    refused(&remake("x.png"), 1, "x.png: not a PNG, JPEG, WebP, GIF, BMP or TIFF picture; convert it to one of these");
     assert!(!folder.join("again.png").exists());
 }
 
@@ -283,11 +283,11 @@ fn a_folder_of_pictures_is_worked_through() {
     assert!(picture(folder, "one.png") == picture(folder, "out/00002.png"));
     fs::write(folder.join("many/c.jpg"), "no picture").unwrap();
     let broken = command(folder, "img2img tree --init-img many --model model --output more").output().unwrap();
-    refused(&broken, 1, "many/c.jpg: not a PNG, JPEG or WebP picture; convert it to one of these");
+    refused(&broken, 1, "many/c.jpg: not a PNG, JPEG, WebP, GIF, BMP or TIFF picture; convert it to one of these");
     assert!(!folder.join("more").exists());
     fs::create_dir(folder.join("none")).unwrap();
     let none = command(folder, "img2img tree --init-img none --model model").output().unwrap();
-    refused(&none, 2, "none: there are no pictures in it (PNG, JPEG, WebP)");
+    refused(&none, 2, "none: there are no pictures in it (PNG, JPEG, WebP, GIF, BMP, TIFF)");
 }
 
 #[test]
@@ -404,6 +404,6 @@ fn wrong_use_is_one_line() {
     wrong("img2img tree --init-img init.png --strength 0.1", 2, steps);
     let sides = "no side is to grow: give the pixels for at least one of left, right, top and bottom";
     wrong("outpaint tree --init-img init.png", 2, sides);
-    let file = "model/model_index.json: not a PNG, JPEG or WebP picture; convert it to one of these";
+    let file = "model/model_index.json: not a PNG, JPEG, WebP, GIF, BMP or TIFF picture; convert it to one of these";
     wrong("img2img tree --init-img model/model_index.json", 1, file);
 }

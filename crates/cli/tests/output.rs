@@ -9,6 +9,7 @@ use std::{
     thread,
 };
 
+use calotype_image::{Limits, decode, psnr, read_png_text, read_user_comment};
 use tempfile::TempDir;
 
 const PNG: &[u8] = b"\x89PNG\r\n\x1a\n";
@@ -34,6 +35,67 @@ fn an_image_goes_to_stdout_and_nothing_else_does() {
     assert!(stderr(&several).contains("--output - is for one picture"), "{}", stderr(&several));
     let json = txt2img(folder.path(), &["-o", "-", "--json"]);
     assert!(json.status.code() == Some(2) && stderr(&json).contains("both write to stdout"), "{}", stderr(&json));
+}
+
+/// By the ending of one file, or by name for a folder, whose files are counted whatever they are.
+#[test]
+fn images_are_written_in_the_format_that_is_asked_for() {
+    let place = TempDir::new().unwrap();
+    let folder = place.path();
+    let done = |args: &[&str]| {
+        let output = txt2img(folder, args);
+        assert!(output.status.success() && output.stderr.is_empty(), "{}", stderr(&output));
+        String::from_utf8(output.stdout).unwrap()
+    };
+    done(&["-o", "fox.png"]);
+    let png = decode(&fs::read(folder.join("fox.png")).unwrap(), &Limits::default()).unwrap();
+    let parameters = read_png_text(&fs::read(folder.join("fox.png")).unwrap()).unwrap().remove(0).1;
+    for (file, start, is_exact) in
+        [("fox.jpg", &b"\xff\xd8\xff"[..], false), ("fox.JPEG", b"\xff\xd8\xff", false), ("fox.webp", b"RIFF", true)]
+    {
+        assert_eq!(done(&["-o", file]), format!("{file}\n"));
+        let bytes = fs::read(folder.join(file)).unwrap();
+        assert!(bytes.starts_with(start), "{file}");
+        let picture = decode(&bytes, &Limits::default()).unwrap();
+        assert!(if is_exact { picture == png } else { psnr(&picture, &png).unwrap() > 30.0 }, "{file}");
+        assert_eq!(read_user_comment(&bytes).unwrap(), Some(parameters.clone()), "{file}");
+    }
+    done(&["-o", "coarse.jpg", "--quality", "10"]);
+    let size = |file: &str| fs::metadata(folder.join(file)).unwrap().len();
+    assert!(size("coarse.jpg") < size("fox.jpg"));
+    let said = done(&["-o", "many", "--format", "jpg", "--batch-size", "2", "--grid"]);
+    assert_eq!(said, "many/00000.jpg\nmany/00001.jpg\nmany/grid-0000.jpg\n");
+    assert_eq!(done(&["-o", "many"]), "many/00002.png\n");
+    assert_eq!(done(&["-o", "many/", "--format", "webp"]), "many/00003.webp\n");
+    let grid = fs::read(folder.join("many/grid-0000.jpg")).unwrap();
+    assert!(read_user_comment(&grid).unwrap().is_some_and(|text| text.starts_with("a fox\nSteps: 1")));
+    let stdout = txt2img(folder, &["-o", "-", "--format", "webp"]).stdout;
+    assert!(stdout.starts_with(b"RIFF"));
+}
+
+/// Before anything is computed or made.
+#[test]
+fn what_no_file_can_be_is_refused() {
+    let place = TempDir::new().unwrap();
+    let refused = |args: &[&str], message: &str| {
+        let output = txt2img(place.path(), args);
+        let said = stderr(&output);
+        assert_eq!((output.status.code(), said.lines().next()), (Some(2), Some(format!("error: {message}").as_str())));
+        assert_eq!(fs::read_dir(place.path()).unwrap().count(), 0);
+    };
+    for name in ["x.gif", "a/x.bmp", "x.tiff", "x.txt"] {
+        let problem = "images are written as PNG, JPEG or WebP: end it in .png, .jpg or .webp";
+        refused(&["-o", name], &format!("--output {name}: {problem}"));
+    }
+    let both = "--output x.jpg: its ending is that of a JPEG, but --format asks for WebP";
+    refused(&["-o", "x.jpg", "--format", "webp"], both);
+    let loss = "--quality is that of JPEG files, and a WebP has no loss: end --output in .jpg, or give --format jpg";
+    refused(&["-o", "x.webp", "--quality", "90"], loss);
+    refused(&["-o", "many/", "--quality", "90"], &loss.replace("WebP", "PNG"));
+    let format = "invalid value 'gif' for '--format <NAME>': expected png, jpg or webp";
+    refused(&["--format", "gif"], format);
+    let range = "invalid value '0' for '--quality <N>': 0 is not in 1..=100";
+    refused(&["-o", "x.jpg", "--quality", "0"], range);
 }
 
 #[cfg(unix)]

@@ -25,7 +25,7 @@ impl Default for Limits {
     }
 }
 
-/// Reads a PNG, JPEG or WebP file as [`decode`] does.
+/// Reads a file as [`decode`] does.
 ///
 /// # Errors
 /// [`Error::Read`] when the file cannot be read; [`Error::InFile`] with the file's name for all that [`decode`] refuses.
@@ -47,7 +47,7 @@ pub fn read_limited(path: &Path, limits: &Limits) -> Result<Vec<u8>> {
     Ok(bytes)
 }
 
-/// A picture from the bytes of a PNG, JPEG or WebP file (told by content), transparent parts laid over white.
+/// A picture from the bytes of a PNG, JPEG, WebP, GIF, BMP or TIFF file (told by content), transparent parts laid over white.
 ///
 /// # Errors
 /// As [`decode_rgba`].
@@ -55,10 +55,10 @@ pub fn decode(bytes: &[u8], limits: &Limits) -> Result<RgbImage> {
     Ok(decode_rgba(bytes, limits)?.over([255; 3]))
 }
 
-/// A picture with its alpha from the bytes of a PNG, JPEG or WebP file (told by content).
+/// A picture with its alpha from the bytes of a PNG, JPEG, WebP, GIF, BMP or TIFF file (told by content).
 ///
 /// Grey and palette pictures become RGB, 16-bit values are scaled to 8, the EXIF orientation is applied, colour
-/// profiles are not. Of an animated file the still or first picture is taken.
+/// profiles are not. Of an animated file the still or first picture is taken, of several pages the first.
 ///
 /// # Errors
 /// [`Error::UnknownFormat`], [`Error::TooLarge`] or [`Error::Corrupt`].
@@ -72,7 +72,7 @@ pub fn decode_rgba(bytes: &[u8], limits: &Limits) -> Result<RgbaImage> {
     RgbaImage::new(picture.width(), picture.height(), picture.into_rgba8().into_raw())
 }
 
-/// A PNG or WebP file.
+/// A file of another format than JPEG.
 fn decode_as(
     format: ImageFormat,
     name: &'static str,
@@ -81,8 +81,12 @@ fn decode_as(
 ) -> Result<(DynamicImage, Orientation)> {
     let failed = |error: ImageError| match error {
         ImageError::Limits(_) => Error::TooLarge { found: 0, limit: limits.max_bytes, unit: "bytes" },
+        ImageError::Unsupported(what) => Error::Unsupported { format: name, reason: one_line(what) },
         other => Error::Corrupt { format: name, reason: one_line(other) },
     };
+    if format == ImageFormat::Tiff {
+        check_tiff(bytes)?;
+    }
     let mut reader = ImageReader::with_format(Cursor::new(bytes), format);
     let mut decoder_limits = image::Limits::no_limits();
     decoder_limits.max_alloc = Some(limits.max_bytes);
@@ -95,12 +99,27 @@ fn decode_as(
     Ok((DynamicImage::from_decoder(decoder).map_err(failed)?, orientation))
 }
 
+/// Refuses JPEG in TIFF, which few write: `tiff` has it decoded by `zune-jpeg`, which panics at what fuzzing found.
+fn check_tiff(bytes: &[u8]) -> Result<()> {
+    const JPEG: [u16; 2] = [6, 7];
+    let failed = |error: tiff::TiffError| Error::Corrupt { format: "TIFF", reason: one_line(error) };
+    let mut decoder = tiff::decoder::Decoder::new(Cursor::new(bytes)).map_err(failed)?;
+    let compression = decoder.find_tag_unsigned::<u16>(tiff::tags::Tag::Compression).map_err(failed)?;
+    match compression.is_some_and(|method| JPEG.contains(&method)) {
+        true => Err(Error::Unsupported { format: "TIFF", reason: "it is compressed as JPEG".to_owned() }),
+        false => Ok(()),
+    }
+}
+
 /// The format of a file that is read, by its content, and its name.
 pub(crate) fn known_format(bytes: &[u8]) -> Result<(ImageFormat, &'static str)> {
     match image::guess_format(bytes) {
         Ok(ImageFormat::Png) => Ok((ImageFormat::Png, "PNG")),
         Ok(ImageFormat::Jpeg) => Ok((ImageFormat::Jpeg, "JPEG")),
         Ok(ImageFormat::WebP) => Ok((ImageFormat::WebP, "WebP")),
+        Ok(ImageFormat::Gif) => Ok((ImageFormat::Gif, "GIF")),
+        Ok(ImageFormat::Bmp) => Ok((ImageFormat::Bmp, "BMP")),
+        Ok(ImageFormat::Tiff) => Ok((ImageFormat::Tiff, "TIFF")),
         _ => Err(Error::UnknownFormat),
     }
 }

@@ -20,13 +20,21 @@ pub enum Error {
         /// What is wrong with its contents.
         error: Box<Error>,
     },
-    /// The bytes are neither PNG, JPEG nor WebP.
-    #[error("not a PNG, JPEG or WebP picture; convert it to one of these")]
+    /// The bytes are of no format that is read.
+    #[error("not a PNG, JPEG, WebP, GIF, BMP or TIFF picture; convert it to one of these")]
     UnknownFormat,
     /// The bytes start as one of these and then break its rules.
     #[error("not a valid {format} picture: {reason}")]
     Corrupt {
-        /// `PNG`, `JPEG` or `WebP`.
+        /// `PNG`, `JPEG` and so on.
+        format: &'static str,
+        /// What the decoder found, on one line.
+        reason: String,
+    },
+    /// The bytes are of a kind of this format that is not read.
+    #[error("a {format} of a kind that is not read ({reason}); convert it to PNG")]
+    Unsupported {
+        /// `PNG`, `JPEG` and so on.
         format: &'static str,
         /// What the decoder found, on one line.
         reason: String,
@@ -57,9 +65,19 @@ pub enum Error {
         /// The keyword.
         keyword: String,
     },
-    /// A PNG could not be written.
-    #[error("the PNG cannot be written: {reason}")]
+    /// More text than a JPEG's EXIF block holds.
+    #[error("the texts take {found} bytes, more than the {limit} of a JPEG: write a PNG or WebP")]
+    LongTexts {
+        /// Bytes of the texts.
+        found: usize,
+        /// Bytes that a JPEG holds.
+        limit: usize,
+    },
+    /// A picture could not be written.
+    #[error("the {format} cannot be written: {reason}")]
     Encode {
+        /// `PNG`, `JPEG` or `WebP`.
+        format: &'static str,
         /// What the encoder said.
         reason: String,
     },

@@ -6,11 +6,12 @@
 //!
 //! | to | use |
 //! |---|---|
-//! | read a PNG, JPEG or WebP | [`open`], [`decode`], [`decode_rgba`] |
+//! | read a PNG, JPEG, WebP, GIF, BMP or TIFF | [`open`], [`decode`], [`decode_rgba`] |
 //! | go to and from the autoencoder | [`RgbImage::from_unit_f32`], [`RgbImage::to_unit_f32`] |
 //! | change the size | [`resize`], [`RgbaImage::resize`], [`centre_crop_square`], [`fit`], [`interpolate`] |
 //! | change what a mask covers | [`GrayImage`], [`fill_masked`], [`blend`] |
-//! | write a PNG with text, and read the text | [`encode_png`], [`read_png_text`] |
+//! | write a PNG, JPEG or WebP with text | [`encode`], [`encode_png`] |
+//! | read the text | [`read_png_text`] |
 //! | read the comment of a JPEG or WebP | [`read_user_comment`] |
 //! | show many pictures or curves in one | [`grid`], [`line_chart`] |
 //! | compare | [`mse`], [`psnr`] |
@@ -20,8 +21,10 @@ mod blur;
 mod chart;
 mod compare;
 mod decode;
+mod encode;
 mod error;
 mod exif;
+mod exif_block;
 mod fit;
 mod font;
 mod gray;
@@ -39,6 +42,7 @@ mod rgba;
 pub use chart::{ChartOptions, Series, line_chart};
 pub use compare::{mse, psnr};
 pub use decode::{Limits, decode, decode_rgba, open, read_limited};
+pub use encode::{FileFormat, encode};
 pub use error::{Error, Result};
 pub use exif::read_user_comment;
 pub use fit::{Fit, fit};

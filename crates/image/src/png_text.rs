@@ -18,7 +18,7 @@ const SIGNATURE: &[u8] = b"\x89PNG\r\n\x1a\n";
 /// # Errors
 /// [`Error::Keyword`] for a keyword that PNG does not allow; [`Error::Encode`] when the encoder refuses.
 pub fn encode_png(picture: &RgbImage, texts: &[(&str, &str)]) -> Result<Vec<u8>> {
-    let failed = |error: png::EncodingError| Error::Encode { reason: one_line(error) };
+    let failed = |error: png::EncodingError| Error::Encode { format: "PNG", reason: one_line(error) };
     let mut bytes = Vec::new();
     let mut encoder = png::Encoder::new(&mut bytes, picture.width(), picture.height());
     encoder.set_color(png::ColorType::Rgb);

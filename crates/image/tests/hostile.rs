@@ -95,6 +95,9 @@ fn a_picture_with_any_byte_changed_does_not_panic() {
 #[test]
 fn finds_are_read_or_refused() {
     read(include_bytes!("finds/two_frames.jpg"));
+    // The same in a TIFF, whose decoder would take the other one.
+    let error = decode(include_bytes!("finds/two_frames.tif"), &LIMITS).unwrap_err().to_string();
+    assert_eq!(error, "a TIFF of a kind that is not read (it is compressed as JPEG); convert it to PNG");
 }
 
 #[test]

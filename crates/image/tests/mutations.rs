@@ -6,7 +6,7 @@
 #[path = "../../../fuzz/mutator.rs"]
 mod mutator;
 
-use calotype_image::{Limits, RgbImage, decode, encode_png, read_png_text, read_user_comment};
+use calotype_image::{FileFormat, Limits, RgbImage, decode, encode, encode_png, read_png_text, read_user_comment};
 use image::{ExtendedColorType, ImageEncoder};
 
 const LIMITS: Limits = Limits { max_pixels: 1 << 12, max_bytes: 1 << 18 };
@@ -26,7 +26,21 @@ fn pictures() -> Vec<Vec<u8>> {
         .write_image(&data, 24, 16, ExtendedColorType::Rgb8)
         .unwrap();
     let turned = [&jpeg[..2], EXIF, &jpeg[2..]].concat();
-    vec![encode_png(&picture, &texts).unwrap(), jpeg, turned, webp]
+    let mut pictures = vec![encode_png(&picture, &texts).unwrap(), jpeg, turned, webp];
+    pictures.extend([FileFormat::Jpeg, FileFormat::WebP].map(|format| encode(&picture, format, 80, &texts).unwrap()));
+    let others: [&[u8]; 9] = [
+        include_bytes!("formats/palette.gif"),
+        include_bytes!("formats/animated.gif"),
+        include_bytes!("formats/palette.bmp"),
+        include_bytes!("formats/rgb.bmp"),
+        include_bytes!("formats/tiff_lzw.tif"),
+        include_bytes!("formats/tiff_adobe_deflate.tif"),
+        include_bytes!("formats/packbits.tif"),
+        include_bytes!("finds/two_frames.tif"),
+        include_bytes!("formats/cmyk.tif"),
+    ];
+    pictures.extend(others.map(<[u8]>::to_vec));
+    pictures
 }
 
 #[test]
@@ -34,7 +48,7 @@ fn pictures_that_are_wrong() {
     let corpus = pictures();
     assert_eq!(decode(&corpus[2], &LIMITS).unwrap().width(), 16, "the EXIF turns it");
     assert_eq!(read_user_comment(&corpus[2]).unwrap().as_deref(), Some("abc"));
-    let words: [&[u8]; 15] = [
+    let words: [&[u8]; 20] = [
         b"IHDR",
         b"IDAT",
         b"PLTE",
@@ -50,6 +64,11 @@ fn pictures_that_are_wrong() {
         b"\x92\x86\0\x07",
         b"\x87\x69\0\x04",
         b"UNICODE\0",
+        b"GIF89a",
+        b"\x21\xf9\x04",
+        b"II*\0",
+        b"\x03\x01\x03\0\x01\0\0\0",
+        b"\x06\x01\x03\0\x01\0\0\0",
     ];
     mutator::run("picture", &corpus, &words, |bytes| {
         let _ = (read_png_text(&bytes), read_user_comment(&bytes));

@@ -21,23 +21,23 @@ mod parameters;
 
 use std::path::PathBuf;
 
-use calotype_image::{RgbImage, encode_png};
+use calotype_image::{Error as ImageError, FileFormat, RgbImage, encode};
 use serde::{Deserialize, Serialize};
 
 pub use batch::BatchMetadata;
 pub use parameters::Parameters;
 
 use crate::{
-    Model, Plan, Precision, Request, Result, adapters,
+    Model, Plan, Precision, Request, Result, Warning, adapters,
     adapters::AdapterMetadata,
     checkpoint::ZERO_TERMINAL_SNR,
     latents::latents_sha256,
     request::{BatchPlace, InputImage},
 };
 
-/// The PNG keyword of the text that A1111 and its successors read.
+/// The PNG keyword of the text that A1111 and its successors read; in a JPEG or WebP it is the EXIF tag `UserComment`.
 pub const PARAMETERS_KEYWORD: &str = "parameters";
-/// The PNG keyword of the JSON block.
+/// The PNG keyword of the JSON block; in a JPEG or WebP it is in the EXIF tag `MakerNote`, after this and a colon.
 pub const JSON_KEYWORD: &str = "calotype";
 
 /// Everything needed to make one image again. JSON has the members of the request among the others.
@@ -136,7 +136,24 @@ impl Metadata {
     /// # Errors
     /// The encoder fails.
     pub fn encode_png(&self, picture: &RgbImage) -> Result<Vec<u8>> {
+        Ok(self.encode(picture, FileFormat::Png, 100)?.0)
+    }
+
+    /// The image as a file with both texts; a JPEG is the more like it the higher `quality`, 1 to 100. A prompt may be longer
+    /// than what a JPEG holds, which is the warning: then the JSON alone is in it, or nothing.
+    ///
+    /// # Errors
+    /// The encoder fails.
+    pub fn encode(&self, picture: &RgbImage, format: FileFormat, quality: u8) -> Result<(Vec<u8>, Option<Warning>)> {
         let (parameters, json) = (self.parameters(), self.to_json());
-        Ok(encode_png(picture, &[(PARAMETERS_KEYWORD, &parameters), (JSON_KEYWORD, &json)])?)
+        let texts = [(PARAMETERS_KEYWORD, parameters.as_str()), (JSON_KEYWORD, json.as_str())];
+        for texts in [&texts[..], &texts[1..]] {
+            let warning = || (texts.len() < 2).then_some(Warning::LongMetadata { is_left: true });
+            match encode(picture, format, quality, texts) {
+                Err(ImageError::LongTexts { .. }) => {}
+                encoded => return Ok((encoded?, warning())),
+            }
+        }
+        Ok((encode(picture, format, quality, &[])?, Some(Warning::LongMetadata { is_left: false })))
     }
 }

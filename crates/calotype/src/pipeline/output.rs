@@ -4,7 +4,7 @@ use std::{fmt, path::Path, sync::Arc};
 
 use calotype_diffusion::Latents;
 use calotype_formats::write_atomic;
-use calotype_image::RgbImage;
+use calotype_image::{FileFormat, RgbImage};
 use calotype_tensor::CancelToken;
 
 use crate::{Model, Plan, Precision, Result, adapters::AdapterMetadata, metadata::Metadata};
@@ -55,6 +55,14 @@ impl Image {
     /// As [`Self::metadata`].
     pub fn to_png(&self) -> Result<Vec<u8>> {
         self.metadata()?.encode_png(&self.pixels)
+    }
+
+    /// A file with [the metadata](Self::metadata); a JPEG is the more like the image the higher `quality`, 1 to 100.
+    ///
+    /// # Errors
+    /// As [`Self::metadata`], or the format has no such sizes.
+    pub fn to_file(&self, format: FileFormat, quality: u8) -> Result<Vec<u8>> {
+        Ok(self.metadata()?.encode(&self.pixels, format, quality)?.0)
     }
 
     /// Writes a PNG file with [the metadata](Self::metadata), whole or not at all.

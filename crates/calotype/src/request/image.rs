@@ -30,7 +30,7 @@ pub struct InputImage {
 }
 
 impl InputImage {
-    /// Reads a PNG, JPEG or WebP file.
+    /// Reads a PNG, JPEG, WebP, GIF, BMP or TIFF file.
     ///
     /// # Errors
     /// It can't be read, is too large, or is no such image.
@@ -42,7 +42,7 @@ impl InputImage {
         Ok(Self { reference: FileRef { file, ..opened.reference }, ..opened })
     }
 
-    /// The image in the bytes of a PNG, JPEG or WebP file.
+    /// The image in the bytes of such a file.
     ///
     /// # Errors
     /// They are too many, or no such image.

@@ -14,7 +14,7 @@ use calotype::{
     metadata::{Metadata, PARAMETERS_KEYWORD},
     request::{BatchPlace, InputImage, PromptStyle},
 };
-use calotype_image::{encode_png, grid};
+use calotype_image::{FileFormat, encode, grid};
 use calotype_tensor::cpu::{CpuDevice, CpuDeviceOptions};
 use serde_json::{Map, Value, json};
 
@@ -30,6 +30,9 @@ use crate::{
 
 /// Pixels between the pictures of a grid, as torchvision's `make_grid`.
 const GRID_PADDING: u32 = 2;
+
+/// The quality of JPEG files if nobody says.
+const DEFAULT_QUALITY: u8 = 95;
 
 /// So many batches are checked before the work begins, which takes seconds; the others when it is their turn.
 const MAX_CHECKED: usize = 10_000;
@@ -114,15 +117,25 @@ impl Job<'_> {
             let asked = format!("--batch-size times --batch-count asks for {pictures}");
             return Err(Failure::usage(format!("--latents has {given} pictures, but {asked}: make them equal")));
         }
-        self.check(&batches)?;
         let folder = self.output.outdir.as_deref();
-        let mut output = Output::new(self.output.output.as_deref().or(folder), pictures, folder.is_some())?;
+        let path = self.output.output.as_deref().or(folder);
+        let mut output = Output::new(path, pictures, folder.is_some(), self.output.format)?;
+        let format = output.format;
+        if self.output.quality.is_some() && format != FileFormat::Jpeg {
+            let problem = format!(
+                "--quality is that of JPEG files, and a {} has no loss: end --output in .jpg, or give --format jpg",
+                format.name()
+            );
+            return Err(Failure::usage(problem));
+        }
         if output.is_stdout() && self.output.json {
             return Err(Failure::usage("--json and --output - both write to stdout: give a file for one of them"));
         }
-        if self.output.grid && matches!(output, Output::File(_) | Output::Stdout) {
+        if self.output.grid && !output.is_folder() {
             return Err(Failure::usage("--grid lies beside its pictures: give a folder for --output"));
         }
+        self.check(&batches, format)?;
+        output.prepare()?;
         if let Some(file) = &self.output.save_latents {
             output::make_parent(file)?;
         }
@@ -136,7 +149,7 @@ impl Job<'_> {
     }
 
     /// Checks the first batch, and those that differ from it in more than a prompt that is only text.
-    fn check(&self, batches: &Batches) -> Result<(), Failure> {
+    fn check(&self, batches: &Batches, format: FileFormat) -> Result<(), Failure> {
         let (is_grid, one_size) = (self.output.grid, self.output.grid || self.output.save_latents.is_some());
         let (mut first, mut checked) = (None, None);
         for (number, batch) in batches.list.iter().enumerate().take(MAX_CHECKED) {
@@ -150,6 +163,12 @@ impl Job<'_> {
             checked = Some(of);
             let plan = self.plan(batches, number).map_err(|failure| self.at_line(batches, number, failure))?;
             let [_, high, wide, _] = plan.final_shape();
+            let longest = plan.final_size().into_iter().max().unwrap_or(0);
+            if longest > format.max_side() as usize {
+                let problem =
+                    format!("a side of {longest} pixels is more than the {} of a {}", format.max_side(), format.name());
+                return Err(Failure::usage(format!("{problem}: write a PNG")));
+            }
             let sides = if is_grid { plan.final_size() } else { [wide, high] };
             if one_size && *first.get_or_insert(sides) != sides {
                 let what = if is_grid { "--grid" } else { "--save-latents" };
@@ -289,7 +308,11 @@ impl Job<'_> {
 
     /// Writes an image and says so; `said` is what `--json` prints of its batch.
     fn write(&self, image: &RgbImage, metadata: &Metadata, output: &mut Output, said: &Value) -> Result<(), Failure> {
-        let path = output.write(&metadata.encode_png(image)?)?;
+        let (file, warning) = metadata.encode(image, output.format, self.quality())?;
+        if let Some(warning) = warning {
+            line("warning", &warning.to_string());
+        }
+        let path = output.write(&file)?;
         if self.output.json {
             stdout::print(&object(&path, said, metadata).to_string())
         } else if !(self.output.quiet || output.is_stdout()) {
@@ -297,6 +320,11 @@ impl Job<'_> {
         } else {
             Ok(())
         }
+    }
+
+    /// The quality of JPEG files.
+    fn quality(&self) -> u8 {
+        self.output.quality.unwrap_or(DEFAULT_QUALITY)
     }
 
     /// What the file of an image says; `first` is which image of the call is the first of its batch.
@@ -322,8 +350,13 @@ impl Job<'_> {
             [only] => only.clone(),
             _ => grid(pictures, columns, GRID_PADDING).map_err(calotype::Error::from)?,
         };
-        let png = encode_png(&sheet, &[(PARAMETERS_KEYWORD, text)]).map_err(calotype::Error::from)?;
-        let path = output.write_grid(&png)?;
+        let (format, texts) = (output.format, [(PARAMETERS_KEYWORD, text)]);
+        let encoded = match encode(&sheet, format, self.quality(), &texts) {
+            // That it is too long was said of the pictures.
+            Err(calotype_image::Error::LongTexts { .. }) => encode(&sheet, format, self.quality(), &[]),
+            encoded => encoded,
+        };
+        let path = output.write_grid(&encoded.map_err(calotype::Error::from)?)?;
         if self.output.json {
             stdout::print(&json!({"grid": path.display().to_string()}).to_string())?;
         } else if !self.output.quiet {

@@ -27,7 +27,7 @@ use line::Line;
 /// The largest file of prompts, in bytes.
 const MAX_PROMPTS: u64 = 64 << 20;
 /// What the names of pictures in a folder end with.
-const PICTURES: [&str; 4] = ["png", "jpg", "jpeg", "webp"];
+const PICTURES: [&str; 8] = ["png", "jpg", "jpeg", "webp", "gif", "bmp", "tif", "tiff"];
 
 pub(crate) fn txt2img(args: &Txt2img, process_start: Instant) -> Result<(), Failure> {
     run(&args.generate, process_start, |model, request| {
@@ -80,7 +80,10 @@ fn pictures(path: &Path) -> Result<Vec<PathBuf>, Failure> {
     }
     pictures.sort_unstable();
     match pictures.is_empty() {
-        true => Err(Failure::usage(format!("{}: there are no pictures in it (PNG, JPEG, WebP)", path.display()))),
+        true => Err(Failure::usage(format!(
+            "{}: there are no pictures in it (PNG, JPEG, WebP, GIF, BMP, TIFF)",
+            path.display()
+        ))),
         false => Ok(pictures),
     }
 }

@@ -23,7 +23,7 @@ pub(crate) enum Area {
 #[derive(Args)]
 #[command(next_help_heading = "Picture to start from")]
 pub(crate) struct InitArgs {
-    /// Image to start from: a PNG, JPEG or WebP file, or a folder of them
+    /// Image to start from: a PNG, JPEG, WebP, GIF, BMP or TIFF file, or a folder of them
     #[arg(long, value_name = "FILE", alias = "init_img")]
     pub(crate) init_img: PathBuf,
     #[command(flatten)]
@@ -104,7 +104,7 @@ impl MaskArgs {
 #[derive(Args)]
 #[command(next_help_heading = "Picture to start from")]
 pub(crate) struct OutpaintArgs {
-    /// Image to start from: a PNG, JPEG or WebP file, or a folder of them
+    /// Image to start from: a PNG, JPEG, WebP, GIF, BMP or TIFF file, or a folder of them
     #[arg(long, value_name = "FILE", alias = "init_img")]
     pub(crate) init_img: PathBuf,
     /// Pixels to add to the left

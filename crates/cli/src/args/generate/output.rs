@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use calotype_image::FileFormat;
 use clap::{ArgGroup, Args};
 
 use crate::args::count;
@@ -10,12 +11,19 @@ use crate::args::count;
 #[derive(Args)]
 #[command(next_help_heading = "Output", group = ArgGroup::new("grids").args(["grid", "skip_grid"]).multiple(true))]
 pub(crate) struct OutputArgs {
-    /// File for one image (replaced if it exists; - is stdout), folder for several [default: outputs/00000.png, counting up]
+    /// File for one image (.png, .jpg or .webp; replaced if it exists; - is stdout), folder for several [default:
+    /// outputs/00000.png, counting up]
     #[arg(long, short, value_name = "PATH")]
     pub(crate) output: Option<PathBuf>,
     /// CompVis' name of a folder for --output
     #[arg(long, hide = true, conflicts_with = "output")]
     pub(crate) outdir: Option<PathBuf>,
+    /// Format of the files: png, jpg or webp (which is without loss) [default: as --output ends, else png]
+    #[arg(long, value_name = "NAME", value_parser = format)]
+    pub(crate) format: Option<FileFormat>,
+    /// Quality of JPEG files, 1 to 100 [default: 95]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u8).range(1..=100))]
+    pub(crate) quality: Option<u8>,
     /// Also write all images as one grid: grid-0000.png, counting up
     #[arg(long)]
     pub(crate) grid: bool,
@@ -34,4 +42,9 @@ pub(crate) struct OutputArgs {
     /// No progress bar, no file names
     #[arg(long, short)]
     pub(crate) quiet: bool,
+}
+
+fn format(name: &str) -> Result<FileFormat, String> {
+    let found = FileFormat::ALL.into_iter().find(|format| format.endings().contains(&name.to_lowercase().as_str()));
+    found.ok_or_else(|| "expected png, jpg or webp".to_owned())
 }
