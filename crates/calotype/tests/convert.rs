@@ -246,6 +246,47 @@ fn nothing_half_written_is_left() {
     assert_eq!(names(place.path()), ["model.safetensors", "narrow", "new.yaml", "there"]);
 }
 
+/// A pipeline saved with words of its own: they stay what they are, in a folder and in memory.
+#[test]
+fn added_tokens_go_along_or_are_refused() {
+    let place = TempDir::new().unwrap();
+    let path = |name: &str| place.path().join(name);
+    let mut sizes = common::Sizes::default();
+    sizes.text.vocab_size += 2;
+    sizes.write(&path("model"));
+    fs::create_dir(path("model/tokenizer")).unwrap();
+    let added = r#"{"<cat-toy>": 49408, "Sks": 49409}"#.to_owned();
+    for (name, text) in calotype_text::clip_files().into_iter().chain([("added_tokens.json", added)]) {
+        fs::write(path("model/tokenizer").join(name), text).unwrap();
+    }
+    done(&path("model"), &ModelOptions::default(), &path("again"), DIFFUSERS);
+    for folder in ["model", "again"] {
+        let files = FILES.iter().copied().chain([
+            "model_index.json",
+            "scheduler/scheduler_config.json",
+            "text_encoder/config.json",
+            "unet/config.json",
+            "vae/config.json",
+            "tokenizer/vocab.json",
+            "tokenizer/merges.txt",
+            "tokenizer/added_tokens.json",
+        ]);
+        let bytes = files.map(|name| (name, fs::read(path(folder).join(name)).unwrap()));
+        let in_memory = Model::from_files("memory", bytes.collect::<Vec<_>>()).unwrap();
+        for model in [Model::open(path(folder)).unwrap(), in_memory] {
+            assert_eq!(model.tokenizer().encode_raw("a <cat-toy>, sks"), [320, 49408, 267, 49409], "{folder}");
+        }
+    }
+    let words = "its tokenizer has the added tokens \"<cat-toy>\", \"Sks\", which a checkpoint in one file";
+    refused(&path("model"), &path("model.safetensors"), COMPVIS, words);
+    // Rows for them have to be there.
+    sizes.text.vocab_size -= 1;
+    sizes.write(&path("short"));
+    fs::rename(path("model/tokenizer"), path("short/tokenizer")).unwrap();
+    let error = Model::open(path("short")).err().unwrap().to_string();
+    assert!(error.contains("vocab_size = 49409, but the tokenizer has 49410 tokens"), "{error}");
+}
+
 #[test]
 fn what_is_damaged_is_found() {
     let place = TempDir::new().unwrap();

@@ -22,6 +22,8 @@ pub(crate) type MemoryFiles = BTreeMap<String, Bytes>;
 
 /// Larger than any config file; a larger one is something else.
 const MAX_CONFIG: u64 = 1 << 20;
+/// CLIP's largest tokenizer file has 4 MB.
+const MAX_TOKENIZER: u64 = 32 << 20;
 
 /// Where diffusers' training scripts keep the UNet's moving average beside the UNet.
 pub(crate) const UNET_EMA: &str = "unet_ema";
@@ -31,7 +33,18 @@ pub(crate) const NON_EMA: &str = "non_ema";
 /// The variant in half precision.
 const FP16: &str = "fp16";
 
+/// The files of a tokenizer, as transformers saves them.
+const TOKENIZER_FILES: [&str; 6] = [
+    "added_tokens.json",
+    "merges.txt",
+    "special_tokens_map.json",
+    "tokenizer.json",
+    "tokenizer_config.json",
+    "vocab.json",
+];
+
 /// The files of a diffusers folder.
+#[derive(Clone)]
 pub(crate) enum Files {
     Folder(PathBuf),
     /// In memory; what messages call them.
@@ -92,12 +105,33 @@ impl Files {
 
     /// The tokenizer in `tokenizer/`, if there is one.
     pub(crate) fn open_tokenizer(&self) -> Result<Option<Tokenizer>> {
-        match self {
-            Self::Folder(root) if self.exists("tokenizer") => {
-                Ok(Some(Tokenizer::from_folder(&root.join("tokenizer"))?))
+        Ok(match self {
+            Self::Folder(root) if self.exists("tokenizer") => Some(Tokenizer::from_folder(&root.join("tokenizer"))?),
+            Self::Memory(_, files) if files.keys().any(|path| path.starts_with("tokenizer/")) => {
+                let read = |name: &str| files.get(&format!("tokenizer/{name}")).map(|bytes| bytes.to_vec());
+                Some(Tokenizer::from_memory(&self.label("tokenizer"), &read)?)
             }
-            Self::Folder(_) | Self::Memory(..) => Ok(None),
+            Self::Folder(_) | Self::Memory(..) => None,
+        })
+    }
+
+    /// The files of that tokenizer, by their names, and their bytes.
+    pub(crate) fn read_tokenizer(&self) -> Result<Vec<(&'static str, Vec<u8>)>> {
+        let mut read = Vec::new();
+        for name in TOKENIZER_FILES {
+            let path = format!("tokenizer/{name}");
+            if self.exists(&path) {
+                let bytes = match self {
+                    Self::Folder(root) => {
+                        let path = root.join(path);
+                        calotype_files::read(&path, MAX_TOKENIZER).map_err(|e| Error::io(&path, "read the file", e))?
+                    }
+                    Self::Memory(_, files) => self.in_memory(files, &path)?.to_vec(),
+                };
+                read.push((name, bytes));
+            }
         }
+        Ok(read)
     }
 
     fn in_memory(&self, files: &MemoryFiles, path: &str) -> Result<Bytes> {

@@ -77,7 +77,7 @@ pub(crate) enum ModelTokenizer {
     /// The program: padded with the end of the text, or with 0 (Stable Diffusion 2).
     BuiltIn(&'static Tokenizer),
     /// The model's folder.
-    Own(Box<Tokenizer>),
+    Own(Box<Tokenizer>, Files),
 }
 
 /// What [`open`] finds out about a model.
@@ -251,7 +251,7 @@ impl Model {
     pub fn tokenizer(&self) -> &Tokenizer {
         match &self.tokenizer {
             ModelTokenizer::BuiltIn(tokenizer) => tokenizer,
-            ModelTokenizer::Own(tokenizer) => tokenizer,
+            ModelTokenizer::Own(tokenizer, _) => tokenizer,
         }
     }
 

@@ -59,7 +59,7 @@ pub(crate) fn folder(name: String, files: &Files, options: &ModelOptions) -> Res
     let mut weight_files = Vec::new();
     let text_encoder = network(files, None, options, &mut weight_files)?;
     let tokenizer = match files.open_tokenizer()? {
-        Some(own) if options.text_encoder.is_none() => ModelTokenizer::Own(Box::new(own)),
+        Some(own) if options.text_encoder.is_none() => ModelTokenizer::Own(Box::new(own), files.clone()),
         _ => built_in_tokenizer(&text_encoder),
     };
     let own = options.unet.is_none() && options.weights != WeightSet::Raw;

@@ -2,9 +2,10 @@
 //!
 //! [`Tokenizer::clip`] is the tokenizer of Stable Diffusion v1, its vocabulary embedded; [`Tokenizer::from_folder`]
 //! and [`Tokenizer::from_files`] read another one. Ids are equal to those of transformers' `CLIPTokenizer` on any text.
-//! The way of a text: special tokens are cut out, the rest is normalized (NFC, whitespace, lower case), split into
+//! The way of a text: special and added tokens are cut out, the rest is normalized (NFC, whitespace, lower case), split into
 //! words, and each word's bytes are merged pair by pair, in the order of the merges file.
 
+mod added;
 mod bpe;
 mod characters;
 mod error;

@@ -3,9 +3,10 @@ use std::path::Path;
 use std::sync::LazyLock;
 
 use crate::EmbeddingNames;
+use crate::added::{AddedToken, AddedTokens, Piece};
 use crate::bpe::merge;
 use crate::error::Error;
-use crate::files;
+use crate::files::{self, TokenizerFiles};
 use crate::normalize::normalize;
 use crate::split::split;
 use crate::vocabulary::{BOS, END_OF_WORD, EOS, Vocabulary, byte_chars, parse_merges, quote};
@@ -23,7 +24,7 @@ static OPEN_CLIP: LazyLock<Tokenizer> =
     LazyLock::new(|| Tokenizer { pad: 0, ..clip().expect("the embedded merges are CLIP's") });
 
 fn clip() -> Result<Tokenizer, String> {
-    Tokenizer::new(Vocabulary::from_merges(&parse_merges(&clip_merges()?)?)?, None)
+    Tokenizer::new(Vocabulary::from_merges(&parse_merges(&clip_merges()?)?)?, None, Vec::new())
 }
 
 /// The text of CLIP's `merges.txt`.
@@ -51,8 +52,12 @@ pub struct Tokenizer {
     bos: u32,
     eos: u32,
     pad: u32,
-    /// Recognized where a text has them to the letter, before any normalization.
-    specials: Vec<(String, u32)>,
+    /// Those with ids of their own or not, beside BOS, EOS and the pad token.
+    added: Vec<AddedToken>,
+    /// Looked for before any normalization: the special tokens, and added ones.
+    in_text: AddedTokens,
+    /// Looked for in what normalization gives.
+    in_normalized: AddedTokens,
 }
 
 impl Tokenizer {
@@ -75,46 +80,81 @@ impl Tokenizer {
     /// `<|startoftext|>` or `<|endoftext|>`; a merge whose parts or whole the vocabulary lacks.
     pub fn from_files(vocab: &Path, merges: &Path) -> Result<Self, Error> {
         let vocabulary = files::read_pair(vocab, merges)?;
-        Self::new(vocabulary, None).map_err(|problem| files::invalid(vocab, problem))
+        Self::new(vocabulary, None, Vec::new()).map_err(|problem| files::invalid(vocab, problem))
     }
 
     /// From a diffusers `tokenizer` folder: `vocab.json` and `merges.txt`, or else `tokenizer.json`. The pad token is
     /// that of `special_tokens_map.json` or `tokenizer_config.json` (Stable Diffusion v2: `!`, id 0), else EOS.
-    /// As in transformers, the pad token is then special wherever a text has it.
+    /// As in transformers, the pad token is then special wherever a text has it. Added tokens are those of
+    /// `tokenizer.json`, `tokenizer_config.json` and `added_tokens.json`; of one that several name the first counts.
     ///
     /// # Errors
-    /// As [`Tokenizer::from_files`], and a pad token that the vocabulary lacks.
+    /// As [`Tokenizer::from_files`], and a pad token that the vocabulary lacks, added tokens that are none, or a
+    /// `model_max_length` other than [`MAX_LENGTH`].
     pub fn from_folder(folder: &Path) -> Result<Self, Error> {
-        let [vocab, single] = ["vocab.json", "tokenizer.json"].map(|name| folder.join(name));
-        let vocabulary = if !vocab.exists() && single.exists() {
-            files::read_single(&single)?
-        } else {
-            files::read_pair(&vocab, &folder.join("merges.txt"))?
-        };
-        let pad = files::pad_token(folder)?;
-        Self::new(vocabulary, pad.as_deref()).map_err(|problem| files::invalid(folder, problem))
+        Self::from_tokenizer_files(&TokenizerFiles::on_disk(folder))
     }
 
-    fn new(vocabulary: Vocabulary, pad: Option<&str>) -> Result<Self, String> {
-        let id = |token: &str| vocabulary.id(token).ok_or_else(|| format!("the vocabulary lacks {}", quote(token)));
+    /// As [`Self::from_folder`], from files in memory: `read` gives the bytes of the file of a name, none if there is no
+    /// such file. `label` is what messages call the folder.
+    ///
+    /// # Errors
+    /// As [`Self::from_folder`].
+    pub fn from_memory(label: &str, read: &dyn Fn(&str) -> Option<Vec<u8>>) -> Result<Self, Error> {
+        Self::from_tokenizer_files(&TokenizerFiles::in_memory(label, read))
+    }
+
+    fn from_tokenizer_files(files: &TokenizerFiles<'_>) -> Result<Self, Error> {
+        let vocabulary = files.vocabulary()?;
+        let (pad, added) = (files.pad_token()?, files.added_tokens()?);
+        files.check_length()?;
+        Self::new(vocabulary, pad.as_deref(), added).map_err(|problem| files.invalid_folder(problem))
+    }
+
+    fn new(vocabulary: Vocabulary, pad: Option<&str>, added: Vec<AddedToken>) -> Result<Self, String> {
+        let of_added = |token: &str| added.iter().find(|added| added.content == token).map(|added| added.id);
+        let id = |token: &str| {
+            let id = vocabulary.id(token).or_else(|| of_added(token));
+            id.ok_or_else(|| format!("the vocabulary lacks {}", quote(token)))
+        };
         let (bos, eos) = (id(BOS)?, id(EOS)?);
-        let mut specials = vec![(BOS.to_string(), bos), (EOS.to_string(), eos)];
+        let mut specials = vec![AddedToken::literal(BOS, bos), AddedToken::literal(EOS, eos)];
         let mut pad_id = eos;
         if let Some(pad) = pad.filter(|pad| !pad.is_empty()) {
             pad_id = id(pad)?;
-            specials.push((pad.to_string(), pad_id));
+            specials.push(AddedToken::literal(pad, pad_id));
         }
-        Ok(Self { bos, eos, pad: pad_id, specials, vocabulary })
+        let added: Vec<AddedToken> =
+            added.into_iter().filter(|added| specials.iter().all(|known| known.content != added.content)).collect();
+        let (normalized, raw): (Vec<_>, Vec<_>) = added.iter().cloned().partition(|added| added.normalized);
+        specials.extend(raw);
+        let (in_text, in_normalized) = (AddedTokens::new(specials), AddedTokens::new(normalized));
+        Ok(Self { bos, eos, pad: pad_id, added, in_text, in_normalized, vocabulary })
     }
 
-    /// Number of tokens in the vocabulary; every id is below it.
+    /// Number of tokens, the added ones included; every id is below it.
     pub fn vocab_size(&self) -> usize {
-        self.vocabulary.tokens.len()
+        let added = self.added.iter().map(|added| added.id as usize + 1).max();
+        self.vocabulary.tokens.len().max(added.unwrap_or(0))
+    }
+
+    /// The added tokens that the vocabulary lacks, by id.
+    pub fn added_tokens(&self) -> Vec<(&str, u32)> {
+        let own = self.added.iter().filter(|added| added.id as usize >= self.vocabulary.tokens.len());
+        let mut own: Vec<(&str, u32)> = own.map(|added| (added.content.as_str(), added.id)).collect();
+        own.sort_by_key(|(_, id)| *id);
+        own
+    }
+
+    /// Whether its vocabulary, without added tokens, is that of `other`.
+    pub fn has_vocabulary_of(&self, other: &Self) -> bool {
+        self.vocabulary.tokens == other.vocabulary.tokens
     }
 
     /// A token as the vocabulary file writes it: bytes as characters, `</w>` where it ends a word.
     pub fn token(&self, id: u32) -> Option<&str> {
-        self.vocabulary.tokens.get(id as usize).map(String::as_str)
+        let own = self.vocabulary.tokens.get(id as usize).map(String::as_str);
+        own.or_else(|| self.added.iter().find(|added| added.id == id).map(|added| added.content.as_str()))
     }
 
     /// The id of a token as the vocabulary file writes it.
@@ -155,16 +195,15 @@ impl Tokenizer {
         Encoding { ids, len_untruncated: raw.len() + 2, truncated_text }
     }
 
-    /// The text's own ids, however many: no BOS, no EOS, no padding. A special token written in the text is its id.
+    /// The text's own ids, however many: no BOS, no EOS, no padding. A special or an added token in the text is its id.
     pub fn encode_raw(&self, text: &str) -> Vec<u32> {
         let mut ids = Vec::new();
-        let mut rest = text;
-        while let Some((before, special, after)) = self.next_special(rest) {
-            self.encode_plain(before, &mut ids);
-            ids.push(special);
-            rest = after;
+        for piece in self.in_text.pieces(text) {
+            match piece {
+                Piece::Token(id) => ids.push(id),
+                Piece::Text(text) => self.encode_plain(text, &mut ids),
+            }
         }
-        self.encode_plain(rest, &mut ids);
         ids
     }
 
@@ -174,25 +213,28 @@ impl Tokenizer {
         let chars: HashMap<char, u8> = byte_chars().into_iter().zip(0..=255).collect();
         let mut bytes = Vec::new();
         for &id in ids {
-            self.vocabulary.token_bytes(id, &chars, &mut bytes);
+            match self.vocabulary.tokens.get(id as usize) {
+                Some(_) => self.vocabulary.token_bytes(id, &chars, &mut bytes),
+                None => bytes.extend(self.token(id).map(|added| format!("{added} ")).unwrap_or_default().bytes()),
+            }
         }
         let text = String::from_utf8_lossy(&bytes).replace(END_OF_WORD, " ");
         // U+001C to U+001F: whitespace to the reference here (Python's `strip`), though not to Unicode.
         text.trim_matches(|c: char| c.is_whitespace() || matches!(c, '\x1c'..='\x1f')).to_string()
     }
 
-    /// The first special token in `text`: what is before it, its id, what is after.
-    fn next_special<'a>(&self, text: &'a str) -> Option<(&'a str, u32, &'a str)> {
-        text.char_indices().find_map(|(start, _)| {
-            let (before, here) = text.split_at(start);
-            self.specials.iter().find_map(|(token, id)| Some((before, *id, here.strip_prefix(token.as_str())?)))
-        })
+    fn encode_plain(&self, text: &str, ids: &mut Vec<u32>) {
+        for piece in self.in_normalized.pieces(&normalize(text)) {
+            match piece {
+                Piece::Token(id) => ids.push(id),
+                Piece::Text(text) => self.encode_words(text, ids),
+            }
+        }
     }
 
-    fn encode_plain(&self, text: &str, ids: &mut Vec<u32>) {
-        let normalized = normalize(text);
+    fn encode_words(&self, normalized: &str, ids: &mut Vec<u32>) {
         let mut tokens = Vec::new();
-        split(&normalized, |word| {
+        split(normalized, |word| {
             let mut bytes = word.bytes().map(|byte| self.vocabulary.bytes[usize::from(byte)]);
             tokens.clear();
             tokens.extend(bytes.clone().map(|(inside, _)| inside));

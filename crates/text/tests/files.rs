@@ -142,3 +142,92 @@ fn missing_and_unreadable_files() {
         assert!(message(single.path()).contains("expected"));
     }
 }
+
+/// The files of CLIP's tokenizer, with others in their place or beside them.
+fn clip_with(files: &[(&str, String)]) -> TempDir {
+    let folder = tempfile::tempdir().unwrap();
+    for (name, text) in calotype_text::clip_files().iter().chain(files) {
+        fs::write(folder.path().join(name), text).unwrap();
+    }
+    folder
+}
+
+/// `reference/added_tokens.py`: tokenizers with words of their own, as transformers saves them, and its ids.
+#[test]
+fn added_tokens_are_found_as_in_transformers() {
+    let goldens: Value = serde_json::from_str(include_str!("added_tokens.json")).unwrap();
+    for case in goldens["cases"].as_array().unwrap() {
+        let mut files = Vec::new();
+        for (name, saved) in case["saved"].as_object().unwrap() {
+            let text = if name == "tokenizer.json" { json!({ "added_tokens": saved }) } else { saved.clone() };
+            files.push((name.as_str(), text.to_string()));
+        }
+        let folder = clip_with(&files);
+        let read = |name: &str| fs::read(folder.path().join(name)).ok();
+        let own = case.get("texts").unwrap_or(&goldens["texts"]);
+        for tokenizer in
+            [Tokenizer::from_folder(folder.path()).unwrap(), Tokenizer::from_memory("memory", &read).unwrap()]
+        {
+            for (text, ids) in own.as_array().unwrap().iter().zip(case["ids"].as_array().unwrap()) {
+                let text = text.as_str().unwrap();
+                assert_eq!(json!(tokenizer.encode_raw(text)), *ids, "{} {text:?}", case["name"]);
+            }
+            let added = tokenizer.added_tokens();
+            assert!(added.iter().map(|(_, id)| *id).eq(49408..tokenizer.vocab_size() as u32), "{added:?}");
+            assert_eq!(tokenizer.token(49408), Some(added[0].0));
+            assert_eq!(tokenizer.decode(&[320, 49408, 1125]), format!("a {} photo", added[0].0));
+        }
+    }
+}
+
+/// An older folder, whose flags are in `tokenizer_config.json`, and which has the tokens in `added_tokens.json` too.
+#[test]
+fn flags_of_added_tokens_are_those_of_the_config() {
+    let config = json!({"added_tokens_decoder": {
+        "49406": {"content": "<|startoftext|>", "special": true, "normalized": true},
+        "49408": {"content": "Sks", "single_word": true, "normalized": false},
+    }});
+    let added = json!({"Sks": 49408, "other": 49409});
+    let folder = clip_with(&[("tokenizer_config.json", config.to_string()), ("added_tokens.json", added.to_string())]);
+    let tokenizer = Tokenizer::from_folder(folder.path()).unwrap();
+    assert_eq!(tokenizer.encode_raw("Sks sks OTHER"), [49408, 48136, 49409]);
+}
+
+#[test]
+fn added_tokens_that_are_none_are_refused() {
+    let message = |name: &str, json: Value| {
+        let folder = clip_with(&[(name, json.to_string())]);
+        let message = Tokenizer::from_folder(folder.path()).unwrap_err().to_string();
+        assert!(message.contains(name) && message.lines().count() == 1 && message.len() < 400, "{message}");
+        message
+    };
+    let form = "expected a text of 1 to 4096 bytes and an id";
+    assert!(message("added_tokens.json", json!([1])).contains(form));
+    assert!(message("added_tokens.json", json!({"": 49408})).contains(form));
+    assert!(message("added_tokens.json", json!({"a": -1})).contains(form));
+    assert!(message("added_tokens.json", json!({"a": 1e300})).contains(form));
+    assert!(message("tokenizer_config.json", json!({"added_tokens_decoder": {"x": {"content": "a"}}})).contains(form));
+    assert!(message("tokenizer_config.json", json!({"added_tokens_decoder": {"1": "a"}})).contains(form));
+    assert!(message("tokenizer.json", json!({"added_tokens": {"content": "a", "id": 1}})).contains(form));
+    let config = json!({"added_tokens_decoder": {"49408": {"content": "a"}}});
+    let folder = clip_with(&[
+        ("tokenizer_config.json", config.to_string()),
+        ("added_tokens.json", json!({"a": 49409}).to_string()),
+    ]);
+    let message = Tokenizer::from_folder(folder.path()).unwrap_err().to_string();
+    assert!(message.contains("\"a\" has the id 49409, in another file 49408"), "{message}");
+}
+
+/// LongCLIP's 248 tokens, or 32: transformers pads to that length, and the contexts are others.
+#[test]
+fn another_length_of_texts_is_refused() {
+    for (length, refused) in
+        [(json!(77), false), (json!(null), false), (json!(1e30), false), (json!(248), true), (json!(32), true)]
+    {
+        let folder = clip_with(&[("tokenizer_config.json", json!({"model_max_length": length}).to_string())]);
+        match Tokenizer::from_folder(folder.path()) {
+            Ok(_) => assert!(!refused, "{length}"),
+            Err(error) => assert!(refused && error.to_string().contains("model_max_length = "), "{error}"),
+        }
+    }
+}

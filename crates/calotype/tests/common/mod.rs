@@ -122,7 +122,7 @@ impl Sizes {
             "num_train_timesteps": 1000,
             "prediction_type": self.prediction_type,
         });
-        fs::create_dir(folder.join("scheduler")).unwrap();
+        fs::create_dir_all(folder.join("scheduler")).unwrap();
         fs::write(folder.join("scheduler/scheduler_config.json"), scheduler.to_string()).unwrap();
         fs::write(folder.join("model_index.json"), json!({"_class_name": "StableDiffusionPipeline"}).to_string())
             .unwrap();

@@ -8,10 +8,11 @@ use calotype_models::{
     UpBlockType, VaeConfig, unwrapped_name,
 };
 use calotype_tensor::ParamKind;
+use calotype_text::Tokenizer;
 use serde_json::{Value, json};
 
 use super::{Progress, Source, auxiliary::Auxiliary, stage::Stage, tensors::Tensors};
-use crate::{Error, Model, NetworkFiles, Result, model::Conditioning};
+use crate::{Error, Model, NetworkFiles, Result, error::brief, model::Conditioning};
 
 /// Groups of every group norm, which CompVis' code has fixed.
 const GROUPS: usize = 32;
@@ -24,6 +25,9 @@ pub(super) fn write(
     dtype: Option<DType>,
     progress: Progress<'_>,
 ) -> Result<Vec<String>> {
+    if let Some(model) = source.model {
+        check_tokenizer(model)?;
+    }
     let mut tensors = Tensors::new();
     if let Some(network) = source.unet {
         tensors.add(network, &unet_layout(network)?, dtype, |spec| spec.shape.clone())?;
@@ -52,7 +56,7 @@ pub(super) fn write(
             let problem = "is there already, where the new checkpoint's config belongs: give another path";
             return Err(Error::file(crate::error::show(&config), problem));
         }
-        stage.write("config", &yaml(&config_of(model)))?;
+        stage.write("config", yaml(&config_of(model)))?;
         stage.publish("config", &config)?;
         return stage.publish("weights", output).map(|()| left_out).inspect_err(|_| {
             // Without its checkpoint it is of no use.
@@ -125,6 +129,23 @@ fn heads(config: &UNetConfig) -> Option<(&'static str, usize)> {
         return Some(("num_heads", count(0)));
     }
     widths.all(|width| width == first).then_some(("num_head_channels", first))
+}
+
+/// Refuses a tokenizer whose words a checkpoint in one file can't name.
+fn check_tokenizer(model: &Model) -> Result<()> {
+    let tokenizer = model.tokenizer();
+    let added = tokenizer.added_tokens();
+    let words: Vec<String> = added.iter().take(3).map(|(word, _)| format!("{:?}", brief(word))).collect();
+    let what = match (words.is_empty(), tokenizer.has_vocabulary_of(Tokenizer::clip())) {
+        (false, _) => format!("has the added tokens {}", words.join(", ")),
+        (true, false) => "has a vocabulary of its own".to_owned(),
+        (true, true) => return Ok(()),
+    };
+    let problem = format!(
+        "its tokenizer {what}{}, which a checkpoint in one file has no place for: convert to diffusers, or keep the folder",
+        if added.len() > words.len() { format!(" and {} more", added.len() - words.len()) } else { String::new() }
+    );
+    Err(Error::file(&model.text_encoder.label, problem))
 }
 
 fn check_vae(network: &NetworkFiles<VaeConfig>) -> Result<()> {

@@ -8,7 +8,10 @@ use calotype_models::ModelConfig;
 use serde_json::{Value, json};
 
 use super::{Progress, Source, auxiliary::Auxiliary, folder_layout, stage::Stage, tensors::Tensors};
-use crate::{Error, Model, NetworkFiles, Result, model::Conditioning};
+use crate::{
+    Error, Model, NetworkFiles, Result,
+    model::{Conditioning, ModelTokenizer},
+};
 
 /// The version whose form the folder has.
 const VERSION: &str = "0.21.0";
@@ -55,7 +58,7 @@ fn file<'a, C: ModelConfig>(
         config["architectures"] = json!(["CLIPTextModel"]);
         config["torch_dtype"] = json!(torch_dtype(dtype.or_else(|| tensors.dtype())));
     }
-    stage.write(&format!("{folder}config.json"), &format!("{config:#}\n"))?;
+    stage.write(&format!("{folder}config.json"), format!("{config:#}\n"))?;
     let [(stem, ending), _] = C::COMPONENT.weight_files();
     Ok((format!("{folder}{stem}.{ending}"), tensors))
 }
@@ -115,11 +118,17 @@ fn beside_the_networks(model: &Model, stage: &Stage) -> Result<()> {
     if scheduler.rescale_betas_zero_snr {
         scheduler_config["rescale_betas_zero_snr"] = json!(true);
     }
-    stage.write("scheduler/scheduler_config.json", &format!("{scheduler_config:#}\n"))?;
-    for (name, text) in calotype_text::clip_files() {
-        stage.write(&format!("tokenizer/{name}"), &padded(name, text, model.text_config().is_open_clip()))?;
+    stage.write("scheduler/scheduler_config.json", format!("{scheduler_config:#}\n"))?;
+    let tokenizer = match &model.tokenizer {
+        ModelTokenizer::Own(_, files) => files.read_tokenizer()?,
+        ModelTokenizer::BuiltIn(_) => calotype_text::clip_files()
+            .map(|(name, text)| (name, padded(name, text, model.text_config().is_open_clip()).into_bytes()))
+            .into(),
+    };
+    for (name, bytes) in tokenizer {
+        stage.write(&format!("tokenizer/{name}"), bytes)?;
     }
-    stage.write("model_index.json", &format!("{index:#}\n"))
+    stage.write("model_index.json", format!("{index:#}\n"))
 }
 
 /// The betas of a table of noise, if the model has one.

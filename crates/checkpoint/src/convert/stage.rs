@@ -37,13 +37,13 @@ impl Stage {
         &self.0
     }
 
-    /// Writes a text file; folders on the way to it are made.
-    pub(super) fn write(&self, name: &str, text: &str) -> Result<()> {
+    /// Writes a small file; folders on the way to it are made.
+    pub(super) fn write(&self, name: &str, contents: impl AsRef<[u8]>) -> Result<()> {
         let path = self.0.join(name);
         if let Some(folder) = path.parent() {
             fs::create_dir_all(folder).map_err(|e| Error::io(folder, "make the folder", e))?;
         }
-        fs::write(&path, text).map_err(|e| Error::io(&path, "write the file", e))
+        fs::write(&path, contents).map_err(|e| Error::io(&path, "write the file", e))
     }
 
     /// Moves what is `within` here to `output`.
