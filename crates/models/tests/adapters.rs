@@ -251,6 +251,23 @@ fn folders_for_both_networks_are_one_adapter() {
     }
 }
 
+/// `save_lora_adapter` of a network alone writes its config's keys without the network's name: it counts all the same. What
+/// changes nothing beside the factors, and lists and objects that are empty, are no reason to refuse.
+#[test]
+fn a_config_without_the_names_of_networks_counts() {
+    let goldens = Goldens::read();
+    for name in ["peft", "peft rslora"] {
+        let case = goldens.case(name);
+        let key = "lora_adapter_metadata";
+        let usual = r#"{"bias": "none", "init_lora_weights": true, "modules_to_save": null, "layer_replication": [], "#;
+        let metadata = case.metadata[key].replace("\"unet.", "\"").replacen('{', usual, 1);
+        let adapter = goldens.adapter(&goldens.tensors(case), &BTreeMap::from([(key.to_owned(), metadata)])).unwrap();
+        let applied = [Applied { adapter: Arc::new(adapter), unet: case.strength, text_encoder: 1.0, ranks: None }];
+        let output = goldens.run(&Reference::<f32>::default(), "unet", &applied).unwrap();
+        assert_close(name, &output, &case.output, TOLERANCE);
+    }
+}
+
 #[test]
 fn configs_of_other_adapters_are_refused_in_one_line() {
     let goldens = Goldens::read();
@@ -263,6 +280,21 @@ fn configs_of_other_adapters_are_refused_in_one_line() {
         ("{\"peft_type\": \"PROMPT_TUNING\"}", "peft_type is \"PROMPT_TUNING\", which is not supported: expected LORA"),
         ("{\"peft_type\": \"LORA\", \"fan_in_fan_out\": true}", "fan_in_fan_out of this LORA is true"),
         ("{\"peft_type\": \"LORA\", \"alpha_pattern\": {\"(a\": 1}}", "alpha_pattern has \"(a\", which is no regular"),
+        (
+            "{\"peft_type\": \"LORA\", \"init_lora_weights\": \"pissa_niter_4\"}",
+            "\"pissa_niter_4\" changed the weights of the model",
+        ),
+        ("{\"peft_type\": \"LORA\", \"init_lora_weights\": \"olora\"}", "\"olora\" changed the weights of the model"),
+        (
+            "{\"peft_type\": \"LORA\", \"bias\": \"lora_only\"}",
+            "bias = \"lora_only\" trained biases, which is not supported",
+        ),
+        ("{\"peft_type\": \"LORA\", \"modules_to_save\": [\"conv_in\"]}", "modules_to_save trained whole layers"),
+        (
+            "{\"peft_type\": \"LORA\", \"trainable_token_indices\": [1, 2]}",
+            "trainable_token_indices trained vectors of tokens",
+        ),
+        ("{\"peft_type\": \"LORA\", \"lora_bias\": true}", "lora_bias trained biases of its factors"),
     ] {
         write_peft(folder.path(), config, &goldens.tensors(case));
         let error = AdapterWeights::open(folder.path()).err().unwrap().to_string();
@@ -370,7 +402,14 @@ fn what_does_not_fit_is_refused_in_one_line() {
         (tensors(&[]), "it has no tensors"),
         (tensors(&[("hada", &[1], 1.0)]), "not one of its 1 tensors is for a layer of this model (the first is"),
         (tensors(&[("alpha", &[], 1.0)]), "not one of its 1 tensors"),
-        (tensors(&[up]), "has no LoraDown"),
+        (
+            tensors(&[up]),
+            "resnets_0_conv1.lora_up.weight\", but no \"lora_unet_mid_block_resnets_0_conv1.lora_down.weight\"",
+        ),
+        (
+            tensors(&[("lora_A.default.weight", &[2, 16, 3, 3], 1.0)]),
+            "but no \"lora_unet_mid_block_resnets_0_conv1.lora_B.default.weight\"",
+        ),
         (tensors(&[up, ("lora_down.weight", &[2, 16, 1, 1], 1.0)]), "is [2, 16, 1, 1], expected 288 numbers"),
         (tensors(&[("lora_up.weight", &[2, 16], 1.0), down]), "is [2, 16], expected 16 x 2"),
         (tensors(&[up, ("lora_down.weight", &[0, 16, 3, 3], 1.0)]), "has rank 0"),
@@ -383,11 +422,28 @@ fn what_does_not_fit_is_refused_in_one_line() {
         (tensors(&[("diff", &[16, 16, 3, 2], nan)]), "expected 2304 numbers"),
         (tensors(&[("lokr_w1", &[3, 4], 1.0)]), "a factor of 3 x 4, which does not divide a layer of 16 x 16"),
         (tensors(&[("lokr_w1", &[4, 4, 2], 1.0)]), "is [4, 4, 2], expected 16 numbers"),
-        (tensors(&[("lokr_w1", &[4, 4], 1.0)]), "has no LokrW2A"),
-        (tensors(&[("hada_w1_a", &[16, 2], 1.0), ("hada_w1_b", &[2, 144], 1.0)]), "has no HadaW2"),
+        (
+            tensors(&[("lokr_w1", &[4, 4], 1.0)]),
+            "conv1.lokr_w1\", but no \"lora_unet_mid_block_resnets_0_conv1.lokr_w2_a\"",
+        ),
+        (
+            tensors(&[("hada_w1_a", &[16, 2], 1.0), ("hada_w1_b", &[2, 144], 1.0)]),
+            "but no \"lora_unet_mid_block_resnets_0_conv1.hada_w2_a\"",
+        ),
     ] {
         let message = refused(made);
         assert!(message.contains(expected) && !message.contains('\n'), "{message}\nexpected {expected}");
+    }
+    for (part, kind) in [
+        ("oft_blocks", "LyCORIS OFT or BOFT"),
+        ("a1.weight", "GLoRA"),
+        ("lora_embedding_A", "a LoRA of an embedding table"),
+        ("to_k_custom_diffusion.weight", "Custom Diffusion"),
+        ("token_adapter.trainable_tokens_delta", "trained vectors of tokens (PEFT)"),
+    ] {
+        let part = if part.starts_with("to_k") { format!("processor.{part}") } else { part.to_owned() };
+        let message = refused(tensors(&[up, down, (part.as_str(), &[2], 1.0)]));
+        assert!(message.contains(&format!("it has {kind} (")) && message.contains("is not supported"), "{message}");
     }
     let long = BTreeMap::from([(format!("{}\n", "x".repeat(10_000)), (vec![], vec![1.0]))]);
     let message = refused(long);

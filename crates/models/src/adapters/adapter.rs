@@ -53,10 +53,11 @@ impl Adapter {
     /// ([`ModelConfig::specs`](crate::ModelConfig::specs)). Reads scales, and no other data.
     ///
     /// # Errors
-    /// Not one key is for a module of these networks; or what is for one is misshapen, not whole, or no finite number. The
+    /// It has a kind of change that is not supported; or not one key is for a module of these networks; or what is for one is misshapen, not whole, or no finite number. The
     /// message names the key, and how many there are.
     pub fn new(weights: impl Into<AdapterWeights>, unet: &[ParamSpec], text_encoder: &[ParamSpec]) -> Result<Self> {
         let AdapterWeights { file, peft } = weights.into();
+        check_supported(&file)?;
         let modules = [modules(Component::UNet, unet), modules(Component::TextEncoder, text_encoder)].concat();
         let levels = names::levels(unet.iter().map(|spec| spec.name.as_str()));
         let mut by_key = HashMap::new();
@@ -162,6 +163,17 @@ impl Adapter {
         };
         Err(Error::Adapter { source_label: self.file.label().to_owned(), problem })
     }
+}
+
+/// Refuses a file with changes that are not made here: without them the adapter would be another.
+fn check_supported(file: &Checkpoint) -> Result<()> {
+    let found = file.tensors().find_map(|tensor| Some((&tensor.name, names::unsupported(&tensor.name)?)));
+    let Some((key, kind)) = found else { return Ok(()) };
+    let problem = format!(
+        "it has {kind} ({}), which is not supported: merge it into its model where it was trained, and use that",
+        quote(key)
+    );
+    Err(Error::Adapter { source_label: file.label().to_owned(), problem })
 }
 
 /// The modules that parameters are of.

@@ -14,7 +14,7 @@ use serde::{
 use crate::{Component, Error, Result, error::quote};
 
 /// The entry of a file's metadata, since diffusers 0.34: a `LoraConfig` for each network, its keys after `unet.` or
-/// `text_encoder.`.
+/// `text_encoder.`; of a file that a network alone wrote (`save_lora_adapter`), after nothing.
 const METADATA: &str = "lora_adapter_metadata";
 
 /// PEFT's configs of the adapters of networks, as far as they change results.
@@ -52,6 +52,10 @@ impl PeftConfig {
             return Err(refuse(format!("the metadata {METADATA} is not a JSON object: save the adapter again")));
         };
         let mut configs = BTreeMap::new();
+        if fields.contains_key("r") {
+            let config = Config::new(&fields, None).map_err(refuse)?;
+            configs.extend(NETWORKS.map(|network| (network, config.clone())));
+        }
         for network in NETWORKS {
             let own = fields.iter().filter_map(|(key, field)| {
                 Some((key.strip_prefix(network.id())?.strip_prefix('.')?.to_owned(), field.clone()))
@@ -116,7 +120,15 @@ impl PeftConfig {
 
 impl Config {
     /// From PEFT's keys; `default` is that of `alpha`.
+    ///
+    /// # Errors
+    /// They say that more than its factors was trained or changed, or have a pattern that is none.
     fn new(fields: &Fields, default: Option<f64>) -> Result<Self, String> {
+        if let Some(more) = more_than_factors(fields) {
+            return Err(format!(
+                "{more}, which is not supported: merge the adapter into its model with PEFT, and convert that"
+            ));
+        }
         let number = |name: &str| fields.get(name).and_then(Field::number);
         let patterns = |name: &str| -> Result<Vec<(Regex, f64)>, String> {
             let Some(Field::Object(entries)) = fields.get(name) else { return Ok(Vec::new()) };
@@ -135,6 +147,36 @@ impl Config {
     fn alpha_of(&self, path: &str) -> Option<f64> {
         of_pattern(&self.alphas, path).or(self.alpha)
     }
+}
+
+/// Starting values that are taken off the base weights, so that the adapter's product is not all of the change
+/// (`peft/tuners/lora/config.py`). PEFT writes another value when it has converted such an adapter.
+const CHANGED_BASES: [&str; 5] = ["pissa", "olora", "corda", "loftq", "lora_ga"];
+
+/// What a config says was trained or changed beside the factors.
+fn more_than_factors(fields: &Fields) -> Option<String> {
+    let is_some = |name: &str| match fields.get(name) {
+        Some(Field::List(count)) => *count > 0,
+        Some(Field::Object(entries)) => !entries.is_empty(),
+        Some(Field::Bool(on)) => *on,
+        _ => false,
+    };
+    match (fields.get("init_lora_weights"), fields.get("bias")) {
+        (Some(Field::Text(start)), _) if CHANGED_BASES.iter().any(|base| start.to_lowercase().starts_with(base)) => {
+            return Some(format!("init_lora_weights = {} changed the weights of the model itself", quote(start)));
+        }
+        (_, Some(Field::Text(bias))) if bias != "none" => {
+            return Some(format!("bias = {} trained biases", quote(bias)));
+        }
+        _ => {}
+    }
+    let trained = [
+        ("lora_bias", "trained biases of its factors"),
+        ("modules_to_save", "trained whole layers"),
+        ("trainable_token_indices", "trained vectors of tokens"),
+        ("layer_replication", "repeated layers"),
+    ];
+    trained.into_iter().find(|(name, _)| is_some(name)).map(|(name, what)| format!("{name} {what}"))
 }
 
 /// A pattern as PEFT matches it (`get_pattern_key`): the whole path, or its end after a dot.
@@ -160,6 +202,8 @@ enum Field {
     Bool(bool),
     Text(String),
     Object(Vec<(String, Field)>),
+    /// How many elements it has.
+    List(usize),
     Other,
 }
 
@@ -206,8 +250,11 @@ impl<'de> Deserialize<'de> for Field {
             }
 
             fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Field, A::Error> {
-                while items.next_element::<IgnoredAny>()?.is_some() {}
-                Ok(Field::Other)
+                let mut count = 0;
+                while items.next_element::<IgnoredAny>()?.is_some() {
+                    count += 1;
+                }
+                Ok(Field::List(count))
             }
 
             fn visit_map<A: MapAccess<'de>>(self, mut entries: A) -> Result<Field, A::Error> {

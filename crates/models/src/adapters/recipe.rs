@@ -9,7 +9,11 @@ use super::{
     change::Change,
     matrix::{Factor, Matrix, expand, transposed},
 };
-use crate::{Error, Result, error::quote, names::adapter::Part};
+use crate::{
+    Error, Result,
+    error::quote,
+    names::adapter::{self as names, Part},
+};
 
 /// Far above what is trained; it bounds the memory of a layer's factors.
 pub(super) const MAX_RANK: usize = 4096;
@@ -212,7 +216,12 @@ impl Site<'_> {
     fn tensor(&self, part: Part) -> Result<&TensorInfo> {
         match self.parts.get(&part).and_then(|name| self.file.get(name)) {
             Some(tensor) => Ok(tensor),
-            None => self.refuse(format!("module {} has no {part:?}", quote(self.module))),
+            None => {
+                let other = self.parts.values().next().map_or("", String::as_str);
+                let ending = names::ending_like(other, part).unwrap_or_default();
+                let key = format!("{}{ending}", self.module);
+                self.refuse(format!("it has {}, but no {}", quote(other), quote(&key)))
+            }
         }
     }
 

@@ -95,6 +95,37 @@ const ENDINGS: [(&str, Part); 42] = [
     (".on_input", Part::OnInput),
 ];
 
+/// What is in the keys of changes that are not supported, and what they are.
+const UNSUPPORTED: [(&str, &str); 13] = [
+    (".oft_blocks", "LyCORIS OFT or BOFT"),
+    (".oft_diag", "LyCORIS OFT"),
+    (".oft_R", "OFT of PEFT"),
+    (".boft_R", "BOFT of PEFT"),
+    (".a1.weight", "GLoRA"),
+    ("_custom_diffusion.", "Custom Diffusion"),
+    (".lora_embedding_A", "a LoRA of an embedding table"),
+    (".lora_embedding_B", "a LoRA of an embedding table"),
+    (".trainable_tokens_", "trained vectors of tokens (PEFT)"),
+    (".modules_to_save.", "whole trained layers (PEFT)"),
+    (".vera_lambda_", "VeRA"),
+    (".ia3_l", "(IA)³ of PEFT"),
+    (".hra_u", "HRA of PEFT"),
+];
+
+/// What a key is of, if that is not supported.
+pub(crate) fn unsupported(key: &str) -> Option<&'static str> {
+    UNSUPPORTED.iter().find(|(part, _)| key.contains(part)).map(|(_, name)| *name)
+}
+
+/// How the key of another part of the same module ends: as that of `key` does, where one word makes the difference.
+pub(crate) fn ending_like(key: &str, part: Part) -> Option<&'static str> {
+    const TURNS: [(&str, &str); 4] = [("up", "down"), ("down", "up"), ("_A", "_B"), ("_B", "_A")];
+    let like = ENDINGS.iter().find(|(ending, _)| key.ends_with(ending)).map_or("", |(ending, _)| *ending);
+    let turned = TURNS.map(|(from, to)| like.replacen(from, to, 1));
+    let mut of_part = ENDINGS.iter().filter(|(_, known)| *known == part).map(|(ending, _)| *ending);
+    of_part.clone().find(|ending| turned.iter().any(|turned| turned == ending)).or_else(|| of_part.next())
+}
+
 /// Ends a factor of (IA)³; much else ends so, which is not a part.
 const IA3: &str = ".weight";
 

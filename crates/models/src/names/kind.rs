@@ -43,7 +43,7 @@ pub enum AdapterForm {
     Full,
     /// Factors of rows or columns: `….on_input` beside `….weight`.
     Ia3,
-    /// Rotations, which are not supported: `….oft_blocks`.
+    /// Rotations (OFT, BOFT), which are not supported: `….oft_blocks`.
     Oft,
     /// GLoRA, which is not supported: `….a1.weight`.
     GLora,
@@ -59,7 +59,7 @@ impl fmt::Display for AdapterForm {
             Self::LoKr => "LyCORIS LoKr",
             Self::Full => "LyCORIS full",
             Self::Ia3 => "LyCORIS (IA)^3",
-            Self::Oft => "LyCORIS OFT, which is not supported",
+            Self::Oft => "LyCORIS OFT or BOFT, which is not supported",
             Self::GLora => "LyCORIS GLoRA, which is not supported",
         })
     }
