@@ -44,6 +44,9 @@ pub enum Error {
         /// What is wrong there, and in which line and column.
         problem: String,
     },
+    /// An image's file does not say how it was made, or in a way that is not known here: which, and what is read.
+    #[error("{0}")]
+    NoSettings(String),
     /// An image that a request refers to was not read before its plan was made.
     #[error("the image {file:?} is only a reference: read it by Request::open_images before the plan is made")]
     ImageNotOpen {

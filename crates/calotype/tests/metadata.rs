@@ -164,6 +164,90 @@ fn a1111s_schedules_are_read() {
     assert_eq!((unread, magic.metadata.request.eta), (vec!["Sampler", "Schedule type"], Some(0.3)));
 }
 
+/// Before its version 1.9 a sampler without a schedule in its name had the plain one.
+#[test]
+fn a1111s_schedules_are_those_of_its_version() {
+    for (settings, schedule) in [
+        ("Sampler: DPM++ 2M, Version: v1.5.1", "uniform"),
+        ("Sampler: DPM++ 2M Karras, Version: v1.5.1", "automatic"),
+        ("Sampler: DPM++ 2M", "uniform"),
+        ("Sampler: DPM++ 2M, Schedule type: karras, Version: v1.6.0", "automatic"),
+        ("Sampler: DPM++ 3M SDE, Version: v1.8.0", "uniform"),
+        ("Sampler: DPM++ 2M, Version: f0.0.17v1.8.0rc-latest-276-g29be1da7", "uniform"),
+        ("Sampler: Restart, Version: v1.6.0", "automatic"),
+        ("Sampler: UniPC, Version: v1.5.1", "automatic"),
+        ("Sampler: Euler, Version: v1.5.1", "automatic"),
+        ("Sampler: DPM++ 2M, Version: v1.9.0", "automatic"),
+        ("Sampler: DPM++ 2M, Version: f2.0.1v1.10.1-previous-304", "automatic"),
+        ("Sampler: DPM++ 2M, App: SD.Next, Version: 0b73cb6", "default"),
+    ] {
+        let read = Metadata::from_parameters(&format!("a\nSteps: 20, {settings}, Seed: 1, Size: 8x8"));
+        assert_eq!(read.metadata.request.schedule.id(), schedule, "{settings}");
+        assert_eq!(read.metadata.request.sampler_settings, SamplerSettings::default());
+    }
+}
+
+/// Other programs write settings of samplers that have none.
+#[test]
+fn settings_that_the_sampler_has_not_are_taken_back() {
+    for (settings, unread, eta) in [
+        ("Sampler: DPM++ 2M Karras, Eta: 0.67", &["Eta"][..], None),
+        ("Sampler: DPM++ 2M Karras, Eta: 0.0", &[], None),
+        ("Sampler: Euler a, Eta: 0.67", &[], Some(0.67)),
+        ("Sampler: Euler a, Eta: 0", &[], Some(0.0)),
+        ("Sampler: Euler a, Eta: 1.5", &["Eta"], None),
+        ("Eta DDIM: 0.5, Sampler: DDIM", &[], Some(0.5)),
+        ("Sampler: DDIM, Schedule type: Karras, Eta DDIM: 0.2", &["Schedule type"], Some(0.2)),
+        (
+            "Sampler: DPM++ 2M, Sigma churn: 3, Sigma noise: 1.0, Schedule rho: 3",
+            &["Sigma churn", "Schedule rho"],
+            None,
+        ),
+        ("Sampler: Euler, UniPC order: 2, Beta schedule alpha: 0.5", &["UniPC order", "Beta schedule alpha"], None),
+    ] {
+        let read = Metadata::from_parameters(&format!("a\nSteps: 20, Seed: 1, {settings}, Size: 8x8, CFG scale: 2"));
+        let names: Vec<&str> = read.unread.iter().map(|(name, _)| name.as_str()).collect();
+        assert_eq!((names, read.metadata.request.eta), (unread.to_vec(), eta), "{settings}");
+        assert_eq!((read.metadata.request.sampler_settings, read.notes), (SamplerSettings::default(), vec![]));
+    }
+    let churns = Metadata::from_parameters("a\nSteps: 2, Sampler: Euler, Sigma churn: 3, Sigma tmax: 0, Seed: 1");
+    assert_eq!((churns.metadata.request.sampler_settings.s_churn, churns.unread), (3.0, vec![]));
+}
+
+#[test]
+fn what_old_and_odd_texts_say_is_read() {
+    let read = |settings: &str| {
+        Metadata::from_parameters(&format!("a\nSteps: 20, Sampler: Euler, CFG scale: 7, Seed: 1, {settings}"))
+    };
+    for rng in ["GPU", "gpu", "cuda"] {
+        assert_eq!(read(&format!("RNG: {rng}")).metadata.request.rng, Rng::Cuda);
+    }
+    let hashes = read("Hashes: {\"vae\": \"c6a580b13a\", \"model\": \"cc6cb27103\"}, RNG: CPU");
+    assert_eq!((hashes.metadata.model_hash.as_str(), hashes.metadata.request.rng), ("cc6cb27103", Rng::Cpu));
+    assert_eq!(hashes.unread[0].0, "Hashes");
+    let both = read("Hashes: {\"model\": \"cc6cb27103\"}, Model hash: 6ce0161689");
+    assert_eq!(both.metadata.model_hash, "6ce0161689");
+
+    // The hires fix of 2022.
+    let hires = |width, height| Hires { width, height, strength: 0.7, upscaler: Upscaler::Lanczos, ..Hires::default() };
+    let old = read("Size: 1024x512, Denoising strength: 0.7, First pass size: 512x256");
+    let request = old.metadata.request;
+    assert_eq!((request.width, request.height, request.hires), (Some(512), Some(256), Some(hires(1024, 512))));
+    let old = read("Size: 1024x1024, Denoising strength: 0.7, First pass size: 0x0");
+    assert_eq!((old.metadata.request.width, old.metadata.request.hires), (Some(512), Some(hires(1024, 1024))));
+    assert_eq!(old.unread, []);
+
+    // In any order.
+    let scaled = read("Hires upscale: 2, Denoising strength: 0.5, Size: 64x32").metadata.request.hires.unwrap();
+    assert_eq!((scaled.width, scaled.height, scaled.strength), (128, 64, 0.5));
+
+    let bare = Metadata::from_parameters("a\nSteps: 20, Sampler: Undefined, Size: 8x8");
+    assert_eq!(bare.unread, [("Sampler".to_owned(), "Undefined".to_owned())]);
+    let missing = ["Sampler is not said: DDIM", "CFG scale is not said: 7.5", "Seed is not said: 42"];
+    let missing = missing.map(|note| format!("{note} is taken, the default here"));
+    assert_eq!(bare.notes, missing);
+}
+
 /// What another program's text leaves out is as by default there, and what depends on its version as it was then.
 #[test]
 fn a1111s_text_is_read_by_its_version() {

@@ -98,6 +98,29 @@ pub(crate) fn of_weights(files: &[WeightFile]) -> Result<String> {
     Ok(of_bytes(list.as_bytes()))
 }
 
+/// A1111's hash of a model before 2023: the first 8 digits of the SHA-256 of 64 KiB at 1 MiB of the file
+/// (its `sd_models.py`, `model_hash`). There is none of several files.
+pub(crate) fn old(files: &[WeightFile]) -> Result<Option<String>> {
+    const START: usize = 0x100000;
+    const LENGTH: usize = 0x10000;
+    const DIGITS: usize = 8;
+    let [file] = files else { return Ok(None) };
+    let hash = match &file.source {
+        WeightSource::Memory(bytes) => {
+            let part = bytes.get(START..).unwrap_or_default();
+            of_bytes(&part[..part.len().min(LENGTH)])
+        }
+        WeightSource::Disk(path) => {
+            let part = calotype_files::open(path).and_then(|mut file| {
+                file.seek(SeekFrom::Start(START as u64))?;
+                of_stream(file.take(LENGTH as u64))
+            });
+            part.map_err(|e| Error::io(path, "read the file", e))?
+        }
+    };
+    Ok(Some(hash.chars().take(DIGITS).collect()))
+}
+
 fn of_file(file: &WeightFile) -> Result<String> {
     match &file.source {
         WeightSource::Memory(bytes) => Ok(of_bytes(bytes)),
@@ -142,4 +165,27 @@ fn hex(bytes: &[u8]) -> String {
         let _ = write!(text, "{byte:02x}");
         text
     })
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "these are tests")]
+
+    use super::*;
+
+    /// 64 KiB of zeros from 1 MiB on, among other bytes.
+    #[test]
+    fn old_hashes_are_of_a_part() {
+        let mut bytes = vec![7; 0x120000];
+        bytes[0x100000..0x110000].fill(0);
+        let file = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(file.path(), &bytes).unwrap();
+        let weights = |source| WeightFile { name: "a".into(), source };
+        let disk = || weights(WeightSource::Disk(file.path().to_owned()));
+        assert_eq!(old(&[weights(WeightSource::Memory(bytes.into()))]).unwrap().as_deref(), Some("de2f2560"));
+        assert_eq!(old(&[disk()]).unwrap().as_deref(), Some("de2f2560"));
+        assert_eq!(old(&[disk(), disk()]).unwrap(), None);
+        // Of less there is nothing to hash.
+        assert_eq!(old(&[weights(WeightSource::Memory(Bytes::new()))]).unwrap().as_deref(), Some("e3b0c442"));
+    }
 }

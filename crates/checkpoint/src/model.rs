@@ -207,6 +207,17 @@ impl Model {
         self
     }
 
+    /// Whether a hash that a picture's file has of its model is this model's: the first digits of [`Self::hash`], or the 8
+    /// digits that A1111 had of a file before 2023.
+    ///
+    /// # Errors
+    /// A weights file can't be read.
+    pub fn has_hash(&self, hash: &str) -> Result<bool> {
+        let hash = hash.to_ascii_lowercase();
+        let is_old = hash.len() == 8 && hash::old(&self.weight_files)?.is_some_and(|old| old == hash);
+        Ok(is_old || self.hash()?.starts_with(&hash))
+    }
+
     /// The SHA-256 of its weights, 64 hexadecimal digits: that of the file, or, where the weights are in several files,
     /// of what `sha256sum` prints for them, given as paths from the folder, in order. `text_encoder/…`, `unet/…`,
     /// `vae/…`. Its first ten digits are A1111's short hash of a single file. Computed at the first call, about a

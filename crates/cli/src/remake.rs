@@ -4,9 +4,9 @@ use std::{path::Path, time::Instant};
 
 use calotype::{
     Model, Pipeline,
-    metadata::{JSON_KEYWORD, LatentsMetadata, Metadata, PARAMETERS_KEYWORD},
+    metadata::{self, LatentsMetadata, Metadata, Reading},
 };
-use calotype_image::{Limits, read_limited, read_png_text, read_user_comment};
+use calotype_image::{Limits, read_limited};
 
 use crate::{
     args::Remake,
@@ -18,77 +18,76 @@ use crate::{
 pub(crate) fn run(args: &Remake, process_start: Instant) -> Result<(), Failure> {
     interrupt::exit_at_once()?;
     let refuse = |problem: String| Failure::Failed(format!("{}: {problem}", args.file.display()));
-    let made = read(&args.file)?;
-    let (Made::Here(metadata) | Made::Elsewhere(metadata, _)) = &made;
+    let reading = read(&args.file)?;
+    let metadata = &reading.metadata;
     let mut model_options = args.model.options.options();
     model_options.zero_terminal_snr |= args.model.model.is_some() && metadata.is_zero_terminal_snr();
     let model = model::open_with(&args.model, model_options)?;
     let mut options = options(&args.compute, 1)?;
-    let here = matches!(made, Made::Here(_));
-    let metadata = match made {
-        Made::Here(metadata) => {
-            check_model(&metadata, &model).map_err(refuse)?;
-            if args.compute.precision.0.is_none() {
-                options.precision = metadata.precision.unwrap_or(options.precision);
-            }
-            metadata
+    if reading.is_complete {
+        check_model(metadata, &model).map_err(refuse)?;
+        if args.compute.precision.0.is_none() {
+            options.precision = metadata.precision.unwrap_or(options.precision);
         }
-        Made::Elsewhere(metadata, unread) => {
-            for (key, value) in unread {
-                let why = match key.as_str() {
-                    "Denoising strength" => {
-                        " (of the picture that it was made from, which is not in its file: see img2img)"
-                    }
-                    _ => "",
-                };
-                line("warning", &format!("not honoured: {key}: {value}{why}"));
-            }
-            let known = model.hash()?.starts_with(&metadata.model_hash);
-            if !metadata.model_hash.is_empty() && !known {
-                let (name, hash) = (&metadata.model, &metadata.model_hash);
-                line("warning", &format!("made with model {name} ({hash}), not with {}", model.name()));
-            }
-            metadata
-        }
-    };
+    } else {
+        warn(&reading);
+        warn_of_model(metadata, &model)?;
+    }
     let (mut request, place) = metadata.request(&args.picture).map_err(|error| match metadata.request.init {
         Some(_) if !error.is_request() => Failure::Failed(format!("{error}; if it was moved, give it by --picture")),
         _ => error.into(),
     })?;
     request.adapters.folders = args.folders.folders(args.model.model.as_deref());
     let latents = metadata.latents.as_ref().map(latents).transpose()?;
-    let (lines, made) = (Lines::one(&request.prompt), here.then_some(&metadata));
+    let (lines, made) = (Lines::one(&request.prompt), reading.is_complete.then_some(metadata));
     let (output, pictures) = (&args.output, &[]);
     let pipeline = Pipeline::new(device(&args.compute)?, model, options);
     Job { pipeline, request, place, lines, count: 1, pictures, latents, output, made }.run(process_start)
 }
 
-/// Who made a picture, and how.
-enum Made {
-    /// This program.
-    Here(Metadata),
-    /// Another one that writes A1111's text; the settings in it that can't be honoured.
-    Elsewhere(Metadata, Vec<(String, String)>),
+/// What a picture's file says of it.
+pub(crate) fn read(file: &Path) -> Result<Reading, Failure> {
+    let bytes = read_limited(file, &Limits::default()).map_err(|error| Failure::Failed(error.to_string()))?;
+    metadata::read(&bytes).map_err(|error| Failure::Failed(format!("{}: {error}", file.display())))
 }
 
-fn read(file: &Path) -> Result<Made, Failure> {
-    let failed = |problem: String| Failure::Failed(format!("{}: {problem}", file.display()));
-    let bytes = read_limited(file, &Limits::default()).map_err(|error| Failure::Failed(error.to_string()))?;
-    // Of a JPEG or WebP file there are none.
-    let texts = read_png_text(&bytes).unwrap_or_default();
-    let find = |keyword: &str| texts.iter().find(|(key, _)| key == keyword).map(|(_, text)| text.as_str());
-    if let Some(json) = find(JSON_KEYWORD) {
-        return Metadata::from_json(json).map(Made::Here).map_err(|error| failed(error.to_string()));
+/// Says what can't be as another program made it.
+fn warn(reading: &Reading) {
+    for (name, value) in &reading.unread {
+        let why = match name.as_str() {
+            "Denoising strength" => " (of the picture that it was made from, which is not in its file: see img2img)",
+            _ => "",
+        };
+        let value = if value.is_empty() { String::new() } else { format!(": {value}") };
+        line("warning", &format!("not honoured: {name}{value}{why}"));
     }
-    let text = match find(PARAMETERS_KEYWORD) {
-        Some(text) => Some(text.to_owned()),
-        None => read_user_comment(&bytes).map_err(|error| failed(error.to_string()))?,
+    reading.notes.iter().for_each(|note| line("warning", note));
+}
+
+/// Says so if another program made a picture with another model, as far as it says with which.
+fn warn_of_model(metadata: &Metadata, model: &Model) -> Result<(), Failure> {
+    let Metadata { model: name, model_hash: hash, .. } = metadata;
+    let given = model.name();
+    let made = match (name.is_empty(), hash.is_empty()) {
+        (true, true) => {
+            line("warning", &format!("the file does not say with which model it was made: it is remade with {given}"));
+            return Ok(());
+        }
+        (_, false) if model.has_hash(hash)? => return Ok(()),
+        (false, true) if bare_name(name).eq_ignore_ascii_case(bare_name(given)) => return Ok(()),
+        (false, true) => format!("model {name}"),
+        (true, false) => format!("a model of hash {hash}"),
+        (false, false) => format!("model {name} ({hash})"),
     };
-    let Some(text) = text.filter(|text| !text.trim().is_empty()) else {
-        return Err(failed("the file does not say how the picture was made: give one of calotype or A1111".to_owned()));
-    };
-    let read = Metadata::from_parameters(&text);
-    Ok(Made::Elsewhere(read.metadata, read.unread))
+    line("warning", &format!("made with {made}, not with {given}"));
+    Ok(())
+}
+
+/// A model's name without folders and the ending of its file, which some programs write.
+fn bare_name(name: &str) -> &str {
+    let name = name.rsplit(['/', '\\']).next().unwrap_or(name);
+    let endings = [".safetensors", ".ckpt", ".pt", ".pth", ".bin"];
+    endings.iter().find_map(|ending| name.strip_suffix(ending)).unwrap_or(name)
 }
 
 /// The model must be the one that made the picture.

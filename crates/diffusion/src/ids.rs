@@ -25,8 +25,9 @@ macro_rules! written_by_id {
 }
 
 /// All of the above and `ALL`, `id()` and `FromStr` of an enum, from its values' ids; what it is called is for errors.
+/// Other names are read too.
 macro_rules! ids {
-    ($type:ident, $what:literal, [$($value:ident = $id:literal),+ $(,)?]) => {
+    ($type:ident, $what:literal, [$($value:ident = $id:literal $(| $other:literal)*),+ $(,)?]) => {
         impl $type {
             /// Every one.
             pub const ALL: [Self; [$($id),+].len()] = [$(Self::$value),+];
@@ -44,7 +45,9 @@ macro_rules! ids {
             type Err = crate::Error;
 
             fn from_str(name: &str) -> Result<Self, crate::Error> {
-                let known = Self::ALL.into_iter().find(|known| crate::ids::plain(known.id()) == crate::ids::plain(name));
+                const NAMES: &[(&str, $type)] = &[$(($id, $type::$value) $(, ($other, $type::$value))*),+];
+                let is = |known: &str| crate::ids::plain(known) == crate::ids::plain(name);
+                let known = NAMES.iter().find(|(known, _)| is(known)).map(|(_, value)| *value);
                 known.ok_or_else(|| crate::Error::Unknown {
                     what: $what,
                     name: crate::ids::shortened(name),

@@ -22,7 +22,8 @@ pub enum Rng {
     Nv,
 }
 
-ids!(Rng, "generator", [Cpu = "cpu", Cuda = "cuda", Nv = "nv"]);
+// A1111 calls the second "GPU".
+ids!(Rng, "generator", [Cpu = "cpu", Cuda = "cuda" | "gpu", Nv = "nv"]);
 
 impl Rng {
     /// A stream of normal numbers from a seed.

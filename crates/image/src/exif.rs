@@ -1,4 +1,4 @@
-//! The comment in a picture's EXIF block.
+//! The texts in a picture's EXIF block.
 
 use std::io::Cursor;
 
@@ -11,12 +11,23 @@ use crate::jpeg;
 
 /// Where IFD 0 says that the EXIF directory is.
 const EXIF_IFD: u16 = 0x8769;
+/// The tags of texts, and what they are called (EXIF 2.32, 4.6).
+const TEXTS: [(u16, &str); 6] = [
+    (USER_COMMENT, "UserComment"),
+    (0x010e, "ImageDescription"),
+    (0x010f, "Make"),
+    (0x0110, "Model"),
+    (0x0131, "Software"),
+    (0x927c, "MakerNote"),
+];
 const USER_COMMENT: u16 = 0x9286;
-/// Longest comment that is read, in bytes.
-const MAX_COMMENT_BYTES: usize = 4 << 20;
+/// Longest text that is read, in bytes.
+const MAX_TEXT_BYTES: usize = 4 << 20;
 /// Bytes that say how the comment is encoded (EXIF 2.32, table 9).
 const CODE: usize = 8;
 const UNICODE: &[u8; CODE] = b"UNICODE\0";
+/// The other codes; zeros leave it open.
+const CODES: [&[u8; CODE]; 3] = [b"ASCII\0\0\0", b"JIS\0\0\0\0\0", &[0; CODE]];
 
 /// The `UserComment` of a PNG, JPEG or WebP file, where A1111 writes how a JPEG or WebP was made; none if it has none that
 /// can be read. The pixels are not decoded.
@@ -24,6 +35,15 @@ const UNICODE: &[u8; CODE] = b"UNICODE\0";
 /// # Errors
 /// [`Error::UnknownFormat`] or [`Error::Corrupt`].
 pub fn read_user_comment(bytes: &[u8]) -> Result<Option<String>> {
+    let texts = exif_texts(bytes)?;
+    Ok(texts.into_iter().find(|(name, _)| *name == TEXTS[0].1).map(|(_, text)| text))
+}
+
+/// The texts of a file's EXIF block, each with the name of its tag, the comment first. The pixels are not decoded.
+///
+/// # Errors
+/// [`Error::UnknownFormat`] or [`Error::Corrupt`].
+pub(crate) fn exif_texts(bytes: &[u8]) -> Result<Vec<(&'static str, String)>> {
     let block = match known_format(bytes)? {
         (ImageFormat::Jpeg, _) => jpeg::exif(bytes)?,
         (format, name) => {
@@ -32,7 +52,7 @@ pub fn read_user_comment(bytes: &[u8]) -> Result<Option<String>> {
             decoder.exif_metadata().map_err(failed)?
         }
     };
-    Ok(block.and_then(|block| user_comment(block.strip_prefix(b"Exif\0\0").unwrap_or(&block))))
+    Ok(block.map(|block| texts(block.strip_prefix(b"Exif\0\0").unwrap_or(&block))).unwrap_or_default())
 }
 
 /// A TIFF structure, of which EXIF is one.
@@ -71,24 +91,47 @@ impl<'a> Tiff<'a> {
         let count = usize::from(self.u16(at)?);
         (0..count).map(|n| at.saturating_add(2 + 12 * n)).find(|&entry| self.u16(entry) == Some(tag))
     }
+
+    /// The bytes of an entry. Four and fewer are in the entry itself.
+    fn value(&self, entry: usize) -> Option<&'a [u8]> {
+        let count = self.u32(entry + 4)?;
+        let at = if count <= 4 { entry + 8 } else { self.u32(entry + 8)? };
+        if count > MAX_TEXT_BYTES { None } else { self.slice(at, count) }
+    }
 }
 
-fn user_comment(block: &[u8]) -> Option<String> {
-    let tiff = Tiff::new(block)?;
-    let exif = tiff.u32(tiff.entry(tiff.u32(4)?, EXIF_IFD)? + 8)?;
-    let entry = tiff.entry(exif, USER_COMMENT)?;
-    // More than fits into the entry itself lies elsewhere, and a comment with its code always does.
-    let (count, offset) = (tiff.u32(entry + 4)?, tiff.u32(entry + 8)?);
-    if count > MAX_COMMENT_BYTES {
-        return None;
+fn texts(block: &[u8]) -> Vec<(&'static str, String)> {
+    let Some(tiff) = Tiff::new(block) else { return Vec::new() };
+    let first = tiff.u32(4);
+    let exif = first.and_then(|at| tiff.u32(tiff.entry(at, EXIF_IFD)? + 8));
+    // Pillow writes all tags into the first directory.
+    let found = TEXTS.into_iter().filter_map(|(tag, name)| {
+        let entry = [exif, first].into_iter().flatten().find_map(|at| tiff.entry(at, tag))?;
+        let value = tiff.value(entry)?;
+        let text = if tag == USER_COMMENT { comment(value) } else { text_of(value) };
+        let text = text.trim_matches('\0').trim();
+        (!text.is_empty()).then(|| (name, text.to_owned()))
+    });
+    found.collect()
+}
+
+/// A comment, which should begin with how it is encoded.
+fn comment(bytes: &[u8]) -> String {
+    let Some((code, text)) = bytes.split_at_checked(CODE) else { return text_of(bytes) };
+    let is = |known: &[u8; CODE]| code.eq_ignore_ascii_case(known);
+    if is(UNICODE) {
+        // Some write UTF-8 under this code. UTF-16 has zeros, at the latest in the settings.
+        let utf8 = std::str::from_utf8(text).ok().filter(|text| !text.trim_end_matches('\0').contains('\0'));
+        return utf8.map_or_else(|| utf16(text), str::to_owned);
     }
-    let (code, text) = tiff.slice(offset, count)?.split_at_checked(CODE)?;
-    let text = match code == UNICODE {
-        true => utf16(text),
-        false => String::from_utf8_lossy(text).into_owned(),
-    };
-    let text = text.trim_matches('\0').trim();
-    (!text.is_empty()).then(|| text.to_owned())
+    // Some write no code at all.
+    if CODES.into_iter().any(is) { String::from_utf8_lossy(text).into_owned() } else { text_of(bytes) }
+}
+
+/// UTF-8, or UTF-16 where so many bytes are zero.
+fn text_of(bytes: &[u8]) -> String {
+    let zeros = bytes.iter().filter(|&&byte| byte == 0).count();
+    if 4 * zeros >= bytes.len() { utf16(bytes) } else { String::from_utf8_lossy(bytes).into_owned() }
 }
 
 /// UTF-16 of either byte order: A1111 writes it big-endian whatever the block is, others as the block. The right order

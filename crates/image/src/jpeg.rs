@@ -43,6 +43,46 @@ pub(crate) fn exif(bytes: &[u8]) -> Result<Option<Vec<u8>>> {
     Ok(decoder.exif_data().map(<[u8]>::to_vec))
 }
 
+/// What a JPEG file says before its pixels, beside EXIF.
+pub(crate) struct Head {
+    pub(crate) size: [u32; 2],
+    pub(crate) xmp: Option<Vec<u8>>,
+    pub(crate) comments: Vec<String>,
+}
+
+/// Reads what comes before the pixels.
+///
+/// # Errors
+/// [`Error::Corrupt`].
+pub(crate) fn head(bytes: &[u8]) -> Result<Head> {
+    let mut decoder = Decoder::new(bytes);
+    decoder.read_info().map_err(failed)?;
+    let size = decoder.info().map_or([0; 2], |info| [u32::from(info.width), u32::from(info.height)]);
+    Ok(Head { size, xmp: decoder.xmp_data().map(<[u8]>::to_vec), comments: comments(bytes) })
+}
+
+/// The comments (`COM`) before the first scan.
+fn comments(bytes: &[u8]) -> Vec<String> {
+    const COMMENT: u8 = 0xfe;
+    const SCAN: u8 = 0xda;
+    let (mut comments, mut rest) = (Vec::new(), bytes.get(2..).unwrap_or_default());
+    while let [0xff, kind, length @ ..] = rest {
+        if *kind == 0xff {
+            // A fill byte.
+            rest = &rest[1..];
+            continue;
+        }
+        let Some((length, after)) = length.split_first_chunk::<2>().filter(|_| *kind != SCAN) else { break };
+        let Some(length) = usize::from(u16::from_be_bytes(*length)).checked_sub(2) else { break };
+        let Some((segment, after)) = after.split_at_checked(length) else { break };
+        if *kind == COMMENT {
+            comments.push(String::from_utf8_lossy(segment).trim_matches('\0').trim().to_owned());
+        }
+        rest = after;
+    }
+    comments
+}
+
 fn failed(error: jpeg_decoder::Error) -> Error {
     corrupt(one_line(error))
 }

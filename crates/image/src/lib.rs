@@ -12,7 +12,7 @@
 //! | change what a mask covers | [`GrayImage`], [`fill_masked`], [`blend`] |
 //! | write a PNG, JPEG or WebP with text | [`encode`], [`encode_png`] |
 //! | read the text | [`read_png_text`] |
-//! | read the comment of a JPEG or WebP | [`read_user_comment`] |
+//! | read the comment of a JPEG or WebP, or all texts of a file | [`read_user_comment`], [`PictureTexts`] |
 //! | show many pictures or curves in one | [`grid`], [`line_chart`] |
 //! | compare | [`mse`], [`psnr`] |
 
@@ -38,6 +38,8 @@ mod resample;
 mod resize;
 mod rgb;
 mod rgba;
+mod stealth;
+mod texts;
 
 pub use chart::{ChartOptions, Series, line_chart};
 pub use compare::{mse, psnr};
@@ -53,3 +55,4 @@ pub use png_text::{encode_png, read_png_text};
 pub use raster::{GrayImage, Raster, RgbImage, RgbaImage};
 pub use resize::{centre_crop_square, resize};
 pub use rgb::Rounding;
+pub use texts::PictureTexts;

@@ -21,13 +21,13 @@ fn number(big: bool, value: u32, bytes: usize) -> Vec<u8> {
 }
 
 /// An EXIF block with one directory, in it the EXIF directory, and in that the comment.
-fn block(big: bool, code: &[u8; 8], text: &[u8]) -> Vec<u8> {
+fn block(big: bool, code: &[u8], text: &[u8]) -> Vec<u8> {
     let entry = |tag, kind, count: usize, value| {
         [number(big, tag, 2), number(big, kind, 2), number(big, count as u32, 4), number(big, value, 4)].concat()
     };
     let directory = |entry: Vec<u8>| [number(big, 1, 2), entry, vec![0; 4]].concat();
     let start = if big { b"MM\0*".to_vec() } else { b"II*\0".to_vec() };
-    let (first, second) = (entry(0x8769, 4, 1, 26), entry(0x9286, 7, 8 + text.len(), 44));
+    let (first, second) = (entry(0x8769, 4, 1, 26), entry(0x9286, 7, code.len() + text.len(), 44));
     [start, number(big, 8, 4), directory(first), directory(second), code.to_vec(), text.to_vec()].concat()
 }
 
@@ -56,13 +56,19 @@ fn comments_are_read_in_every_encoding() {
     let ascii = "Steps: 1";
     for big in [true, false] {
         // piexif writes big-endian text into either block.
-        for (code, bytes, text) in [
+        let all: [(&[u8], Vec<u8>, &str); 9] = [
             (b"UNICODE\0", utf16(TEXT, true), TEXT),
             (b"UNICODE\0", utf16(TEXT, false), TEXT),
             (b"UNICODE\0", utf16(&format!("\u{feff}{TEXT}"), false), TEXT),
             (b"ASCII\0\0\0", ascii.as_bytes().to_vec(), ascii),
             (&[0; 8], TEXT.as_bytes().to_vec(), TEXT),
-        ] {
+            // Against the standard.
+            (b"Unicode\0", TEXT.as_bytes().to_vec(), TEXT),
+            (b"", TEXT.as_bytes().to_vec(), TEXT),
+            (b"", utf16(TEXT, false), TEXT),
+            (b"", b"Steps".to_vec(), "Steps"),
+        ];
+        for (code, bytes, text) in all {
             let exif = block(big, code, &bytes);
             for file in [jpeg(exif.clone()), webp(exif)] {
                 assert_eq!(read_user_comment(&file).unwrap().as_deref(), Some(text));

@@ -277,11 +277,11 @@ pub(super) const FIELDS: &[Field] = &[
             Tiling::Y => Some("y".to_owned()),
         },
         read: |m, value| {
-            m.request.tiling = match value {
-                "True" => Tiling::Xy,
+            m.request.tiling = match value.to_ascii_lowercase().as_str() {
+                "true" | "xy" => Tiling::Xy,
                 "x" => Tiling::X,
                 "y" => Tiling::Y,
-                other => return other == "False",
+                other => return other == "false",
             };
             true
         },
@@ -329,7 +329,8 @@ pub(super) const FIELDS: &[Field] = &[
         key: "RNG",
         write: |m| Some(rng_label(m.request.rng).to_owned()),
         read: |m, value| {
-            Rng::ALL.into_iter().find(|&rng| rng_label(rng) == value).map(|rng| m.request.rng = rng).is_some()
+            let read = value.parse().map(|rng| m.request.rng = rng);
+            read.is_ok()
         },
     },
     Field {
@@ -375,9 +376,19 @@ pub(super) const FIELDS: &[Field] = &[
     },
 ];
 
+/// Other names of settings, which programs after A1111 have.
+const ALIASES: [(&str, &str); 1] = [("Scheduler", "Schedule type")];
+
+/// The row of a setting, whatever the case of its name.
+pub(super) fn find(name: &str) -> Option<&'static Field> {
+    let is = |known: &str| known.eq_ignore_ascii_case(name);
+    let own = ALIASES.iter().find(|(alias, _)| is(alias)).map_or(name, |(_, own)| *own);
+    FIELDS.iter().find(|field| field.key.eq_ignore_ascii_case(own))
+}
+
 /// `512x768`.
 fn size(value: &str) -> Option<[usize; 2]> {
-    let (width, height) = value.split_once('x')?;
+    let (width, height) = value.split_once(['x', 'X', '×'])?;
     Some([width.trim().parse().ok()?, height.trim().parse().ok()?])
 }
 
@@ -417,8 +428,9 @@ fn rng_label(rng: Rng) -> &'static str {
 
 /// Python's words.
 fn flag(field: &mut bool, value: &str) -> bool {
-    *field = value == "True";
-    matches!(value, "True" | "False")
+    let known =
+        [("True", true), ("False", false)].into_iter().find(|(word, _)| word.eq_ignore_ascii_case(value.trim()));
+    known.map(|(_, value)| *field = value).is_some()
 }
 
 fn text_of(value: f64) -> String {

@@ -1,23 +1,36 @@
 //! What an image's file says of how it was made: its request, and what it was made with.
 //!
 //! ```no_run
-//! use calotype::{Model, Pipeline, PipelineOptions, metadata::Metadata};
+//! use calotype::{Model, Pipeline, PipelineOptions, metadata};
 //!
 //! # fn main() -> Result<(), Box<dyn std::error::Error>> {
 //! let pipeline = Pipeline::load(Model::open("path/to/sd15")?, PipelineOptions::default())?;
-//! // The JSON text of a PNG file, under `metadata::JSON_KEYWORD`.
-//! let texts = calotype_image::read_png_text(&std::fs::read("lighthouse.png")?)?;
-//! let (_, json) = texts.iter().find(|(key, _)| key == calotype::metadata::JSON_KEYWORD).ok_or("no metadata")?;
-//! let (request, place) = Metadata::from_json(json)?.request(&[])?;
+//! // Of a picture of this program or another.
+//! let reading = metadata::read(&std::fs::read("lighthouse.png")?)?;
+//! let (request, place) = reading.metadata.request(&[])?;
 //! let run = pipeline.run(pipeline.plan(request)?.at(place)?)?;
 //! # Ok(())
 //! # }
 //! ```
 
+mod ages;
 mod batch;
+mod comfyui;
+mod draft;
+mod draw_things;
+mod easy_diffusion;
 mod fields;
+mod fooocus;
+mod grammar;
+mod invokeai;
 mod json;
+mod members;
+mod novelai;
 mod parameters;
+mod reader;
+mod reading;
+mod settings;
+mod swarmui;
 
 use std::path::PathBuf;
 
@@ -25,7 +38,8 @@ use calotype_image::{Error as ImageError, FileFormat, RgbImage, encode};
 use serde::{Deserialize, Serialize};
 
 pub use batch::BatchMetadata;
-pub use parameters::Parameters;
+pub use reader::read;
+pub use reading::{Program, Reading};
 
 use crate::{
     Model, Plan, Precision, Request, Result, Warning, adapters,
