@@ -177,6 +177,8 @@ fn a1111s_schedules_are_those_of_its_version() {
         ("Sampler: Restart, Version: v1.6.0", "automatic"),
         ("Sampler: UniPC, Version: v1.5.1", "automatic"),
         ("Sampler: Euler, Version: v1.5.1", "automatic"),
+        ("Sampler: dpm++2m, Version: stable-diffusion.cpp", "uniform"),
+        ("Sampler: DPM++ 2M, Version: ComfyUI", "uniform"),
         ("Sampler: DPM++ 2M, Version: v1.9.0", "automatic"),
         ("Sampler: DPM++ 2M, Version: f2.0.1v1.10.1-previous-304", "automatic"),
         ("Sampler: DPM++ 2M, App: SD.Next, Version: 0b73cb6", "default"),

@@ -379,7 +379,7 @@ fn comfyuis_graph_is_followed() {
         "21": {"class_type": "Text Multiline", "text": "a (cat:1.2) [x] embedding:mark <lora:z:1>"}
     }));
     let request = &read.metadata.request;
-    assert_eq!((request.prompt.as_str(), request.seed), ("a (cat:1.2) \\[x\\] mark ", 77));
+    assert_eq!((request.prompt.as_str(), request.seed), ("a (cat:1.2) \\[x\\] embedding:mark ", 77));
     assert_eq!((request.sampler, request.sampler_settings.uni_pc_variant), (SamplerKind::UniPc, UniPcVariant::Bh2));
     assert_eq!((request.schedule, request.clip_skip), (ScheduleKind::Karras, 2));
     assert_eq!(read.metadata.adapters, [lora("ink", "a/ink.safetensors", 0.25, 0.5)]);

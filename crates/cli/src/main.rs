@@ -5,6 +5,7 @@ mod audit;
 mod bench;
 mod failure;
 mod generate;
+mod info;
 mod interrupt;
 mod log;
 mod model;
@@ -57,6 +58,7 @@ fn run(command: Command, start: Instant) -> Result<(), Failure> {
         Command::Inpaint(args) => generate::inpaint(&args, start),
         Command::Outpaint(args) => generate::outpaint(&args, start),
         Command::Remake(args) => remake::run(&args, start),
+        Command::Info(args) => info::run(&args),
         Command::Train(args) => train::run(args),
         Command::Models(command) => models::run(&command),
         Command::Watermark(command) => watermark::run(&command),

@@ -3,7 +3,8 @@
 use std::{path::Path, time::Instant};
 
 use calotype::{
-    Model, Pipeline,
+    Model, Pipeline, Request,
+    adapters::{AdapterKind, AdapterMetadata, MissingAdapter},
     metadata::{self, LatentsMetadata, Metadata, Reading},
 };
 use calotype_image::{Limits, read_limited};
@@ -19,30 +20,73 @@ pub(crate) fn run(args: &Remake, process_start: Instant) -> Result<(), Failure> 
     interrupt::exit_at_once()?;
     let refuse = |problem: String| Failure::Failed(format!("{}: {problem}", args.file.display()));
     let reading = read(&args.file)?;
-    let metadata = &reading.metadata;
+    let mut metadata = reading.metadata.clone();
     let mut model_options = args.model.options.options();
     model_options.zero_terminal_snr |= args.model.model.is_some() && metadata.is_zero_terminal_snr();
     let model = model::open_with(&args.model, model_options)?;
     let mut options = options(&args.compute, 1)?;
     if reading.is_complete {
-        check_model(metadata, &model).map_err(refuse)?;
+        check_model(&metadata, &model).map_err(refuse)?;
         if args.compute.precision.0.is_none() {
             options.precision = metadata.precision.unwrap_or(options.precision);
         }
     } else {
         warn(&reading);
-        warn_of_model(metadata, &model)?;
+        warn_of_model(&metadata, &model)?;
     }
     let (mut request, place) = metadata.request(&args.picture).map_err(|error| match metadata.request.init {
         Some(_) if !error.is_request() => Failure::Failed(format!("{error}; if it was moved, give it by --picture")),
         _ => error.into(),
     })?;
     request.adapters.folders = args.folders.folders(args.model.model.as_deref());
+    let (width, height) = model.default_size();
+    args.change(&mut request, [width, height], model.size_multiple())?;
+    leave_out_missing(&mut request, &mut metadata, args.ignore_missing)?;
     let latents = metadata.latents.as_ref().map(latents).transpose()?;
-    let (lines, made) = (Lines::one(&request.prompt), reading.is_complete.then_some(metadata));
+    // Another prompt may call for others.
+    let is_same = reading.is_complete && !args.changes_prompts();
+    let (lines, made) = (Lines::one(&request.prompt), is_same.then_some(&metadata));
     let (output, pictures) = (&args.output, &[]);
     let pipeline = Pipeline::new(device(&args.compute)?, model, options);
     Job { pipeline, request, place, lines, count: 1, pictures, latents, output, made }.run(process_start)
+}
+
+/// Takes out what the picture was made with and is not there, if that is wanted.
+///
+/// # Errors
+/// It is not wanted.
+fn leave_out_missing(request: &mut Request, metadata: &mut Metadata, is_wanted: bool) -> Result<(), Failure> {
+    let mut missing = request.take_out_missing_adapters();
+    // Embeddings are called by the prompt, whose words they would be.
+    let folders = &request.adapters.folders;
+    let is_embedding = |adapter: &&AdapterMetadata| adapter.kind == AdapterKind::Embedding;
+    let named = metadata.adapters.iter().filter(is_embedding).map(|adapter| &adapter.name);
+    let texts = [&request.prompt, &request.negative_prompt].map(|text| text.to_lowercase());
+    let named = named.filter(|name| texts.iter().any(|text| text.contains(&name.to_lowercase())));
+    let lost = named.filter(|name| {
+        let is_given =
+            |missing: &MissingAdapter| missing.kind == AdapterKind::Embedding && missing.name.contains(*name);
+        let given = &request.adapters.embeddings;
+        let is_found = given.iter().any(|given| given.file.file_stem().is_some_and(|stem| stem == name.as_str()));
+        !(is_found || folders.has(AdapterKind::Embedding, name) || missing.iter().any(is_given))
+    });
+    let lost: Vec<_> = lost.map(|name| MissingAdapter { kind: AdapterKind::Embedding, name: name.clone() }).collect();
+    missing.extend(lost);
+    for MissingAdapter { kind, name } in &missing {
+        let (what, folder) = match kind {
+            AdapterKind::Lora => ("LoRA", "--lora-dir"),
+            AdapterKind::Hypernet => ("hypernetwork", "--hypernetwork-dir"),
+            AdapterKind::Embedding => ("embedding", "--embedding-dir"),
+        };
+        if !is_wanted {
+            let message = format!("the {what} {name:?}, which the picture was made with, is not there");
+            let hint = format!("say where it is by {folder}, or leave it out by --ignore-missing");
+            return Err(Failure::Usage { message, hint: Some(hint) });
+        }
+        line("warning", &format!("left out, since it is not there: the {what} {name:?}"));
+        metadata.adapters.retain(|made| made.kind != *kind || !(made.name == *name || made.file == *name));
+    }
+    Ok(())
 }
 
 /// What a picture's file says of it.
@@ -55,13 +99,24 @@ pub(crate) fn read(file: &Path) -> Result<Reading, Failure> {
 fn warn(reading: &Reading) {
     for (name, value) in &reading.unread {
         let why = match name.as_str() {
-            "Denoising strength" => " (of the picture that it was made from, which is not in its file: see img2img)",
+            "Denoising strength" | "denoise" | "strength" | "-f" => {
+                " (of the picture that it was made from, which is not in its file: see img2img)"
+            }
             _ => "",
         };
-        let value = if value.is_empty() { String::new() } else { format!(": {value}") };
+        let value = if value.is_empty() { String::new() } else { format!(": {}", shortened(value)) };
         line("warning", &format!("not honoured: {name}{value}{why}"));
     }
     reading.notes.iter().for_each(|note| line("warning", note));
+}
+
+/// Enough of a value to recognise it: it may be a whole graph.
+fn shortened(value: &str) -> String {
+    const MOST: usize = 200;
+    match value.char_indices().nth(MOST) {
+        Some((end, _)) => format!("{}…", &value[..end]),
+        None => value.to_owned(),
+    }
 }
 
 /// Says so if another program made a picture with another model, as far as it says with which.

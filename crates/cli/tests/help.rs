@@ -13,6 +13,7 @@ fn help_is_as_written_down() {
         "inpaint",
         "outpaint",
         "remake",
+        "info",
         "train",
         "train autoencoder",
         "train diffusion",

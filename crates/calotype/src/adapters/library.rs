@@ -87,11 +87,7 @@ impl Library {
         file: &AdapterFile,
         folders: &AdapterFolders,
     ) -> Result<Arc<Opened<Adapter>>> {
-        let place = Place::of(file, |name| {
-            let files = folders.lora_files();
-            let by_training = || files.iter().find(|path| trained_name(path).as_deref() == Some(name)).cloned();
-            by_stem(&files, name).or_else(by_training).ok_or_else(|| unknown("LoRA", name, &files))
-        })?;
+        let place = Place::of(file, |name| find_lora(name, folders))?;
         once(&mut self.loras, place, |Place { path, bytes }| {
             let weights = match bytes {
                 Some(bytes) => Checkpoint::from_bytes(&stem(path), bytes.clone())?.into(),
@@ -107,10 +103,7 @@ impl Library {
         file: &AdapterFile,
         folders: &AdapterFolders,
     ) -> Result<Arc<Opened<Hypernetwork>>> {
-        let place = Place::of(file, |name| {
-            let files = folders.hypernetwork_files();
-            by_stem(&files, name).ok_or_else(|| unknown("hypernetwork", name, &files))
-        })?;
+        let place = Place::of(file, |name| find_hypernetwork(name, folders))?;
         once(&mut self.hypernetworks, place, |Place { path, bytes }| {
             let file = match bytes {
                 Some(bytes) => TorchFile::from_bytes(bytes.clone())?,
@@ -215,6 +208,24 @@ fn once<T>(
     let new = Arc::new(Opened { path: path.clone(), adapter, bytes, hashes: OnceLock::new() });
     opened.insert(path, Arc::clone(&new));
     Ok(new)
+}
+
+/// The LoRA of a name, which may be the one that it was trained under.
+pub(super) fn find_lora(name: &str, folders: &AdapterFolders) -> Result<PathBuf> {
+    let files = folders.lora_files();
+    let by_training = || files.iter().find(|path| trained_name(path).as_deref() == Some(name)).cloned();
+    by_stem(&files, name).or_else(by_training).ok_or_else(|| unknown("LoRA", name, &files))
+}
+
+/// The hypernetwork of a name.
+pub(super) fn find_hypernetwork(name: &str, folders: &AdapterFolders) -> Result<PathBuf> {
+    let files = folders.hypernetwork_files();
+    by_stem(&files, name).ok_or_else(|| unknown("hypernetwork", name, &files))
+}
+
+/// The embedding of a file, or of its name in the folders.
+pub(super) fn find_embedding(file: &Path, folders: &AdapterFolders) -> Option<PathBuf> {
+    if file.exists() { Some(file.to_owned()) } else { by_stem(&folders.embedding_files(), &stem(file)) }
 }
 
 /// The file of a name, which may say the folders that it is in below the one that was given: `sub/name`. The name is compared

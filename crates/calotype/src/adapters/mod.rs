@@ -13,6 +13,7 @@ mod folders;
 mod library;
 mod loaded;
 mod metadata;
+mod missing;
 mod tags;
 
 use std::path::PathBuf;
@@ -25,6 +26,7 @@ pub(crate) use library::Library;
 pub(crate) use loaded::{Key, LoadedAdapters};
 pub use metadata::{AdapterKind, AdapterMetadata};
 pub(crate) use metadata::{embedding_hashes, lora_hashes, options, read_embedding_hashes, read_lora_hashes};
+pub use missing::MissingAdapter;
 pub(crate) use tags::PromptTags;
 
 /// The adapters that pictures are made with, beside those that the prompt calls for (`<lora:name:0.8>`, `<hypernet:name:1>`).

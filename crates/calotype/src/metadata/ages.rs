@@ -32,8 +32,9 @@ pub(super) fn adapt(draft: &mut Draft) {
 /// A1111's own schedule of a sampler is `automatic` here: what `dpmpp_2m` has as `karras` here is diffusers'. Before 1.9 a
 /// sampler without a schedule in its name had the plain one.
 fn schedule(draft: &mut Draft) {
-    let version = &draft.metadata.version;
-    let is_old = version.is_empty() || is_before(version, 9);
+    // What imitates A1111 has the plain one too.
+    let is_a1111 = matches!(draft.program, Program::A1111 | Program::Forge);
+    let is_old = !is_a1111 || numbers(&draft.metadata.version).is_none_or(|numbers| numbers < (1, 9));
     let request = &mut draft.metadata.request;
     let own = request.sampler.info().own_schedule;
     request.schedule = match request.schedule {
@@ -74,13 +75,18 @@ fn model_of(hashes: &str) -> Option<String> {
     Some(hashes.get("model")?.as_str()?.to_owned())
 }
 
-/// Whether a version is before A1111's 1.`minor`. Forge has A1111's after its own: `f0.0.17v1.8.0rc`.
+/// Whether a version is before A1111's 1.`minor`.
 fn is_before(version: &str, minor: u32) -> bool {
-    let of_a1111 = version.rsplit('v').find(|part| part.starts_with(|c: char| c.is_ascii_digit())).unwrap_or_default();
+    numbers(version).is_some_and(|numbers| numbers < (1, minor))
+}
+
+/// The first two numbers of A1111's version. Forge has it after its own: `f0.0.17v1.8.0rc`.
+fn numbers(version: &str) -> Option<(u32, u32)> {
+    let of_a1111 = version.rsplit('v').find(|part| part.starts_with(|c: char| c.is_ascii_digit()))?;
     let mut parts = of_a1111.split('.');
-    let digits = |part: &str| part.chars().take_while(char::is_ascii_digit).collect::<String>().parse().ok();
-    let numbers = (parts.next().and_then(|major| major.parse().ok()), parts.next().and_then(digits));
-    matches!(numbers, (Some(major), Some(second)) if (major, second) < (1_u32, minor))
+    let major = parts.next()?.parse().ok()?;
+    let minor: String = parts.next()?.chars().take_while(char::is_ascii_digit).collect();
+    Some((major, minor.parse().ok()?))
 }
 
 #[cfg(test)]

@@ -26,11 +26,18 @@ impl Metadata {
         if !self.request.negative_prompt.is_empty() {
             text.push_str(&format!("\n{NEGATIVE} {}", self.request.negative_prompt));
         }
-        let settings: Vec<String> = FIELDS
-            .iter()
-            .filter_map(|field| Some(format!("{}: {}", field.key, quoted((field.write)(self)?))))
-            .collect();
-        format!("{text}\n{}", settings.join(", "))
+        let settings = self.written().map(|(name, value)| format!("{name}: {}", quoted(value)));
+        format!("{text}\n{}", settings.collect::<Vec<_>>().join(", "))
+    }
+
+    /// A1111's names of the settings, and their values as its text has them; of the model only what is known.
+    #[must_use]
+    pub fn settings(&self) -> Vec<(&'static str, String)> {
+        self.written().filter(|(name, value)| *name != VERSION && !value.is_empty()).collect()
+    }
+
+    fn written(&self) -> impl Iterator<Item = (&'static str, String)> {
+        FIELDS.iter().filter_map(|field| Some((field.key, (field.write)(self)?)))
     }
 
     /// Reads the text of A1111, this program's or another's. A text without settings is a prompt.

@@ -124,8 +124,16 @@ fn hidden(bytes: &[u8], said: &PictureTexts) -> Option<Picture> {
 
 /// A1111's text, which others write too.
 fn a1111(picture: &Picture) -> Option<Result<Draft>> {
-    let text = picture.texts_of(&[PARAMETERS_KEYWORD, "UserComment"]).find(|text| !is_json(text))?;
-    Some(Ok(parameters::draft(text, picture.size)))
+    let text = |keyword: &str| picture.text(&[keyword]).filter(|text| !is_json(text));
+    let draft = |text: &str| parameters::draft(text, picture.size);
+    // Cameras and others comment too.
+    let in_comment = || text("UserComment").map(draft).filter(Draft::has_essentials);
+    text(PARAMETERS_KEYWORD)
+        .map(draft)
+        .filter(Draft::has_essentials)
+        .or_else(in_comment)
+        .or_else(|| text(PARAMETERS_KEYWORD).map(draft))
+        .map(Ok)
 }
 
 /// JSON is never a prompt.

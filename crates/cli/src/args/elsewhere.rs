@@ -86,17 +86,20 @@ mod tests {
         for (args, message) in [
             (
                 "calotype txt2img a --strength 0.5",
-                "txt2img has no --strength: it is one of img2img, inpaint and outpaint",
+                "txt2img has no --strength: it is one of img2img, inpaint, outpaint and remake",
             ),
             (
                 "calotype txt2img a --strength=0.5",
-                "txt2img has no --strength: it is one of img2img, inpaint and outpaint",
+                "txt2img has no --strength: it is one of img2img, inpaint, outpaint and remake",
             ),
             (
                 "calotype txt2img a --init_img x.png",
                 "txt2img has no --init_img: it is one of img2img, inpaint and outpaint",
             ),
-            ("calotype img2img a --init-img x --hires-scale 2", "img2img has no --hires-scale: it belongs to txt2img"),
+            (
+                "calotype img2img a --init-img x --hires-scale 2",
+                "img2img has no --hires-scale: it is one of txt2img and remake",
+            ),
             ("calotype img2img a --init-img x --mask m", "img2img has no --mask: it belongs to inpaint"),
             (
                 "calotype --log info outpaint a --init-img x --padding 3",
@@ -104,7 +107,7 @@ mod tests {
             ),
             (
                 "calotype --sampler euler",
-                "calotype has no --sampler: it is one of txt2img, img2img, inpaint and outpaint",
+                "calotype has no --sampler: it is one of txt2img, img2img, inpaint, outpaint and remake",
             ),
         ] {
             assert_eq!(said(args).as_deref(), Some(message));

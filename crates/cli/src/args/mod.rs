@@ -6,6 +6,7 @@ mod choices;
 mod compute;
 mod elsewhere;
 mod generate;
+mod info;
 mod model;
 mod models;
 mod pull;
@@ -21,6 +22,7 @@ pub(crate) use elsewhere::owners;
 pub(crate) use generate::{
     GenerateArgs, Img2img, InpaintCommand, LineArgs, Outpaint, OutputArgs, PromptArgs, Remake, Txt2img,
 };
+pub(crate) use info::Info;
 pub(crate) use model::ModelArgs;
 pub(crate) use models::{Convert, Inspect, List, Models, Verify};
 pub(crate) use pull::Pull;
@@ -63,6 +65,8 @@ pub(crate) enum Command {
     Outpaint(Box<Outpaint>),
     /// Generate an image again from the metadata in its file
     Remake(Box<Remake>),
+    /// Show what images say of how they were made
+    Info(Info),
     /// Train a model on a folder of images
     #[command(subcommand)]
     Train(Train),

@@ -17,7 +17,7 @@ use super::styles::Style;
 use crate::args::LineArgs;
 
 /// Options in the sections of a line that are for all lines.
-const FOR_ALL: [&str; 2] = ["from_file", "latents"];
+const FOR_ALL: [&str; 1] = ["from_file"];
 
 /// What a line asks for; what it leaves open is as on the command line.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -55,7 +55,7 @@ impl Line {
         let mut lines = Vec::new();
         for (index, line) in text.lines().enumerate() {
             let trimmed = line.trim();
-            if args.prompt.prompt_style == PromptStyle::A1111 && (trimmed.is_empty() || trimmed.starts_with('#')) {
+            if args.prompt.text.prompt_style == PromptStyle::A1111 && (trimmed.is_empty() || trimmed.starts_with('#')) {
                 continue;
             }
             let number = index + 1;

@@ -118,7 +118,7 @@ fn run_on(
         line("hint", &hint);
     }
     let model = model::open(&args.model)?;
-    let latents = args.noise.latents.as_deref().map(LatentsFile::open).transpose()?;
+    let latents = args.latents.latents.as_deref().map(LatentsFile::open).transpose()?;
     let given = latents.as_ref().map(|file| file.latents.shape()[0]);
     request.batch_size = args.picture.batch_size.unwrap_or(1);
     if let (None, Some(given)) = (args.picture.batch_size, given) {

@@ -109,8 +109,7 @@ pub(super) fn prompts(draft: &mut Draft, positive: &str, negative: &str) {
             draft.notes.push(format!("{tag} in the prompt is left out: it has no effect there"));
         }
         weighs |= prompt.contains('(');
-        // It calls embeddings by a word before their name.
-        grammar::without_square_brackets(&prompt.replace("embedding:", ""))
+        grammar::without_square_brackets(&prompt)
     };
     let [positive, negative] = [positive, negative].map(&mut text);
     let request = &mut draft.metadata.request;

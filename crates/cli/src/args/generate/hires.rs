@@ -1,8 +1,12 @@
 //! A second, larger pass.
 
-use calotype::request::{Hires, Upscaler};
+use calotype::{
+    Request,
+    request::{Hires, Upscaler},
+};
 use clap::Args;
 
+use super::Given;
 use crate::args::choices::choices;
 
 /// Hires fix: a second, larger pass.
@@ -35,6 +39,19 @@ impl HiresArgs {
             self.hires_size.or(self.hires_scale.map(|scale| [scaled(width, scale), scaled(height, scale)]))?;
         let (num_inference_steps, strength) = (self.hires_steps, self.hires_strength);
         Some(Hires { width, height, num_inference_steps, strength, upscaler: self.hires_upscaler })
+    }
+
+    /// Changes what was given of a second pass, or adds one.
+    pub(crate) fn change(&self, request: &mut Request, given: &Given, size: [usize; 2], multiple: usize) {
+        if let Some(new) = self.hires(size, multiple) {
+            let hires = request.hires.get_or_insert_with(|| new.clone());
+            (hires.width, hires.height) = (new.width, new.height);
+        }
+        if let Some(hires) = &mut request.hires {
+            given.set("hires_steps", &mut hires.num_inference_steps, self.hires_steps);
+            given.set("hires_strength", &mut hires.strength, self.hires_strength);
+            given.set("hires_upscaler", &mut hires.upscaler, self.hires_upscaler);
+        }
     }
 }
 

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use calotype::request::{Fill, Init, Inpaint, InputImage, ResizeMode, Sides, StrengthRule};
 use clap::Args;
 
+use super::Given;
 use crate::args::choices::{Choice, choices};
 
 const AREAS: &[Choice<Area>] = &[
@@ -42,6 +43,14 @@ pub(crate) struct StrengthArgs {
     /// How --strength becomes a number of steps
     #[arg(long, value_name = "RULE", value_parser = choices(StrengthRule::CHOICES), default_value_t)]
     pub(crate) strength_rule: StrengthRule,
+}
+
+impl StrengthArgs {
+    /// Changes what was given.
+    pub(crate) fn change(&self, init: &mut Init, given: &Given) {
+        given.set("strength", &mut init.strength, self.strength);
+        given.set("strength_rule", &mut init.strength_rule, self.strength_rule);
+    }
 }
 
 impl InitArgs {

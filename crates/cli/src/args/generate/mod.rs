@@ -2,6 +2,7 @@
 //! section's `apply`.
 
 mod adapters;
+mod given;
 mod hires;
 mod init;
 mod noise;
@@ -19,12 +20,13 @@ use clap::Args;
 use super::{Compute, ModelArgs};
 use crate::failure::Failure;
 use adapters::{AdapterArgs, AdapterFolderArgs};
+pub(crate) use given::Given;
 use hires::HiresArgs;
-use init::{InitArgs, MaskArgs, OutpaintArgs};
-use noise::NoiseArgs;
+use init::{InitArgs, MaskArgs, OutpaintArgs, StrengthArgs};
+use noise::{LatentsArgs, NoiseArgs};
 pub(crate) use output::OutputArgs;
-use picture::PictureArgs;
-pub(crate) use prompt::PromptArgs;
+use picture::{PictureArgs, SizeArgs};
+pub(crate) use prompt::{PromptArgs, TextArgs};
 use sampling::SamplingArgs;
 use settings::SettingsArgs;
 
@@ -99,21 +101,45 @@ pub(crate) struct Outpaint {
     allow_negative_numbers = true,
     after_help = "\
 A picture of this program is made again byte for byte, with the same model and, where it began with pictures, the
-same files. Of another program's PNG, JPEG or WebP (A1111's text) as much is honoured as can be; the rest is said.
+same files. Of other programs' pictures (see calotype info --help) as much is honoured as can be; the rest is said.
+Options change what they are of, and nothing else.
 
 Examples:
-  calotype remake outputs/00000.png --output again.png"
+  calotype remake outputs/00000.png --output again.png
+  calotype remake outputs/00000.png --seed 7 --steps 40 --output other.png"
 )]
 pub(crate) struct Remake {
+    #[command(flatten)]
+    pub(crate) given: Given,
     /// PNG, JPEG or WebP file that says how it was made
     pub(crate) file: PathBuf,
     /// A picture or mask that it started from, if that is no longer where it was; any number of them
     #[arg(long, value_name = "FILE")]
     pub(crate) picture: Vec<PathBuf>,
+    /// Leave out LoRAs, hypernetworks and embeddings that are not there, with a warning
+    #[arg(long)]
+    pub(crate) ignore_missing: bool,
+    /// Prompt: what to generate
+    #[arg(long, value_name = "TEXT", help_heading = "Prompt")]
+    pub(crate) prompt: Option<String>,
+    #[command(flatten)]
+    pub(crate) text: TextArgs,
     #[command(flatten)]
     pub(crate) model: ModelArgs,
     #[command(flatten)]
     pub(crate) folders: AdapterFolderArgs,
+    #[command(flatten)]
+    pub(crate) sampling: SamplingArgs,
+    #[command(flatten)]
+    pub(crate) settings: SettingsArgs,
+    #[command(flatten)]
+    pub(crate) noise: NoiseArgs,
+    #[command(flatten)]
+    pub(crate) size: SizeArgs,
+    #[command(flatten)]
+    pub(crate) strength: StrengthArgs,
+    #[command(flatten)]
+    pub(crate) hires: HiresArgs,
     #[command(flatten)]
     pub(crate) output: OutputArgs,
     #[command(flatten)]
@@ -135,6 +161,8 @@ pub(crate) struct GenerateArgs {
     pub(crate) settings: SettingsArgs,
     #[command(flatten)]
     pub(crate) noise: NoiseArgs,
+    #[command(flatten)]
+    pub(crate) latents: LatentsArgs,
     #[command(flatten)]
     pub(crate) picture: PictureArgs,
     #[command(flatten)]
@@ -161,11 +189,49 @@ pub(crate) struct LineArgs {
 impl LineArgs {
     /// Lets a request be as the sections say.
     pub(crate) fn apply(&self, request: &mut Request) {
+        let given = Given::all();
         self.prompt.apply(request);
-        self.sampling.apply(request);
-        self.settings.apply(request);
-        self.noise.apply(request);
-        self.picture.apply(request);
+        self.sampling.apply(request, &given);
+        self.settings.apply(request, &given);
+        self.noise.apply(request, &given);
+        self.picture.size.apply(request, &given);
+    }
+}
+
+impl Remake {
+    /// Whether what prompts call for may be other than it was.
+    pub(crate) fn changes_prompts(&self) -> bool {
+        self.prompt.is_some() || ["negative_prompt", "prompt_style"].iter().any(|id| self.given.has(id))
+    }
+
+    /// Changes a request as the options say; `size` is that of its first pass, of a model that makes multiples of `multiple`.
+    ///
+    /// # Errors
+    /// An option is of something that the picture was not made with.
+    pub(crate) fn change(&self, request: &mut Request, size: [usize; 2], multiple: usize) -> Result<(), Failure> {
+        let given = &self.given;
+        if let Some(prompt) = &self.prompt {
+            request.prompt.clone_from(prompt);
+        }
+        self.text.apply(request, given);
+        self.sampling.apply(request, given);
+        self.settings.apply(request, given);
+        self.noise.apply(request, given);
+        self.size.apply(request, given);
+        let size = [request.width.unwrap_or(size[0]), request.height.unwrap_or(size[1])];
+        self.hires.change(request, given, size, multiple);
+        match &mut request.init {
+            Some(init) => self.strength.change(init, given),
+            None if given.has("strength") || given.has("strength_rule") => {
+                return Err(Failure::usage("--strength is for images that were made from another image"));
+            }
+            None => {}
+        }
+        let of_hires = ["hires_steps", "hires_strength", "hires_upscaler"].iter().any(|id| given.has(id));
+        match request.hires.is_none() && of_hires {
+            true => Err(Failure::usage("there is no second pass: give --hires-scale or --hires-size too")),
+            false => Ok(()),
+        }
     }
 }
 

@@ -11,6 +11,8 @@ use calotype::{
 };
 use clap::Args;
 
+use super::Given;
+
 /// Seeds and noise.
 #[derive(Args, Clone, Debug, PartialEq)]
 #[command(next_help_heading = "Noise")]
@@ -44,25 +46,32 @@ pub(crate) struct NoiseArgs {
     #[arg(long, value_name = "X", default_value_t = 0.0)]
     pub(crate) extra_noise: f64,
     /// Start every batch from the noise of the first
-    #[arg(long, alias = "fixed_code", conflicts_with = "latents")]
+    #[arg(long, alias = "fixed_code")]
     pub(crate) fixed_code: bool,
+}
+
+/// Noise that does not come from a seed.
+#[derive(Args)]
+#[command(next_help_heading = "Noise")]
+pub(crate) struct LatentsArgs {
     /// Starting noise: a safetensors file with one tensor `latents`, f32 (B, 4, h, w)
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", conflicts_with = "fixed_code")]
     pub(crate) latents: Option<PathBuf>,
 }
 
 impl NoiseArgs {
-    pub(super) fn apply(&self, request: &mut Request) {
-        request.seed = self.seed;
-        request.rng = self.rng;
-        request.seed_per = self.seed_per;
-        request.variation_seed = self.variation_seed;
-        request.variation_strength = self.variation_strength.unwrap_or_default();
-        request.seed_resize = self.seed_resize;
-        request.eta_noise_seed_delta = self.eta_noise_seed_delta;
-        request.init_noise_multiplier = self.noise_multiplier;
-        request.extra_noise = self.extra_noise;
-        request.fixed_code = self.fixed_code;
+    pub(super) fn apply(&self, request: &mut Request, given: &Given) {
+        given.set("seed", &mut request.seed, self.seed);
+        given.set("rng", &mut request.rng, self.rng);
+        given.set("seed_per", &mut request.seed_per, self.seed_per);
+        given.set("variation_seed", &mut request.variation_seed, self.variation_seed);
+        let variation_strength = self.variation_strength.unwrap_or_default();
+        given.set("variation_strength", &mut request.variation_strength, variation_strength);
+        given.set("seed_resize", &mut request.seed_resize, self.seed_resize);
+        given.set("eta_noise_seed_delta", &mut request.eta_noise_seed_delta, self.eta_noise_seed_delta);
+        given.set("noise_multiplier", &mut request.init_noise_multiplier, self.noise_multiplier);
+        given.set("extra_noise", &mut request.extra_noise, self.extra_noise);
+        given.set("fixed_code", &mut request.fixed_code, self.fixed_code);
     }
 }
 

@@ -6,6 +6,8 @@ use calotype::{
 };
 use clap::Args;
 
+use super::Given;
+
 /// How noise becomes a picture.
 #[derive(Args, Clone, Debug, PartialEq)]
 #[command(next_help_heading = "Sampling")]
@@ -49,16 +51,25 @@ impl NamedSampler {
 }
 
 impl SamplingArgs {
-    pub(super) fn apply(&self, request: &mut Request) {
-        request.num_inference_steps = self.steps;
-        request.sampler = match (self.plms, self.dpm_solver) {
-            (true, _) => SamplerKind::Plms,
-            (_, true) => SamplerKind::DpmSolver,
-            _ => self.sampler.kind,
-        };
-        request.schedule = self.schedule.or(self.sampler.schedule).unwrap_or(ScheduleKind::Default);
-        request.eta = self.eta;
-        request.guidance_scale = self.guidance_scale;
+    /// With another sampler come its own schedule and eta, if what there was is none of its.
+    pub(super) fn apply(&self, request: &mut Request, given: &Given) {
+        given.set("steps", &mut request.num_inference_steps, self.steps);
+        given.set("guidance_scale", &mut request.guidance_scale, self.guidance_scale);
+        let is_chosen = ["sampler", "plms", "dpm_solver"].iter().any(|id| given.has(id));
+        if is_chosen {
+            request.sampler = match (self.plms, self.dpm_solver) {
+                (true, _) => SamplerKind::Plms,
+                (_, true) => SamplerKind::DpmSolver,
+                _ => self.sampler.kind,
+            };
+        }
+        let schedule = self.schedule.or(self.sampler.schedule.filter(|_| is_chosen));
+        if given.has("schedule") || schedule.is_some() || !request.sampler.has_schedule(request.schedule) {
+            request.schedule = schedule.unwrap_or(ScheduleKind::Default);
+        }
+        if given.has("eta") || (is_chosen && request.sampler.info().noise.default_eta().is_none()) {
+            request.eta = self.eta;
+        }
     }
 
     /// Once a line chose the sampler: the schedule is the one that its name ends with, else that of the command line.

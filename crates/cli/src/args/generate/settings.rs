@@ -6,6 +6,8 @@ use calotype::{
 };
 use clap::Args;
 
+use super::Given;
+
 /// Advanced settings of samplers and schedules.
 #[derive(Args, Clone, Debug, PartialEq)]
 #[command(next_help_heading = "Settings of some samplers and schedules")]
@@ -58,24 +60,25 @@ pub(crate) struct SettingsArgs {
 }
 
 impl SettingsArgs {
-    pub(super) fn apply(&self, request: &mut Request) {
-        let default = SamplerSettings::default();
-        request.sampler_settings = SamplerSettings {
-            s_churn: self.s_churn.unwrap_or(default.s_churn),
-            s_tmin: self.s_tmin.unwrap_or(default.s_tmin),
-            s_tmax: self.s_tmax,
-            s_noise: self.s_noise.unwrap_or(default.s_noise),
-            rho: self.rho,
-            sigma_min: self.sigma_min,
-            sigma_max: self.sigma_max,
-            beta_alpha: self.beta_alpha.unwrap_or(default.beta_alpha),
-            beta_beta: self.beta_beta.unwrap_or(default.beta_beta),
-            discard_next_to_last_sigma: self.discard_next_to_last_sigma,
-            sgm_noise_multiplier: self.sgm_noise_multiplier,
-            uni_pc_variant: self.uni_pc_variant.unwrap_or(default.uni_pc_variant),
-            uni_pc_skip_type: self.uni_pc_skip_type.unwrap_or(default.uni_pc_skip_type),
-            uni_pc_order: self.uni_pc_order.unwrap_or(default.uni_pc_order),
-            uni_pc_lower_order_final: self.uni_pc_lower_order_final.unwrap_or(default.uni_pc_lower_order_final),
-        };
+    pub(super) fn apply(&self, request: &mut Request, given: &Given) {
+        let (default, to) = (SamplerSettings::default(), &mut request.sampler_settings);
+        given.set("s_churn", &mut to.s_churn, self.s_churn.unwrap_or(default.s_churn));
+        given.set("s_tmin", &mut to.s_tmin, self.s_tmin.unwrap_or(default.s_tmin));
+        given.set("s_tmax", &mut to.s_tmax, self.s_tmax);
+        given.set("s_noise", &mut to.s_noise, self.s_noise.unwrap_or(default.s_noise));
+        given.set("rho", &mut to.rho, self.rho);
+        given.set("sigma_min", &mut to.sigma_min, self.sigma_min);
+        given.set("sigma_max", &mut to.sigma_max, self.sigma_max);
+        given.set("beta_alpha", &mut to.beta_alpha, self.beta_alpha.unwrap_or(default.beta_alpha));
+        given.set("beta_beta", &mut to.beta_beta, self.beta_beta.unwrap_or(default.beta_beta));
+        let discard = self.discard_next_to_last_sigma;
+        given.set("discard_next_to_last_sigma", &mut to.discard_next_to_last_sigma, discard);
+        given.set("sgm_noise_multiplier", &mut to.sgm_noise_multiplier, self.sgm_noise_multiplier);
+        given.set("uni_pc_variant", &mut to.uni_pc_variant, self.uni_pc_variant.unwrap_or(default.uni_pc_variant));
+        let skip_type = self.uni_pc_skip_type.unwrap_or(default.uni_pc_skip_type);
+        given.set("uni_pc_skip_type", &mut to.uni_pc_skip_type, skip_type);
+        given.set("uni_pc_order", &mut to.uni_pc_order, self.uni_pc_order.unwrap_or(default.uni_pc_order));
+        let lower_order = self.uni_pc_lower_order_final.unwrap_or(default.uni_pc_lower_order_final);
+        given.set("uni_pc_lower_order_final", &mut to.uni_pc_lower_order_final, lower_order);
     }
 }
