@@ -5,11 +5,11 @@
 use calotype::{
     Request,
     adapters::{AdapterKind, AdapterMetadata},
-    metadata::{BatchMetadata, Program, Reading, read},
+    metadata::{BatchMetadata, Metadata, Program, Reading, read},
     request::{Emphasis, Hires, PromptStyle, Tiling, Upscaler},
     sampling::{Rng, SamplerKind, ScheduleKind, SeedPer, UniPcVariant},
 };
-use calotype_image::{RgbImage, encode_png};
+use calotype_image::{FileFormat, RgbImage, encode_png};
 use serde_json::{Value, json};
 
 /// A picture of 96 x 32 pixels with texts.
@@ -514,4 +514,15 @@ fn hidden_texts_are_read() {
     let read = read(&hide(&root.to_string())).unwrap();
     let size = (Some(96), Some(64));
     assert_eq!((read.program, (read.metadata.request.width, read.metadata.request.height)), (Program::NovelAi, size));
+}
+
+#[test]
+fn every_format_of_this_program_is_read() {
+    let metadata = Metadata { request: request(), version: "9.9".into(), model: "x".into(), ..Metadata::default() };
+    let picture = RgbImage::filled(64, 48, [9; 3]);
+    for format in [FileFormat::Png, FileFormat::Jpeg, FileFormat::WebP] {
+        let (file, _) = metadata.encode(&picture, format, 90).unwrap();
+        let read = read(&file).unwrap();
+        assert_eq!((read.program, read.is_complete, &read.metadata), (Program::Calotype, true, &metadata));
+    }
 }

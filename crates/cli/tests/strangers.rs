@@ -154,7 +154,7 @@ fn info_says_what_pictures_say() {
     );
     let wrong: Vec<&str> = wrong.lines().collect();
     assert_eq!(wrong[0], "error: plain.png: the file does not say how the picture was made");
-    assert_eq!(wrong[1], "error: x.png: not a PNG, JPEG or WebP picture; convert it to one of these");
+    assert_eq!(wrong[1], "error: x.png: not a PNG, JPEG, WebP, GIF, BMP or TIFF picture; convert it to one of these");
     assert!(wrong[2].starts_with("error: none.png: cannot be read: "), "{wrong:?}");
     assert_eq!(wrong[3..], ["error: nothing could be read of 3 of 5 files"]);
     assert_eq!(info(folder, &["plain.png"]).2.lines().count(), 1);

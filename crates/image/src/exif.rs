@@ -7,10 +7,9 @@ use image::{ImageDecoder, ImageFormat, ImageReader};
 
 use crate::decode::known_format;
 use crate::error::{Error, Result, one_line};
+use crate::exif_block::{EXIF_IFD, MAKER_NOTE, UNICODE, USER_COMMENT};
 use crate::jpeg;
 
-/// Where IFD 0 says that the EXIF directory is.
-const EXIF_IFD: u16 = 0x8769;
 /// The tags of texts, and what they are called (EXIF 2.32, 4.6).
 const TEXTS: [(u16, &str); 6] = [
     (USER_COMMENT, "UserComment"),
@@ -18,18 +17,16 @@ const TEXTS: [(u16, &str); 6] = [
     (0x010f, "Make"),
     (0x0110, "Model"),
     (0x0131, "Software"),
-    (0x927c, "MakerNote"),
+    (MAKER_NOTE, "MakerNote"),
 ];
-const USER_COMMENT: u16 = 0x9286;
 /// Longest text that is read, in bytes.
 const MAX_TEXT_BYTES: usize = 4 << 20;
 /// Bytes that say how the comment is encoded (EXIF 2.32, table 9).
 const CODE: usize = 8;
-const UNICODE: &[u8; CODE] = b"UNICODE\0";
 /// The other codes; zeros leave it open.
 const CODES: [&[u8; CODE]; 3] = [b"ASCII\0\0\0", b"JIS\0\0\0\0\0", &[0; CODE]];
 
-/// The `UserComment` of a PNG, JPEG or WebP file, where A1111 writes how a JPEG or WebP was made; none if it has none that
+/// The `UserComment` of a picture's file, where A1111 writes how a JPEG or WebP was made; none if it has none that
 /// can be read. The pixels are not decoded.
 ///
 /// # Errors
@@ -46,6 +43,8 @@ pub fn read_user_comment(bytes: &[u8]) -> Result<Option<String>> {
 pub(crate) fn exif_texts(bytes: &[u8]) -> Result<Vec<(&'static str, String)>> {
     let block = match known_format(bytes)? {
         (ImageFormat::Jpeg, _) => jpeg::exif(bytes)?,
+        // Such a structure itself.
+        (ImageFormat::Tiff, _) => return Ok(texts(bytes)),
         (format, name) => {
             let failed = |error: ImageError| Error::Corrupt { format: name, reason: one_line(error) };
             let mut decoder = ImageReader::with_format(Cursor::new(bytes), format).into_decoder().map_err(failed)?;

@@ -29,7 +29,7 @@ pub struct PictureTexts {
 }
 
 impl PictureTexts {
-    /// Those of a PNG, JPEG or WebP file. The pixels are not decoded.
+    /// Those of a file of any format that is read. The pixels are not decoded.
     ///
     /// # Errors
     /// [`Error::UnknownFormat`] or [`Error::Corrupt`]; of a PNG file as much is read as can be.
@@ -52,7 +52,9 @@ impl PictureTexts {
             _ => {
                 let mut decoder = decoder()?;
                 let (width, height) = decoder.dimensions();
-                ([width, height], Vec::new(), exif_texts(bytes)?, decoder.xmp_metadata().map_err(failed)?)
+                let has_xmp = format == ImageFormat::WebP;
+                let xmp = if has_xmp { decoder.xmp_metadata().map_err(failed)? } else { None };
+                ([width, height], Vec::new(), exif_texts(bytes)?, xmp)
             }
         };
         texts.extend(exif.into_iter().map(|(name, text)| (name.to_owned(), text)));

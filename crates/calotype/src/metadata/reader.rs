@@ -93,13 +93,13 @@ impl Picture {
     }
 }
 
-/// What a PNG, JPEG or WebP file says of how its picture was made, by this program or another.
+/// What a picture's file says of how it was made, by this program or another.
 ///
 /// # Errors
 /// It is no such file, says nothing, or says it in a way that is not known here.
 pub fn read(bytes: &[u8]) -> Result<Reading> {
     let texts = PictureTexts::read(bytes)?;
-    if let Some(json) = texts.get(JSON_KEYWORD) {
+    if let Some(json) = own_json(&texts) {
         let metadata = Metadata::from_json(json)?;
         return Ok(Reading { program: Program::Calotype, metadata, is_complete: true, ..Reading::default() });
     }
@@ -107,6 +107,13 @@ pub fn read(bytes: &[u8]) -> Result<Reading> {
     let found = picture.read().or_else(|| hidden(bytes, &picture.texts)?.read());
     let nothing = || Err(Error::NoSettings("the file does not say how the picture was made".to_owned()));
     Ok(found.unwrap_or_else(nothing)?.finish())
+}
+
+/// This program's JSON: of a JPEG or WebP file it is in the maker's note, with its keyword.
+fn own_json(texts: &PictureTexts) -> Option<&str> {
+    let mut notes = texts.get("MakerNote").unwrap_or_default().split('\0');
+    let in_note = move || notes.find_map(|note| note.strip_prefix(JSON_KEYWORD)?.strip_prefix(": "));
+    texts.get(JSON_KEYWORD).or_else(in_note)
 }
 
 /// The picture with the texts that are hidden in its pixels.

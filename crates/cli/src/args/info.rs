@@ -16,7 +16,7 @@ Examples:
   calotype info outputs/00000.png
   calotype info --json *.png")]
 pub(crate) struct Info {
-    /// PNG, JPEG or WebP images
+    /// Images: PNG, JPEG, WebP or TIFF
     #[arg(required = true, value_name = "FILE")]
     pub(crate) files: Vec<PathBuf>,
     /// Print a JSON object for each file

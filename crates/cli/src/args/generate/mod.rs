@@ -111,7 +111,7 @@ Examples:
 pub(crate) struct Remake {
     #[command(flatten)]
     pub(crate) given: Given,
-    /// PNG, JPEG or WebP file that says how it was made
+    /// Image whose file says how it was made
     pub(crate) file: PathBuf,
     /// A picture or mask that it started from, if that is no longer where it was; any number of them
     #[arg(long, value_name = "FILE")]
