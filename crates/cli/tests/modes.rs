@@ -377,7 +377,7 @@ fn hints_are_given() {
     };
     hinted(
         "txt2img tree --strength 0.5",
-        &["error: txt2img has no --strength: it is one of img2img, inpaint and outpaint"],
+        &["error: txt2img has no --strength: it is one of img2img, inpaint, outpaint and remake"],
     );
     hinted(
         "txt2img tree --guidance-scale 7,5",

@@ -50,7 +50,12 @@ fn has(command: &Command, option: &str) -> bool {
 /// The command that was called.
 fn called(root: &Command, args: impl Iterator<Item = OsString>) -> String {
     let (mut command, mut path) = (root, Vec::new());
-    for arg in args.skip(1) {
+    let mut args = args.skip(1);
+    while let Some(arg) = args.next() {
+        if arg == "--log" {
+            // Its value is no command.
+            args.next();
+        }
         if let Some(below) = arg.to_str().and_then(|arg| command.find_subcommand(arg)) {
             path.push(below.get_name().to_owned());
             command = below;

@@ -6,9 +6,9 @@ use clap::Args;
 
 #[derive(Args)]
 #[command(after_help = "\
-Reads what Calotype, A1111, Forge, SD.Next, ComfyUI, InvokeAI, NovelAI, SwarmUI, Fooocus, Easy Diffusion and
-Draw Things write into their images, and computes nothing. `calotype remake` would take these settings; what it
-would not take is named.
+Reads what Calotype, A1111, Forge, SD.Next, ComfyUI, InvokeAI, NovelAI, SwarmUI, Fooocus,
+Easy Diffusion and Draw Things write into their images, and computes nothing. `calotype remake`
+takes these settings; what it would not take is named.
 
 Exit status: 0 every file says how its image was made, 1 one does not, or can't be read.
 

@@ -15,7 +15,7 @@ mod settings;
 use std::path::PathBuf;
 
 use calotype::Request;
-use clap::Args;
+use clap::{Arg, Args};
 
 use super::{Compute, ModelArgs};
 use crate::failure::Failure;
@@ -100,14 +100,15 @@ pub(crate) struct Outpaint {
 #[command(
     allow_negative_numbers = true,
     after_help = "\
-A picture of this program is made again byte for byte, with the same model and, where it began with pictures, the
-same files. Of other programs' pictures (see calotype info --help) as much is honoured as can be; the rest is said.
-Options change what they are of, and nothing else.
+A picture of this program is made again byte for byte, with the same model and, where it began with
+pictures, the same files. Of other programs' pictures (see calotype info --help) as much is honoured
+as can be; the rest is said. Options change what they are of; what is not given is as it was.
 
 Examples:
   calotype remake outputs/00000.png --output again.png
   calotype remake outputs/00000.png --seed 7 --steps 40 --output other.png"
 )]
+#[command(mut_args(as_it_was))]
 pub(crate) struct Remake {
     #[command(flatten)]
     pub(crate) given: Given,
@@ -196,6 +197,14 @@ impl LineArgs {
         self.noise.apply(request, &given);
         self.picture.size.apply(request, &given);
     }
+}
+
+/// An option that changes how an image was made has no value by default.
+fn as_it_was(arg: Arg) -> Arg {
+    let heading = arg.get_help_heading().unwrap_or_default();
+    let headings = ["Prompt", "Sampling", "Noise", "Picture", "Settings of some", "Second, larger pass"];
+    let changes = headings.iter().any(|start| heading.starts_with(start));
+    if changes { arg.hide_default_value(true) } else { arg }
 }
 
 impl Remake {
