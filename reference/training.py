@@ -35,11 +35,12 @@ TRAIN = {
 
 
 def learning_rate(step):
-    """A line to the full rate at `warmup_steps`, then half a cosine to `final_ratio` of it; steps count from 1."""
+    """A line to the full rate at `warmup_steps`, then half a cosine to `final_ratio` of it; steps count from 1. As in diffusers'
+    schedules the step after the warm-up has the full rate."""
     full, warmup = TRAIN["learning_rate"], TRAIN["warmup_steps"]
     if step < warmup:
         return full * step / warmup
-    done = (step - warmup) / (TRAIN["steps"] - warmup)
+    done = max(step - 1 - warmup, 0) / (TRAIN["steps"] - warmup)
     return full * (TRAIN["final_ratio"] + (1 - TRAIN["final_ratio"]) * (1 + math.cos(math.pi * done)) / 2)
 
 

@@ -1,12 +1,21 @@
 //! `calotype train`.
 
-use calotype_train::{Progress, RunOptions, Summary, train_autoencoder, train_diffusion};
+use std::{
+    io::{IsTerminal, stderr},
+    time::{Duration, Instant},
+};
+
+use calotype_train::{Notice, Progress, RunOptions, Summary, train_autoencoder, train_diffusion};
+use indicatif::{HumanDuration, ProgressBar};
 
 use crate::{
     args::{Train, TrainRun},
-    failure::Failure,
+    failure::{Failure, line},
     interrupt, progress, stdout,
 };
+
+/// How often a line says how far the run is where there is no terminal for a bar.
+const EVERY: Duration = Duration::from_secs(5);
 
 pub(crate) fn run(command: Train) -> Result<(), Failure> {
     let (what, args) = match &command {
@@ -15,24 +24,82 @@ pub(crate) fn run(command: Train) -> Result<(), Failure> {
     };
     let stop = interrupt::stop_flag()?;
     let bar = progress::training(args.quiet);
-    let mut progress = |progress: &Progress| {
-        bar.set_length(progress.total);
-        bar.set_position(progress.step);
-        let (loss, rate, left) = (progress.loss, progress.samples_per_second, indicatif::HumanDuration(progress.eta));
-        bar.set_message(format!("loss {loss:.4}, {rate:.1} samples/s, {left} left"));
+    let (shown, told) = (Shown::new(&bar, args.quiet), Shown::new(&bar, args.quiet));
+    let options = RunOptions {
+        resume: args.resume,
+        threads: args.threads.unwrap_or(0),
+        skip_bad: args.skip_bad,
+        stop,
+        progress: &mut shown.steps(),
+        tell: &mut told.notices(),
     };
-    let options = RunOptions { resume: args.resume, threads: args.threads.unwrap_or(0), stop, progress: &mut progress };
     let summary = match command {
         Train::Autoencoder(_) => train_autoencoder(&args.config, options),
         Train::Diffusion(_) => train_diffusion(&args.config, options),
-    }?;
+    };
     bar.finish_and_clear();
+    let summary = match summary {
+        Err(error @ calotype_train::Error::Stopped(_)) => return Err(Failure::Interrupted(error.to_string())),
+        summary => summary?,
+    };
     if summary.step < summary.total {
         return Err(Failure::Interrupted(resume_line(what, args, &summary)));
     }
     if args.quiet { Ok(()) } else { stdout::print(&text(&summary)) }
 }
 
+/// Shows how far a run is: a bar on a terminal, else a line every few seconds.
+struct Shown<'a> {
+    bar: &'a ProgressBar,
+    /// Whether lines are written.
+    in_lines: bool,
+    /// When the last line was.
+    last: Option<Instant>,
+}
+
+impl<'a> Shown<'a> {
+    fn new(bar: &'a ProgressBar, quiet: bool) -> Self {
+        Self { bar, in_lines: !quiet && !stderr().is_terminal(), last: None }
+    }
+
+    /// Whether it is time for a line: for the first and the last one too.
+    fn is_due(&mut self, is_last: bool) -> bool {
+        let due = self.in_lines && (is_last || self.last.is_none_or(|last| last.elapsed() >= EVERY));
+        if due {
+            self.last = Some(Instant::now());
+        }
+        due
+    }
+
+    fn steps(mut self) -> impl FnMut(&Progress) + 'a {
+        move |progress| {
+            let Progress { step, total, loss, .. } = *progress;
+            let (rate, left) = (progress.samples_per_second, HumanDuration(progress.eta));
+            let message = format!("loss {loss:.4}, {rate:.1} samples/s, {left} left");
+            if self.is_due(step == total) {
+                line("training", &format!("step {step} of {total}, {message}"));
+            }
+            self.bar.set_length(total);
+            self.bar.set_position(step);
+            self.bar.set_message(message);
+        }
+    }
+
+    fn notices(mut self) -> impl FnMut(&Notice) + 'a {
+        move |notice| match notice {
+            Notice::Warning(text) => self.bar.suspend(|| line("warning", text)),
+            Notice::Stage { what, done, total } => {
+                if self.is_due(done == total) {
+                    line("training", &format!("{what}: {done} of {total}"));
+                }
+                self.bar.set_length(*total as u64);
+                self.bar.set_position(*done as u64);
+                self.bar.set_message((*what).to_owned());
+            }
+            _ => {}
+        }
+    }
+}
 /// What a stopped run says.
 fn resume_line(what: &str, args: &TrainRun, summary: &Summary) -> String {
     let threads = args.threads.map_or(String::new(), |threads| format!(" --threads {threads}"));

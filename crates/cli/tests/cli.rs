@@ -486,6 +486,34 @@ fn training_is_stopped_and_goes_on() {
     let step = last.split_whitespace().nth(3).unwrap().parse::<usize>().unwrap();
     fs::write(folder.path().join("run.toml"), config(step + 2)).unwrap();
     let output = calotype(folder.path(), &[&args[..], &["--resume"]].concat());
-    assert!(done(&output).starts_with(&format!("{} steps, ", step + 2)), "{}", stdout(&output));
+    assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
+    assert!(stdout(&output).starts_with(&format!("{} steps, ", step + 2)), "{}", stdout(&output));
     assert!(folder.path().join("run/model/vae/config.json").exists());
+    // Without a terminal lines say how far it is, the first and the last always.
+    let said: Vec<&str> = stderr(&output).lines().collect();
+    assert!(said[0].starts_with("warning: this model will be a diffusers folder and can't be converted"), "{said:?}");
+    assert_eq!(said[1], "training: pictures read: 4 of 4");
+    for (line, step) in [(said[2], step + 1), (said[3], step + 2)] {
+        assert!(line.starts_with(&format!("training: step {step} of ")) && line.contains(", loss "), "{said:?}");
+    }
+    assert_eq!(said.len(), 4, "{said:?}");
+
+    // What can't be read is listed and refused, or left out.
+    fs::remove_dir_all(folder.path().join("run")).unwrap();
+    fs::write(folder.path().join("run.toml"), config(1)).unwrap();
+    fs::write(folder.path().join("pictures/1.png"), "no picture").unwrap();
+    fs::remove_file(folder.path().join("pictures/2.png")).unwrap();
+    let output = calotype(folder.path(), &args);
+    let said: Vec<&str> = stderr(&output).lines().collect();
+    assert_eq!((output.status.code(), said.len()), (Some(1), 5), "{said:?}");
+    assert!(said[2].starts_with("warning: this picture can't be used: pictures/1.png: not a PNG, JPEG, "), "{said:?}");
+    assert!(said[3].starts_with("warning: this picture can't be used: pictures/2.png: cannot be read: "), "{said:?}");
+    let refused = "error: pictures: 2 of 4 pictures can't be used, as listed; the first is pictures/1.png: not a PNG, ";
+    assert!(said[4].starts_with(refused), "{said:?}");
+    assert!(!folder.path().join("run").exists(), "a refused start leaves nothing behind");
+    let output = calotype(folder.path(), &[&args[..], &["--skip-bad"]].concat());
+    let said = stderr(&output);
+    assert_eq!(output.status.code(), Some(0), "{said}");
+    assert!(said.contains("warning: this picture is left out: pictures/2.png: cannot be read: "), "{said}");
+    assert!(said.contains("warning: this picture is left out: pictures/1.png: not a PNG, JPEG, "), "{said}");
 }

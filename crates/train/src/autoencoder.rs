@@ -2,7 +2,6 @@
 
 use std::{collections::BTreeMap, fs, path::Path};
 
-use calotype_checkpoint::NetworkFiles;
 use calotype_diffusion::Generator;
 use calotype_image::{RgbImage, grid, psnr};
 use calotype_models::{AutoencoderKl, ModelConfig, PerBlock, Random, VaeConfig, posterior};
@@ -14,12 +13,13 @@ use calotype_tensor::{
 use serde_json::json;
 
 use crate::{
-    AutoencoderConfig, AutoencoderLossConfig, AutoencoderSizes, Error, PerceptualNetwork, Result,
+    AutoencoderConfig, AutoencoderLossConfig, AutoencoderSizes, Error, Notice, PerceptualNetwork, Result, RunOptions,
     adversary::Adversary,
     data::Dataset,
     losses::{Reconstruction, Terms, latent_terms, reconstruction_terms, weighted_sum},
     random::fnv1a,
     run::{Loss, Task},
+    start,
     weights::Weights,
 };
 
@@ -56,12 +56,18 @@ impl AutoencoderSizes {
 
 impl<B: Differentiable + Clone> AutoencoderTask<B> {
     /// Makes the network on `tape` and reads the pictures.
-    pub(crate) fn new(tape: &Tape<B>, config: &AutoencoderConfig) -> Result<Self> {
+    pub(crate) fn new(tape: &Tape<B>, config: &AutoencoderConfig, options: &mut RunOptions<'_>) -> Result<Self> {
         let data = &config.data;
         let open = |folder: &Path| Dataset::open(folder, data.size, data.memory_limit_mb);
+        let mut pictures = open(&data.folder)?;
+        let mut held_out = data.held_out.as_deref().map(open).transpose()?;
         let sizes = config.model.vae(data.size);
         let mut vae = match &config.train.init_from {
-            Some(from) => sizes.init(tape, &mut NetworkFiles::open(from)?.stored_as(&sizes)?)?,
+            Some(from) => {
+                let network = start::open::<VaeConfig>(from)?;
+                start::check_vae(from, network.config(), &sizes)?;
+                sizes.init(tape, &mut network.stored_as(&sizes)?)?
+            }
             None => sizes.init(tape, &mut Random { seed: config.train.seed })?,
         };
         vae.checkpointing = config.train.checkpointing;
@@ -79,11 +85,18 @@ impl<B: Differentiable + Clone> AutoencoderTask<B> {
             None => tape.no_grad(|tape| reconstruction_terms(tape, &config.loss))?,
         };
         terms.extend(latent_terms(&config.loss));
+        if let Some(reason) = start::stays_a_folder(&[("model.norm_num_groups", sizes.norm_num_groups)], None) {
+            (options.tell)(&Notice::Warning(reason));
+        }
+        pictures.decode(options)?;
+        if let Some(held_out) = &mut held_out {
+            held_out.decode(options)?;
+        }
         Ok(Self {
             config: config.clone(),
             vae,
-            pictures: open(&data.folder)?,
-            held_out: data.held_out.as_deref().map(open).transpose()?,
+            pictures,
+            held_out,
             terms,
             adversary,
             perceptual: perceptual_hash(&config.loss)?,

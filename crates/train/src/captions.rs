@@ -9,20 +9,31 @@ pub(crate) struct Captions {
     distinct: Vec<Vec<u32>>,
     of_picture: Vec<usize>,
     empty: Vec<u32>,
+    /// How many pictures have a caption that is longer than the text encoder takes, and the first of them.
+    cut: Option<(usize, usize)>,
 }
 
 impl Captions {
     pub(crate) fn new(captions: &[String]) -> Self {
         let tokenizer = Tokenizer::clip();
-        let (mut distinct, mut known) = (Vec::new(), HashMap::new());
+        let (mut distinct, mut long, mut known) = (Vec::new(), Vec::new(), HashMap::new());
         let mut place = |caption: &String| {
             *known.entry(caption.clone()).or_insert_with(|| {
-                distinct.push(tokenizer.encode(caption).ids);
+                let encoding = tokenizer.encode(caption);
+                long.push(encoding.truncated_text.is_some());
+                distinct.push(encoding.ids);
                 distinct.len() - 1
             })
         };
-        let of_picture = captions.iter().map(&mut place).collect();
-        Self { distinct, of_picture, empty: tokenizer.encode("").ids }
+        let of_picture: Vec<usize> = captions.iter().map(&mut place).collect();
+        let mut cut = of_picture.iter().enumerate().filter(|(_, place)| long.get(**place) == Some(&true));
+        let cut = cut.next().map(|(first, _)| (1 + cut.count(), first));
+        Self { distinct, of_picture, empty: tokenizer.encode("").ids, cut }
+    }
+
+    /// How many pictures have a caption that is longer than the text encoder takes, and the first of them.
+    pub(crate) fn cut(&self) -> Option<(usize, usize)> {
+        self.cut
     }
 
     /// The ids of a picture's caption.
@@ -39,6 +50,14 @@ impl Captions {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn captions_that_are_cut_are_counted() {
+        let words = |count: usize| vec!["cat"; count].join(" ");
+        // 75 tokens fit between the first and the last.
+        assert_eq!(Captions::new(&[words(75), words(10)]).cut(), None);
+        assert_eq!(Captions::new(&[words(75), words(76), words(1), words(200), words(76)]).cut(), Some((3, 1)));
+    }
 
     #[test]
     fn equal_captions_share_their_ids() {

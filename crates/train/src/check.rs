@@ -10,7 +10,7 @@ use crate::{
 };
 
 /// What may be another on `--resume`, as JSON pointers.
-const MAY_CHANGE: [&str; 9] = [
+const MAY_CHANGE: [&str; 11] = [
     "/output",
     "/report",
     "/data/folder",
@@ -18,7 +18,9 @@ const MAY_CHANGE: [&str; 9] = [
     "/data/memory_limit_mb",
     "/loss/perceptual",
     "/model/autoencoder",
+    "/train/gradient_clip",
     "/train/init_from",
+    "/train/learning_rate",
     "/train/steps",
 ];
 
@@ -98,6 +100,7 @@ impl TrainConfig {
 impl ReportConfig {
     fn problem(&self) -> Option<String> {
         rules! {
+            (1..=1000).contains(&self.keep), "report.keep", "1 to 1000", self.keep;
             self.checkpoint_minutes > 0.0, "report.checkpoint_minutes", "a number above 0", self.checkpoint_minutes;
             self.guidance_scale.is_finite(), "report.guidance_scale", "a number", self.guidance_scale;
             (1..=1000).contains(&self.sample_steps), "report.sample_steps", "1 to 1000", self.sample_steps;

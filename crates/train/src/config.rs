@@ -46,7 +46,7 @@ pub struct DiffusionConfig {
     pub report: ReportConfig,
 }
 
-/// `[data]`: folders of pictures with a `metadata.jsonl`.
+/// `[data]`: folders of pictures with a `metadata.jsonl` or `metadata.csv`, or with a text beside each picture.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct DataConfig {
@@ -320,7 +320,8 @@ pub enum Decay {
     Linear,
 }
 
-/// `[report]`: what is written on the way. These keys, `train.steps` and `output` may change when a run is resumed.
+/// `[report]`: what is written on the way. These keys, `train.steps`, `train.learning_rate`, `train.gradient_clip` and `output` may change
+/// when a run is resumed.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct ReportConfig {
@@ -334,6 +335,8 @@ pub struct ReportConfig {
     pub checkpoint_every: u64,
     /// Minutes between checkpoints.
     pub checkpoint_minutes: f64,
+    /// Checkpoints that are kept: the last one, and so many before it as `checkpoint_NNNNNN.safetensors`, by their steps.
+    pub keep: usize,
     /// The prompts of sample sheets (diffusion).
     pub prompts: Vec<String>,
     /// Guidance scale of sample sheets.
@@ -352,6 +355,7 @@ impl Default for ReportConfig {
             evaluate_pictures: 64,
             checkpoint_every: 0,
             checkpoint_minutes: 5.0,
+            keep: 1,
             prompts: Vec::new(),
             guidance_scale: 5.0,
             sample_steps: 25,

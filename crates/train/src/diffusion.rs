@@ -2,9 +2,8 @@
 
 use std::{collections::BTreeMap, path::Path};
 
-use calotype::Model;
 use calotype_checkpoint::NetworkFiles;
-use calotype_diffusion::{Generator, NoiseSchedule, PredictionType};
+use calotype_diffusion::{Generator, NoiseSchedule};
 use calotype_image::{RgbImage, grid};
 use calotype_models::{
     AutoencoderKl, ClipTextEncoder, DownBlockType, MidBlockType, ModelConfig, PerBlock, Random, TextConfig, UNet,
@@ -14,11 +13,11 @@ use calotype_tensor::{
     Backend, Differentiable,
     tape::{Parameter, Tape},
 };
-
+use calotype_text::MAX_LENGTH;
 use serde_json::json;
 
 use crate::{
-    DiffusionConfig, DiffusionSizes, Error, LossWeighting, Result,
+    DiffusionConfig, DiffusionSizes, Error, LossWeighting, Notice, Result, RunOptions,
     captions::Captions,
     data::{Dataset, Order},
     folder::RunFolder,
@@ -28,6 +27,7 @@ use crate::{
     random::{Stream, generator},
     run::{Loss, Task, scalar},
     sampling::Networks,
+    start,
     weights::{RandomUNet, Weights},
 };
 
@@ -99,25 +99,57 @@ impl DiffusionSizes {
 
 impl<B: Differentiable> DiffusionTask<B> {
     /// Makes the networks on `tape`, and the latents of every picture.
-    pub(crate) fn new(tape: &Tape<B>, config: &DiffusionConfig, folder: &RunFolder) -> Result<Self> {
+    pub(crate) fn new(
+        tape: &Tape<B>,
+        config: &DiffusionConfig,
+        folder: &RunFolder,
+        options: &mut RunOptions<'_>,
+    ) -> Result<Self> {
         let (inner, data, seed) = (tape.inner(), &config.data, config.train.seed);
         let network = NetworkFiles::<VaeConfig>::open(&config.model.autoencoder)?;
         let mut vae_config = network.config().clone();
+        let shape = latent_shape(config.data.size, &config.model, &vae_config)?;
+        let (unet_config, text_config) = (config.model.unet(shape), config.model.text());
+        // What is refused is refused before hours go into latents.
+        let start = match &config.train.init_from {
+            Some(from) => {
+                let (unet, text) = (start::open::<UNetConfig>(from)?, start::open::<TextConfig>(from)?);
+                start::check_diffusion(from, [unet.config(), &unet_config], [text.config(), &text_config])?;
+                unet.stored_as(&unet_config)?;
+                text.stored_as(&text_config)?;
+                Some((unet, text))
+            }
+            None => None,
+        };
+        let mut sets = Vec::new();
+        for pictures in [Some(&data.folder), data.held_out.as_ref()].into_iter().flatten() {
+            sets.push(Dataset::open(pictures, data.size, data.memory_limit_mb)?);
+        }
+        let groups = [
+            ("model.norm_num_groups", unet_config.norm_num_groups),
+            ("norm_num_groups of model.autoencoder", vae_config.norm_num_groups),
+        ];
+        if let Some(reason) = start::stays_a_folder(&groups, Some(&text_config)) {
+            (options.tell)(&Notice::Warning(reason));
+        }
         let vae_weights = Weights::read(&vae_config, &network)?;
         let vae = vae_config.init(inner, &mut &vae_weights)?;
-        let latent_set = |pictures: &Path, cache: &str| -> Result<LatentSet> {
-            let set = Dataset::open(pictures, data.size, data.memory_limit_mb)?;
-            let (hash, shape) =
-                (set.hash() ^ vae_weights.hash(), latent_shape(config.data.size, &config.model, &vae_config)?);
-            let size = data.size as usize;
-            let latents = Latents::load_or_compute(&folder.cache(cache), hash, &set, shape, |count, values| {
+        let (size, vae_hash) = (data.size as usize, vae_weights.hash());
+        let mut latent_sets = Vec::new();
+        for (mut set, cache) in sets.into_iter().zip(["train", "held_out"]) {
+            let cache = folder.cache(cache);
+            let latents = Latents::load_or_compute(&cache, vae_hash, &mut set, shape, options, |count, values| {
                 let pixels = inner.from_f32([count, size, size, 3].into(), values)?;
                 Ok(inner.to_f32(&vae.encode(inner, &pixels)?)?)
             })?;
-            Ok(LatentSet { latents, captions: Captions::new(set.captions()), count: set.len(), hash: set.hash() })
+            let captions = Captions::new(set.captions());
+            tell_captions(&set, &captions, options)?;
+            latent_sets.push(LatentSet { latents, captions, count: set.len(), hash: set.hash() });
+        }
+        let mut held_out = if latent_sets.len() > 1 { latent_sets.pop() } else { None };
+        let Some(mut training) = latent_sets.pop() else {
+            return Err(Error::data(&data.folder, "has no pictures"));
         };
-        let mut training = latent_set(&data.folder, "train")?;
-        let mut held_out = data.held_out.as_deref().map(|set| latent_set(set, "held_out")).transpose()?;
 
         let mut order = Order::new(seed, training.count);
         let first: Vec<usize> =
@@ -134,17 +166,11 @@ impl<B: Differentiable> DiffusionTask<B> {
             held_out.latents.scaling_factor = vae_config.scaling_factor;
         }
 
-        let unet_config = config.model.unet(training.latents.shape());
-        let text_config = config.model.text();
-        let (mut unet, mut text) = match &config.train.init_from {
-            Some(from) => {
-                let (unet, text) = (NetworkFiles::<UNetConfig>::open(from)?, NetworkFiles::<TextConfig>::open(from)?);
-                check_start(from, text.config(), &text_config)?;
-                (
-                    unet_config.init(tape, &mut unet.stored_as(&unet_config)?)?,
-                    text_config.init(tape, &mut text.stored_as(&text_config)?)?,
-                )
-            }
+        let (mut unet, mut text) = match start {
+            Some((unet, text)) => (
+                unet_config.init(tape, &mut unet.stored_as(&unet_config)?)?,
+                text_config.init(tape, &mut text.stored_as(&text_config)?)?,
+            ),
             None => (
                 unet_config.init(tape, &mut RandomUNet(Random { seed }))?,
                 text_config.init(tape, &mut Random { seed })?,
@@ -170,23 +196,28 @@ impl<B: Differentiable> DiffusionTask<B> {
     }
 }
 
-/// Refuses to start from a model that what is trained here is not: Stable Diffusion 1's text encoder, ε and noise.
-fn check_start(from: &Path, text: &TextConfig, expected: &TextConfig) -> Result<()> {
-    let refuse =
-        |problem: &str| Err(Error::run(from, format!("{problem}: start from a model of Stable Diffusion 1's kind")));
-    if text.hidden_act != expected.hidden_act {
-        return refuse("its text encoder is OpenCLIP's");
+/// Says once what of the captions is not used, and refuses a set without any.
+fn tell_captions(set: &Dataset, captions: &Captions, options: &mut RunOptions<'_>) -> Result<()> {
+    let all = set.len();
+    if let Some((count, first)) = set.without_caption() {
+        let first = first.display();
+        if count >= all {
+            let problem =
+                format!("no picture has a caption: write metadata.jsonl, or a .txt beside each such as {first}");
+            return Err(Error::data(&set.folder().join("metadata.jsonl"), problem));
+        }
+        let text = format!(
+            "{count} of {all} pictures have no .txt beside them, so their caption is empty; the first is {first}"
+        );
+        (options.tell)(&Notice::Warning(text));
     }
-    // What is no whole model doesn't say it.
-    let Ok(model) = Model::open(from) else { return Ok(()) };
-    if model.prediction_type() != PredictionType::Epsilon {
-        return refuse("it predicts v, and ε is trained here");
-    }
-    let usual = noise_schedule()?;
-    let near = |(a, b): (&f32, &f32)| (a - b).abs() <= 1e-4;
-    let (own, usual) = (model.noise_schedule().alphas_cumprod(), usual.alphas_cumprod());
-    if own.len() != usual.len() || !own.iter().zip(usual).all(near) {
-        return refuse("it was trained with other noise");
+    if let Some((count, first)) = captions.cut() {
+        let (file, tokens) = (set.file(first), MAX_LENGTH - 2);
+        let text = format!(
+            "{count} of {all} captions are longer than the {tokens} tokens that the text encoder takes and are cut; the first is that of {}",
+            file.display()
+        );
+        (options.tell)(&Notice::Warning(text));
     }
     Ok(())
 }

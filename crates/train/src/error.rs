@@ -42,13 +42,18 @@ pub enum Error {
         source: io::Error,
     },
     /// The loss or the gradient is no longer a number.
-    #[error("step {step}: {what} is not finite: lower train.learning_rate, or set train.gradient_clip, and resume")]
+    #[error("step {step}: {what} is not finite: lower train.learning_rate or train.gradient_clip, which may change, and {}", from(*.checkpoint))]
     NotFinite {
         /// The step, from 1.
         step: u64,
-        /// `the loss` or `the gradient`.
+        /// `the loss`, `the gradient` or `the weights`.
         what: &'static str,
+        /// The step of the last checkpoint, whose numbers are finite; none if there is none.
+        checkpoint: Option<u64>,
     },
+    /// The run was stopped before its first step.
+    #[error("stopped while {0}: nothing was learned yet")]
+    Stopped(&'static str),
     /// An operation refused its arguments.
     #[error(transparent)]
     Tensor(#[from] calotype_tensor::Error),
@@ -88,8 +93,24 @@ impl Error {
         Self::Data { file: show(file), problem: problem.into() }
     }
 
+    /// The same of a run whose last checkpoint is of this step.
+    pub(crate) fn after(self, last: Option<u64>) -> Self {
+        match self {
+            Self::NotFinite { step, what, .. } => Self::NotFinite { step, what, checkpoint: last },
+            other => other,
+        }
+    }
+
     pub(crate) fn run(file: &Path, problem: impl Into<String>) -> Self {
         Self::Run { file: show(file), problem: problem.into() }
+    }
+}
+
+/// What a run goes on from.
+fn from(checkpoint: Option<u64>) -> String {
+    match checkpoint {
+        Some(step) => format!("--resume from the checkpoint of step {step}"),
+        None => "begin anew: there is no checkpoint yet".to_owned(),
     }
 }
 

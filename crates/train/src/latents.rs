@@ -5,7 +5,11 @@ use std::{borrow::Cow, collections::BTreeMap, path::Path};
 use calotype_diffusion::Generator;
 use calotype_formats::{DType, SafeTensors, encode_f32, write_safetensors};
 
-use crate::{Error, Result, data::Dataset};
+use crate::{
+    Error, Result, RunOptions,
+    data::Dataset,
+    disk::{self, patiently},
+};
 
 /// Pictures that are encoded at once.
 const BATCH: usize = 16;
@@ -20,33 +24,52 @@ pub(crate) struct Latents {
 }
 
 impl Latents {
-    /// Reads the moments from `cache` if they are of these inputs (told by `hash`), or computes and stores them.
+    /// Reads the moments from `cache` if they are of these pictures and of the autoencoder that `hash` tells, or computes and
+    /// stores them.
     ///
     /// `encode` gives the moments `(B, h, w, 2c)` of pictures `(B, H, W, 3)`.
     pub(crate) fn load_or_compute(
         cache: &Path,
         hash: u64,
-        set: &Dataset,
+        set: &mut Dataset,
         shape: [usize; 3],
+        options: &mut RunOptions<'_>,
         encode: impl Fn(usize, Vec<f32>) -> Result<Vec<f32>>,
     ) -> Result<Self> {
         let size = shape.iter().product::<usize>() * 2;
-        if let Some(moments) = read(cache, hash).filter(|moments| moments.len() == set.len() * size) {
+        let cached = |set: &Dataset| {
+            let moments = read(cache, set.hash() ^ hash).filter(|moments| moments.len() == set.len() * size);
+            moments.map(|moments| check_finite(set, 0, &moments, size).map(|()| moments)).transpose()
+        };
+        let mut found = cached(set)?;
+        if found.is_none() {
+            set.decode(options)?;
+            // Pictures may have been left out then as they are now.
+            found = cached(set)?;
+        }
+        if let Some(moments) = found {
             return Ok(Self { moments, shape, scaling_factor: 1.0 });
         }
+        disk::check(cache.parent().unwrap_or(cache), (set.len() * size * 4) as u64)?;
         let indices: Vec<usize> = (0..set.len()).collect();
         let mut moments = Vec::with_capacity(set.len() * size);
         for batch in indices.chunks(BATCH) {
-            moments.extend(encode(batch.len(), set.batch(batch)?)?);
+            let encoded = encode(batch.len(), set.batch(batch)?)?;
+            check_finite(set, moments.len() / size.max(1), &encoded, size)?;
+            moments.extend(encoded);
+            options.reached("encoding pictures", moments.len() / size.max(1), set.len())?;
         }
         let [h, w, c] = shape;
         if moments.len() != set.len() * size {
             let problem = format!("the autoencoder gave other latents than {h}×{w}×{c} a picture");
             return Err(Error::run(cache, format!("{problem}: check data.size and model.autoencoder")));
         }
-        let tensor =
-            ("moments", DType::F32, vec![set.len(), h, w, 2 * c], Cow::from(encode_f32(&moments, DType::F32)?));
-        write_safetensors(cache, [tensor], &BTreeMap::from([(KEY.to_owned(), hash.to_string())]))?;
+        let (shape_of_all, bytes) = (vec![set.len(), h, w, 2 * c], encode_f32(&moments, DType::F32)?);
+        let metadata = BTreeMap::from([(KEY.to_owned(), (set.hash() ^ hash).to_string())]);
+        patiently(options, || {
+            let tensor = ("moments", DType::F32, shape_of_all.clone(), Cow::from(bytes.as_slice()));
+            Ok(write_safetensors(cache, [tensor], &metadata)?)
+        })?;
         Ok(Self { moments, shape, scaling_factor: 1.0 })
     }
 
@@ -87,6 +110,19 @@ impl Latents {
         if variance > 0.0 && variance.is_finite() {
             self.scaling_factor = variance.sqrt().recip() as f32;
         }
+    }
+}
+
+/// Refuses moments that are no numbers, such as those of a picture that an autoencoder in 16 bits can't take; `first` is which
+/// picture of the set they begin with. The message names the picture.
+fn check_finite(set: &Dataset, first: usize, moments: &[f32], size: usize) -> Result<()> {
+    let is_bad = |moments: &[f32]| !moments.iter().all(|value| value.is_finite());
+    match moments.chunks(size.max(1)).position(is_bad) {
+        Some(place) => {
+            let problem = "the autoencoder gives no finite latents for this picture: check model.autoencoder, or leave the picture out";
+            Err(Error::data(&set.file(first + place), problem))
+        }
+        None => Ok(()),
     }
 }
 

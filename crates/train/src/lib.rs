@@ -4,6 +4,9 @@
 //! keep a run in its `output` folder: `checkpoint.safetensors`, `metrics.jsonl` ([`StepMetrics`] a line), `loss.png`,
 //! `samples/step_NNNNNN.png` and, when the run ends or is stopped, a diffusers folder `model/`.
 //!
+//! Pictures are decoded, the disk looked at and what doesn't fit together refused before anything is learned; a start that is refused
+//! leaves nothing behind.
+//!
 //! A run may be killed at any moment. Everything that a step depends on is in the checkpoint or follows from the seed and
 //! the step's number, so a resumed run has the same losses, bit for bit, as one that never stopped.
 
@@ -15,11 +18,13 @@ mod check;
 mod config;
 mod data;
 mod diffusion;
+mod disk;
 mod ema;
 mod error;
 mod folder;
 mod folders;
 mod latents;
+mod list;
 mod losses;
 mod metrics;
 mod noising;
@@ -27,6 +32,7 @@ mod optimiser;
 mod random;
 mod run;
 mod sampling;
+mod start;
 mod state;
 #[cfg(test)]
 mod ten_steps;
@@ -50,7 +56,7 @@ pub use config::{
 };
 pub use error::{Error, Result};
 pub use metrics::StepMetrics;
-pub use run::{Progress, RunOptions, Summary};
+pub use run::{Notice, Progress, RunOptions, Summary};
 
 /// Trains an autoencoder as the config file says, on the CPU.
 ///
@@ -61,7 +67,7 @@ pub fn train_autoencoder(config: &Path, mut options: RunOptions<'_>) -> Result<S
     let config: AutoencoderConfig = check::read(config)?;
     let folder = RunFolder::open(&config.output, options.resume)?;
     let tape = Tape::new(Cpu::new(options.threads)?);
-    let task = AutoencoderTask::new(&tape, &config)?;
+    let task = AutoencoderTask::new(&tape, &config, &mut options)?;
     let plan = Plan { folder: &folder, train: &config.train, report: &config.report, fixed: config.fixed()? };
     run(&task, &tape, &plan, &mut options)
 }
@@ -74,7 +80,7 @@ pub fn train_diffusion(config: &Path, mut options: RunOptions<'_>) -> Result<Sum
     let config: DiffusionConfig = check::read(config)?;
     let folder = RunFolder::open(&config.output, options.resume)?;
     let tape = Tape::new(Cpu::new(options.threads)?);
-    let task = DiffusionTask::new(&tape, &config, &folder)?;
+    let task = DiffusionTask::new(&tape, &config, &folder, &mut options)?;
     let plan = Plan { folder: &folder, train: &config.train, report: &config.report, fixed: config.fixed()? };
     run(&task, &tape, &plan, &mut options)
 }

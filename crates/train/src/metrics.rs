@@ -72,7 +72,12 @@ impl Metrics {
         let failed = |e| Error::io(&self.path, "append to the metrics", e);
         let mut line = serde_json::to_string(metrics).map_err(|e| failed(e.into()))?;
         line.push('\n');
-        self.file.write_all(line.as_bytes()).map_err(failed)?;
+        let length = self.file.metadata().map_err(failed)?.len();
+        if let Err(error) = self.file.write_all(line.as_bytes()) {
+            // Half a line is no line, and the next may follow.
+            let _ = self.file.set_len(length);
+            return Err(failed(error));
+        }
         self.losses.push((metrics.step as f64, metrics.loss));
         if !metrics.held_out.is_empty() {
             self.last_held_out = metrics.held_out.clone();

@@ -32,7 +32,7 @@ impl<B: Differentiable> Optimiser<B> {
             gradients.iter().map(|(_, gradient)| inner.sum_squares(gradient)).sum::<calotype_tensor::Result<f64>>()?;
         let norm = squares.sqrt() / batches as f64;
         if !norm.is_finite() {
-            return Err(Error::NotFinite { step, what: "the gradient" });
+            return Err(Error::NotFinite { step, what: "the gradient", checkpoint: None });
         }
         // As torch.nn.utils.clip_grad_norm_.
         let clip = if config.gradient_clip > 0.0 { (config.gradient_clip / (norm + 1e-6)).min(1.0) } else { 1.0 };
@@ -59,13 +59,15 @@ fn zeros<B: Backend + Differentiable>(inner: &B, parameters: &[Parameter<B>]) ->
     parameters.iter().map(zero).collect()
 }
 
-/// The learning rate of step `step`, from 1: a line up to the full rate at `warmup_steps`, then [`Decay`] to `final_ratio` of it.
+/// The learning rate of step `step`, from 1: a line up to the full rate at `warmup_steps`, then [`Decay`] towards `final_ratio` of
+/// it. As in diffusers' and transformers' schedules the step after the warm-up has the full rate and the last one learns still:
+/// the end of the curve is the step after it. Unlike there the first step of a warm-up learns too.
 pub(crate) fn learning_rate(config: &TrainConfig, step: u64) -> f64 {
     if step < config.warmup_steps {
         return config.learning_rate * step as f64 / config.warmup_steps as f64;
     }
     let length = config.steps.saturating_sub(config.warmup_steps).max(1);
-    let done = (step.saturating_sub(config.warmup_steps) as f64 / length as f64).min(1.0);
+    let done = (step.saturating_sub(config.warmup_steps + 1) as f64 / length as f64).min(1.0);
     let left = match config.decay {
         Decay::Constant => return config.learning_rate,
         Decay::Linear => 1.0 - done,
@@ -87,12 +89,43 @@ mod tests {
 
     #[test]
     fn the_rate_rises_and_falls() {
-        let rates = |decay| [1, 5, 10, 35, 60, 110, 200].map(|step| learning_rate(&config(decay), step));
-        assert_eq!(rates("constant"), [0.2, 1.0, 2.0, 2.0, 2.0, 2.0, 2.0]);
-        assert_eq!(rates("linear"), [0.2, 1.0, 2.0, 1.75, 1.5, 1.0, 1.0]);
+        let rates = |decay| [1, 5, 10, 11, 36, 61, 111, 200].map(|step| learning_rate(&config(decay), step));
+        assert_eq!(rates("constant"), [0.2, 1.0, 2.0, 2.0, 2.0, 2.0, 2.0, 2.0]);
+        assert_eq!(rates("linear"), [0.2, 1.0, 2.0, 2.0, 1.75, 1.5, 1.0, 1.0]);
         let cosine = rates("cosine");
-        for (got, expected) in cosine.into_iter().zip([0.2, 1.0, 2.0, 1.0 + 0.5 + 0.125f64.sqrt(), 1.5, 1.0, 1.0]) {
+        for (got, expected) in cosine.into_iter().zip([0.2, 1.0, 2.0, 2.0, 1.0 + 0.5 + 0.125f64.sqrt(), 1.5, 1.0, 1.0])
+        {
             assert!((got - expected).abs() < 1e-12, "{cosine:?}");
+        }
+    }
+
+    /// What `get_cosine_schedule_with_warmup` and `get_linear_schedule_with_warmup` of diffusers 0.42.1 give after the warm-up:
+    /// 2 steps of it, 8 in all, full rate 1.
+    #[test]
+    fn rates_are_those_of_diffusers() {
+        let rates = |decay: &str| {
+            let text = format!("batch_size = 1\nsteps = 8\nlearning_rate = 1.0\nwarmup_steps = 2\ndecay = {decay:?}");
+            let config: TrainConfig = toml::from_str(&text).unwrap();
+            [3, 4, 5, 6, 7, 8].map(|step| learning_rate(&config, step))
+        };
+        let near = |got: [f64; 6], expected: [f64; 6]| {
+            assert!(got.iter().zip(expected).all(|(got, expected)| (got - expected).abs() < 1e-9), "{got:?}");
+        };
+        near(rates("cosine"), [1.0, 0.933_012_702, 0.75, 0.5, 0.25, 0.066_987_298]);
+        near(rates("linear"), [1.0, 0.833333333, 0.666666667, 0.5, 0.333333333, 0.166666667]);
+    }
+
+    #[test]
+    fn every_step_learns() {
+        for decay in ["constant", "linear", "cosine"] {
+            for (steps, warmup) in [(1, 0), (2, 0), (5, 1), (5, 5), (5, 9)] {
+                let text = format!(
+                    "batch_size = 1\nsteps = {steps}\nlearning_rate = 1.0\nwarmup_steps = {warmup}\ndecay = {decay:?}"
+                );
+                let config: TrainConfig = toml::from_str(&text).unwrap();
+                assert!((1..=steps).all(|step| learning_rate(&config, step) > 0.0), "{text}");
+                assert_eq!(learning_rate(&config, 1), if warmup == 0 { 1.0 } else { 1.0 / f64::from(warmup) });
+            }
         }
     }
 }

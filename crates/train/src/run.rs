@@ -18,6 +18,7 @@ use calotype_tensor::{
 use crate::{
     Error, ReportConfig, Result, TrainConfig,
     data::Order,
+    disk::{self, patiently},
     folder::RunFolder,
     losses::Values,
     metrics::{Metrics, StepMetrics, thin, write_file},
@@ -33,10 +34,42 @@ pub struct RunOptions<'a> {
     pub resume: bool,
     /// Threads to compute with; 0 for as many as there are cores.
     pub threads: usize,
+    /// Go on without pictures that can't be used, instead of refusing the set.
+    pub skip_bad: bool,
     /// Set it, and the run ends after the step it is in, with a checkpoint and a model.
     pub stop: &'a AtomicBool,
     /// Called after every step.
     pub progress: &'a mut dyn FnMut(&Progress),
+    /// Called with what else the caller should know.
+    pub tell: &'a mut dyn FnMut(&Notice),
+}
+
+impl RunOptions<'_> {
+    /// Tells how far a part of the start is, at which a run may be stopped too.
+    pub(crate) fn reached(&mut self, what: &'static str, done: usize, total: usize) -> Result<()> {
+        (self.tell)(&Notice::Stage { what, done, total });
+        match done < total && self.stop.load(Ordering::Relaxed) {
+            true => Err(Error::Stopped(what)),
+            false => Ok(()),
+        }
+    }
+}
+
+/// What a caller should know of a run beside its steps.
+#[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
+pub enum Notice {
+    /// Something is not as it may seem, though the run goes on.
+    Warning(String),
+    /// How far a part of the start is.
+    Stage {
+        /// What is done: `pictures read`, `encoding pictures`.
+        what: &'static str,
+        /// How many pictures are done.
+        done: usize,
+        /// Of how many.
+        total: usize,
+    },
 }
 
 /// Where a run is.
@@ -141,11 +174,14 @@ pub(crate) fn run<B: Differentiable, T: Task<B>>(
         inputs: task.inputs(),
     };
     load_checkpoint(&mut state, inner, plan, &mut record)?;
+    let mut on_disk = plan.folder.checkpoint().exists().then_some(record.step);
+    check_disk(plan, &state)?;
+    plan.folder.begin();
     let mut metrics = Metrics::open(plan.folder.metrics(), record.step)?;
     let mut order = Order::new(train.seed, task.pictures());
     let samples_per_step = (train.batch_size * train.gradient_accumulation) as u64;
     let mut pace = Pace::default();
-    let (mut last_loss, mut last_checkpoint, mut saved) = (None, Instant::now(), record.step);
+    let (mut last_loss, mut last_checkpoint) = (None, Instant::now());
 
     while record.step < train.steps && !options.stop.load(Ordering::Relaxed) {
         let (step, start) = (record.step + 1, Instant::now());
@@ -153,11 +189,14 @@ pub(crate) fn run<B: Differentiable, T: Task<B>>(
             tape.clear();
             task.loss(tape, step, pictures, &mut generator(train.seed, Stream::Training, place)).map(Some)
         };
-        let Some((gradients, loss, mut terms)) = gradients(tape, train, &mut order, step, first)? else {
+        let learned = gradients(tape, train, &mut order, step, first).map_err(|error| error.after(on_disk))?;
+        let Some((gradients, loss, mut terms)) = learned else {
             return Err(Error::run(Path::new("train.gradient_accumulation"), "expected 1 or more"));
         };
-        let grad_norm =
-            state.optimiser.step(inner, &state.parameters, &gradients, train.gradient_accumulation, step, train)?;
+        let grad_norm = state
+            .optimiser
+            .step(inner, &state.parameters, &gradients, train.gradient_accumulation, step, train)
+            .map_err(|error| error.after(on_disk))?;
         drop(gradients);
         state.ema.update(inner, &state.parameters, step, train.ema_decay)?;
         if let (Some(second), Some(player)) = (task.adversary(), &mut state.adversary) {
@@ -165,9 +204,13 @@ pub(crate) fn run<B: Differentiable, T: Task<B>>(
                 let mut random = generator(train.seed, Stream::Discriminator, place);
                 task.adversary_loss(tape, step, pictures, &mut random)
             };
-            if let Some((gradients, loss, _)) = self::gradients(second, train, &mut order, step, loss)? {
+            let learned =
+                self::gradients(second, train, &mut order, step, loss).map_err(|error| error.after(on_disk))?;
+            if let Some((gradients, loss, _)) = learned {
                 let Player { parameters, optimiser } = player;
-                optimiser.step(inner, parameters, &gradients, train.gradient_accumulation, step, train)?;
+                optimiser
+                    .step(inner, parameters, &gradients, train.gradient_accumulation, step, train)
+                    .map_err(|error| error.after(on_disk))?;
                 terms.insert("discriminator".to_owned(), loss);
             }
         }
@@ -180,7 +223,7 @@ pub(crate) fn run<B: Differentiable, T: Task<B>>(
             Some(weights) => task.evaluate(inner, weights)?,
             None => BTreeMap::new(),
         };
-        metrics.push(&StepMetrics {
+        let of_step = StepMetrics {
             step,
             loss,
             terms,
@@ -189,18 +232,20 @@ pub(crate) fn run<B: Differentiable, T: Task<B>>(
             seconds: time.as_secs_f64(),
             samples_seen: step * samples_per_step,
             held_out,
-        })?;
+        };
+        patiently(options, || metrics.push(&of_step))?;
         if let Some(weights) = weights.as_ref().filter(|_| sample) {
             if let Some(sheet) = task.samples(inner, weights)? {
-                write_file(&plan.folder.sample(step), &encode_png(&sheet, &[])?)?;
+                let sheet = encode_png(&sheet, &[])?;
+                patiently(options, || write_file(&plan.folder.sample(step), &sheet))?;
             }
-            draw_losses(&metrics, &plan.folder.chart())?;
+            patiently(options, || draw_losses(&metrics, &plan.folder.chart()))?;
         }
         record.step = step;
         let by_time = last_checkpoint.elapsed().as_secs_f64() >= report.checkpoint_minutes * 60.0;
         if by_time || (report.checkpoint_every > 0 && step.is_multiple_of(report.checkpoint_every)) {
-            state.save(inner, &plan.folder.checkpoint(), &record)?;
-            (last_checkpoint, saved) = (Instant::now(), step);
+            save(&state, inner, plan, &record, &mut on_disk, options)?;
+            last_checkpoint = Instant::now();
         }
         last_loss = Some(loss);
         let seconds = pace.add(time);
@@ -213,12 +258,13 @@ pub(crate) fn run<B: Differentiable, T: Task<B>>(
         });
     }
 
-    if saved != record.step {
-        state.save(inner, &plan.folder.checkpoint(), &record)?;
+    // A run of no steps has none.
+    if on_disk.unwrap_or(0) != record.step {
+        save(&state, inner, plan, &record, &mut on_disk, options)?;
     }
-    draw_losses(&metrics, &plan.folder.chart())?;
-    let model = plan.folder.model();
-    task.export(&Weights::averaged(tape, &state.ema)?, &model)?;
+    patiently(options, || draw_losses(&metrics, &plan.folder.chart()))?;
+    let (model, weights) = (plan.folder.model(), Weights::averaged(tape, &state.ema)?);
+    patiently(options, || task.export(&weights, &model))?;
     Ok(Summary {
         step: record.step,
         total: train.steps,
@@ -227,6 +273,32 @@ pub(crate) fn run<B: Differentiable, T: Task<B>>(
         held_out: metrics.last_held_out,
         model,
     })
+}
+
+/// Writes the checkpoint, and keeps those before it that are to be kept. A ruined state does not take a sound one's place.
+fn save<B: Differentiable>(
+    state: &State<B>,
+    inner: &B,
+    plan: &Plan<'_>,
+    record: &Record,
+    on_disk: &mut Option<u64>,
+    options: &mut RunOptions<'_>,
+) -> Result<()> {
+    let path = plan.folder.checkpoint();
+    if let Some(before) = on_disk.filter(|_| plan.report.keep > 1) {
+        patiently(options, || plan.folder.keep_checkpoint(before, plan.report.keep - 1))?;
+    }
+    patiently(options, || state.save(inner, &path, record)).map_err(|error| error.after(*on_disk))?;
+    *on_disk = Some(record.step);
+    Ok(())
+}
+
+/// Refuses to begin where the checkpoints, one more on the way, and the model won't fit.
+fn check_disk<B: Differentiable>(plan: &Plan<'_>, state: &State<B>) -> Result<()> {
+    let there = usize::from(plan.folder.checkpoint().exists()) + plan.folder.kept_checkpoints().len();
+    let more = 1 + plan.report.keep.saturating_sub(there) as u64;
+    // The model's weights are one of a checkpoint's four parts.
+    disk::check(plan.folder.path(), state.bytes().saturating_mul(more).saturating_add(state.bytes() / 4))
 }
 
 /// Takes the state from the run's checkpoint, if there is one: a run that was killed before its first starts anew.
@@ -240,14 +312,15 @@ fn load_checkpoint<B: Differentiable>(
     if !path.exists() {
         return Ok(());
     }
-    let file = SafeTensors::open(&path)?;
-    let found = state::record(&path, &file)?;
+    let file = SafeTensors::open(&path).map_err(|error| damaged(plan.folder, &path, &error.to_string()))?;
+    let found = state::record(&path, &file).map_err(|error| damaged(plan.folder, &path, &error.to_string()))?;
     if found.task != record.task {
         let problem = format!("is of a run of {}, not of {}: choose another output", found.task, record.task);
         return Err(Error::run(&path, problem));
     }
     if let Some(key) = state::difference(&found.config, &record.config) {
-        let allowed = "only train.steps, [report] and paths may change on --resume";
+        let allowed =
+            "only train.steps, train.learning_rate, train.gradient_clip, [report] and paths may change on --resume";
         return Err(Error::run(&path, format!("was made with another {key}; {allowed}: set it back or start anew")));
     }
     if let Some(key) = state::difference(&found.inputs, &record.inputs) {
@@ -261,6 +334,16 @@ fn load_checkpoint<B: Differentiable>(
     state.load(inner, &path, &file)?;
     record.step = found.step;
     Ok(())
+}
+
+/// A checkpoint that can't be read, and what there is instead.
+fn damaged(folder: &RunFolder, path: &Path, problem: &str) -> Error {
+    let prefix = format!("{}: ", path.display());
+    let problem = problem.strip_prefix(&prefix).unwrap_or(problem);
+    match folder.kept_checkpoints().last() {
+        Some(kept) => Error::run(path, format!("{problem}; the one before is kept: copy {} over it", kept.display())),
+        None => Error::run(path, problem),
+    }
 }
 
 /// Gradients of a step, its loss, and the loss's terms.
@@ -284,7 +367,7 @@ fn gradients<B: Differentiable>(
             None => scalar(tape.inner(), part.value.value())?,
         };
         if !value.is_finite() {
-            return Err(Error::NotFinite { step, what: "the loss" });
+            return Err(Error::NotFinite { step, what: "the loss", checkpoint: None });
         }
         loss += value / count as f64;
         for (name, term) in part.terms {

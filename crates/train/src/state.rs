@@ -73,11 +73,22 @@ impl<B: Differentiable> State<B> {
         tensors
     }
 
+    /// Bytes of a checkpoint, but for its header.
+    pub(crate) fn bytes(&self) -> u64 {
+        self.tensors().iter().map(|(_, shape, _)| 4 * shape.count() as u64).sum()
+    }
+
     /// Writes a checkpoint; the one that was there stays until this one is whole.
+    ///
+    /// # Errors
+    /// [`Error::NotFinite`] if it is ruined: then it is not written.
     pub(crate) fn save(&self, inner: &B, path: &Path, record: &Record) -> Result<()> {
         let encode = |(name, shape, tensor): (String, Shape, B::Tensor)| {
-            let data = encode_f32(&inner.to_f32(&tensor)?, DType::F32)?;
-            Ok((name, DType::F32, shape.to_vec(), Cow::from(data)))
+            let values = inner.to_f32(&tensor)?;
+            if !values.iter().all(|value| value.is_finite()) {
+                return Err(Error::NotFinite { step: record.step, what: "the weights", checkpoint: None });
+            }
+            Ok((name, DType::F32, shape.to_vec(), Cow::from(encode_f32(&values, DType::F32)?)))
         };
         let tensors = self.tensors().into_iter().map(encode).collect::<Result<Vec<_>>>()?;
         let json = serde_json::to_string(record).map_err(|e| Error::run(path, e.to_string()))?;
@@ -98,7 +109,12 @@ impl<B: Differentiable> State<B> {
                 let problem = format!("tensor {name:?} has shape {found:?}, expected {}", parameter.shape());
                 return Err(Error::run(path, format!("{problem}: it is of another model")));
             }
-            Ok(inner.from_f32(Shape::new(&parameter.shape())?, file.read_f32(&name)?)?)
+            let values = file.read_f32(&name)?;
+            if !values.iter().all(|value| value.is_finite()) {
+                let problem = format!("tensor {name:?} is not finite, so no run can go on from here");
+                return Err(Error::run(path, format!("{problem}: take an older checkpoint, or start anew")));
+            }
+            Ok(inner.from_f32(Shape::new(&parameter.shape())?, values)?)
         };
         let all = |part: &str, parameters: &[Parameter<B>]| -> Result<Vec<B::Tensor>> {
             parameters.iter().map(|parameter| tensor(part, parameter)).collect()

@@ -139,7 +139,14 @@ fn check(golden: &Golden, tape: &Tape<Cpu>, loss: impl FixedLoss<Cpu>) {
     let folder = RunFolder::open(output.path(), false).unwrap();
     let report = ReportConfig { sample_every: 0, evaluate_every: 0, ..ReportConfig::default() };
     let plan = Plan { folder: &folder, train: &golden.train, report: &report, fixed: serde_json::Value::Null };
-    let mut options = RunOptions { resume: false, threads: 2, stop: &AtomicBool::new(false), progress: &mut |_| {} };
+    let mut options = RunOptions {
+        resume: false,
+        threads: 2,
+        skip_bad: false,
+        stop: &AtomicBool::new(false),
+        progress: &mut |_| {},
+        tell: &mut |_| {},
+    };
     run(&Fixed { loss, next: Cell::new(0) }, tape, &plan, &mut options).unwrap();
 
     let lines = fs::read_to_string(folder.metrics()).unwrap();
@@ -375,7 +382,14 @@ fn training_against_a_discriminator_has_pytorchs_losses() {
     let folder = RunFolder::open(&output.path().join("run"), false).unwrap();
     let report = ReportConfig { sample_every: 0, evaluate_every: 0, ..ReportConfig::default() };
     let plan = Plan { folder: &folder, train: &golden.train, report: &report, fixed: serde_json::Value::Null };
-    let mut options = RunOptions { resume: false, threads: 2, stop: &AtomicBool::new(false), progress: &mut |_| {} };
+    let mut options = RunOptions {
+        resume: false,
+        threads: 2,
+        skip_bad: false,
+        stop: &AtomicBool::new(false),
+        progress: &mut |_| {},
+        tell: &mut |_| {},
+    };
     run(&task, &tape, &plan, &mut options).unwrap();
     let lines = fs::read_to_string(folder.metrics()).unwrap();
     let steps: Vec<StepMetrics> = lines.lines().map(|line| serde_json::from_str(line).unwrap()).collect();

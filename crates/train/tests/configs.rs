@@ -4,7 +4,7 @@
 
 use std::{fs, path::Path, sync::atomic::AtomicBool};
 
-use calotype_train::{RunOptions, train_autoencoder, train_diffusion};
+use calotype_train::{Notice, Progress, RunOptions, train_autoencoder, train_diffusion};
 
 const AUTOENCODER: &str = "output = \"out\"\n[data]\nfolder = \"pictures\"\nsize = 8\n\
     [model]\nblock_out_channels = [4, 8]\nnorm_num_groups = 2\n\
@@ -17,15 +17,26 @@ const DIFFUSION: &str = "output = \"out\"\n[data]\nfolder = \"pictures\"\nsize =
     [loss]\ntimesteps = \"uniform\"\n\
     [train]\nbatch_size = 2\nsteps = 10\nlearning_rate = 0.001\n";
 
+fn options<'a>(
+    stop: &'a AtomicBool,
+    progress: &'a mut dyn FnMut(&Progress),
+    tell: &'a mut dyn FnMut(&Notice),
+) -> RunOptions<'a> {
+    RunOptions { resume: false, threads: 1, skip_bad: false, stop, progress, tell }
+}
+
 /// The message for a config that is `text` with `from` replaced by `to`.
 fn message(text: &str, from: &str, to: &str) -> String {
     assert!(text.contains(from), "{from}");
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("run.toml");
     fs::write(&path, text.replacen(from, to, 1)).unwrap();
-    let options = RunOptions { resume: false, threads: 1, stop: &AtomicBool::new(false), progress: &mut |_| {} };
-    let result = if text == DIFFUSION { train_diffusion(&path, options) } else { train_autoencoder(&path, options) };
+    let result = if text == DIFFUSION { train_diffusion } else { train_autoencoder }(
+        &path,
+        options(&AtomicBool::new(false), &mut |_| {}, &mut |_| {}),
+    );
     let message = result.unwrap_err().to_string();
+    assert!(fs::read_dir(folder.path()).unwrap().count() == 1, "a refused start leaves nothing behind");
     assert!(!message.contains('\n'), "{message}");
     message.replace(&path.display().to_string(), "run.toml")
 }
@@ -45,6 +56,7 @@ fn values_out_of_range_are_named() {
         ("norm_num_groups = 2", "norm_num_groups = 0", "model.block_out_channels: expected multiples"),
         ("[train]", "[loss]\nl1_weight = 0\n[train]", "loss.l1_weight: expected a number above 0"),
         ("[train]", "[report]\ncheckpoint_minutes = 0\n[train]", "report.checkpoint_minutes"),
+        ("[train]", "[report]\nkeep = 0\n[train]", "report.keep: expected 1 to 1000, got 0"),
     ] {
         let got = message(AUTOENCODER, from, to);
         assert!(got.contains(expected), "{got}");
@@ -82,9 +94,9 @@ fn what_toml_refuses_is_told_with_its_line() {
 
 #[test]
 fn what_is_not_there_is_named() {
-    assert!(message(AUTOENCODER, "pictures", "pictures").contains("pictures/metadata.jsonl: cannot read the list"));
+    assert!(message(AUTOENCODER, "pictures", "pictures").contains("pictures: cannot list the pictures: "));
     assert!(message(DIFFUSION, "pictures", "pictures").contains("vae: there is no such file or folder"));
-    let options = RunOptions { resume: false, threads: 1, stop: &AtomicBool::new(false), progress: &mut |_| {} };
-    let error = train_autoencoder(Path::new("no/such.toml"), options).unwrap_err().to_string();
+    let (stop, file) = (AtomicBool::new(false), Path::new("no/such.toml"));
+    let error = train_autoencoder(file, options(&stop, &mut |_| {}, &mut |_| {})).unwrap_err().to_string();
     assert!(error.starts_with("no/such.toml: cannot read the config"), "{error}");
 }

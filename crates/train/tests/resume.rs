@@ -30,7 +30,16 @@ fn train(
     resume: bool,
     progress: &mut dyn FnMut(&calotype_train::Progress),
 ) -> calotype_train::Result<Summary> {
-    let options = RunOptions { resume, threads: 1, stop: &AtomicBool::new(false), progress };
+    train_stopping(config, resume, &AtomicBool::new(false), progress)
+}
+
+fn train_stopping(
+    config: &Path,
+    resume: bool,
+    stop: &AtomicBool,
+    progress: &mut dyn FnMut(&calotype_train::Progress),
+) -> calotype_train::Result<Summary> {
+    let options = RunOptions { resume, threads: 1, skip_bad: false, stop, progress, tell: &mut |_| {} };
     if config.ends_with("autoencoder.toml") {
         train_autoencoder(config, options)
     } else {
@@ -183,8 +192,7 @@ fn a_full_disk_leaves_the_last_checkpoint() {
 
     let stop = AtomicBool::new(false);
     let mut progress = |p: &calotype_train::Progress| stop.store(p.step == 5, Ordering::Relaxed);
-    let options = RunOptions { resume: false, threads: 1, stop: &stop, progress: &mut progress };
-    assert_eq!(train_autoencoder(&stopped, options).unwrap().step, 5);
+    assert_eq!(train_stopping(&stopped, false, &stop, &mut progress).unwrap().step, 5);
     let checkpoint = stopped.with_file_name("output").join("checkpoint.safetensors");
     let before = fs::read(&checkpoint).unwrap();
     assert!(before.len() > 32 * 1024);
@@ -212,8 +220,7 @@ fn a_changed_config_is_refused_unless_only_reports_change() {
     let place = Place::new();
     let config = place.autoencoder("a");
     let stop = AtomicBool::new(true);
-    let options = RunOptions { resume: false, threads: 1, stop: &stop, progress: &mut |_| {} };
-    assert_eq!(train_autoencoder(&config, options).unwrap().step, 0);
+    assert_eq!(train_stopping(&config, false, &stop, &mut |_| {}).unwrap().step, 0);
     assert!(train(&config, false, &mut |_| {}).unwrap_err().to_string().contains("--resume"));
 
     // A run of no steps has no checkpoint that binds it; one step makes one.
@@ -272,4 +279,81 @@ fn a_frozen_encoder_stays_while_the_decoder_learns() {
         assert!(same || !frozen, "{} changed", tensor.name);
         assert!(!same || frozen || tensor.name.ends_with(".bias"), "{} did not change", tensor.name);
     }
+}
+
+fn replaced(config: &Path, from: &str, to: &str) {
+    let text = fs::read_to_string(config).unwrap();
+    assert!(text.contains(from), "{from}");
+    fs::write(config, text.replace(from, to)).unwrap();
+}
+
+#[test]
+fn checkpoints_before_the_last_are_kept() {
+    let place = Place::new();
+    let (whole, config) = (place.autoencoder("whole"), place.autoencoder("kept"));
+    train(&whole, false, &mut |_| {}).unwrap();
+    replaced(&config, "checkpoint_every = 2", "checkpoint_every = 2\nkeep = 3");
+    train(&config, false, &mut |_| {}).unwrap();
+    let output = config.with_file_name("output");
+    let mut kept: Vec<String> =
+        fs::read_dir(&output).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+    kept.retain(|name| name.starts_with("checkpoint"));
+    kept.sort();
+    assert_eq!(kept, ["checkpoint.safetensors", "checkpoint_000022.safetensors", "checkpoint_000024.safetensors"]);
+    // From each the run goes on as if it had never stopped.
+    for older in [&kept[1], &kept[2]] {
+        fs::write(output.join("checkpoint.safetensors"), b"cut").unwrap();
+        let message = train(&config, true, &mut |_| {}).unwrap_err().to_string();
+        let advice = format!(
+            "; the one before is kept: copy {} over it",
+            output.join("checkpoint_000024.safetensors").display()
+        );
+        assert!(message.contains("checkpoint.safetensors: ") && message.ends_with(&advice), "{message}");
+        fs::copy(output.join(older), output.join("checkpoint.safetensors")).unwrap();
+        train(&config, true, &mut |_| {}).unwrap();
+        assert_equal(&whole, &config);
+    }
+}
+
+/// The checkpoint before stays, and with what is advised the run goes on from it.
+#[test]
+fn a_ruined_run_goes_on_from_its_last_sound_checkpoint() {
+    let place = Place::new();
+    let config = place.autoencoder("a");
+    replaced(&config, "steps = 25", "steps = 4");
+    replaced(&config, "warmup_steps = 4", "warmup_steps = 0");
+    assert_eq!(train(&config, false, &mut |_| {}).unwrap().step, 4);
+    replaced(&config, "steps = 4\n", "steps = 25\n");
+    replaced(&config, "learning_rate = 0.002", "learning_rate = 1e30");
+    let message = train(&config, true, &mut |_| {}).unwrap_err().to_string();
+    let advice = "is not finite: lower train.learning_rate or train.gradient_clip, which may change, and --resume from the checkpoint of step 4";
+    assert!(message.starts_with("step ") && message.ends_with(advice), "{message}");
+    replaced(&config, "learning_rate = 1e30", "learning_rate = 0.001\ngradient_clip = 0.5");
+    let summary = train(&config, true, &mut |_| {}).unwrap();
+    assert!(summary.step == 25 && summary.loss.unwrap().is_finite());
+
+    let begun_badly = place.autoencoder("b");
+    replaced(&begun_badly, "learning_rate = 0.002\nwarmup_steps = 4", "learning_rate = 1e38");
+    let message = train(&begun_badly, false, &mut |_| {}).unwrap_err().to_string();
+    assert!(message.ends_with("which may change, and begin anew: there is no checkpoint yet"), "{message}");
+}
+
+#[test]
+fn cached_latents_that_are_no_numbers_name_their_picture() {
+    let place = Place::new();
+    train(&place.autoencoder("vae"), false, &mut |_| {}).unwrap();
+    let config = place.diffusion("a", "vae");
+    replaced(&config, "steps = 25", "steps = 1");
+    train(&config, false, &mut |_| {}).unwrap();
+    let cache = config.with_file_name("output").join("latents_train.safetensors");
+    let mut bytes = fs::read(&cache).unwrap();
+    let header = 8 + u64::from_le_bytes(bytes[..8].try_into().unwrap()) as usize;
+    // Means and log-variances of 4 x 4 latents of 4 channels.
+    let place_of = |picture: usize| header + 4 * picture * 4 * 4 * 8;
+    assert_eq!(bytes.len(), place_of(12));
+    bytes[place_of(7) + 40..][..4].copy_from_slice(&f32::NAN.to_le_bytes());
+    fs::write(&cache, bytes).unwrap();
+    let message = train(&config, true, &mut |_| {}).unwrap_err().to_string();
+    let end = "pictures/7.png: the autoencoder gives no finite latents for this picture: check model.autoencoder, or leave the picture out";
+    assert!(message.ends_with(end), "{message}");
 }

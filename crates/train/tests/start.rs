@@ -11,7 +11,7 @@ use std::{
 use calotype::ModelOptions;
 use calotype_checkpoint::{ConvertOptions, ConvertTo, convert};
 use calotype_image::{RgbImage, encode_png};
-use calotype_train::{RunOptions, Summary, train_autoencoder, train_diffusion};
+use calotype_train::{Notice, RunOptions, Summary, train_autoencoder, train_diffusion};
 
 const AUTOENCODER: &str = "[model]\nblock_out_channels = [32, 32]\nnorm_num_groups = 32\n";
 const DIFFUSION: &str = "[model]\nautoencoder = \"VAE\"\nblock_out_channels = [32, 64]\nlayers_per_block = 1\n\
@@ -31,6 +31,11 @@ fn pictures(folder: &Path) {
 }
 
 fn train(folder: &Path, run: &str, from: Option<&Path>, model: &str) -> calotype_train::Result<Summary> {
+    told(folder, run, from, model).0
+}
+
+/// The run, and the warnings it gave.
+fn told(folder: &Path, run: &str, from: Option<&Path>, model: &str) -> (calotype_train::Result<Summary>, Vec<String>) {
     let path = folder.join(format!("{run}.toml"));
     let from = from.map_or(String::new(), |from| format!("init_from = \"{}\"\n", from.display()));
     let text = format!(
@@ -40,8 +45,16 @@ fn train(folder: &Path, run: &str, from: Option<&Path>, model: &str) -> calotype
     );
     fs::write(&path, text).unwrap();
     let (stop, progress) = (&AtomicBool::new(false), &mut |_: &calotype_train::Progress| {});
-    let options = RunOptions { resume: false, threads: 1, stop, progress };
-    if model == AUTOENCODER { train_autoencoder(&path, options) } else { train_diffusion(&path, options) }
+    let mut warnings = Vec::new();
+    let tell = &mut |notice: &Notice| {
+        if let Notice::Warning(text) = notice {
+            warnings.push(text.clone());
+        }
+    };
+    let options = RunOptions { resume: false, threads: 1, skip_bad: false, stop, progress, tell };
+    let is_diffusion = model.contains("text_encoder");
+    let result = if is_diffusion { train_diffusion(&path, options) } else { train_autoencoder(&path, options) };
+    (result, warnings)
 }
 
 fn weights(summary: &Summary, network: &str) -> Vec<u8> {
@@ -82,7 +95,84 @@ fn a_run_may_start_from_any_layout() {
     let other = diffusion(&single).replace("hidden_size = 64", "hidden_size = 128");
     let error = train(folder, "other", Some(&single), &other).unwrap_err().to_string();
     assert!(error.contains("model.safetensors") && error.contains("128") && !error.contains('\n'), "{error}");
+    // Heads and groups are in no shape.
+    for start in starts {
+        for (from, to, problem) in [
+            (
+                "attention_heads = 8",
+                "attention_heads = 4",
+                "its UNet has 8 attention heads, and model.attention_heads is 4: set it to 8",
+            ),
+            (
+                "num_attention_heads = 1",
+                "num_attention_heads = 2",
+                "its text encoder has 1 attention heads, and model.text_encoder.num_attention_heads is 2: set it to 1",
+            ),
+            (
+                "norm_num_groups = 32",
+                "norm_num_groups = 16",
+                "its UNet has 32 groups in its norms, and model.norm_num_groups is 16: set it to 32",
+            ),
+        ] {
+            let error =
+                train(folder, "heads", Some(start), &diffusion(&vae).replacen(from, to, 1)).unwrap_err().to_string();
+            assert_eq!(error, format!("{}: {problem}", start.display()));
+            assert!(!folder.join("heads").exists(), "a refused start leaves nothing behind");
+        }
+        let groups = AUTOENCODER.replace("norm_num_groups = 32", "norm_num_groups = 16");
+        let error = train(folder, "groups", Some(start), &groups).unwrap_err().to_string();
+        let problem = "its autoencoder has 32 groups in its norms, and model.norm_num_groups is 16: set it to 32";
+        assert_eq!(error, format!("{}: {problem}", start.display()));
+    }
     fs::write(folder.join("model.yaml"), "model: {params: {parameterization: v}}").unwrap();
     let error = train(folder, "v", Some(&single), &diffusion(&single)).unwrap_err().to_string();
     assert!(error.contains("it predicts v, and ε is trained here"), "{error}");
+}
+
+/// What is cut, and what the model will not do, is said before the first step.
+#[test]
+fn what_one_should_know_is_told_at_the_start() {
+    let place = tempfile::tempdir().unwrap();
+    let folder = place.path();
+    pictures(folder);
+    let (run, warnings) = told(folder, "vae", None, AUTOENCODER);
+    assert_eq!((run.unwrap().step, warnings), (2, vec![]));
+    let (_, warnings) =
+        told(folder, "sixteen", None, &AUTOENCODER.replace("norm_num_groups = 32", "norm_num_groups = 16"));
+    let stays = "this model will be a diffusers folder and can't be converted to one file, CompVis' layout: ";
+    assert_eq!(warnings, [format!("{stays}model.norm_num_groups is 16 and there 32")]);
+
+    let model = DIFFUSION.replace("VAE", "sixteen/model");
+    let list = folder.join("pictures/metadata.jsonl");
+    let long = fs::read_to_string(&list)
+        .unwrap()
+        .replace("picture 1", &"cat ".repeat(76))
+        .replace("picture 2", &"dog ".repeat(80));
+    fs::write(&list, long).unwrap();
+    let (run, warnings) = told(folder, "long", None, &model);
+    run.unwrap();
+    let cut =
+        "2 of 3 captions are longer than the 75 tokens that the text encoder takes and are cut; the first is that of ";
+    let cut = format!("{cut}{}", folder.join("pictures/1.png").display());
+    assert_eq!(warnings, [format!("{stays}norm_num_groups of model.autoencoder is 16 and there 32"), cut]);
+
+    // Texts beside the pictures; an autoencoder needs none.
+    fs::remove_file(&list).unwrap();
+    assert_eq!(told(folder, "bare", None, AUTOENCODER).1, Vec::<String>::new());
+    let (none, _) = told(folder, "none", None, &model);
+    assert!(
+        none.unwrap_err()
+            .to_string()
+            .contains("metadata.jsonl: no picture has a caption: write metadata.jsonl, or a .txt beside each such as ")
+    );
+    assert!(!folder.join("none").exists());
+    fs::write(folder.join("pictures/2.txt"), "picture 2").unwrap();
+    let (run, warnings) = told(folder, "some", None, &model);
+    run.unwrap();
+    let first = folder.join("pictures/0.png");
+    let expected = format!(
+        "2 of 3 pictures have no .txt beside them, so their caption is empty; the first is {}",
+        first.display()
+    );
+    assert_eq!(warnings[1..], [expected]);
 }

@@ -24,10 +24,13 @@ pub(crate) struct TrainRun {
     /// Go on from the last checkpoint
     #[arg(long)]
     pub(crate) resume: bool,
+    /// Go on without pictures that can't be read, instead of refusing the set
+    #[arg(long)]
+    pub(crate) skip_bad: bool,
     /// Threads to compute with [default: one for each core]
     #[arg(long, value_name = "N", value_parser = count)]
     pub(crate) threads: Option<usize>,
-    /// No progress bar, no summary
+    /// No progress, no summary
     #[arg(long, short)]
     pub(crate) quiet: bool,
 }
