@@ -247,9 +247,10 @@ fn options_are_checked() {
     assert!(message(NoiseOptions { variation, ..batch.clone() }).contains("has no variation seed"));
     assert!(message(NoiseOptions { seed_resize: Some([8, 8]), ..batch.clone() }).contains("has no seed resize"));
     assert!(message(NoiseOptions { eta_noise_seed_delta: 1, ..batch }).contains("has no eta noise seed delta"));
+    assert_eq!("GPU".parse::<Rng>(), Ok(Rng::Cuda), "A1111's name of it");
     assert_eq!(
-        "gpu".parse::<Rng>().expect_err("unknown").to_string(),
-        r#"unknown generator "gpu": use one of cpu, cuda, nv"#
+        "tpu".parse::<Rng>().expect_err("unknown").to_string(),
+        r#"unknown generator "tpu": use one of cpu, cuda, nv"#
     );
     assert_eq!(
         "day".parse::<SeedPer>().expect_err("unknown").to_string(),
