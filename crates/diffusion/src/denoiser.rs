@@ -119,7 +119,7 @@ pub trait Predictor {
     /// The error of this network; it also has to carry the sampler's own.
     type Error: From<Error>;
 
-    /// Its prediction (ε or v) for `x`, in variance-preserving scale, at a timestep that may be fractional.
+    /// Its prediction (ε, v or x0) for `x`, in variance-preserving scale, at a timestep that may be fractional.
     ///
     /// # Errors
     /// Whatever the network meets.
@@ -143,7 +143,7 @@ pub trait Predictor {
     }
 }
 
-/// Makes a [`Denoiser`] of a [`Predictor`]: the only place that knows ε- from v-prediction.
+/// Makes a [`Denoiser`] of a [`Predictor`]: the only place that knows ε- from v- and sample prediction.
 #[derive(Debug, Clone)]
 pub struct ModelDenoiser<P> {
     predictor: P,
@@ -169,12 +169,13 @@ fn input(x: &[f32], level: NoiseLevel) -> impl Iterator<Item = f32> {
 }
 
 impl<P: Predictor> ModelDenoiser<P> {
-    /// ε: `x0 = x − σ ε`. v (Salimans & Ho 2022): `x0 = x / (σ² + 1) − v σ / sqrt(σ² + 1)`.
+    /// ε: `x0 = x − σ ε`. v (Salimans & Ho 2022): `x0 = x / (σ² + 1) − v σ / sqrt(σ² + 1)`. The sample is `x0`.
     fn denoised(&self, x: &[f32], predicted: &[f32], level: NoiseLevel) -> impl Iterator<Item = f32> {
         let scale = level.scale();
         let (c_skip, c_out) = match self.prediction_type {
             PredictionType::Epsilon => (1.0, -level.sigma),
             PredictionType::VPrediction => (1.0 / (scale * scale), -level.sigma / scale),
+            PredictionType::Sample => (0.0, 1.0),
         };
         let of = move |(&x, &out): (&f32, &f32)| (c_skip * f64::from(x) + c_out * f64::from(out)) as f32;
         x.iter().zip(predicted).map(of)

@@ -60,6 +60,26 @@ pub enum Error {
         /// Samplers that have it.
         has: &'static str,
     },
+    /// A setting has a value that is of other samplers.
+    #[error("sampler {sampler} has no {option} {value}: leave it out or use another sampler ({has})")]
+    SettingOfSampler {
+        /// The sampler asked for.
+        sampler: SamplerKind,
+        /// The setting.
+        option: &'static str,
+        /// The value given.
+        value: String,
+        /// Samplers and what they have.
+        has: &'static str,
+    },
+    /// A setting does not go without another.
+    #[error("{option} needs {needs}")]
+    SettingNeeds {
+        /// The setting.
+        option: &'static str,
+        /// What it needs.
+        needs: &'static str,
+    },
     /// An option was given to a schedule that does not have it.
     #[error("schedule {schedule} has no {option}: leave it out or use another schedule ({has})")]
     ScheduleOption {

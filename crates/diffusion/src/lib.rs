@@ -40,7 +40,8 @@ pub use latents::Latents;
 pub use noise::{Batch, BatchNoise, NoiseOptions, NoiseSource, SeedPer, Variation};
 pub use rng::{NormalStream, Rng};
 pub use sampler::{
-    Context, Levels, Run, SAMPLERS, SCHEDULES, SampleOptions, Sampler, SamplerFeature, SamplerInfo, SamplerKind,
-    SamplerSettings, ScheduleInfo, ScheduleKind, Solver, Step, StepNoise, StrengthRule, UniPcSkipType, UniPcVariant,
+    AlgorithmType, Context, FinalSigmas, Levels, Run, SAMPLERS, SCHEDULES, SampleOptions, Sampler, SamplerFeature,
+    SamplerInfo, SamplerKind, SamplerSettings, ScheduleInfo, ScheduleKind, SchedulerSettings, SigmaSpacing, Solver,
+    SolverType, Step, StepNoise, StrengthRule, TimestepSpacing, UniPcSkipType, UniPcVariant,
 };
 pub use schedule::{NoiseSchedule, PredictionType};

@@ -10,9 +10,11 @@ pub enum PredictionType {
     Epsilon,
     /// The velocity `v = sqrt(ᾱ) ε − sqrt(1 − ᾱ) x0` (Salimans & Ho 2022): Stable Diffusion 2 at 768 pixels.
     VPrediction,
+    /// The clean sample `x0` itself (Ho et al. 2020, section 3.2; CompVis' `parameterization: "x0"`).
+    Sample,
 }
 
-ids!(PredictionType, "prediction type", [Epsilon = "epsilon", VPrediction = "v_prediction"]);
+ids!(PredictionType, "prediction type", [Epsilon = "epsilon", VPrediction = "v_prediction", Sample = "sample"]);
 
 /// The noise a network was trained with: `x_t = sqrt(ᾱ_t) x0 + sqrt(1 − ᾱ_t) ε` at each timestep `t`
 /// (Ho et al. 2020, eq. 4; ᾱ is `alphas_cumprod` here and in diffusers).
@@ -23,6 +25,8 @@ pub struct NoiseSchedule {
     log_sigmas: Vec<f32>,
     /// ᾱ of the same betas in f64 ([`NoiseSchedule::of_compvis`]).
     exact: Vec<f32>,
+    /// Whether it is that of [`NoiseSchedule::cosine`].
+    cosine: bool,
 }
 
 /// More timesteps than any model has; a config that asks for more is damaged or hostile.
@@ -30,6 +34,8 @@ const MAX_TRAIN_TIMESTEPS: usize = 100_000;
 
 /// What A1111 takes for an ᾱ of 0 (`rescale_zero_terminal_snr_abar`).
 const LEAST_ALPHA: f32 = 4.897_345_3e-8;
+/// What diffusers' schedulers of sigmas take for it: `2^-24`.
+const LEAST_HALF: f32 = 5.960_464_5e-8;
 
 impl NoiseSchedule {
     /// `beta_schedule: "scaled_linear"`, the one of latent diffusion: betas whose square roots are evenly spaced.
@@ -52,6 +58,21 @@ impl NoiseSchedule {
         check_betas(beta_start, beta_end, num_train_timesteps)?;
         let betas = linspace_f32(beta_start as f32, beta_end as f32, num_train_timesteps);
         Self::from_betas(betas, linspace(beta_start, beta_end, num_train_timesteps), beta_end)
+    }
+
+    /// `beta_schedule: "squaredcos_cap_v2"`, CompVis' `cosine`: ᾱ falls as a squared cosine, no beta above 0.999 (Nichol &
+    /// Dhariwal 2021, eq. 17).
+    ///
+    /// # Errors
+    /// [`Error::NoiseSchedule`] unless there are 2 to 100000 timesteps.
+    pub fn cosine(num_train_timesteps: usize) -> Result<Self, Error> {
+        check_betas(0.5, 0.5, num_train_timesteps)?;
+        let (count, offset) = (num_train_timesteps as f64, 0.008);
+        let alpha =
+            |t: usize| ((t as f64 / count + offset) / (1.0 + offset) * std::f64::consts::FRAC_PI_2).cos().powi(2);
+        let betas = (0..num_train_timesteps).map(|t| (1.0 - alpha(t + 1) / alpha(t)).min(0.999));
+        let schedule = Self::from_betas(betas.clone().map(|beta| beta as f32), betas, 0.999)?;
+        Ok(Self { cosine: true, ..schedule })
     }
 
     /// Torch multiplies up in f64 and stores f32, also where betas are f32; sigma is computed from the stored value.
@@ -128,19 +149,42 @@ impl NoiseSchedule {
     /// Whether the last timestep has no signal.
     #[must_use]
     pub fn is_zero_terminal_snr(&self) -> bool {
-        self.alphas_cumprod.last().is_some_and(|&last| last <= LEAST_ALPHA)
+        !self.cosine && self.alphas_cumprod.last().is_some_and(|&last| last <= LEAST_ALPHA)
     }
 
     fn from_alphas(alphas_cumprod: Vec<f32>, exact: Vec<f32>) -> Self {
         let sigmas: Vec<f32> = alphas_cumprod.iter().map(|&alpha| ((1.0 - alpha) / alpha).sqrt()).collect();
         let log_sigmas = sigmas.iter().map(|&sigma| ln(sigma)).collect();
-        Self { alphas_cumprod, sigmas, log_sigmas, exact }
+        Self { alphas_cumprod, sigmas, log_sigmas, exact, cosine: false }
     }
 
     /// The same with ᾱ of betas in f64, as CompVis' code and so A1111 make it: its sigmas differ from diffusers', whose
     /// betas are f32, by a few `1e-6` of them, which the noise of a Brownian tree shows.
     pub(crate) fn of_compvis(&self) -> Self {
         Self::from_alphas(self.exact.clone(), self.exact.clone())
+    }
+
+    /// The same with the last ᾱ that diffusers' schedulers put in the place of 0, the least of half precision: its sigma is
+    /// 4096.
+    pub(crate) fn of_diffusers(&self) -> Self {
+        let mut own = self.clone();
+        if self.stands_for_no_signal() {
+            own.alphas_cumprod.iter_mut().rev().take(1).for_each(|alpha| *alpha = LEAST_HALF);
+            own = Self::from_alphas(own.alphas_cumprod, own.exact);
+        }
+        own
+    }
+
+    /// Whether the last ᾱ is one that was put in the place of 0.
+    pub(crate) fn stands_for_no_signal(&self) -> bool {
+        let mut last = self.alphas_cumprod.iter().rev();
+        let put = last.next().is_some_and(|last| [LEAST_ALPHA, LEAST_HALF].contains(last));
+        put && last.next().is_some_and(|&before| before > LEAST_HALF)
+    }
+
+    /// Whether its betas are those of [`NoiseSchedule::cosine`].
+    pub(crate) fn is_cosine(&self) -> bool {
+        self.cosine
     }
 
     /// ᾱ of every timestep, falling from nearly 1.
@@ -171,6 +215,18 @@ impl NoiseSchedule {
         let low = above.saturating_sub(1).min(self.sigmas.len().saturating_sub(2));
         let w = ((log_of(low) - log_sigma) / (log_of(low) - log_of(low + 1))).clamp(0.0, 1.0);
         f64::from((1.0 - w) * low as f32 + w * (low + 1) as f32)
+    }
+
+    /// The same as diffusers computes it (`_sigma_to_t`): in f64 over logarithms in f32. Where it keeps whole timesteps by
+    /// cutting off, this decides between 998 and 999.
+    pub(crate) fn sigma_to_t_of_diffusers(&self, sigma: f64) -> f64 {
+        let log_of = |i: usize| self.log_sigmas.get(i).copied().unwrap_or(f32::NAN);
+        let log_sigma = sigma.ln();
+        let above = self.log_sigmas.partition_point(|&log| f64::from(log) <= log_sigma);
+        let low = above.saturating_sub(1).min(self.sigmas.len().saturating_sub(2));
+        let (below, distance) = (f64::from(log_of(low)), f64::from(log_of(low) - log_of(low + 1)));
+        let w = ((below - log_sigma) / distance).clamp(0.0, 1.0);
+        (1.0 - w) * low as f64 + w * (low + 1) as f64
     }
 
     /// The sigma of a timestep, interpolated in log sigma and held inside the schedule

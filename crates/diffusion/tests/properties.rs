@@ -98,7 +98,7 @@ fn a_picture_is_the_same_in_any_batch() {
 }
 
 #[test]
-fn both_predictions_give_the_same_denoised_sample() {
+fn all_predictions_give_the_same_denoised_sample() {
     struct Fixed(Vec<f32>);
     impl Predictor for Fixed {
         type Error = Error;
@@ -114,7 +114,12 @@ fn both_predictions_give_the_same_denoised_sample() {
         let x: Vec<f32> = x0.iter().zip(&noise).map(|(&x0, &e)| x0 + level.sigma as f32 * e).collect();
         let noisy = noise_schedule.add_noise(&x0, &noise, t).expect("same length");
         let v = noise_schedule.velocity(&x0, &noise, t).expect("same length");
-        for (prediction, kind) in [(noise.clone(), PredictionType::Epsilon), (v, PredictionType::VPrediction)] {
+        let predictions = [
+            (noise.clone(), PredictionType::Epsilon),
+            (v, PredictionType::VPrediction),
+            (x0.clone(), PredictionType::Sample),
+        ];
+        for (prediction, kind) in predictions {
             let denoised = ModelDenoiser::new(Fixed(prediction), kind).denoise(&pixel(&x), level).expect("no error");
             assert!(denoised.data().iter().zip(&x0).all(|(a, b)| (a - b).abs() < 1e-4), "{kind:?} at {t}");
         }
@@ -143,7 +148,7 @@ fn wrong_combinations_say_what_to_do() {
         error(euler, ScheduleKind::Default, SampleOptions::new(1001)),
         "oiler".parse::<SamplerKind>().expect_err("no such name").to_string(),
         "carras".parse::<ScheduleKind>().expect_err("no such name").to_string(),
-        "sample".parse::<PredictionType>().expect_err("not for us").to_string(),
+        "flow".parse::<PredictionType>().expect_err("not for us").to_string(),
         NoiseSchedule::linear(0.5, 0.9, 1000).expect_err("no signal left").to_string(),
         NoiseSchedule::linear(f64::NAN, 0.9, 1000).expect_err("no number").to_string(),
         NoiseSchedule::scaled_linear(0.1, 0.05, 1000).expect_err("falling").to_string(),

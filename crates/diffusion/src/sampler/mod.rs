@@ -2,6 +2,7 @@
 
 mod beta;
 mod compvis;
+mod diffusers;
 mod img2img;
 mod kind;
 mod levels;
@@ -10,6 +11,7 @@ mod options;
 mod plan;
 mod run;
 mod schedule_kind;
+mod scheduler_settings;
 mod sigmas;
 mod solver;
 mod timesteps;
@@ -22,6 +24,9 @@ pub use kind::{SAMPLERS, SamplerFeature, SamplerInfo, SamplerKind, StepNoise};
 pub use options::{SampleOptions, SamplerSettings};
 pub use run::{Run, Step};
 pub use schedule_kind::{SCHEDULES, ScheduleInfo, ScheduleKind};
+pub use scheduler_settings::{
+    AlgorithmType, FinalSigmas, SchedulerSettings, SigmaSpacing, SolverType, TimestepSpacing,
+};
 pub use solver::{Context, Levels, Solver};
 pub use unipc_settings::{UniPcSkipType, UniPcVariant};
 
@@ -49,7 +54,8 @@ impl Sampler {
     ///
     /// # Errors
     /// [`Error::Schedule`], [`Error::Steps`], [`Error::CompvisSteps`], [`Error::Eta`], [`Error::EtaRange`], [`Error::OptionRange`],
-    /// [`Error::SamplerOption`] and [`Error::ScheduleOption`] for what the sampler can't take.
+    /// [`Error::SamplerOption`], [`Error::ScheduleOption`], [`Error::SettingOfSampler`] and [`Error::SettingNeeds`] for what the
+    /// sampler can't take.
     pub fn new(
         kind: SamplerKind,
         schedule: ScheduleKind,
@@ -61,9 +67,9 @@ impl Sampler {
         }
         options.check(kind, schedule)?;
         let eta = kind.info().noise.default_eta().map(|own| options.eta.unwrap_or(own));
-        let options = SampleOptions { eta, ..options };
-        let noise_schedule =
-            if kind.is_of_diffusers(schedule) { noise_schedule.clone() } else { noise_schedule.of_compvis() };
+        let options = SampleOptions { eta, scheduler: options.scheduler.effective(kind, schedule), ..options };
+        let of_diffusers = options.is_of_diffusers(kind, schedule);
+        let noise_schedule = if of_diffusers { noise_schedule.of_diffusers() } else { noise_schedule.of_compvis() };
         let laid_out = levels::levels(kind, schedule, &noise_schedule, &options)?;
         // `dpm_fast` and `dpm_adaptive` go from the model's greatest sigma to its least whatever the schedule, as in A1111.
         let ends = sigmas::ends_of_model(&noise_schedule, &options.settings);

@@ -1,6 +1,9 @@
 use serde::{Deserialize, Serialize};
 
-use super::{SamplerFeature, SamplerKind, ScheduleKind, StepNoise, UniPcSkipType, UniPcVariant, unipc_settings};
+use super::{
+    SamplerFeature, SamplerKind, ScheduleKind, SchedulerSettings, StepNoise, UniPcSkipType, UniPcVariant,
+    unipc_settings,
+};
 use crate::Error;
 
 /// What a run is asked for besides the sampler itself.
@@ -15,6 +18,8 @@ pub struct SampleOptions {
     pub eta: Option<f64>,
     /// What few ask for.
     pub settings: SamplerSettings,
+    /// What a model's `scheduler_config.json` says, or a caller in its manner: of [`ScheduleKind::Default`] only.
+    pub scheduler: SchedulerSettings,
 }
 
 /// Settings of some samplers and schedules, which few ask for. The names are k-diffusion's and A1111's.
@@ -82,7 +87,7 @@ impl SampleOptions {
     /// So many steps, and what the sampler has if nothing is chosen.
     #[must_use]
     pub fn new(steps: usize) -> Self {
-        Self { steps, eta: None, settings: SamplerSettings::default() }
+        Self { steps, eta: None, settings: SamplerSettings::default(), scheduler: SchedulerSettings::default() }
     }
 
     /// The same with another eta.
@@ -97,6 +102,18 @@ impl SampleOptions {
         Self { settings, ..self }
     }
 
+    /// The same with other settings of diffusers' schedulers.
+    #[must_use]
+    pub fn scheduler(self, scheduler: SchedulerSettings) -> Self {
+        Self { scheduler, ..self }
+    }
+
+    /// Whether a run is as diffusers has it: its levels, and its solver where it has one of its own. The samplers that have
+    /// A1111's levels by default are so if a setting of diffusers is given.
+    pub(super) fn is_of_diffusers(&self, sampler: SamplerKind, schedule: ScheduleKind) -> bool {
+        sampler.is_of_diffusers(schedule) || !self.scheduler.is_empty()
+    }
+
     /// Whether a sampler and its schedule can take these.
     pub(super) fn check(&self, sampler: SamplerKind, schedule: ScheduleKind) -> Result<(), Error> {
         let (info, noise) = (sampler.info(), sampler.info().noise);
@@ -106,6 +123,14 @@ impl SampleOptions {
             _ => {}
         }
         let own = &self.settings;
+        self.scheduler.check(sampler, schedule, own)?;
+        if !self.scheduler.is_empty()
+            && noise == StepNoise::Brownian
+            && (self.eta.is_some_and(|eta| eta != 1.0) || own.s_noise != 1.0)
+        {
+            let needs = "eta and s_noise as they are, 1";
+            return Err(Error::SettingNeeds { option: "a setting of diffusers' schedulers", needs });
+        }
         let ranges = [
             ("s_churn", own.s_churn, 0.0..=1e4, "0 to 10000"),
             ("s_tmin", own.s_tmin, 0.0..=f64::MAX, "a number from 0"),

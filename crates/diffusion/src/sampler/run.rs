@@ -1,6 +1,6 @@
 use std::sync::Arc;
 
-use super::solver::{Context, Levels, Solver, dpm_adaptive::Adaptive, solver};
+use super::solver::{Context, Levels, Solver, Threshold, dpm_adaptive::Adaptive, solver};
 use super::{Sampler, SamplerKind, rises};
 use crate::{Denoiser, Error, Latents, NoiseLevel, NoiseSchedule, NoiseSource};
 
@@ -60,6 +60,7 @@ pub struct Run<'a, D: Denoiser, N: NoiseSource> {
     /// The noise still in `x`.
     sigma: f64,
     s_noise: f64,
+    threshold: Option<Threshold>,
     ends_preserving: bool,
     /// Whether the last step was taken.
     has_ended: bool,
@@ -94,6 +95,7 @@ impl<'a, D: Denoiser + 'a, N: NoiseSource + 'a> Run<'a, D, N> {
             index: 0,
             sigma: sampler.levels.first().map_or(0.0, |level| level.sigma),
             s_noise: sampler.options.settings.s_noise,
+            threshold: Threshold::of(&sampler.options.scheduler),
             ends_preserving: sampler.laid_out.ends_preserving,
             has_ended: false,
         }
@@ -139,7 +141,8 @@ impl<D: Denoiser, N: NoiseSource> Run<'_, D, N> {
         if got != expected && !matches!(self.stepper, Stepper::Over) {
             return Err(Error::Shape { what: "the sample", got, expected }.into());
         }
-        let mut ctx = Context::new(&mut self.denoiser, &mut self.noise, &self.noise_schedule, self.shape);
+        let mut ctx =
+            Context::new(&mut self.denoiser, &mut self.noise, &self.noise_schedule, self.threshold, self.shape);
         match &mut self.stepper {
             Stepper::Over => Ok(None),
             Stepper::Adaptive(adaptive) => adaptive.step(&mut self.x, &mut ctx),

@@ -1,3 +1,4 @@
+use super::threshold::Threshold;
 use crate::{Denoiser, Error, Latents, NoiseLevel, NoiseSchedule, NoiseSource};
 
 /// Where a step begins and ends.
@@ -21,6 +22,7 @@ pub struct Context<'a, E> {
     denoiser: &'a mut dyn Denoiser<Error = E>,
     noise: &'a mut dyn NoiseSource,
     noise_schedule: &'a NoiseSchedule,
+    threshold: Option<Threshold>,
     /// That of the samples, `[B, h, w, C]`.
     shape: [usize; 4],
 }
@@ -30,18 +32,38 @@ impl<'a, E: From<Error>> Context<'a, E> {
         denoiser: &'a mut dyn Denoiser<Error = E>,
         noise: &'a mut dyn NoiseSource,
         noise_schedule: &'a NoiseSchedule,
+        threshold: Option<Threshold>,
         shape: [usize; 4],
     ) -> Self {
-        Self { denoiser, noise, noise_schedule, shape }
+        Self { denoiser, noise, noise_schedule, threshold, shape }
     }
 
-    /// The denoised sample: the model's estimate of `x0` given `x` at a level.
+    /// The denoised sample: the model's estimate of `x0` given `x` at a level, thresholded where that is asked for.
     ///
     /// # Errors
     /// Those of the denoiser, and [`Error::Shape`].
     pub fn denoise(&mut self, x: &Latents, level: NoiseLevel) -> Result<Latents, E> {
+        let denoised = self.denoise_as_is(x, level)?;
+        Ok(self.thresholded(denoised))
+    }
+
+    /// The same without a threshold.
+    pub(super) fn denoise_as_is(&mut self, x: &Latents, level: NoiseLevel) -> Result<Latents, E> {
         let denoised = self.denoiser.denoise(x, level)?;
         self.checked(denoised, DENOISED)
+    }
+
+    /// A denoised sample within the threshold, if there is one.
+    pub(super) fn thresholded(&self, denoised: Latents) -> Latents {
+        match self.threshold {
+            Some(threshold) => threshold.apply(&denoised),
+            None => denoised,
+        }
+    }
+
+    /// The noise that the model was trained with.
+    pub(super) fn noise_schedule(&self) -> &NoiseSchedule {
+        self.noise_schedule
     }
 
     /// `dx/dσ = (x − D(x, σ)) / σ` at a level above 0, D being the denoised sample (Karras et al. 2022, eq. 1 with

@@ -7,9 +7,11 @@
 pub(super) mod dpm_adaptive;
 
 mod context;
+mod ddim;
 mod ddim_cfgpp;
 mod dpm_2;
 mod dpm_fast;
+mod dpm_multistep;
 mod dpmpp_2m;
 mod dpmpp_2m_sde;
 mod dpmpp_2s;
@@ -22,9 +24,11 @@ mod lms;
 mod noise;
 mod plms;
 mod singlestep;
+mod threshold;
 mod unipc;
 
 pub use context::{Context, Levels};
+pub(super) use threshold::Threshold;
 
 use super::{Sampler, SamplerKind};
 use crate::{Error, Latents};
@@ -96,13 +100,16 @@ pub(super) fn solver<E: From<Error>>(sampler: &Sampler) -> Option<Box<dyn Solver
     let (eta, s_noise) = (options.eta.unwrap_or(0.0), options.settings.s_noise);
     let churn = Churn::new(&options.settings, sampler.steps());
     let compvis = sampler.laid_out.compvis;
+    if let Some(solver) = of_diffusers(sampler) {
+        return Some(solver);
+    }
     Some(match sampler.kind {
         SamplerKind::Ddim | SamplerKind::Euler | SamplerKind::EulerA => {
             Box::new(euler::Euler { eta, s_noise, churn, always_draws: compvis })
         }
         SamplerKind::Heun | SamplerKind::Restart => Box::new(heun::Heun { churn }),
         SamplerKind::Lms => Box::new(lms::Lms::default()),
-        SamplerKind::Plms => Box::new(plms::Plms::new(compvis)),
+        SamplerKind::Plms => Box::new(plms::Plms::new(compvis, None)),
         SamplerKind::Dpm2 | SamplerKind::Dpm2A => Box::new(dpm_2::Dpm2 { eta, s_noise, churn }),
         SamplerKind::Dpmpp2sA => Box::new(dpmpp_2s::Dpmpp2s { eta, s_noise }),
         SamplerKind::Dpmpp2m => Box::new(dpmpp_2m::Dpmpp2m::default()),
@@ -117,5 +124,31 @@ pub(super) fn solver<E: From<Error>>(sampler: &Sampler) -> Option<Box<dyn Solver
         // Its `lower_order_final` acts in short runs only.
         SamplerKind::DpmSolver => Box::new(dpmpp_2m::Dpmpp2m::new(options.steps < 15)),
         SamplerKind::DpmAdaptive => return None,
+    })
+}
+
+/// The solver of a sampler whose diffusers' scheduler has settings, where that matters to its steps.
+fn of_diffusers<E: From<Error>>(sampler: &Sampler) -> Option<Box<dyn Solver<E> + Send>> {
+    let Sampler { kind, options, noise_schedule, .. } = sampler;
+    if options.scheduler.is_empty() {
+        return None;
+    }
+    let eta = options.eta.unwrap_or(0.0);
+    let jumps = ddim::Jumps {
+        ratio: noise_schedule.num_train_timesteps() / options.steps.max(1),
+        to_one: options.scheduler.set_alpha_to_one == Some(true),
+    };
+    Some(match kind {
+        SamplerKind::Ddim => Box::new(ddim::Jumping { solver: ddim::Ddim { eta }, jumps }),
+        SamplerKind::DdimCfgpp => Box::new(ddim::Jumping { solver: ddim_cfgpp::DdimCfgpp { eta }, jumps }),
+        SamplerKind::Plms => {
+            let runge_kutta = options.scheduler.skip_prk_steps == Some(false);
+            Box::new(plms::Plms::new(false, Some(plms::OfDiffusers { jumps, runge_kutta })))
+        }
+        SamplerKind::Dpmpp2m | SamplerKind::Dpmpp2mSde | SamplerKind::Dpmpp2mSdeHeun => {
+            Box::new(dpm_multistep::DpmMultistep::new(*kind, options))
+        }
+        SamplerKind::UniPc => Box::new(unipc::UniPc::of_diffusers(options, sampler.steps())),
+        _ => return None,
     })
 }

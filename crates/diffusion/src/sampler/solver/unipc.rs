@@ -1,6 +1,6 @@
 use std::collections::VecDeque;
 
-use super::super::{SamplerSettings, UniPcVariant};
+use super::super::{SampleOptions, SamplerKind, SamplerSettings, SchedulerSettings, SolverType, UniPcVariant};
 use super::{Context, Levels, Solver};
 use crate::{Error, Latents, NoiseLevel};
 
@@ -14,6 +14,8 @@ pub(super) struct UniPc {
     variant: UniPcVariant,
     order: usize,
     lower_order_final: bool,
+    /// Whether a run with fewer steps than its order is of lower order at its end, as in diffusers.
+    lowers_short_runs: bool,
     /// Denoised samples and the λ = −ln σ they belong to, the latest first.
     denoised: VecDeque<(Latents, f64)>,
 }
@@ -25,6 +27,24 @@ impl UniPc {
             variant: settings.uni_pc_variant,
             order: settings.uni_pc_order,
             lower_order_final: settings.uni_pc_lower_order_final,
+            lowers_short_runs: false,
+            denoised: VecDeque::new(),
+        }
+    }
+
+    /// As diffusers' `UniPCMultistepScheduler` has it.
+    pub(super) fn of_diffusers(options: &SampleOptions, steps: usize) -> Self {
+        let scheduler = options.scheduler.or(SchedulerSettings::defaults(SamplerKind::UniPc));
+        let variant = match scheduler.solver_type {
+            Some(SolverType::Bh1) => UniPcVariant::Bh1,
+            _ => UniPcVariant::Bh2,
+        };
+        Self {
+            steps,
+            variant,
+            order: scheduler.solver_order.unwrap_or(2),
+            lower_order_final: scheduler.lower_order_final.unwrap_or(true),
+            lowers_short_runs: true,
             denoised: VecDeque::new(),
         }
     }
@@ -34,7 +54,7 @@ impl UniPc {
         let left = (self.steps + 1).saturating_sub(step);
         let most = if to.sigma == 0.0 {
             1 // λ has no end there to lay a polynomial to.
-        } else if self.lower_order_final && step >= self.order {
+        } else if self.lower_order_final && (step >= self.order || self.lowers_short_runs) {
             left
         } else {
             self.order
