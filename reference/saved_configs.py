@@ -36,7 +36,7 @@ def main():
             scheduler = kind(**BETAS) if takes_betas else kind()
         except (TypeError, ImportError, ValueError):
             continue
-        of_sd = takes_betas and not name.startswith("CogVideoX")
+        of_sd = takes_betas and not name.startswith(("CogVideoX", "RePaint"))
         (by_betas if of_sd else others)[name] = saved(scheduler, "scheduler_config.json")
     text = CLIPTextConfig(**TEXT)
     vision = dict(hidden_size=8, intermediate_size=16, num_hidden_layers=1, num_attention_heads=2, image_size=8, patch_size=4)

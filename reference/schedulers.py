@@ -95,6 +95,7 @@ def cases():
         yield name, "sd1", "epsilon", dict(thresholding=True), 0, 8
         own = dict(thresholding=True, dynamic_thresholding_ratio=0.8, sample_max_value=1.5)
         yield name, "sd1", "epsilon", own, 0, 8
+        yield name, "sd1", "epsilon", own, 0, 30
     yield "dpmpp_2m", "sd1", "epsilon", dict(own, algorithm_type="dpmsolver", final_sigmas_type="sigma_min"), 0, 8
     for name in CLASSES:
         if name not in ("euler_a", "heun", "lms", "dpm_2", "dpm_2_a", "plms"):  # which have no such prediction there

@@ -92,9 +92,9 @@ pub mod latents {
 /// ```
 pub mod sampling {
     pub use calotype_diffusion::{
-        Context, Denoiser, Levels, NoiseLevel, PredictionType, Rng, SAMPLERS, SCHEDULES, SamplerFeature, SamplerInfo,
-        SamplerKind, SamplerSettings, ScheduleInfo, ScheduleKind, SeedPer, Solver, StepNoise, UniPcSkipType,
-        UniPcVariant,
+        AlgorithmType, Context, Denoiser, FinalSigmas, Levels, NoiseLevel, PredictionType, Rng, SAMPLERS, SCHEDULES,
+        SamplerFeature, SamplerInfo, SamplerKind, SamplerSettings, ScheduleInfo, ScheduleKind, SchedulerSettings,
+        SeedPer, SigmaSpacing, Solver, SolverType, StepNoise, TimestepSpacing, UniPcSkipType, UniPcVariant,
     };
 
     pub use crate::{

@@ -48,6 +48,11 @@ pub enum Warning {
         /// Whether what makes it again is in it.
         is_left: bool,
     },
+    /// The model's scheduler says something that is not heeded.
+    UnheededScheduler {
+        /// What it says.
+        settings: String,
+    },
     /// A prompt calls for a network that was not applied.
     Network {
         /// As it is written.
@@ -86,6 +91,12 @@ impl fmt::Display for Warning {
             Self::LongMetadata { is_left: false } => f.write_str(
                 "the prompt is too long for a JPEG's metadata, so its file says nothing of how it was made: a PNG or WebP does",
             ),
+            Self::UnheededScheduler { settings } => {
+                write!(
+                    f,
+                    "the model's scheduler_config.json says {settings}, which is not heeded: diffusers' pictures differ"
+                )
+            }
             Self::Network { tag } => write!(f, "the prompt calls for {:?}, which is not applied", brief(tag)),
         }
     }

@@ -75,10 +75,16 @@ fn wrong_configs() {
         r#"_class_name is "StableDiffusionXLPipeline", expected "StableDiffusionPipeline""#,
     );
     let scheduler = "scheduler/scheduler_config.json";
-    let sample = "unknown prediction type \"sample\": use one of epsilon, v_prediction";
-    refused(edit(scheduler, "epsilon", "sample"), scheduler, sample);
-    let cosine = "beta_schedule \"cosine\" is not supported: expected scaled_linear or linear";
-    refused(edit(scheduler, "scaled_linear", "cosine"), scheduler, cosine);
+    let flow = "unknown prediction type \"flow_prediction\": use one of epsilon, v_prediction, sample";
+    refused(edit(scheduler, "epsilon", "flow_prediction"), scheduler, flow);
+    let sigmoid = "beta_schedule \"sigmoid\" is not supported: expected scaled_linear, linear or squaredcos_cap_v2";
+    refused(edit(scheduler, "scaled_linear", "sigmoid"), scheduler, sigmoid);
+    let spacing = "timestep_spacing: unknown timestep spacing \"evenly\": use one of leading, linspace, trailing";
+    let last = "\"set_alpha_to_one\":false";
+    refused(edit(scheduler, last, "\"timestep_spacing\":\"evenly\""), scheduler, spacing);
+    let order = "solver_order is -1, expected a whole number";
+    refused(edit(scheduler, last, "\"solver_order\":-1"), scheduler, order);
+    refused(edit(scheduler, last, "\"thresholding\":1"), scheduler, "thresholding is 1, expected true or false");
     let betas = "bad noise schedule: num_train_timesteps is 0, expected 2 to 100000; check scheduler_config.json";
     refused(edit(scheduler, "1000", "0"), scheduler, betas);
     let groups = "UNet config: 8 channels can't be divided by norm_num_groups = 3";

@@ -29,6 +29,7 @@ mod model;
 mod network;
 mod open;
 mod options;
+mod saved_scheduler;
 mod scheduler;
 mod verify;
 
@@ -38,10 +39,11 @@ pub use convert::{ConvertOptions, ConvertTo, Progress, convert, model_index};
 pub use error::{Error, Result, brief, show};
 pub use inspect::{
     AdapterFit, AdapterInspection, Alpha, EmbeddingInspection, FileInspection, HypernetworkInspection, Inspection,
-    LoraInspection, ModelInspection, TensorGroup, Training, WeightSets, inspect, inspect_for,
+    LoraInspection, ModelInspection, SchedulerInspection, TensorGroup, Training, WeightSets, inspect, inspect_for,
 };
 pub use list::{Listed, list, usual_places};
 pub use model::{MAX_SIDE, Model, ZERO_TERMINAL_SNR};
 pub use network::NetworkFiles;
 pub use options::ModelOptions;
+pub use saved_scheduler::SavedScheduler;
 pub use verify::{Verification, verify};

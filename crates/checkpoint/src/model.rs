@@ -15,7 +15,8 @@ use crate::{
     files::Files,
     hash::{self, WeightFile},
     open,
-    scheduler::{SchedulerConfig, prediction_id},
+    saved_scheduler::SavedScheduler,
+    scheduler::SchedulerConfig,
 };
 
 /// The longest side of an image, in pixels.
@@ -189,7 +190,7 @@ impl Model {
             hashing: Mutex::new(()),
         };
         model.check_fit()?;
-        let prediction = prediction_id(model.prediction_type);
+        let prediction = model.prediction_type.id();
         tracing::info!(model = model.name, prediction, inpainting = model.is_inpainting(), "opened");
         Ok(model)
     }
@@ -249,6 +250,12 @@ impl Model {
             (false, true) => None,
             (false, false) => Some("trained"),
         }
+    }
+
+    /// What the config of its scheduler says of the sampler, if it came with one.
+    #[must_use]
+    pub fn saved_scheduler(&self) -> Option<&SavedScheduler> {
+        self.scheduler.saved.as_ref()
     }
 
     /// What its UNet predicts.

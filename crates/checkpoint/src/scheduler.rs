@@ -8,9 +8,9 @@ use calotype_models::{CompVisConfig, Layout, UNetConfig, find_unwrapped};
 use serde::{Deserialize, Deserializer, de::Error as _};
 use serde_json::Value;
 
-use crate::{Error, Result, error::brief};
+use crate::{Error, Result, SavedScheduler, error::brief};
 
-/// What of a scheduler's config belongs to the model; the sampler itself is chosen by the request.
+/// A scheduler's config: what of it belongs to the model, and beside it what it says of the sampler, which the request chooses.
 /// A key left out has diffusers' default.
 #[derive(Clone, Debug, PartialEq, Deserialize)]
 #[serde(default)]
@@ -28,6 +28,9 @@ pub(crate) struct SchedulerConfig {
     /// ᾱ of each timestep, as the file of a single checkpoint has it, in the place of betas.
     #[serde(skip)]
     pub(crate) alphas_cumprod: Option<Vec<f32>>,
+    /// What it says of the sampler.
+    #[serde(skip)]
+    pub(crate) saved: Option<SavedScheduler>,
 }
 
 /// A list of numbers, or null.
@@ -54,6 +57,7 @@ impl Default for SchedulerConfig {
             trained_betas: None,
             rescale_betas_zero_snr: false,
             alphas_cumprod: None,
+            saved: None,
         }
     }
 }
@@ -61,13 +65,11 @@ impl Default for SchedulerConfig {
 /// The first and the last beta of Stable Diffusion.
 const SD_BETAS: (f64, f64) = (0.00085, 0.012);
 
-/// diffusers' name of a prediction type.
-pub(crate) fn prediction_id(prediction_type: PredictionType) -> &'static str {
-    match prediction_type {
-        PredictionType::Epsilon => "epsilon",
-        PredictionType::VPrediction => "v_prediction",
-    }
-}
+/// diffusers' name of betas that fall as a cosine.
+pub(crate) const COSINE: &str = "squaredcos_cap_v2";
+
+/// The key of the metadata of a checkpoint in one file by which the config of its scheduler goes with it.
+pub(crate) const METADATA: &str = "scheduler_config";
 
 /// A key of no use but to say that no signal is left at the last timestep, as some trainers write it beside [`V_KEY`].
 const ZERO_SNR_KEY: &str = "ztsnr";
@@ -125,12 +127,12 @@ impl Buffer {
             beta_schedule: beta_schedule.into(),
             ..SchedulerConfig::default()
         };
-        vec![of("scaled_linear"), of("linear")]
+        vec![of("scaled_linear"), of("linear"), of(COSINE)]
     }
 }
 
 /// diffusers' schedulers of models whose noise is given by betas, less `Scheduler` at the end.
-const BY_BETAS: [&str; 22] = [
+const BY_BETAS: [&str; 21] = [
     "DDIM",
     "DDIMInverse",
     "DDIMParallel",
@@ -149,7 +151,6 @@ const BY_BETAS: [&str; 22] = [
     "LCM",
     "LMSDiscrete",
     "PNDM",
-    "RePaint",
     "SASolver",
     "TCD",
     "UniPCMultistep",
@@ -191,7 +192,9 @@ impl SchedulerConfig {
             |e: serde_json::Error| Error::file(label, format!("not a scheduler config: {}", brief(&e.to_string())));
         let keys: Value = json::from_str(text).map_err(invalid)?;
         check_kind(&keys).map_err(|problem| Error::file(label, problem))?;
-        serde_json::from_value(keys).map_err(invalid)
+        let saved = SavedScheduler::read(&keys).map_err(|problem| Error::file(label, problem))?;
+        let config: Self = serde_json::from_value(keys).map_err(invalid)?;
+        Ok(Self { saved: Some(saved), ..config })
     }
 
     /// That of a checkpoint in one file: as its buffer `alphas_cumprod` (or `betas`) says, which CompVis' loader puts in the
@@ -206,9 +209,12 @@ impl SchedulerConfig {
         let beta_schedule = match compvis.beta_schedule.as_deref() {
             None | Some("linear") => "scaled_linear",
             Some("sqrt_linear") => "linear",
+            Some("cosine") => COSINE,
             Some(other) => {
-                let problem =
-                    format!("beta_schedule {:?} of its YAML config is not supported: expected linear", brief(other));
+                let problem = format!(
+                    "beta_schedule {:?} of its YAML config is not supported: expected linear or cosine",
+                    brief(other)
+                );
                 return Err(Error::file(label, problem));
             }
         };
@@ -234,11 +240,14 @@ impl SchedulerConfig {
                 None => config = Self { rescale_betas_zero_snr: false, ..table },
             }
         }
+        // As this program wrote it when it converted a folder; a text of other kinds says nothing.
+        let saved = file.metadata().get(METADATA).and_then(|text| json::from_str(text).ok());
+        config.saved = saved.and_then(|keys: Value| SavedScheduler::read(&keys).ok());
         Ok(config)
     }
 
     pub(crate) fn set_prediction(&mut self, prediction_type: PredictionType) {
-        self.prediction_type = prediction_id(prediction_type).to_owned();
+        self.prediction_type = prediction_type.id().to_owned();
     }
 
     /// The noise of each timestep.
@@ -252,9 +261,12 @@ impl SchedulerConfig {
             (None, Some(betas), _) => NoiseSchedule::from_trained_betas(betas),
             (None, None, "scaled_linear") => NoiseSchedule::scaled_linear(start, end, timesteps),
             (None, None, "linear") => NoiseSchedule::linear(start, end, timesteps),
+            (None, None, COSINE) => NoiseSchedule::cosine(timesteps),
             (None, None, other) => {
-                let problem =
-                    format!("beta_schedule {:?} is not supported: expected scaled_linear or linear", brief(other));
+                let problem = format!(
+                    "beta_schedule {:?} is not supported: expected scaled_linear, linear or {COSINE}",
+                    brief(other)
+                );
                 return Err(Error::file(label, problem));
             }
         };
@@ -310,14 +322,15 @@ impl Prediction {
         layout: &Layout,
         unet: &UNetConfig,
     ) -> Result<Self> {
-        use PredictionType::{Epsilon, VPrediction};
+        use PredictionType::{Epsilon, Sample, VPrediction};
         let told = |prediction_type, source| Ok(Self { prediction_type, source });
         match compvis.parameterization.as_deref() {
             Some("v") => return told(VPrediction, "parameterization of the YAML config"),
             Some("eps") => return told(Epsilon, "parameterization of the YAML config"),
+            Some("x0") => return told(Sample, "parameterization of the YAML config"),
             Some(other) => {
                 let problem = format!(
-                    "parameterization {:?} of its YAML config is not supported: expected eps or v",
+                    "parameterization {:?} of its YAML config is not supported: expected eps, v or x0",
                     brief(other)
                 );
                 return Err(Error::file(label, problem));

@@ -159,6 +159,76 @@ pub(super) const FIELDS: &[Field] = &[
         read: |m, value| flag(&mut m.request.sampler_settings.uni_pc_lower_order_final, value),
     },
     Field {
+        key: "Timestep spacing",
+        write: |m| m.request.scheduler_settings.timestep_spacing.map(|value| value.to_string()),
+        read: |m, value| some(&mut m.request.scheduler_settings.timestep_spacing, value),
+    },
+    Field {
+        key: "Steps offset",
+        write: |m| m.request.scheduler_settings.steps_offset.map(|value| value.to_string()),
+        read: |m, value| some(&mut m.request.scheduler_settings.steps_offset, value),
+    },
+    Field {
+        key: "Sigma spacing",
+        write: |m| m.request.scheduler_settings.sigma_spacing.map(|value| value.to_string()),
+        read: |m, value| some(&mut m.request.scheduler_settings.sigma_spacing, value),
+    },
+    Field {
+        key: "Final sigmas type",
+        write: |m| m.request.scheduler_settings.final_sigmas_type.map(|value| value.to_string()),
+        read: |m, value| some(&mut m.request.scheduler_settings.final_sigmas_type, value),
+    },
+    Field {
+        key: "Solver order",
+        write: |m| m.request.scheduler_settings.solver_order.map(|value| value.to_string()),
+        read: |m, value| some(&mut m.request.scheduler_settings.solver_order, value),
+    },
+    Field {
+        key: "Solver type",
+        write: |m| m.request.scheduler_settings.solver_type.map(|value| value.to_string()),
+        read: |m, value| some(&mut m.request.scheduler_settings.solver_type, value),
+    },
+    Field {
+        key: "Algorithm type",
+        write: |m| m.request.scheduler_settings.algorithm_type.map(|value| value.to_string()),
+        read: |m, value| some(&mut m.request.scheduler_settings.algorithm_type, value),
+    },
+    Field {
+        key: "Lower order final",
+        write: |m| m.request.scheduler_settings.lower_order_final.map(word),
+        read: |m, value| some_flag(&mut m.request.scheduler_settings.lower_order_final, value),
+    },
+    Field {
+        key: "Euler at final",
+        write: |m| m.request.scheduler_settings.euler_at_final.map(word),
+        read: |m, value| some_flag(&mut m.request.scheduler_settings.euler_at_final, value),
+    },
+    Field {
+        key: "Set alpha to one",
+        write: |m| m.request.scheduler_settings.set_alpha_to_one.map(word),
+        read: |m, value| some_flag(&mut m.request.scheduler_settings.set_alpha_to_one, value),
+    },
+    Field {
+        key: "Skip PRK steps",
+        write: |m| m.request.scheduler_settings.skip_prk_steps.map(word),
+        read: |m, value| some_flag(&mut m.request.scheduler_settings.skip_prk_steps, value),
+    },
+    Field {
+        key: "Thresholding",
+        write: |m| m.request.scheduler_settings.thresholding.map(word),
+        read: |m, value| some_flag(&mut m.request.scheduler_settings.thresholding, value),
+    },
+    Field {
+        key: "Dynamic thresholding ratio",
+        write: |m| m.request.scheduler_settings.dynamic_thresholding_ratio.map(text_of),
+        read: |m, value| some(&mut m.request.scheduler_settings.dynamic_thresholding_ratio, value),
+    },
+    Field {
+        key: "Sample max value",
+        write: |m| m.request.scheduler_settings.sample_max_value.map(text_of),
+        read: |m, value| some(&mut m.request.scheduler_settings.sample_max_value, value),
+    },
+    Field {
         key: "Model hash",
         write: |m| Some(m.model_hash.chars().take(SHORT_HASH).collect()),
         read: |m, value| text(&mut m.model_hash, value),
@@ -431,6 +501,18 @@ fn flag(field: &mut bool, value: &str) -> bool {
     let known =
         [("True", true), ("False", false)].into_iter().find(|(word, _)| word.eq_ignore_ascii_case(value.trim()));
     known.map(|(_, value)| *field = value).is_some()
+}
+
+fn some_flag(field: &mut Option<bool>, value: &str) -> bool {
+    let mut read = false;
+    let sound = flag(&mut read, value);
+    *field = field.filter(|_| !sound).or(sound.then_some(read));
+    sound
+}
+
+/// Python's words.
+fn word(value: bool) -> String {
+    if value { "True".to_owned() } else { "False".to_owned() }
 }
 
 fn text_of(value: f64) -> String {

@@ -104,6 +104,9 @@ impl Metadata {
     pub fn new(model: &Model, plan: &Plan, precision: Precision, position: usize) -> Result<Self> {
         let mut request = Request::clone(plan.request());
         request.adapters = Default::default();
+        // What the model's scheduler says is said of the image, so that it is made again whatever becomes of that.
+        request.scheduler_settings = request.said_scheduler_settings(model);
+        request.ignore_scheduler_config = false;
         let latents = request.latents.take().and_then(|latents| latents.slice(position, 1));
         let latents = latents.map(|start| LatentsMetadata {
             file: String::new(),
@@ -139,7 +142,12 @@ impl Metadata {
     /// A file can't be read or is no longer the same.
     pub fn request(&self, images: &[PathBuf]) -> Result<(Request, BatchPlace)> {
         let given: Vec<InputImage> = images.iter().map(InputImage::open).collect::<Result<_>>()?;
-        let mut request = Request { adapters: adapters::options(&self.adapters), ..self.request.clone() };
+        let mut request = Request {
+            adapters: adapters::options(&self.adapters),
+            // All that mattered of it is in the settings.
+            ignore_scheduler_config: true,
+            ..self.request.clone()
+        };
         let place = self.batch.as_ref().map(|batch| batch.give(&mut request)).unwrap_or_default();
         request.open_images(&given)?;
         Ok((request, place))

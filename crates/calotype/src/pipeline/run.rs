@@ -116,7 +116,8 @@ impl Phase {
 impl Run {
     pub(super) fn new(pipeline: Pipeline, plan: Plan, options: RunOptions) -> Result<Self> {
         let lease = pipeline.lease(&plan, options.cancel.clone())?;
-        let (adapters, warnings) = pipeline.adapters(&plan)?;
+        let (adapters, mut warnings) = pipeline.adapters(&plan)?;
+        warnings.extend(plan.request().unheeded_settings(pipeline.model()));
         Ok(Self {
             pipeline,
             plan,

@@ -218,10 +218,21 @@ impl Check<'_> {
         Ok(Plan { request, place, tags, prompts, sampler, width, height, latents_shape, hires, pass, need })
     }
 
+    /// What the sampler of a pass is asked for.
+    fn options(&self, steps: usize) -> SampleOptions {
+        let Self { model, request, .. } = *self;
+        SampleOptions {
+            steps,
+            eta: request.eta,
+            settings: request.sampler_settings,
+            scheduler: request.effective_scheduler_settings(model),
+        }
+    }
+
     /// The sampler of a whole first pass.
     fn whole(&self) -> Result<Sampler> {
         let Self { model, request, .. } = *self;
-        let options = options(request, request.num_inference_steps);
+        let options = self.options(request.num_inference_steps);
         Ok(Sampler::new(request.sampler, request.schedule, model.noise_schedule(), options)?)
     }
 
@@ -232,7 +243,7 @@ impl Check<'_> {
         Ok(match init.strength_rule.rule(schedule) {
             Some(rule) => whole.img2img(init.strength, rule)?,
             None => {
-                let options = options(request, request.num_inference_steps);
+                let options = self.options(request.num_inference_steps);
                 Sampler::exact_img2img(kind, schedule, model.noise_schedule(), options, init.strength)?
             }
         })
@@ -285,7 +296,7 @@ impl Check<'_> {
             Some(_) => Some(size).filter(|_| model.is_inpainting()),
         };
         let (pass, latents_shape, prompts) = self.check_pass(size, encoded, request.second_timeline())?;
-        let options = options(request, hires.num_inference_steps.unwrap_or(request.num_inference_steps));
+        let options = self.options(hires.num_inference_steps.unwrap_or(request.num_inference_steps));
         let (kind, schedule) = (request.sampler, request.schedule);
         let sampler = Sampler::exact_img2img(kind, schedule, model.noise_schedule(), options, hires.strength)?;
         Ok(SecondPass { sampler, enlarged, latents_shape, pass, upscaler: hires.upscaler, prompts })
@@ -348,10 +359,6 @@ fn encoded_size(init: &Init, size: [usize; 2], canvas: [usize; 2]) -> Result<[us
         (ResizeMode::Latent, None) if init.size()? != size => init.size()?,
         _ => canvas,
     })
-}
-
-fn options(request: &Request, steps: usize) -> SampleOptions {
-    SampleOptions { steps, eta: request.eta, settings: request.sampler_settings }
 }
 
 /// The size of a picture of size `from` enlarged in proportion until it covers `to`, in whole multiples; A1111's

@@ -24,11 +24,12 @@ mod init;
 pub(crate) mod json;
 mod noise;
 mod place;
+mod scheduler;
 mod size;
 
 use std::sync::Arc;
 
-use calotype_diffusion::{Rng, SamplerFeature, SamplerKind, SamplerSettings, ScheduleKind, SeedPer};
+use calotype_diffusion::{Rng, SamplerFeature, SamplerKind, SamplerSettings, ScheduleKind, SchedulerSettings, SeedPer};
 use calotype_image::Rounding;
 pub use calotype_text::{Emphasis, PromptStyle};
 use serde::{Deserialize, Serialize};
@@ -85,6 +86,13 @@ pub struct Request {
     /// Settings that only some samplers and schedules have.
     #[serde(skip_serializing_if = "is_default")]
     pub sampler_settings: SamplerSettings,
+    /// Settings of diffusers' schedulers, in the place of what the model's `scheduler_config.json` says; with the schedule
+    /// `default` only.
+    #[serde(skip_serializing_if = "is_default")]
+    pub scheduler_settings: SchedulerSettings,
+    /// Whether what the model's `scheduler_config.json` says of the sampler does not count.
+    #[serde(skip_serializing_if = "is_default")]
+    pub ignore_scheduler_config: bool,
     /// How strongly the prompt pulls (Ho & Salimans 2022): 1 is without guidance, and takes half the time.
     pub guidance_scale: f32,
     /// The seed of the first image.
@@ -180,6 +188,8 @@ impl Default for Request {
             schedule: ScheduleKind::Default,
             eta: None,
             sampler_settings: SamplerSettings::default(),
+            scheduler_settings: SchedulerSettings::default(),
+            ignore_scheduler_config: false,
             guidance_scale: 7.5,
             seed: 42,
             rng: Rng::Cpu,

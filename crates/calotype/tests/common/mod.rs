@@ -121,6 +121,7 @@ impl Sizes {
             "beta_schedule": "scaled_linear",
             "num_train_timesteps": 1000,
             "prediction_type": self.prediction_type,
+            "set_alpha_to_one": false,
         });
         fs::create_dir_all(folder.join("scheduler")).unwrap();
         fs::write(folder.join("scheduler/scheduler_config.json"), scheduler.to_string()).unwrap();

@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use calotype_diffusion::PredictionType;
 use calotype_formats::DType;
 use calotype_models::{
     DownBlockType, Heads, HiddenAct, Layout, MidBlockType, ParamSpec, PerBlock, TextConfig, UNetConfig, UNetLevel,
@@ -12,7 +13,12 @@ use calotype_text::Tokenizer;
 use serde_json::{Value, json};
 
 use super::{Progress, Source, auxiliary::Auxiliary, stage::Stage, tensors::Tensors};
-use crate::{Error, Model, NetworkFiles, Result, error::brief, model::Conditioning};
+use crate::{
+    Error, Model, NetworkFiles, Result,
+    error::brief,
+    model::Conditioning,
+    scheduler::{COSINE, METADATA},
+};
 
 /// Groups of every group norm, which CompVis' code has fixed.
 const GROUPS: usize = 32;
@@ -45,6 +51,9 @@ pub(super) fn write(
         let rest = Auxiliary::of(model)?;
         rest.kept().for_each(|(file, name, key)| tensors.keep(file, name, key, dtype));
         schedule(model, &rest, &mut tensors);
+        if let Some(saved) = model.saved_scheduler().filter(|saved| saved.says_something()) {
+            tensors.metadata(METADATA, &saved.config().to_string());
+        }
         left_out = rest.left_out(false);
     }
     let stage = Stage::beside(output)?;
@@ -73,7 +82,7 @@ fn schedule<'a>(model: &'a Model, rest: &Auxiliary<'a>, tensors: &mut Tensors<'a
         rest.schedule.iter().for_each(|(file, name)| tensors.keep(file, name, unwrapped_name(name).to_owned(), None));
         return;
     }
-    if model.noise_schedule_name().is_some() {
+    if model.noise_schedule_name().is_some() || model.scheduler.beta_schedule == COSINE {
         let alphas = model.noise_schedule().alphas_cumprod();
         let before: Vec<f32> = [1.0].into_iter().chain(alphas.iter().copied()).take(alphas.len()).collect();
         tensors.numbers("betas", before.iter().zip(alphas).map(|(before, alpha)| 1.0 - alpha / before).collect());
@@ -215,8 +224,16 @@ fn config_of(model: &Model) -> Value {
     };
     json!({"model": {"target": format!("ldm.models.diffusion.{class}"), "params": {
         "linear_start": scheduler.beta_start, "linear_end": scheduler.beta_end,
-        "beta_schedule": if scheduler.beta_schedule == "linear" { "sqrt_linear" } else { "linear" },
-        "parameterization": if scheduler.prediction_type == "v_prediction" { "v" } else { "eps" },
+        "beta_schedule": match scheduler.beta_schedule.as_str() {
+            "linear" => "sqrt_linear",
+            COSINE => "cosine",
+            _ => "linear",
+        },
+        "parameterization": match model.prediction_type() {
+            PredictionType::VPrediction => "v",
+            PredictionType::Sample => "x0",
+            PredictionType::Epsilon => "eps",
+        },
         "timesteps": scheduler.num_train_timesteps, "num_timesteps_cond": 1, "log_every_t": 200,
         "first_stage_key": "jpg", "cond_stage_key": "txt", "image_size": latents, "channels": vae.latent_channels,
         "cond_stage_trainable": false, "conditioning_key": conditioning, "monitor": "val/loss_simple_ema",

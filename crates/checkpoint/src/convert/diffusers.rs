@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use calotype_diffusion::NoiseSchedule;
+use calotype_files::json;
 use calotype_formats::DType;
 use calotype_models::ModelConfig;
 use serde_json::{Value, json};
@@ -15,6 +16,8 @@ use crate::{
 
 /// The version whose form the folder has.
 const VERSION: &str = "0.21.0";
+/// The scheduler of a model that came with none.
+const SCHEDULER: &str = "DDIMScheduler";
 
 pub(super) fn write(
     source: &Source<'_>,
@@ -81,7 +84,7 @@ pub fn model_index(class: &str) -> Value {
         "feature_extractor": [null, null],
         "requires_safety_checker": false,
         "safety_checker": [null, null],
-        "scheduler": ["diffusers", "DDIMScheduler"],
+        "scheduler": ["diffusers", SCHEDULER],
         "text_encoder": ["transformers", "CLIPTextModel"],
         "tokenizer": ["transformers", "CLIPTokenizer"],
         "unet": ["diffusers", "UNet2DConditionModel"],
@@ -97,20 +100,27 @@ fn beside_the_networks(model: &Model, stage: &Stage) -> Result<()> {
         Conditioning::InstructPix2Pix => "StableDiffusionInstructPix2PixPipeline",
         Conditioning::Depth => "StableDiffusionDepth2ImgPipeline",
     };
-    let index = model_index(class);
+    let mut index = model_index(class);
     let scheduler = &model.scheduler;
-    let mut scheduler_config = json!({
-        "_class_name": "DDIMScheduler",
-        "_diffusers_version": VERSION,
-        "beta_end": scheduler.beta_end,
-        "beta_schedule": scheduler.beta_schedule,
-        "beta_start": scheduler.beta_start,
-        "clip_sample": false,
-        "num_train_timesteps": scheduler.num_train_timesteps,
-        "prediction_type": scheduler.prediction_type,
-        "set_alpha_to_one": false,
-        "steps_offset": 1,
-    });
+    let mut scheduler_config = match model.saved_scheduler() {
+        // All that it says of the sampler, and what is not known here, as it was saved.
+        Some(saved) => saved.config().clone(),
+        None => json!({
+            "_class_name": SCHEDULER,
+            "_diffusers_version": VERSION,
+            "clip_sample": false,
+            "set_alpha_to_one": false,
+            "steps_offset": 1,
+        }),
+    };
+    if let Some(class) = scheduler_config.get("_class_name") {
+        index["scheduler"][1] = class.clone();
+    }
+    scheduler_config["beta_end"] = json!(scheduler.beta_end);
+    scheduler_config["beta_schedule"] = json!(scheduler.beta_schedule);
+    scheduler_config["beta_start"] = json!(scheduler.beta_start);
+    scheduler_config["num_train_timesteps"] = json!(scheduler.num_train_timesteps);
+    scheduler_config["prediction_type"] = json!(scheduler.prediction_type);
     if let Some(betas) = trained_betas(model)? {
         scheduler_config["num_train_timesteps"] = json!(betas.len());
         scheduler_config["trained_betas"] = json!(betas);
@@ -118,7 +128,7 @@ fn beside_the_networks(model: &Model, stage: &Stage) -> Result<()> {
     if scheduler.rescale_betas_zero_snr {
         scheduler_config["rescale_betas_zero_snr"] = json!(true);
     }
-    stage.write("scheduler/scheduler_config.json", format!("{scheduler_config:#}\n"))?;
+    stage.write("scheduler/scheduler_config.json", format!("{}\n", json::to_string_pretty(&scheduler_config)))?;
     let tokenizer = match &model.tokenizer {
         ModelTokenizer::Own(_, files) => files.read_tokenizer()?,
         ModelTokenizer::BuiltIn(_) => calotype_text::clip_files()

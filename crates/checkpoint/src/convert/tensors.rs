@@ -35,11 +35,14 @@ pub(super) struct Tensors<'a> {
     networks: Vec<Stored<'a>>,
     heads: Vec<TensorHead>,
     contents: Vec<Content<'a>>,
+    /// The file's free text.
+    metadata: BTreeMap<String, String>,
 }
 
 impl<'a> Tensors<'a> {
     pub(super) fn new() -> Self {
-        Self { networks: Vec::new(), heads: Vec::new(), contents: Vec::new() }
+        let metadata = BTreeMap::from([("format".to_owned(), "pt".to_owned())]);
+        Self { networks: Vec::new(), heads: Vec::new(), contents: Vec::new(), metadata }
     }
 
     /// Adds a network's parameters, as `layout` names them and with the shapes that `shape` gives them.
@@ -92,6 +95,11 @@ impl<'a> Tensors<'a> {
         self.contents.push(Content::Numbers(numbers));
     }
 
+    /// Adds a text beside the tensors.
+    pub(super) fn metadata(&mut self, key: &str, text: &str) {
+        self.metadata.insert(key.to_owned(), text.to_owned());
+    }
+
     /// The number type of the first tensor, which is that of most.
     pub(super) fn dtype(&self) -> Option<DType> {
         self.heads.first().map(|(_, dtype, _)| *dtype)
@@ -104,9 +112,8 @@ impl<'a> Tensors<'a> {
 
     /// Writes the file; `done` bytes were written before it of `total`.
     pub(super) fn write(mut self, path: &Path, done: &mut u64, total: u64, progress: Progress<'_>) -> Result<()> {
-        let metadata = BTreeMap::from([("format".to_owned(), "pt".to_owned())]);
         let (heads, networks, contents) = (self.heads.clone(), &mut self.networks, &self.contents);
-        write_safetensors_piecewise(path, self.heads, &metadata, &mut |n, writer| {
+        write_safetensors_piecewise(path, self.heads, &self.metadata, &mut |n, writer| {
             let Some(((_, dtype, _), content)) = heads.get(n).zip(contents.get(n)) else { return Ok(()) };
             let mut write = |bytes: &[u8]| {
                 writer.write_all(bytes)?;

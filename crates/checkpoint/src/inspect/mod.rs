@@ -9,7 +9,7 @@ use std::{
     path::Path,
 };
 
-use calotype_diffusion::PredictionType;
+use calotype_diffusion::{PredictionType, SamplerKind};
 use calotype_formats::{Checkpoint, FileFormat};
 use calotype_models::{
     Component, FileKind, Layout, ModelConfig, Stored, TextConfig, UNetConfig, VaeConfig, WeightSet,
@@ -25,12 +25,11 @@ pub use adapter::{
 pub use weights::WeightSets;
 
 use crate::{
-    Error, Model, ModelOptions, NetworkFiles, Result,
-    error::show,
+    Error, Model, ModelOptions, NetworkFiles, Result, SavedScheduler,
+    error::{brief, show},
     files::open_weights,
     hash::{self, AdapterHashes, WeightFile},
     open,
-    scheduler::prediction_id,
 };
 
 /// How many digits of a file's SHA-256 A1111 calls a model by.
@@ -85,6 +84,9 @@ pub struct ModelInspection {
     pub noise_schedule: Option<&'static str>,
     /// Timesteps it was trained with.
     pub num_train_timesteps: usize,
+    /// The scheduler that it was saved with.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub scheduler: Option<SchedulerInspection>,
     /// Width and height of the pictures it was trained on.
     pub default_size: (usize, usize),
     /// What width and height must be a multiple of.
@@ -97,6 +99,19 @@ pub struct ModelInspection {
     pub components: Vec<TensorGroup>,
     /// Tensors that no network asks for, by the first part of their names.
     pub extra: Vec<TensorGroup>,
+}
+
+/// The scheduler that a model was saved with.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct SchedulerInspection {
+    /// diffusers' class.
+    pub class: Option<String>,
+    /// The sampler that it is here.
+    pub sampler: Option<&'static str>,
+    /// What it says otherwise than its class by default, by diffusers' names; heeded with the schedule `default`.
+    pub settings: BTreeMap<&'static str, String>,
+    /// What it says that is not heeded.
+    pub unheeded: Vec<String>,
 }
 
 /// What a file of tensors is.
@@ -222,6 +237,17 @@ fn folder(path: &Path) -> Result<Option<Opened>> {
     Ok(None)
 }
 
+impl SchedulerInspection {
+    fn of(saved: &SavedScheduler) -> Self {
+        Self {
+            class: saved.class().map(brief),
+            sampler: saved.sampler().map(SamplerKind::id),
+            settings: saved.said().into_iter().collect(),
+            unheeded: saved.all_unheeded().into_iter().map(str::to_owned).collect(),
+        }
+    }
+}
+
 impl Model {
     /// Says what this model is; `path` is what to call it.
     ///
@@ -249,6 +275,10 @@ impl Model {
                     .to_owned(),
             );
         }
+        let unheeded = self.saved_scheduler().map(SavedScheduler::all_unheeded).unwrap_or_default();
+        if !unheeded.is_empty() {
+            warnings.push(format!("its scheduler's {} is not heeded", unheeded.join(", ")));
+        }
         Ok(Inspection::Model(Box::new(ModelInspection {
             path: path.to_owned(),
             name: self.name().to_owned(),
@@ -258,13 +288,14 @@ impl Model {
             inpainting: self.is_inpainting(),
             model_hash: hash.to_owned(),
             short_hash: hash.get(..SHORT_HASH).unwrap_or(hash).to_owned(),
-            prediction_type: prediction_id(self.prediction_type()),
+            prediction_type: self.prediction_type().id(),
             prediction_source: self.prediction_source,
             beta_schedule: self.scheduler.beta_schedule.clone(),
             beta_start: self.scheduler.beta_start,
             beta_end: self.scheduler.beta_end,
             noise_schedule: self.noise_schedule_name(),
             num_train_timesteps: self.noise_schedule().num_train_timesteps(),
+            scheduler: self.saved_scheduler().map(SchedulerInspection::of),
             default_size: self.default_size(),
             size_multiple: self.size_multiple(),
             warnings,

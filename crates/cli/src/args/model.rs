@@ -16,6 +16,7 @@ const PREDICTIONS: &[Choice<PredictionType>] = &[
     (PredictionType::Epsilon, "epsilon", "The noise"),
     (PredictionType::VPrediction, "v_prediction", "The velocity"),
     (PredictionType::VPrediction, "v", ""),
+    (PredictionType::Sample, "sample", "The picture's latents"),
 ];
 
 /// Which model.

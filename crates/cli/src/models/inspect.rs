@@ -2,10 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use calotype::Model;
+use calotype::{Model, Request};
 use calotype_checkpoint::{
     AdapterFit, AdapterInspection, EmbeddingInspection, FileInspection, HypernetworkInspection, Inspection,
-    LoraInspection, ModelInspection, TensorGroup,
+    LoraInspection, ModelInspection, SchedulerInspection, TensorGroup,
 };
 use serde_json::Value;
 
@@ -69,6 +69,7 @@ fn of_model(model: &ModelInspection) -> Vec<String> {
         },
         format!("predicts    {} ({})", model.prediction_type, model.prediction_source),
     ];
+    lines.extend(model.scheduler.iter().map(|scheduler| format!("scheduler   {}", of_scheduler(scheduler))));
     lines.extend(model.warnings.iter().map(|warning| format!("warning     {warning}")));
     lines.push(String::new());
     lines.extend(table(&model.components));
@@ -79,6 +80,23 @@ fn of_model(model: &ModelInspection) -> Vec<String> {
     let configs = model.components.iter();
     lines.extend(configs.filter_map(|c| Some(format!("\n{} {}", c.name, settings(c.config.as_ref()?)))));
     lines
+}
+
+/// The scheduler that a model was saved with: its class, which sampler that is, what it says.
+fn of_scheduler(scheduler: &SchedulerInspection) -> String {
+    let class = scheduler.class.as_deref().unwrap_or("of no class");
+    let sampler = match scheduler.sampler {
+        Some(sampler) => format!("--sampler {sampler}"),
+        None => "no sampler here is like it".to_owned(),
+    };
+    let default = Request::default().sampler.id();
+    let drawn = match scheduler.sampler {
+        Some(sampler) if sampler == default => String::new(),
+        _ => format!("; {default} is taken where none is named"),
+    };
+    let settings: Vec<String> = scheduler.settings.iter().map(|(name, value)| format!("{name} {value}")).collect();
+    let settings = if settings.is_empty() { String::new() } else { format!("; {}", settings.join(", ")) };
+    format!("{class} ({sampler}{settings}){drawn}")
 }
 
 /// The inspection of a file for people.

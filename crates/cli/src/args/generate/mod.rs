@@ -10,6 +10,7 @@ mod output;
 mod picture;
 mod prompt;
 mod sampling;
+mod scheduler;
 mod settings;
 
 use std::path::PathBuf;
@@ -28,6 +29,7 @@ pub(crate) use output::OutputArgs;
 use picture::{PictureArgs, SizeArgs};
 pub(crate) use prompt::{PromptArgs, TextArgs};
 use sampling::SamplingArgs;
+use scheduler::SchedulerArgs;
 use settings::SettingsArgs;
 
 #[derive(Args)]
@@ -134,6 +136,8 @@ pub(crate) struct Remake {
     #[command(flatten)]
     pub(crate) settings: SettingsArgs,
     #[command(flatten)]
+    pub(crate) scheduler: SchedulerArgs,
+    #[command(flatten)]
     pub(crate) noise: NoiseArgs,
     #[command(flatten)]
     pub(crate) size: SizeArgs,
@@ -161,6 +165,8 @@ pub(crate) struct GenerateArgs {
     #[command(flatten)]
     pub(crate) settings: SettingsArgs,
     #[command(flatten)]
+    pub(crate) scheduler: SchedulerArgs,
+    #[command(flatten)]
     pub(crate) noise: NoiseArgs,
     #[command(flatten)]
     pub(crate) latents: LatentsArgs,
@@ -182,6 +188,8 @@ pub(crate) struct LineArgs {
     #[command(flatten)]
     settings: SettingsArgs,
     #[command(flatten)]
+    scheduler: SchedulerArgs,
+    #[command(flatten)]
     pub(crate) noise: NoiseArgs,
     #[command(flatten)]
     pub(crate) picture: PictureArgs,
@@ -194,6 +202,7 @@ impl LineArgs {
         self.prompt.apply(request);
         self.sampling.apply(request, &given);
         self.settings.apply(request, &given);
+        self.scheduler.apply(request);
         self.noise.apply(request, &given);
         self.picture.size.apply(request, &given);
     }
@@ -225,6 +234,7 @@ impl Remake {
         self.text.apply(request, given);
         self.sampling.apply(request, given);
         self.settings.apply(request, given);
+        self.scheduler.apply(request);
         self.noise.apply(request, given);
         self.size.apply(request, given);
         let size = [request.width.unwrap_or(size[0]), request.height.unwrap_or(size[1])];
@@ -247,11 +257,12 @@ impl Remake {
 impl GenerateArgs {
     /// What a line of `--from-file` changes.
     pub(crate) fn for_lines(&self) -> LineArgs {
-        let Self { prompt, sampling, settings, noise, picture, .. } = self;
+        let Self { prompt, sampling, settings, scheduler, noise, picture, .. } = self;
         LineArgs {
             prompt: prompt.clone(),
             sampling: sampling.clone(),
             settings: settings.clone(),
+            scheduler: scheduler.clone(),
             noise: noise.clone(),
             picture: picture.clone(),
         }
