@@ -105,9 +105,10 @@ def theirs(pipe, sampler, name, steps):
         # A user who names plms has it without its Runge-Kutta start, unless the file asks for that.
         if sampler == "plms" and "skip_prk_steps" not in pipe.scheduler.config:
             extra["skip_prk_steps"] = True
-        if sampler == "dpmpp_2m" and pipe.scheduler.config.get("algorithm_type", "").startswith("sde"):
-            extra["algorithm_type"] = "dpmsolver++"
         pipe.scheduler = scheduler_class(sampler).from_config(pipe.scheduler.config, **extra)
+    elif sampler == "dpmpp_2m" and pipe.scheduler.config.algorithm_type.startswith("sde"):
+        # The name says the ODE.
+        pipe.scheduler = type(pipe.scheduler).from_config(pipe.scheduler.config, algorithm_type="dpmsolver++")
     return pipe(PROMPT, num_inference_steps=steps, guidance_scale=SCALE, width=SIDE, height=SIDE,
                 generator=torch.manual_seed(SEED), output_type="latent").images
 

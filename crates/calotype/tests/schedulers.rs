@@ -163,7 +163,8 @@ fn metadata_say_what_the_folder_said() {
     let euler = request(SamplerKind::Euler);
     let metadata = |pipeline: &Pipeline, request: &Request| {
         let plan = pipeline.plan(request.clone()).unwrap();
-        Metadata::new(pipeline.model(), &plan, Precision::F32, 0).unwrap()
+        let metadata = Metadata::new(pipeline.model(), &plan, Precision::F32, 0).unwrap();
+        Metadata { model: "a copy".to_owned(), ..metadata }
     };
     let made = metadata(&pipeline, &euler);
     let expected = SchedulerSettings {
@@ -224,7 +225,9 @@ fn what_is_not_heeded_is_said() {
     let euler = "the model's scheduler_config.json says interpolation_type \"log_linear\", sigma_max 20.0, which is not heeded: diffusers' pictures differ";
     assert_eq!(warnings(SamplerKind::Euler), [euler]);
     assert_eq!(warnings(SamplerKind::Ddim), [""; 0]);
-    let Inspection::Model(found) = inspect(folder.path(), &ModelOptions::default()).unwrap() else { panic!("no model") };
+    let Inspection::Model(found) = inspect(folder.path(), &ModelOptions::default()).unwrap() else {
+        panic!("no model")
+    };
     let scheduler = found.scheduler.unwrap();
     assert_eq!((scheduler.class.as_deref(), scheduler.sampler), (Some("EulerDiscreteScheduler"), Some("euler")));
     assert_eq!(scheduler.unheeded.len(), 3);

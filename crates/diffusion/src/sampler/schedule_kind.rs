@@ -7,7 +7,7 @@ use crate::ids::rows;
 pub enum ScheduleKind {
     /// What diffusers has for the sampler with the scheduler config of Stable Diffusion 1, evenly spaced in timesteps:
     /// for `ddim`, `plms`, `euler`, `euler_a`, `heun`, `lms`, `dpmpp_2m`, and `ddim_cfgpp` as `ddim`.
-    /// For the others [`ScheduleKind::Automatic`].
+    /// For the others [`ScheduleKind::Automatic`]. Only this one takes [`super::SchedulerSettings`].
     #[default]
     Default,
     /// What A1111 has for the sampler if nothing else is chosen: [`super::SamplerKind::own_schedule`].

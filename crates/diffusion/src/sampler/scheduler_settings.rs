@@ -249,7 +249,8 @@ impl SchedulerSettings {
             Dpmpp2mSde | Dpmpp2mSdeHeun => matches!(algorithm, SdeDpmsolver | SdeDpmsolverPp),
             _ => matches!(algorithm, Dpmsolver | DpmsolverPp),
         };
-        let spacing = |spacing: &SigmaSpacing| *spacing != SigmaSpacing::Lu || sampler != UniPc;
+        let lu = Family::of(sampler) == Some(Family::Multistep) && sampler != UniPc;
+        let spacing = |spacing: &SigmaSpacing| lu || *spacing != SigmaSpacing::Lu;
         Self {
             solver_type: self.solver_type.filter(solver_type),
             algorithm_type: self.algorithm_type.filter(algorithm_type),
