@@ -8,9 +8,7 @@ use clap::Args;
 
 /// What a `scheduler_config.json` says, for the schedule default.
 #[derive(Args, Clone, Debug, PartialEq)]
-#[command(
-    next_help_heading = "Settings of diffusers' schedulers, with the schedule default [default: as the model's scheduler_config.json says]"
-)]
+#[command(next_help_heading = "Settings of diffusers' schedulers, with the schedule default")]
 pub(crate) struct SchedulerArgs {
     /// Which timesteps are gone through: leading, linspace or trailing [default: the model's, else leading for ddim and plms, linspace for others]
     #[arg(long, value_name = "NAME")]
