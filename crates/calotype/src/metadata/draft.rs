@@ -25,7 +25,7 @@ const UPSCALE: &str = "Hires upscale";
 /// Without one of these there is something to be told.
 const ESSENTIAL: [&str; 4] = ["Steps", "Sampler", "CFG scale", "Seed"];
 /// Those that not every sampler and schedule has.
-const OF_SAMPLERS: [&str; 17] = [
+const OF_SAMPLERS: [&str; 31] = [
     "Eta",
     "Eta DDIM",
     "Sigma churn",
@@ -43,6 +43,20 @@ const OF_SAMPLERS: [&str; 17] = [
     "UniPC skip type",
     "UniPC order",
     "UniPC lower order final",
+    "Timestep spacing",
+    "Steps offset",
+    "Sigma spacing",
+    "Final sigmas type",
+    "Solver order",
+    "Solver type",
+    "Algorithm type",
+    "Lower order final",
+    "Euler at final",
+    "Set alpha to one",
+    "Skip PRK steps",
+    "Thresholding",
+    "Dynamic thresholding ratio",
+    "Sample max value",
 ];
 /// As many as any sampler and schedule can take.
 const SOME_STEPS: usize = 10;
@@ -139,7 +153,7 @@ impl Draft {
                 .for_each(|setting| setting.is_taken = false);
         }
         let request = &mut self.metadata.request;
-        (request.eta, request.sampler_settings) = Default::default();
+        (request.eta, request.sampler_settings, request.scheduler_settings) = Default::default();
         let bare = Request { sampler, schedule: request.schedule, ..Request::default() };
         let of_samplers = |setting: &&mut Setting| OF_SAMPLERS.iter().any(|known| setting.is(known));
         for setting in self.settings.iter_mut().filter(|setting| setting.is_taken).filter(of_samplers) {
@@ -250,6 +264,7 @@ pub(super) fn has_plain_schedule(sampler: SamplerKind) -> bool {
 fn runs(request: &Request) -> bool {
     static NOISE: LazyLock<Option<NoiseSchedule>> =
         LazyLock::new(|| NoiseSchedule::scaled_linear(0.00085, 0.012, 1000).ok());
-    let options = SampleOptions { eta: request.eta, settings: request.sampler_settings, steps: SOME_STEPS };
+    let (settings, scheduler) = (request.sampler_settings, request.scheduler_settings);
+    let options = SampleOptions { eta: request.eta, settings, scheduler, steps: SOME_STEPS };
     NOISE.as_ref().is_none_or(|noise| Sampler::new(request.sampler, request.schedule, noise, options).is_ok())
 }

@@ -2,7 +2,9 @@
 
 use calotype::{
     Request,
-    sampling::{AlgorithmType, FinalSigmas, SchedulerSettings, SigmaSpacing, SolverType, TimestepSpacing},
+    sampling::{
+        AlgorithmType, FinalSigmas, ScheduleKind, SchedulerSettings, SigmaSpacing, SolverType, TimestepSpacing,
+    },
 };
 use clap::Args;
 
@@ -59,8 +61,9 @@ pub(crate) struct SchedulerArgs {
 }
 
 impl SchedulerArgs {
+    /// What is given replaces what the request has of its sampler.
     pub(super) fn apply(&self, request: &mut Request) {
-        request.scheduler_settings = SchedulerSettings {
+        let given = SchedulerSettings {
             timestep_spacing: self.timestep_spacing,
             steps_offset: self.steps_offset,
             sigma_spacing: self.sigma_spacing,
@@ -76,6 +79,11 @@ impl SchedulerArgs {
             dynamic_thresholding_ratio: self.dynamic_thresholding_ratio,
             sample_max_value: self.sample_max_value,
         };
-        request.ignore_scheduler_config = self.ignore_scheduler_config;
+        let kept = match request.schedule {
+            ScheduleKind::Default => request.scheduler_settings.of(request.sampler),
+            _ => SchedulerSettings::default(),
+        };
+        request.scheduler_settings = given.or(kept);
+        request.ignore_scheduler_config |= self.ignore_scheduler_config;
     }
 }
