@@ -53,6 +53,7 @@ pub use interpolate::{Interpolation, interpolate};
 pub use masking::{blend, fill_masked};
 pub use png_text::{encode_png, read_png_text};
 pub use raster::{GrayImage, Raster, RgbImage, RgbaImage};
-pub use resize::{centre_crop_square, resize};
+pub use resample::Filter;
+pub use resize::{centre_crop_square, resize, resize_with};
 pub use rgb::Rounding;
 pub use texts::PictureTexts;

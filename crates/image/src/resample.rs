@@ -5,12 +5,14 @@
 const PRECISION_BITS: u32 = 32 - 8 - 2;
 
 /// A weight by distance, for pictures that grow. For those that shrink it is stretched.
-#[derive(Clone, Copy, Debug)]
-pub(crate) enum Filter {
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Filter {
     /// Lanczos' window of 3 lobes; Pillow's `LANCZOS`.
     Lanczos,
     /// Keys' cubic with a = −0.5; Pillow's `BICUBIC`.
     Bicubic,
+    /// A triangle; Pillow's `BILINEAR`.
+    Bilinear,
 }
 
 impl Filter {
@@ -18,6 +20,7 @@ impl Filter {
         match self {
             Self::Lanczos => 3.0,
             Self::Bicubic => 2.0,
+            Self::Bilinear => 1.0,
         }
     }
 
@@ -26,6 +29,7 @@ impl Filter {
         match self {
             Self::Lanczos if (-3.0..3.0).contains(&x) => sinc(x) * sinc(x / 3.0),
             Self::Lanczos => 0.0,
+            Self::Bilinear => (1.0 - x.abs()).max(0.0),
             Self::Bicubic => {
                 let (x, a) = (x.abs(), -0.5);
                 if x < 1.0 {

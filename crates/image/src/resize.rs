@@ -8,12 +8,20 @@ use crate::resample::{Filter, resample};
 /// # Errors
 /// [`Error::Size`] when `width` or `height` is 0.
 pub fn resize(picture: &RgbImage, width: u32, height: u32) -> Result<RgbImage> {
+    resize_with(picture, width, height, Filter::Lanczos)
+}
+
+/// The same with another filter of Pillow's.
+///
+/// # Errors
+/// As [`resize`].
+pub fn resize_with(picture: &RgbImage, width: u32, height: u32, filter: Filter) -> Result<RgbImage> {
     if width == 0 || height == 0 {
         let (expected, got) = ("sides of at least 1".into(), format!("{width} x {height}"));
         return Err(Error::Size { what: "resize", expected, got });
     }
     let from = [picture.width() as usize, picture.height() as usize];
-    let data = resample(picture.data(), 3, from, [width as usize, height as usize], Filter::Lanczos);
+    let data = resample(picture.data(), 3, from, [width as usize, height as usize], filter);
     RgbImage::new(width, height, data)
 }
 

@@ -1,9 +1,9 @@
-use calotype_tensor::{Activation, Attention, Backend, Error, ParamKind, Result as Computed, op_shapes};
+use calotype_tensor::{Backend, Error, ParamKind, Result as Computed, op_shapes};
 
 use crate::{
     Init, Result, Scope, TextConfig,
-    curve::Curve,
-    layers::{LayerNorm, Linear, run},
+    encoder_layer::{EncoderLayer, EncoderSizes},
+    layers::{LayerNorm, run},
     padding_mask::PaddingMask,
 };
 
@@ -32,6 +32,15 @@ impl<P> ClipTextEncoder<P> {
     pub fn new(config: &TextConfig, scope: &mut Scope<'_, P>) -> Result<Self> {
         let mut scope = scope.sub("text_model");
         let width = config.hidden_size;
+        let sizes = EncoderSizes {
+            hidden_size: width,
+            intermediate_size: config.intermediate_size,
+            num_hidden_layers: config.num_hidden_layers,
+            num_attention_heads: config.num_attention_heads,
+            layer_norm_eps: config.layer_norm_eps,
+            hidden_act: config.hidden_act,
+            causal: true,
+        };
         let mut table = |name: &str, rows: usize| {
             scope.sub("embeddings").sub(name).param(
                 "weight",
@@ -45,7 +54,7 @@ impl<P> ClipTextEncoder<P> {
             token_embedding: table("token_embedding", config.vocab_size)?,
             position_embedding: table("position_embedding", config.max_position_embeddings)?,
             layers: (0..config.num_hidden_layers)
-                .map(|i| EncoderLayer::new(scope.sub(format_args!("encoder.layers.{i}")), config))
+                .map(|i| EncoderLayer::new(scope.sub(format_args!("encoder.layers.{i}")), &sizes))
                 .collect::<Result<_>>()?,
             final_layer_norm: LayerNorm::new(scope.sub("final_layer_norm"), width, config.layer_norm_eps)?,
             max_position_embeddings: config.max_position_embeddings,
@@ -145,60 +154,4 @@ pub struct TextFeatures<T> {
     pub rows: T,
     /// A vector for each text, `(B, C)`: what models with an added embedding take.
     pub pooled: T,
-}
-
-/// Self-attention and MLP.
-#[derive(Clone, Debug)]
-struct EncoderLayer<P> {
-    layer_norm1: LayerNorm<P>,
-    q_proj: Linear<P>,
-    k_proj: Linear<P>,
-    v_proj: Linear<P>,
-    out_proj: Linear<P>,
-    layer_norm2: LayerNorm<P>,
-    fc1: Linear<P>,
-    fc2: Linear<P>,
-    attention: Attention,
-    activation: Activation,
-    /// After it, computed outside the backend.
-    curve: Option<Curve>,
-}
-
-impl<P> EncoderLayer<P> {
-    fn new(mut scope: Scope<'_, P>, config: &TextConfig) -> Result<Self> {
-        let &TextConfig { hidden_size: width, intermediate_size: inner, layer_norm_eps: eps, .. } = config;
-        // Radford et al. 2019, section 2.3: what adds to the residual stream starts smaller the more layers there are.
-        let out_deviation = (width as f32).sqrt().recip();
-        let in_deviation = out_deviation * ((2 * config.num_hidden_layers) as f32).sqrt().recip();
-        let fc_deviation = ((2 * width) as f32).sqrt().recip();
-        Ok(Self {
-            layer_norm1: LayerNorm::new(scope.sub("layer_norm1"), width, eps)?,
-            q_proj: Linear::normal(scope.sub("self_attn.q_proj"), width, width, in_deviation)?,
-            k_proj: Linear::normal(scope.sub("self_attn.k_proj"), width, width, in_deviation)?,
-            v_proj: Linear::normal(scope.sub("self_attn.v_proj"), width, width, in_deviation)?,
-            out_proj: Linear::normal(scope.sub("self_attn.out_proj"), width, width, out_deviation)?,
-            layer_norm2: LayerNorm::new(scope.sub("layer_norm2"), width, eps)?,
-            fc1: Linear::normal(scope.sub("mlp.fc1"), width, inner, fc_deviation)?,
-            fc2: Linear::normal(scope.sub("mlp.fc2"), inner, width, in_deviation)?,
-            attention: Attention { heads: config.num_attention_heads, causal: true },
-            activation: config.hidden_act.native().unwrap_or_default(),
-            curve: config.hidden_act.native().is_none().then_some(Curve::GeluTanh),
-        })
-    }
-
-    /// `x (B, L, C)`.
-    fn forward<B: Backend<Param = P>>(&self, b: &B, x: &B::Tensor, mask: Option<&PaddingMask>) -> Computed<B::Tensor> {
-        let h = self.layer_norm1.forward(b, x)?;
-        let (q, k, v) = (self.q_proj.forward(b, &h)?, self.k_proj.forward(b, &h)?, self.v_proj.forward(b, &h)?);
-        let mut h = b.attention(&q, &k, &v, self.attention)?;
-        if let Some(mask) = mask {
-            h = mask.apply(b, h, [&q, &k, &v], self.attention.heads)?;
-        }
-        let x = self.out_proj.forward_with(b, &h, Some(x), Activation::None)?;
-        let mut h = self.fc1.forward_with(b, &self.layer_norm2.forward(b, &x)?, None, self.activation)?;
-        if let Some(curve) = self.curve {
-            h = curve.forward(b, &h)?;
-        }
-        self.fc2.forward_with(b, &h, Some(&x), Activation::None)
-    }
 }

@@ -15,6 +15,7 @@ mod clip;
 mod component;
 mod config;
 mod curve;
+mod encoder_layer;
 mod error;
 mod family;
 mod layers;
@@ -29,6 +30,7 @@ mod transformer;
 mod unet;
 mod upsample_odd;
 mod vae;
+mod vision;
 
 pub use clip::{ClipTextEncoder, TextFeatures};
 pub use component::Component;
@@ -48,3 +50,4 @@ pub use perceptual::{DiscriminatorConfig, EfficientNetLite0, PatchDiscriminator,
 pub use timestep::timestep_embedding;
 pub use unet::{Context, Residuals, TimeEmbedding, UNet, UNetInputs};
 pub use vae::{AutoencoderKl, VaeDecoder, VaeEncoder, posterior};
+pub use vision::{VisionConfig, VisionTransformer};

@@ -62,6 +62,20 @@ pub enum Error {
         /// What is wrong, and where.
         problem: String,
     },
+    /// A classifier of images that can't be used.
+    #[error("classifier {}: {problem}", path.display())]
+    Classifier {
+        /// Its file or folder.
+        path: PathBuf,
+        /// What is wrong with it.
+        problem: String,
+    },
+    /// A classifier gave no finite numbers.
+    #[error("the classifier gives no finite numbers: check that its weights are sound")]
+    NotFinite,
+    /// A network can't be computed.
+    #[error(transparent)]
+    Tensor(#[from] calotype_tensor::Error),
     /// The system gives no random numbers.
     #[error("no random numbers from the system: {reason}")]
     Random {
@@ -73,5 +87,11 @@ pub enum Error {
     Image(#[from] calotype_image::Error),
 }
 
+impl Error {
+    pub(crate) fn classifier(path: &std::path::Path, problem: String) -> Self {
+        Self::Classifier { path: path.to_owned(), problem }
+    }
+}
+
 /// Shorthand for results of this crate.
-pub type Result<T> = std::result::Result<T, Error>;
+pub type Result<T, E = Error> = std::result::Result<T, E>;

@@ -1,12 +1,14 @@
-//! What it takes to show images to people: invisible marks, rules for prompts, and a log of what was made.
+//! What it takes to show images to people: invisible marks, rules for prompts, classifiers, and a log of what was made.
 //!
 //! | to | use |
 //! |---|---|
 //! | mark an image so that it is known again | [`watermark`] |
 //! | refuse prompts by words | [`rules`] |
+//! | know what an image shows | [`classify`] |
 //! | keep a record that can't be changed unseen | [`audit`] |
 
 pub mod audit;
+pub mod classify;
 mod digest;
 mod error;
 pub mod rules;

@@ -13,6 +13,7 @@ mod folder;
 mod kind;
 pub(crate) mod layer;
 mod open_clip;
+pub(crate) mod vision;
 mod wrapper;
 
 pub use compvis_unet::UNetLevel;
