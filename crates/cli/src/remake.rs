@@ -12,7 +12,7 @@ use calotype_image::{Limits, read_limited};
 use crate::{
     args::Remake,
     failure::{Failure, line},
-    generate::{Job, LatentsFile, Lines, device, options},
+    generate::{Job, LatentsFile, Lines, Safety, device, options},
     interrupt, model,
 };
 
@@ -47,8 +47,10 @@ pub(crate) fn run(args: &Remake, process_start: Instant) -> Result<(), Failure> 
     let is_same = reading.is_complete && !args.changes_prompts();
     let (lines, made) = (Lines::one(&request.prompt), is_same.then_some(&metadata));
     let (output, pictures) = (&args.output, &[]);
-    let pipeline = Pipeline::new(device(&args.compute)?, model, options);
-    Job { pipeline, request, place, lines, count: 1, pictures, latents, output, made }.run(process_start)
+    let device = device(&args.compute)?;
+    let safety = Safety::open(&args.safety, args.model.model.as_deref(), &device)?;
+    let pipeline = Pipeline::new(device, model, options);
+    Job { pipeline, request, place, lines, count: 1, pictures, latents, output, made, safety }.run(process_start)
 }
 
 /// Takes out what the picture was made with and is not there, if that is wanted.

@@ -8,6 +8,7 @@ use std::{
     process::{Command, Output},
 };
 
+use calotype_formats::{DType, write_safetensors};
 use calotype_image::{RgbImage, encode_png, read_png_text};
 use calotype_safety::audit::{Entry, Kind, Log, Query, publish};
 use serde_json::Value;
@@ -94,4 +95,130 @@ fn logs_are_verified_searched_and_exported() {
     let json: Value = serde_json::from_slice(&changed.stdout).unwrap();
     assert_eq!((changed.status.code(), json["faults"][0]["line"].as_u64()), (Some(1), Some(2)));
     assert!(!calotype(&["audit", "export", "log"], folder).status.success());
+}
+
+/// A ViT classifier that finds in every image the second of its two classes by the share of `bias`: all else is 0.
+fn classifier(folder: &Path, bias: f32) {
+    fs::create_dir_all(folder).unwrap();
+    let shapes: &[(&str, &[usize])] = &[
+        ("vit.embeddings.cls_token", &[1, 1, 4]),
+        ("vit.embeddings.position_embeddings", &[1, 2, 4]),
+        ("vit.embeddings.patch_embeddings.projection.weight", &[4, 3, 8, 8]),
+        ("vit.embeddings.patch_embeddings.projection.bias", &[4]),
+        ("vit.layernorm.weight", &[4]),
+        ("vit.layernorm.bias", &[4]),
+        ("classifier.weight", &[2, 4]),
+        ("classifier.bias", &[2]),
+    ];
+    let layer = "vit.encoder.layer.0";
+    let of_layer = ["attention.attention.query", "attention.attention.key", "attention.attention.value"]
+        .into_iter()
+        .chain(["attention.output.dense", "intermediate.dense", "output.dense"])
+        .flat_map(|name| [(format!("{layer}.{name}.weight"), vec![4, 4]), (format!("{layer}.{name}.bias"), vec![4])]);
+    let norms = ["layernorm_before", "layernorm_after"]
+        .into_iter()
+        .flat_map(|name| ["weight", "bias"].map(|part| (format!("{layer}.{name}.{part}"), vec![4])));
+    let named = shapes.iter().map(|(name, shape)| ((*name).to_owned(), shape.to_vec()));
+    let tensors = named.chain(of_layer).chain(norms).map(|(name, shape)| {
+        let count = shape.iter().product();
+        let values = if name == "classifier.bias" { vec![0.0, bias] } else { vec![0.0; count] };
+        let data = values.iter().flat_map(|value: &f32| value.to_le_bytes()).collect::<Vec<u8>>();
+        (name, DType::F32, shape, data.into())
+    });
+    write_safetensors(folder.join("model.safetensors"), tensors.collect::<Vec<_>>(), &Default::default()).unwrap();
+    let config = r#"{"num_attention_heads": 1, "id2label": {"0": "normal", "1": "nsfw"}}"#;
+    fs::write(folder.join("config.json"), config).unwrap();
+}
+
+#[test]
+fn images_are_what_the_policy_lets_through() {
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    classifier(&folder.join("vit"), 5.0);
+    let policy = |action: &str, block: &str| {
+        let text = format!(
+            "[[classifier]]\nid = \"vit\"\nkind = \"vit\"\npath = \"vit\"\n[[score]]\nclassifier = \"vit\"\nscore = \"nsfw\"\nflag = 0.5\n{block}action = \"{action}\"\n"
+        );
+        fs::write(folder.join("policy.toml"), text).unwrap();
+    };
+    let make = |command: &[&str], output: &str, more: &[&str]| {
+        let all =
+            [command, &["--steps", "1", "--width", "64", "--height", "64", "--seed", "5", "-o", output], more].concat();
+        calotype(&all, folder)
+    };
+    let txt2img = &["txt2img", "a fox"];
+    let safe = &["--safety", "policy.toml"];
+    assert!(make(txt2img, "plain.png", &[]).status.success());
+    let plain = fs::read(folder.join("plain.png")).unwrap();
+
+    // Flagged: as it is, and said.
+    policy("label", "");
+    let made = make(txt2img, "flagged.png", safe);
+    assert!(
+        made.status.success()
+            && text(&made.stderr).contains("the image of seed 5 is flagged by --safety: vit nsfw 0.99")
+    );
+    assert_eq!(fs::read(folder.join("flagged.png")).unwrap(), plain);
+
+    // Blocked: nothing is there but the reason.
+    policy("block", "block = 0.9\n");
+    let made = make(txt2img, "blocked.png", &[safe, &["--json"][..]].concat());
+    let json: Value = serde_json::from_slice(&made.stdout).unwrap();
+    assert_eq!(
+        (made.status.code(), &json["path"], &json["safety"]["action"]),
+        (Some(1), &Value::Null, &"block".into())
+    );
+    assert_eq!(json["safety"]["scores"][1]["score"], "nsfw");
+    assert_eq!(json["safety"]["scores"][1]["version"].as_str().unwrap().len(), 64);
+    assert!(text(&made.stderr).contains("error: 1 of 1 images were blocked by --safety"), "{made:?}");
+    let files =
+        |name: &str| fs::read_dir(folder).unwrap().flatten().any(|e| e.file_name().to_string_lossy().contains(name));
+    assert!(!files("blocked"));
+    let made = make(&["img2img", "a fox", "--init-img", "plain.png", "--strength", "1"], "blocked.png", safe);
+    assert!(
+        text(&made.stderr).contains("error: plain.png: not taken, by --safety: vit nsfw 0.99 (from 0.90 on)"),
+        "{made:?}"
+    );
+    let made = make(txt2img, "x.png", &[safe, &["--save-latents", "x.safetensors"][..]].concat());
+    assert!(
+        made.status.code() == Some(2) && text(&made.stderr).contains("--save-latents would show what --safety hides")
+    );
+
+    policy("blur", "block = 0.9\n");
+    assert!(make(txt2img, "blurred.png", safe).status.success());
+    let pixels =
+        |name: &str| calotype_image::decode(&fs::read(folder.join(name)).unwrap(), &Default::default()).unwrap();
+    let steps = |image: &RgbImage| image.data().windows(4).map(|x| u64::from(x[0].abs_diff(x[3]))).sum::<u64>();
+    assert!(steps(&pixels("blurred.png")) * 3 < steps(&pixels("plain.png")));
+
+    // What is harmless stays.
+    classifier(&folder.join("vit"), -5.0);
+    let made = make(txt2img, "harmless.png", safe);
+    assert!(made.status.success() && made.stderr.is_empty(), "{made:?}");
+    assert_eq!(fs::read(folder.join("harmless.png")).unwrap(), plain);
+}
+
+#[test]
+fn a_policy_without_its_classifier_does_not_begin() {
+    let folder = tempfile::tempdir().unwrap();
+    let refused = |safety: &[&str], expected: &str| {
+        let made = calotype(&[&["txt2img", "a fox", "-o", "x.png"], safety].concat(), folder.path());
+        assert!(!made.status.success() && text(&made.stderr).contains(expected), "{made:?}");
+        assert!(!folder.path().join("x.png").exists());
+    };
+    refused(
+        &["--safety", "block"],
+        "give --safety-checker PATH: the folder safety_checker of a Stable Diffusion 1 model",
+    );
+    refused(&["--safety", "block", "--safety-checker", "nothing"], "nothing");
+    refused(&["--safety", "strict"], "expected off, flag, blur, block, or a policy file that ends in .toml");
+    refused(&["--safety", "none.toml"], "none.toml: cannot be read");
+    fs::write(folder.path().join("p.toml"), "[[classifier]]\nid = \"a\"\nkind = \"vit\"\npath = \"v\"\nx = 1\n")
+        .unwrap();
+    refused(&["--safety", "p.toml"], "policy p.toml: line 5: unknown field `x`");
+    let text = "[[classifier]]\nid = \"a\"\nkind = \"vit\"\npath = \"v\"\n[[score]]\nclassifier = \"a\"\nscore = \"cat\"\nflag = 1\n";
+    fs::write(folder.path().join("p.toml"), text).unwrap();
+    refused(&["--safety", "p.toml"], "v");
+    classifier(&folder.path().join("v"), 0.0);
+    refused(&["--safety", "p.toml"], "it has no score \"cat\": expected one of normal, nsfw");
 }

@@ -1,5 +1,7 @@
 //! Gaussian blur in linear time.
 
+use crate::raster::RgbImage;
+
 /// PIL's number of box blurs that stand for a Gaussian.
 const PASSES: usize = 3;
 
@@ -23,6 +25,18 @@ pub(crate) fn gaussian_blur(values: &mut [f32], [height, width, channels]: [usiz
             blur_line(values, start, row, height, box_radius, &mut line, &mut sums);
         }
     }
+}
+
+/// The picture blurred with a Gaussian of the standard deviation `radius` in pixels.
+#[must_use]
+pub fn blurred(picture: &RgbImage, radius: f64) -> RgbImage {
+    let mut values: Vec<f32> = picture.data().iter().map(|&value| f32::from(value)).collect();
+    gaussian_blur(&mut values, [picture.height() as usize, picture.width() as usize, 3], radius);
+    let mut blurred = picture.clone();
+    for (to, value) in blurred.data_mut().iter_mut().zip(values) {
+        *to = value.round().clamp(0.0, 255.0) as u8;
+    }
+    blurred
 }
 
 /// The radius of the box of which three in a row have the variance `radius²`.

@@ -41,6 +41,7 @@ mod rgba;
 mod stealth;
 mod texts;
 
+pub use blur::blurred;
 pub use chart::{ChartOptions, Series, line_chart};
 pub use compare::{mse, psnr};
 pub use decode::{Limits, decode, decode_rgba, open, read_limited};

@@ -62,6 +62,14 @@ pub enum Error {
         /// What is wrong, and where.
         problem: String,
     },
+    /// A policy that can't be used.
+    #[error("policy {}: {problem}", path.display())]
+    Policy {
+        /// Its file.
+        path: PathBuf,
+        /// What is wrong with it, and where.
+        problem: String,
+    },
     /// A classifier of images that can't be used.
     #[error("classifier {}: {problem}", path.display())]
     Classifier {

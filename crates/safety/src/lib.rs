@@ -5,12 +5,14 @@
 //! | mark an image so that it is known again | [`watermark`] |
 //! | refuse prompts by words | [`rules`] |
 //! | know what an image shows | [`classify`] |
+//! | decide what is done with it | [`policy`] |
 //! | keep a record that can't be changed unseen | [`audit`] |
 
 pub mod audit;
 pub mod classify;
 mod digest;
 mod error;
+pub mod policy;
 pub mod rules;
 pub mod watermark;
 

@@ -18,7 +18,10 @@ use calotype_image::{FileFormat, encode, grid};
 use calotype_tensor::cpu::{CpuDevice, CpuDeviceOptions};
 use serde_json::{Map, Value, json};
 
-use super::batches::{Batch, Lines};
+use super::{
+    Safety,
+    batches::{Batch, Lines},
+};
 use crate::{
     args::{Compute, OutputArgs},
     failure::{Failure, line},
@@ -90,6 +93,8 @@ pub(crate) struct Job<'a> {
     pub(crate) output: &'a OutputArgs,
     /// What the file says of the picture, if it was made before.
     pub(crate) made: Option<&'a Metadata>,
+    /// What is done with images by what they show.
+    pub(crate) safety: Option<Safety>,
 }
 
 /// The batches of a job.
@@ -134,6 +139,10 @@ impl Job<'_> {
         if self.output.grid && !output.is_folder() {
             return Err(Failure::usage("--grid lies beside its pictures: give a folder for --output"));
         }
+        if self.output.save_latents.is_some() && self.safety.as_ref().is_some_and(Safety::hides_images) {
+            let problem = "--save-latents would show what --safety hides: leave one of them out";
+            return Err(Failure::usage(problem));
+        }
         self.check(&batches, format)?;
         output.prepare()?;
         if let Some(file) = &self.output.save_latents {
@@ -162,6 +171,9 @@ impl Job<'_> {
             }
             checked = Some(of);
             let plan = self.plan(batches, number).map_err(|failure| self.at_line(batches, number, failure))?;
+            if let Some(safety) = &self.safety {
+                safety.check_init(plan.request())?;
+            }
             let [_, high, wide, _] = plan.final_shape();
             let longest = plan.final_size().into_iter().max().unwrap_or(0);
             if longest > format.max_side() as usize {
@@ -215,10 +227,15 @@ impl Job<'_> {
         stepped: Sender<()>,
     ) -> Result<(), Failure> {
         let (mut finished, mut all) = (Vec::new(), Vec::new());
-        let (mut warned, mut of_first) = (Vec::new(), None);
+        let (mut warned, mut of_first, mut blocked) = (Vec::new(), None, 0);
         for (number, batch) in batches.list.iter().enumerate() {
             let begin = Instant::now();
-            let started = self.plan(batches, number).and_then(|plan| Ok(self.pipeline.run(plan)?));
+            let started = self.plan(batches, number).and_then(|plan| {
+                if let Some(safety) = self.safety.as_ref().filter(|_| number >= MAX_CHECKED) {
+                    safety.check_init(plan.request())?;
+                }
+                Ok(self.pipeline.run(plan)?)
+            });
             let mut run = started.map_err(|failure| self.at_line(batches, number, failure))?;
             let batch_size = run.plan().request().batch_size;
             if let Some(made) = self.made {
@@ -234,26 +251,39 @@ impl Job<'_> {
                 "timings": timings.json(),
                 "warnings": warnings,
             });
-            for image in &made.images {
-                let metadata = self.metadata(image, batch.first)?;
-                self.write(&image.pixels, &metadata, output, &said)?;
-                if self.output.grid && of_first.is_none() {
-                    of_first = Some(metadata.parameters());
+            for image in made.images {
+                let metadata = self.metadata(&image, batch.first)?;
+                let (shown, verdict) = match &self.safety {
+                    Some(safety) => {
+                        let (shown, verdict) = safety.apply(image.pixels, metadata.request.seed)?;
+                        (shown, Some(verdict))
+                    }
+                    None => (Some(image.pixels), None),
+                };
+                let mut said = said.clone();
+                if let Some(verdict) = verdict {
+                    said["safety"] = json!(verdict);
+                }
+                self.write(shown.as_ref(), &metadata, output, &said)?;
+                blocked += usize::from(shown.is_none());
+                if self.output.grid && shown.is_some() {
+                    of_first.get_or_insert_with(|| metadata.parameters());
+                    all.extend(shown);
                 }
             }
             finished.extend(self.output.save_latents.as_ref().map(|_| made.latents));
-            if self.output.grid {
-                all.extend(made.images.into_iter().map(|image| image.pixels));
-            }
         }
-        if self.output.grid {
+        if self.output.grid && !all.is_empty() {
             self.write_grid(&all, &of_first.unwrap_or_default(), output)?;
         }
         if let Some(file) = &self.output.save_latents {
             let _guard = interrupt::writing();
             write_latents(file, &Latents::concat(&finished).map_err(calotype::Error::from)?)?;
         }
-        Ok(())
+        match blocked {
+            0 => Ok(()),
+            _ => Err(Failure::Failed(format!("{blocked} of {} images were blocked by --safety", batches.pictures()))),
+        }
     }
 
     /// Does the work of the run of one of the batches, shows how far it is, and gives its warnings. Those that are in `warned`
@@ -307,14 +337,24 @@ impl Job<'_> {
     }
 
     /// Writes an image and says so; `said` is what `--json` prints of its batch.
-    fn write(&self, image: &RgbImage, metadata: &Metadata, output: &mut Output, said: &Value) -> Result<(), Failure> {
+    fn write(
+        &self,
+        image: Option<&RgbImage>,
+        metadata: &Metadata,
+        output: &mut Output,
+        said: &Value,
+    ) -> Result<(), Failure> {
+        let Some(image) = image else {
+            // Blocked: only `--json` tells what would have been there.
+            return if self.output.json { stdout::print(&object(None, said, metadata).to_string()) } else { Ok(()) };
+        };
         let (file, warning) = metadata.encode(image, output.format, self.quality())?;
         if let Some(warning) = warning {
             line("warning", &warning.to_string());
         }
         let path = output.write(&file)?;
         if self.output.json {
-            stdout::print(&object(&path, said, metadata).to_string())
+            stdout::print(&object(Some(&path), said, metadata).to_string())
         } else if !(self.output.quiet || output.is_stdout()) {
             stdout::print(&path.display().to_string())
         } else {
@@ -394,9 +434,9 @@ fn check_adapters(expected: &[AdapterMetadata], found: &[AdapterMetadata]) -> Re
     Ok(())
 }
 
-/// What `--json` prints of a picture: where it is, what is said of its batch, and everything its file says.
-fn object(path: &Path, said: &Value, metadata: &Metadata) -> Value {
-    let mut object = json!({"path": path.display().to_string()});
+/// What `--json` prints of a picture: where it is (null if it was blocked), what is said of its batch, and everything its file says.
+fn object(path: Option<&Path>, said: &Value, metadata: &Metadata) -> Value {
+    let mut object = json!({"path": path.map(|path| path.display().to_string())});
     if let Some(object) = object.as_object_mut() {
         object.extend(said.as_object().cloned().unwrap_or_default());
         object.extend(serde_json::from_str::<Map<_, _>>(&metadata.to_json()).unwrap_or_default());

@@ -4,6 +4,7 @@ mod batches;
 mod hints;
 mod job;
 mod line;
+mod safety;
 mod styles;
 
 use std::{
@@ -23,6 +24,7 @@ use crate::{
 pub(crate) use batches::Lines;
 pub(crate) use job::{Job, LatentsFile, device, options};
 use line::Line;
+pub(crate) use safety::Safety;
 
 /// The largest file of prompts, in bytes.
 const MAX_PROMPTS: u64 = 64 << 20;
@@ -128,9 +130,11 @@ fn run_on(
     let pictures = if pictures.len() > 1 { pictures } else { &[] };
     let batches = lines.batches(count, pictures.len())?;
     let (output, options) = (&args.output, options(&args.compute, batches)?);
-    let pipeline = Pipeline::new(device(&args.compute)?, model, options);
+    let device = device(&args.compute)?;
+    let safety = Safety::open(&args.safety, args.model.model.as_deref(), &device)?;
+    let pipeline = Pipeline::new(device, model, options);
     let place = BatchPlace::default();
-    let job = Job { pipeline, request, place, lines, count, pictures, latents, output, made: None };
+    let job = Job { pipeline, request, place, lines, count, pictures, latents, output, made: None, safety };
     job.run(process_start)
 }
 

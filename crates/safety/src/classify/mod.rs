@@ -7,7 +7,7 @@
 //!
 //! # fn main() -> Result<(), Box<dyn std::error::Error>> {
 //! let checker = SafetyChecker::open(&CpuDevice::new(Default::default())?, Path::new("sd15/safety_checker"))?;
-//! let image = calotype_image::decode_rgb(&std::fs::read("picture.png")?)?;
+//! let image = calotype_image::decode(&std::fs::read("picture.png")?, &Default::default())?;
 //! for score in checker.scores(&image)? {
 //!     println!("{} {}", score.name, score.value);
 //! }

@@ -9,6 +9,7 @@ mod noise;
 mod output;
 mod picture;
 mod prompt;
+mod safety;
 mod sampling;
 mod scheduler;
 mod settings;
@@ -28,6 +29,7 @@ use noise::{LatentsArgs, NoiseArgs};
 pub(crate) use output::OutputArgs;
 use picture::{PictureArgs, SizeArgs};
 pub(crate) use prompt::{PromptArgs, TextArgs};
+pub(crate) use safety::SafetyArgs;
 use sampling::SamplingArgs;
 use scheduler::SchedulerArgs;
 use settings::SettingsArgs;
@@ -146,6 +148,8 @@ pub(crate) struct Remake {
     #[command(flatten)]
     pub(crate) hires: HiresArgs,
     #[command(flatten)]
+    pub(crate) safety: SafetyArgs,
+    #[command(flatten)]
     pub(crate) output: OutputArgs,
     #[command(flatten)]
     pub(crate) compute: Compute,
@@ -172,6 +176,8 @@ pub(crate) struct GenerateArgs {
     pub(crate) latents: LatentsArgs,
     #[command(flatten)]
     pub(crate) picture: PictureArgs,
+    #[command(flatten)]
+    pub(crate) safety: SafetyArgs,
     #[command(flatten)]
     pub(crate) output: OutputArgs,
     #[command(flatten)]

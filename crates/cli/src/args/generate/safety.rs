@@ -1,0 +1,18 @@
+//! Safety: what is done with images by what they show.
+
+use std::path::PathBuf;
+
+use clap::Args;
+
+/// Safety.
+#[derive(Args)]
+#[command(next_help_heading = "Safety")]
+pub(crate) struct SafetyArgs {
+    /// What to do with images that a classifier flags: off, flag (say so), blur or block, by Stable Diffusion's safety checker;
+    /// or a policy file (.toml). Images to start from are checked too [default: off]
+    #[arg(long, value_name = "POLICY")]
+    pub(crate) safety: Option<String>,
+    /// The safety checker for flag, blur and block: its folder or file [default: the folder safety_checker of the model]
+    #[arg(long, value_name = "PATH", requires = "safety")]
+    pub(crate) safety_checker: Option<PathBuf>,
+}
