@@ -357,6 +357,8 @@ fn embeddings_are_found_in_the_file_of_a_lora() {
     // For Stable Diffusion XL.
     tensors.insert("bundle_emb.xl.clip_l".into(), vectors(1, 768));
     tensors.insert("bundle_emb.xl.clip_g".into(), vectors(1, 1280));
+    // Saved with the layer that it is put around.
+    tensors.insert("unet.conv_in.base_layer.weight".into(), vectors(1, 1));
     let adapter = goldens.adapter(&tensors, &BTreeMap::new()).unwrap();
     let found: Vec<_> = adapter.embeddings().iter().map(|(name, e)| (name.as_str(), e.count(), e.width())).collect();
     assert_eq!(found, [("one", 2, 16), ("two", 1, 16)]);

@@ -69,7 +69,7 @@ impl Adapter {
         let (embeddings, unused) = bundled::read(&file)?;
         let mut matched = Matched { unused, ..Matched::default() };
         let mut parts: BTreeMap<String, (Module<'_>, Parts)> = BTreeMap::new();
-        for tensor in file.tensors().filter(|tensor| !bundled::is(&tensor.name)) {
+        for tensor in file.tensors().filter(|tensor| names::is_change(&tensor.name)) {
             let found = names::split(&tensor.name).and_then(|(key, part)| {
                 Some((key, part, by_key.get(key).or_else(|| by_key.get(&names::modern(key)))?))
             });

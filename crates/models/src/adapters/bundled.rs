@@ -24,11 +24,6 @@ fn bundles(file: &Checkpoint) -> Bundles<'_> {
     bundles
 }
 
-/// Whether a key is of an embedding in a LoRA's file.
-pub(super) fn is(key: &str) -> bool {
-    names::bundled_embedding(key).is_some()
-}
-
 /// The names of the embeddings in a file.
 pub(super) fn names(file: &Checkpoint) -> Vec<String> {
     bundles(file).into_keys().map(str::to_owned).collect()

@@ -51,7 +51,7 @@ impl AdapterSummary {
     pub fn of(AdapterWeights { file, peft }: &AdapterWeights) -> Self {
         let mut summary = Self { embeddings: bundled::names(file), ..Self::default() };
         let mut modules: BTreeMap<&str, Parts> = BTreeMap::new();
-        for tensor in file.tensors().filter(|tensor| !bundled::is(&tensor.name)) {
+        for tensor in file.tensors().filter(|tensor| names::is_change(&tensor.name)) {
             match names::split(&tensor.name) {
                 Some((module, part)) => {
                     modules.entry(module).or_default().insert(part, tensor.name.clone());

@@ -3,7 +3,7 @@
 //! A key is a module and a part. Modules are written in two ways, with underscores after a prefix (kohya's sd-scripts,
 //! LyCORIS) or with dots (diffusers, PEFT), and in the names of diffusers or of CompVis.
 
-use super::{UNetLevel, compvis_unet, folder};
+use super::{UNetLevel, compvis_unet, folder, kind::BASE_LAYER};
 use crate::Component;
 
 /// What a tensor is of its module's change.
@@ -94,6 +94,12 @@ const ENDINGS: [(&str, Part); 42] = [
     (".b_norm", Part::BNorm),
     (".on_input", Part::OnInput),
 ];
+
+/// Whether a key is of a change: neither of an embedding, nor of a layer itself, which is there where PEFT's adapter was saved
+/// with the layers that it is put around.
+pub(crate) fn is_change(key: &str) -> bool {
+    bundled_embedding(key).is_none() && !key.contains(BASE_LAYER)
+}
 
 /// What is in the keys of changes that are not supported, and what they are.
 const UNSUPPORTED: [(&str, &str); 13] = [

@@ -109,7 +109,7 @@ const ADDED: [&str; 4] = [
 /// Ends a weight whose inputs are the contexts.
 const CONTEXT: &str = ".attn2.to_k.weight";
 /// What PEFT calls the layer around which it puts an adapter.
-const BASE_LAYER: &str = ".base_layer.";
+pub(super) const BASE_LAYER: &str = ".base_layer.";
 
 /// The family of a UNet that takes more than Stable Diffusion's, by the width of its contexts and of what it takes.
 fn added(file: &Checkpoint) -> Option<&'static str> {
