@@ -447,6 +447,13 @@ fn what_does_not_fit_is_refused_in_one_line() {
         let message = refused(tensors(&[up, down, (part.as_str(), &[2], 1.0)]));
         assert!(message.contains(&format!("it has {kind} (")) && message.contains("is not supported"), "{message}");
     }
+    let mut peft = Tensors::new();
+    for (part, shape) in [("lora_A.weight", vec![2, 16]), ("lora_B.weight", vec![8, 2]), ("bias", vec![8])] {
+        let count = shape.iter().product();
+        let key = format!("base_model.model.down_blocks.0.attentions.0.transformer_blocks.0.attn1.to_q.{part}");
+        peft.insert(key, (shape, vec![1.0; count]));
+    }
+    assert!(refused(peft).contains("it has trained biases or whole layers (PEFT) ("));
     let long = BTreeMap::from([(format!("{}\n", "x".repeat(10_000)), (vec![], vec![1.0]))]);
     let message = refused(long);
     assert!(message.len() < 400 && !message.contains('\n'), "{message}");

@@ -3,7 +3,10 @@
 //! A key is a module and a part. Modules are written in two ways, with underscores after a prefix (kohya's sd-scripts,
 //! LyCORIS) or with dots (diffusers, PEFT), and in the names of diffusers or of CompVis.
 
-use super::{UNetLevel, compvis_unet, folder, kind::BASE_LAYER};
+use super::{
+    UNetLevel, compvis_unet, folder,
+    kind::{BASE_LAYER, PEFT},
+};
 use crate::Component;
 
 /// What a tensor is of its module's change.
@@ -120,7 +123,12 @@ const UNSUPPORTED: [(&str, &str); 13] = [
 
 /// What a key is of, if that is not supported.
 pub(crate) fn unsupported(key: &str) -> Option<&'static str> {
-    UNSUPPORTED.iter().find(|(part, _)| key.contains(part)).map(|(_, name)| *name)
+    // PEFT's file has the parameters of layers themselves only where they were trained.
+    let is_parameter = [".weight", ".bias"].iter().any(|end| key.ends_with(end))
+        && matches!(split(key), None | Some((_, Part::Ia3)))
+        && is_change(key);
+    let trained = (key.starts_with(PEFT) && is_parameter).then_some("trained biases or whole layers (PEFT)");
+    UNSUPPORTED.iter().find(|(part, _)| key.contains(part)).map(|(_, name)| *name).or(trained)
 }
 
 /// How the key of another part of the same module ends: as that of `key` does, where one word makes the difference.

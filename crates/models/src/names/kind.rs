@@ -149,7 +149,7 @@ const ADAPTERS: [(&[&str], AdapterForm); 8] = [
     (&[".on_input"], AdapterForm::Ia3),
 ];
 /// What PEFT wraps around a network's names.
-const PEFT: &str = "base_model.model.";
+pub(super) const PEFT: &str = "base_model.model.";
 
 /// Keys that hold the vectors of a textual inversion: A1111's, and what Stable Diffusion 2's have.
 const INVERSIONS: [&str; 3] = ["emb_params", "string_to_param.*", "clip_l"];
