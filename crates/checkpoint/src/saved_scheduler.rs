@@ -5,7 +5,7 @@ use std::{fmt::Display, str::FromStr};
 use calotype_diffusion::{
     AlgorithmType, SamplerFeature, SamplerKind, SchedulerSettings, SigmaSpacing, SolverType, TimestepSpacing,
 };
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::error::brief;
 
@@ -49,6 +49,9 @@ const UNHEEDED: &[(&str, &[&str], &[SamplerKind])] = {
     ]
 };
 
+/// The class whose config has no `steps_offset`, so that other schedulers made of it take their own default, 0.
+const WITHOUT_OFFSET: &str = "DPMSolverSinglestepScheduler";
+
 /// Keys that say sigmas in the place of those of timesteps; the first that is true counts, as there.
 const SIGMAS: [(&str, SigmaSpacing); 4] = [
     ("use_karras_sigmas", SigmaSpacing::Karras),
@@ -63,8 +66,8 @@ impl SavedScheduler {
         let read = Keys(config);
         let settings = SchedulerSettings {
             timestep_spacing: read.named("timestep_spacing", |_| false)?,
-            // Diffusers' pipelines of Stable Diffusion put 1 in the place of any other.
-            steps_offset: None,
+            // diffusers' pipelines of Stable Diffusion put 1 in the place of any other, if the class has the key.
+            steps_offset: (config.get("_class_name") == Some(&json!(WITHOUT_OFFSET))).then_some(0),
             sigma_spacing: read.sigmas()?,
             final_sigmas_type: read.named("final_sigmas_type", |_| false)?,
             solver_order: read.count("solver_order")?,
