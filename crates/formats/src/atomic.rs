@@ -21,13 +21,46 @@ use crate::{Error, Result, error::show_path};
 /// # Errors
 /// The folder does not exist or can't be written, the disk is full, or `write` returned an error.
 pub fn write_atomic<T>(path: &Path, write: impl FnOnce(&mut dyn Write) -> io::Result<T>) -> Result<T> {
+    write_atomic_after(path, write, || Ok(()))
+}
+
+/// As [`write_atomic`]; between the flush to the disk and the rename `ready` is called, after whose error there is no file.
+///
+/// # Errors
+/// As [`write_atomic`], or what `ready` returned.
+pub fn write_atomic_after<T, E: From<Error>>(
+    path: &Path,
+    write: impl FnOnce(&mut dyn Write) -> io::Result<T>,
+    ready: impl FnOnce() -> Result<(), E>,
+) -> Result<T, E> {
     // A device or a pipe is written to: a file in its place would be none.
     if fs::metadata(path).is_ok_and(|found| !found.is_file() && !found.is_dir()) {
-        return write_to_device(path, write);
+        ready()?;
+        return Ok(write_to_device(path, write)?);
     }
     let fail = |action| move |source| Error::Write { file: show_path(path), action, source };
     let target = follow_links(path).map_err(fail("follow the link"))?;
-    write_through(&Disk, &target, write)
+    let finished = Finished::new(&Disk, &target, write)?;
+    ready()?;
+    Ok(finished.rename(&Disk, &target)?)
+}
+
+/// As [`write_atomic_after`] where there is no file yet, and says whether it is there now: another one that was made
+/// meanwhile stays.
+///
+/// # Errors
+/// As [`write_atomic_after`].
+pub fn write_new<E: From<Error>>(
+    path: &Path,
+    write: impl FnOnce(&mut dyn Write) -> io::Result<()>,
+    ready: impl FnOnce() -> Result<(), E>,
+) -> Result<bool, E> {
+    if path.symlink_metadata().is_ok() {
+        return Ok(false);
+    }
+    let finished = Finished::new(&Disk, path, write)?;
+    ready()?;
+    Ok(finished.link(path)?)
 }
 
 /// The most links that are followed, as on Linux.
@@ -80,29 +113,71 @@ impl FileSystem for Disk {
     }
 }
 
-fn write_through<T, S: FileSystem>(
-    system: &S,
-    path: &Path,
-    write: impl FnOnce(&mut dyn Write) -> io::Result<T>,
-) -> Result<T> {
-    let fail = |action| move |source| Error::Write { file: show_path(path), action, source };
-    let folder = match path.parent() {
+fn folder_of(path: &Path) -> &Path {
+    match path.parent() {
         Some(parent) if parent != Path::new("") => parent,
         _ => Path::new("."),
-    };
-    let (file, mut temporary) = create_temporary(system, folder).map_err(fail("create a file in its folder"))?;
-    let mut writer = BufWriter::with_capacity(64 * 1024, file);
-    let result = write(&mut writer).map_err(fail("write"))?;
-    let file = writer.into_inner().map_err(|e| fail("write")(e.into_error()))?;
-    system.sync(&file).map_err(fail("write"))?;
-    drop(file);
-    system.rename(&temporary.path, path).map_err(fail("rename the finished file to it"))?;
-    temporary.renamed = true;
-    // The rename itself reaches the disk with the folder. Not every system can sync a folder; the file is right either way.
-    if let Ok(folder) = File::open(folder) {
+    }
+}
+
+/// A new name reaches the disk with the folder. Not every system can sync a folder; the file is right either way.
+fn sync_folder_of(path: &Path) {
+    if let Ok(folder) = File::open(folder_of(path)) {
         let _ = folder.sync_all();
     }
-    Ok(result)
+}
+
+/// A temporary file that is whole and on the disk.
+struct Finished<T> {
+    temporary: Temporary,
+    result: T,
+}
+
+impl<T> Finished<T> {
+    /// In the folder of `path`.
+    fn new<S: FileSystem>(
+        system: &S,
+        path: &Path,
+        write: impl FnOnce(&mut dyn Write) -> io::Result<T>,
+    ) -> Result<Self> {
+        let fail = |action| move |source| Error::Write { file: show_path(path), action, source };
+        let created = create_temporary(system, folder_of(path));
+        let (file, temporary) = created.map_err(fail("create a file in its folder"))?;
+        let mut writer = BufWriter::with_capacity(64 * 1024, file);
+        let result = write(&mut writer).map_err(fail("write"))?;
+        let file = writer.into_inner().map_err(|e| fail("write")(e.into_error()))?;
+        system.sync(&file).map_err(fail("write"))?;
+        Ok(Self { temporary, result })
+    }
+
+    /// Gives it the name `path`, in the place of what was there.
+    fn rename<S: FileSystem>(mut self, system: &S, path: &Path) -> Result<T> {
+        let fail = |source| Error::Write { file: show_path(path), action: "rename the finished file to it", source };
+        system.rename(&self.temporary.path, path).map_err(fail)?;
+        self.temporary.renamed = true;
+        sync_folder_of(path);
+        Ok(self.result)
+    }
+
+    /// Gives it the name `path`, unless something is there.
+    fn link(mut self, path: &Path) -> Result<bool> {
+        let fail = |source| Error::Write { file: show_path(path), action: "rename the finished file to it", source };
+        match fs::hard_link(&self.temporary.path, path) {
+            Ok(()) => {}
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => return Ok(false),
+            // A file system without links: the name is taken first, so that of two programs one gets it.
+            Err(_) => match OpenOptions::new().write(true).create_new(true).open(path) {
+                Ok(_) => {
+                    fs::rename(&self.temporary.path, path).map_err(fail)?;
+                    self.temporary.renamed = true;
+                }
+                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => return Ok(false),
+                Err(error) => return Err(fail(error)),
+            },
+        }
+        sync_folder_of(path);
+        Ok(true)
+    }
 }
 
 /// A file that is removed in the end, unless it was renamed.
@@ -214,8 +289,9 @@ mod tests {
         }
         for fails_at in 0.. {
             let disk = FailingDisk { requests: Cell::new(0), fails_at };
-            let result =
-                write_through(&&disk, &path, |writer| new.chunks(999).try_for_each(|part| writer.write_all(part)));
+            let written =
+                Finished::new(&&disk, &path, |writer| new.chunks(999).try_for_each(|part| writer.write_all(part)));
+            let result = written.and_then(|finished| finished.rename(&&disk, &path));
             match result {
                 Ok(()) => {
                     assert_eq!(fs::read(&path).unwrap(), new);
@@ -279,6 +355,29 @@ mod tests {
         write_atomic(&folder.path().join("new"), |writer| writer.write_all(b"mine")).unwrap();
         leftovers.iter().for_each(|path| assert_eq!(fs::read(path).unwrap(), b"theirs"));
         assert_eq!(names(folder.path()).len(), leftovers.len() + 1);
+    }
+
+    #[test]
+    fn without_what_must_come_first_there_is_no_file() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("picture.png");
+        fs::write(&path, b"old").unwrap();
+        let problem = || Error::Write { file: "log".into(), action: "write", source: io::Error::other("full") };
+        let refuse = || Err(problem());
+        assert!(write_atomic_after(&path, |writer| writer.write_all(b"new"), refuse).is_err());
+        assert_eq!(fs::read(&path).unwrap(), b"old");
+        // What is there stays, and nothing has to be ready for it.
+        assert!(!write_new::<Error>(&path, |writer| writer.write_all(b"new"), || unreachable!()).unwrap());
+        let other = folder.path().join("other.png");
+        assert!(write_new(&other, |writer| writer.write_all(b"new"), refuse).is_err());
+        assert_eq!(names(folder.path()), ["picture.png"]);
+        let made_meanwhile = || fs::write(&other, b"theirs").map_err(|_| problem());
+        assert!(!write_new(&other, |writer| writer.write_all(b"new"), made_meanwhile).unwrap());
+        assert_eq!(fs::read(&other).unwrap(), b"theirs");
+        fs::remove_file(&other).unwrap();
+        assert!(write_new::<Error>(&other, |writer| writer.write_all(b"new"), || Ok(())).unwrap());
+        assert_eq!(fs::read(&other).unwrap(), b"new");
+        assert_eq!(names(folder.path()).len(), 2, "no temporary file is left");
     }
 
     #[cfg(unix)]

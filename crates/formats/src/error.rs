@@ -3,7 +3,7 @@ use std::{io, path::Path};
 use crate::DType;
 
 /// The result of everything in this crate that can fail.
-pub type Result<T> = std::result::Result<T, Error>;
+pub type Result<T, E = Error> = std::result::Result<T, E>;
 
 /// What can go wrong with a checkpoint file. Each message is one line: the file, the tensor, what was expected, what to do.
 ///

@@ -42,7 +42,7 @@ mod write;
 mod yaml;
 mod zip;
 
-pub use atomic::write_atomic;
+pub use atomic::{write_atomic, write_atomic_after, write_new};
 pub use checkpoint::Checkpoint;
 pub use convert::encode_f32;
 pub use dtype::DType;

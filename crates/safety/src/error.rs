@@ -40,6 +40,9 @@ pub enum Error {
         /// What the system said.
         source: std::io::Error,
     },
+    /// An image's file that can't be written.
+    #[error(transparent)]
+    File(#[from] calotype_formats::Error),
     /// An audit log, or its anchor, that can't be read or written.
     #[error("audit log {}: {problem}", path.display())]
     Audit {

@@ -266,7 +266,7 @@ fn whichever_write_fails_there_is_no_image_without_its_line() {
             }
             assert!(errors > 0, "operation {failing} did not fail");
             let left = fs::read_dir(folder.path()).unwrap().map(|file| file.unwrap().file_name());
-            assert!(left.into_iter().all(|name| !name.to_string_lossy().ends_with(".partial")));
+            assert!(left.into_iter().all(|name| !name.to_string_lossy().ends_with(".tmp")));
             // What is there is a whole log with a line for each image, once its end is mended.
             let bytes = disk.borrow().bytes.clone();
             let path = folder.path().join("log");
