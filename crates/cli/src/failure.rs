@@ -102,6 +102,12 @@ impl From<calotype_hub::Error> for Failure {
     }
 }
 
+impl From<calotype_formats::Error> for Failure {
+    fn from(error: calotype_formats::Error) -> Self {
+        Self::Failed(error.to_string())
+    }
+}
+
 impl From<calotype_safety::Error> for Failure {
     fn from(error: calotype_safety::Error) -> Self {
         Self::Failed(error.to_string())

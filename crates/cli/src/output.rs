@@ -7,7 +7,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use calotype_formats::write_atomic;
+use calotype_formats::{write_atomic_after, write_new};
 use calotype_image::FileFormat;
 
 use crate::{failure::Failure, interrupt, stdout};
@@ -87,30 +87,45 @@ impl Output {
         matches!(self.place, Place::Folder { .. })
     }
 
-    /// Writes a picture's file whole or not at all, and gives its path.
-    pub(crate) fn write(&mut self, bytes: &[u8]) -> Result<PathBuf, Failure> {
+    /// Writes a picture's file whole or not at all, and gives its path. Before the file has that name `ready` is called with it;
+    /// after its error there is no file.
+    pub(crate) fn write(&mut self, bytes: &[u8], ready: Ready<'_>) -> Result<PathBuf, Failure> {
         let ending = self.format.endings()[0];
         let _guard = interrupt::writing();
         match &mut self.place {
-            Place::File(path) => write(path, bytes).map(|()| path.clone()),
-            Place::Stdout => stdout::write(bytes).map(|()| PathBuf::from(STDOUT)),
-            Place::Folder { path, next } => write_next(path, next, bytes, |n| format!("{n:05}.{ending}")),
+            Place::Folder { path, next } => write_next(path, next, bytes, ready, |n| format!("{n:05}.{ending}")),
+            place => place.write_one(bytes, ready),
         }
     }
 
     /// Writes a grid of pictures beside them, under the first number that is free.
-    pub(crate) fn write_grid(&mut self, bytes: &[u8]) -> Result<PathBuf, Failure> {
+    pub(crate) fn write_grid(&mut self, bytes: &[u8], ready: Ready<'_>) -> Result<PathBuf, Failure> {
         let ending = self.format.endings()[0];
         let _guard = interrupt::writing();
-        match &self.place {
-            Place::File(path) => write(path, bytes).map(|()| path.clone()),
-            Place::Stdout => stdout::write(bytes).map(|()| PathBuf::from(STDOUT)),
-            Place::Folder { path, .. } => write_next(path, &mut 0, bytes, |n| format!("grid-{n:04}.{ending}")),
+        match &mut self.place {
+            Place::Folder { path, .. } => write_next(path, &mut 0, bytes, ready, |n| format!("grid-{n:04}.{ending}")),
+            place => place.write_one(bytes, ready),
         }
     }
 }
 
+/// What must have happened before a file is there: it is told the file's path.
+pub(crate) type Ready<'a> = &'a mut dyn FnMut(&Path) -> Result<(), Failure>;
+
 impl Place {
+    /// Writes the one file that goes here.
+    fn write_one(&self, bytes: &[u8], ready: Ready<'_>) -> Result<PathBuf, Failure> {
+        let path = if let Self::File(path) = self { path.clone() } else { PathBuf::from(STDOUT) };
+        match self {
+            Self::File(_) => write_atomic_after(&path, |writer| writer.write_all(bytes), || ready(&path))?,
+            _ => {
+                ready(&path)?;
+                stdout::write(bytes)?;
+            }
+        }
+        Ok(path)
+    }
+
     /// The place, and the format that its name ends with. Nothing is made yet.
     fn new(output: Option<&Path>, count: usize, is_folder: bool) -> Result<(Self, Option<FileFormat>), Failure> {
         let path = output.unwrap_or(Path::new(DEFAULT_FOLDER));
@@ -149,17 +164,20 @@ impl Place {
 }
 
 /// Writes a file under the first name from `next` on that is free.
-fn write_next(folder: &Path, next: &mut u32, bytes: &[u8], name: impl Fn(u32) -> String) -> Result<PathBuf, Failure> {
+fn write_next(
+    folder: &Path,
+    next: &mut u32,
+    bytes: &[u8],
+    ready: Ready<'_>,
+    name: impl Fn(u32) -> String,
+) -> Result<PathBuf, Failure> {
     loop {
         let file = folder.join(name(*next));
         *next = next.checked_add(1).ok_or_else(|| {
             Failure::Failed(format!("{}: its numbers are used up: give another folder", folder.display()))
         })?;
-        if reserve(&file)? {
-            return write(&file, bytes).map(|()| file.clone()).inspect_err(|_| {
-                // The empty file is ours; if it can't be removed either, the error at hand says enough.
-                let _ = fs::remove_file(&file);
-            });
+        if write_new(&file, |writer| writer.write_all(bytes), || ready(&file))? {
+            return Ok(file);
         }
     }
 }
@@ -169,19 +187,6 @@ fn number(file: &OsStr) -> Option<u32> {
     FileFormat::of_name(Path::new(file))?;
     let (digits, _) = file.to_str()?.rsplit_once('.')?;
     if digits.len() >= 5 && digits.bytes().all(|c| c.is_ascii_digit()) { digits.parse().ok() } else { None }
-}
-
-/// Makes an empty file unless there is one: of two programs that want the same name, one gets it.
-fn reserve(file: &Path) -> Result<bool, Failure> {
-    match OpenOptions::new().write(true).create_new(true).open(file) {
-        Ok(_) => Ok(true),
-        Err(error) if error.kind() == ErrorKind::AlreadyExists => Ok(false),
-        Err(error) => Err(Failure::Failed(format!("{}: cannot be written: {error}", file.display()))),
-    }
-}
-
-fn write(file: &Path, bytes: &[u8]) -> Result<(), Failure> {
-    write_atomic(file, |writer| writer.write_all(bytes)).map_err(|error| Failure::Failed(error.to_string()))
 }
 
 /// Makes the folder that a file is to be in.

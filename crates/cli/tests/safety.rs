@@ -222,3 +222,99 @@ fn a_policy_without_its_classifier_does_not_begin() {
     classifier(&folder.path().join("v"), 0.0);
     refused(&["--safety", "p.toml"], "it has no score \"cat\": expected one of normal, nsfw");
 }
+
+fn lines(log: &Path) -> Vec<Value> {
+    fs::read_to_string(log).unwrap().lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+}
+
+#[test]
+fn every_image_and_every_refusal_has_its_line() {
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    let make = |output: &str, more: &[&str]| {
+        let size = ["--steps", "1", "--width", "64", "--height", "64", "--seed", "5", "-o", output];
+        calotype(&[&["txt2img", "a fox", "--negative-prompt", "a cat"], &size[..], more].concat(), folder)
+    };
+    let audit = &["--audit", "audit.jsonl"];
+    assert!(make("a.png", audit).status.success());
+    assert!(
+        make("many", &[audit, &["--batch-size", "2", "--grid", "--audit-hash-prompts"][..]].concat()).status.success()
+    );
+    let rules = "[[deny]]\nid = \"r-7\"\nword = \"fox\"\nreason = \"an example\"\n";
+    fs::write(folder.join("rules.toml"), rules).unwrap();
+    let refused = make("refused.png", &[audit, &["--rules", "rules.toml"][..]].concat());
+    assert_eq!(refused.status.code(), Some(1));
+    assert!(
+        text(&refused.stderr).contains("error: the prompt is refused by the rule \"r-7\" (an example)"),
+        "{refused:?}"
+    );
+    classifier(&folder.join("vit"), 5.0);
+    let policy = "[[classifier]]\nid = \"vit\"\nkind = \"vit\"\npath = \"vit\"\n[[score]]\nclassifier = \"vit\"\nscore = \"nsfw\"\nblock = 0.9\n";
+    fs::write(folder.join("policy.toml"), policy).unwrap();
+    assert_eq!(make("blocked.png", &[audit, &["--safety", "policy.toml"][..]].concat()).status.code(), Some(1));
+
+    let lines = lines(&folder.join("audit.jsonl"));
+    let kinds: Vec<&str> = lines.iter().map(|line| line["kind"].as_str().unwrap()).collect();
+    assert_eq!(kinds, ["made", "made", "made", "made", "refused", "refused"]);
+    assert_eq!((&lines[0]["prompt"]["text"], &lines[0]["negative_prompt"]["text"]), (&"a fox".into(), &"a cat".into()));
+    assert_eq!((&lines[0]["seed"], &lines[0]["file"]), (&5.into(), &"a.png".into()));
+    assert_eq!(lines[1]["prompt"]["sha256"].as_str().unwrap().len(), 64);
+    assert_eq!([&lines[1]["file"], &lines[2]["file"], &lines[3]["file"]], ["00000.png", "00001.png", "grid-0000.png"]);
+    assert_eq!((&lines[4]["rules"][0], &lines[4]["file"]), (&"r-7".into(), &Value::Null));
+    assert_eq!((&lines[5]["verdict"], &lines[5]["scores"][1]["name"]), (&"block".into(), &"nsfw".into()));
+    assert!(!folder.join("refused.png").exists() && !folder.join("blocked.png").exists());
+    let verified = calotype(&["audit", "verify", "audit.jsonl"], folder);
+    assert!(verified.status.success(), "{verified:?}");
+    let found = calotype(&["audit", "search", "audit.jsonl", "--picture", "many/00001.png"], folder);
+    assert!(found.status.success() && text(&found.stdout).contains("00001.png"), "{found:?}");
+
+    // Where no line can be written there is no image.
+    let made = make("b.png", &["--audit", "/dev/full"]);
+    assert!(!made.status.success() && !folder.join("b.png").exists(), "{made:?}");
+}
+
+/// Killed at any moment: every file has its line, none is half, and the log goes on. `CALOTYPE_KILLS` says how often.
+#[test]
+fn a_killed_process_leaves_no_image_without_its_line() {
+    let kills = std::env::var("CALOTYPE_KILLS").ok().and_then(|count| count.parse().ok()).unwrap_or(5u64);
+    let folder = tempfile::tempdir().unwrap();
+    let out = folder.path().join("out");
+    for kill in 0..kills {
+        let mut child = Command::new(env!("CARGO_BIN_EXE_calotype"))
+            .args(["txt2img", "a fox", "--steps", "1", "--width", "64", "--height", "64", "--batch-count", "50"])
+            .args(["-o", "out/", "--audit", "audit.jsonl", "--quiet"])
+            .current_dir(folder.path())
+            .stderr(std::process::Stdio::null())
+            .spawn()
+            .unwrap();
+        let first = fs::read_dir(&out).map_or(0, Iterator::count);
+        // Some kills come before there is an image, most between and within them.
+        let pause = std::time::Duration::from_millis(1);
+        for _ in 0..3000 {
+            if fs::read_dir(&out).map_or(0, Iterator::count) > first + kill as usize % 5 {
+                break;
+            }
+            std::thread::sleep(pause);
+        }
+        std::thread::sleep(pause * (kill as u32 * 7 % 23));
+        child.kill().unwrap();
+        child.wait().unwrap();
+    }
+    drop(Log::open(folder.path().join("audit.jsonl")).unwrap());
+    let verified = calotype(&["audit", "verify", "audit.jsonl"], folder.path());
+    assert!(verified.status.success(), "{verified:?}");
+    let hashes: Vec<String> = lines(&folder.path().join("audit.jsonl"))
+        .iter()
+        .filter_map(|line| line["file_sha256"].as_str().map(str::to_owned))
+        .collect();
+    let mut images = 0;
+    for entry in fs::read_dir(&out).unwrap().flatten() {
+        if entry.file_name().to_string_lossy().ends_with(".png") {
+            images += 1;
+            let query = Query::image(&fs::read(entry.path()).unwrap());
+            let Query::Image { file_sha256, pixels_sha256 } = query else { unreachable!() };
+            assert!(pixels_sha256.is_some() && hashes.contains(&file_sha256), "{:?}", entry.file_name());
+        }
+    }
+    assert!(images >= kills / 2, "{images} images of {kills} runs");
+}

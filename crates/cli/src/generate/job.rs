@@ -15,6 +15,7 @@ use calotype::{
     request::{BatchPlace, InputImage, PromptStyle},
 };
 use calotype_image::{FileFormat, encode, grid};
+use calotype_safety::policy::Verdict;
 use calotype_tensor::cpu::{CpuDevice, CpuDeviceOptions};
 use serde_json::{Map, Value, json};
 
@@ -93,8 +94,8 @@ pub(crate) struct Job<'a> {
     pub(crate) output: &'a OutputArgs,
     /// What the file says of the picture, if it was made before.
     pub(crate) made: Option<&'a Metadata>,
-    /// What is done with images by what they show.
-    pub(crate) safety: Option<Safety>,
+    /// What the run is held to.
+    pub(crate) safety: Safety,
 }
 
 /// The batches of a job.
@@ -139,7 +140,7 @@ impl Job<'_> {
         if self.output.grid && !output.is_folder() {
             return Err(Failure::usage("--grid lies beside its pictures: give a folder for --output"));
         }
-        if self.output.save_latents.is_some() && self.safety.as_ref().is_some_and(Safety::hides_images) {
+        if self.output.save_latents.is_some() && self.safety.hides_images() {
             let problem = "--save-latents would show what --safety hides: leave one of them out";
             return Err(Failure::usage(problem));
         }
@@ -171,9 +172,7 @@ impl Job<'_> {
             }
             checked = Some(of);
             let plan = self.plan(batches, number).map_err(|failure| self.at_line(batches, number, failure))?;
-            if let Some(safety) = &self.safety {
-                safety.check_init(plan.request())?;
-            }
+            self.safety.check_init(plan.request())?;
             let [_, high, wide, _] = plan.final_shape();
             let longest = plan.final_size().into_iter().max().unwrap_or(0);
             if longest > format.max_side() as usize {
@@ -215,6 +214,7 @@ impl Job<'_> {
             let latents = self.latents.as_ref().and_then(|file| file.latents.slice(batch.first, batch.size));
             request.latents = latents.map(Into::into);
         }
+        self.safety.check_prompts(&request)?;
         Ok(self.pipeline.plan(request)?.at(place)?)
     }
 
@@ -231,8 +231,8 @@ impl Job<'_> {
         for (number, batch) in batches.list.iter().enumerate() {
             let begin = Instant::now();
             let started = self.plan(batches, number).and_then(|plan| {
-                if let Some(safety) = self.safety.as_ref().filter(|_| number >= MAX_CHECKED) {
-                    safety.check_init(plan.request())?;
+                if number >= MAX_CHECKED {
+                    self.safety.check_init(plan.request())?;
                 }
                 Ok(self.pipeline.run(plan)?)
             });
@@ -253,28 +253,18 @@ impl Job<'_> {
             });
             for image in made.images {
                 let metadata = self.metadata(&image, batch.first)?;
-                let (shown, verdict) = match &self.safety {
-                    Some(safety) => {
-                        let (shown, verdict) = safety.apply(image.pixels, metadata.request.seed)?;
-                        (shown, Some(verdict))
-                    }
-                    None => (Some(image.pixels), None),
-                };
-                let mut said = said.clone();
-                if let Some(verdict) = verdict {
-                    said["safety"] = json!(verdict);
-                }
-                self.write(shown.as_ref(), &metadata, output, &said)?;
+                let (shown, verdict) = self.safety.apply(image.pixels, &metadata)?;
+                self.write(shown.as_ref(), &metadata, verdict.as_ref(), output, said.clone())?;
                 blocked += usize::from(shown.is_none());
                 if self.output.grid && shown.is_some() {
-                    of_first.get_or_insert_with(|| metadata.parameters());
+                    of_first.get_or_insert(metadata);
                     all.extend(shown);
                 }
             }
             finished.extend(self.output.save_latents.as_ref().map(|_| made.latents));
         }
-        if self.output.grid && !all.is_empty() {
-            self.write_grid(&all, &of_first.unwrap_or_default(), output)?;
+        if let Some(metadata) = of_first.filter(|_| self.output.grid) {
+            self.write_grid(&all, &metadata, output)?;
         }
         if let Some(file) = &self.output.save_latents {
             let _guard = interrupt::writing();
@@ -341,20 +331,24 @@ impl Job<'_> {
         &self,
         image: Option<&RgbImage>,
         metadata: &Metadata,
+        verdict: Option<&Verdict>,
         output: &mut Output,
-        said: &Value,
+        mut said: Value,
     ) -> Result<(), Failure> {
+        if let Some(verdict) = verdict {
+            said["safety"] = json!(verdict);
+        }
         let Some(image) = image else {
             // Blocked: only `--json` tells what would have been there.
-            return if self.output.json { stdout::print(&object(None, said, metadata).to_string()) } else { Ok(()) };
+            return if self.output.json { stdout::print(&object(None, &said, metadata).to_string()) } else { Ok(()) };
         };
         let (file, warning) = metadata.encode(image, output.format, self.quality())?;
         if let Some(warning) = warning {
             line("warning", &warning.to_string());
         }
-        let path = output.write(&file)?;
+        let path = output.write(&file, &mut |path| self.safety.record(metadata, verdict, &file, path))?;
         if self.output.json {
-            stdout::print(&object(Some(&path), said, metadata).to_string())
+            stdout::print(&object(Some(&path), &said, metadata).to_string())
         } else if !(self.output.quiet || output.is_stdout()) {
             stdout::print(&path.display().to_string())
         } else {
@@ -384,19 +378,21 @@ impl Job<'_> {
 
     /// All pictures in one, as CompVis lays them (torchvision's `make_grid`, which leaves a single one as it is), with A1111's
     /// text of the first.
-    fn write_grid(&self, pictures: &[RgbImage], text: &str, output: &mut Output) -> Result<(), Failure> {
+    fn write_grid(&self, pictures: &[RgbImage], first: &Metadata, output: &mut Output) -> Result<(), Failure> {
         let columns = self.output.n_rows.unwrap_or(self.request.batch_size);
         let sheet = match pictures {
             [only] => only.clone(),
             _ => grid(pictures, columns, GRID_PADDING).map_err(calotype::Error::from)?,
         };
-        let (format, texts) = (output.format, [(PARAMETERS_KEYWORD, text)]);
+        let text = first.parameters();
+        let (format, texts) = (output.format, [(PARAMETERS_KEYWORD, text.as_str())]);
         let encoded = match encode(&sheet, format, self.quality(), &texts) {
             // That it is too long was said of the pictures.
             Err(calotype_image::Error::LongTexts { .. }) => encode(&sheet, format, self.quality(), &[]),
             encoded => encoded,
         };
-        let path = output.write_grid(&encoded.map_err(calotype::Error::from)?)?;
+        let encoded = encoded.map_err(calotype::Error::from)?;
+        let path = output.write_grid(&encoded, &mut |path| self.safety.record(first, None, &encoded, path))?;
         if self.output.json {
             stdout::print(&json!({"grid": path.display().to_string()}).to_string())?;
         } else if !self.output.quiet {

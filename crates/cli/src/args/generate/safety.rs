@@ -1,4 +1,4 @@
-//! Safety: what is done with images by what they show.
+//! Safety: what is refused, what is done with images by what they show, and the record of both.
 
 use std::path::PathBuf;
 
@@ -15,4 +15,13 @@ pub(crate) struct SafetyArgs {
     /// The safety checker for flag, blur and block: its folder or file [default: the folder safety_checker of the model]
     #[arg(long, value_name = "PATH", requires = "safety")]
     pub(crate) safety_checker: Option<PathBuf>,
+    /// Refuse prompts by a file of rules (.toml)
+    #[arg(long, value_name = "FILE")]
+    pub(crate) rules: Option<PathBuf>,
+    /// Write a line to this audit log for every image, before its file is there, and for every refusal
+    #[arg(long, value_name = "LOG")]
+    pub(crate) audit: Option<PathBuf>,
+    /// Keep the SHA-256 of prompts in the audit log, not their text
+    #[arg(long, requires = "audit")]
+    pub(crate) audit_hash_prompts: bool,
 }
