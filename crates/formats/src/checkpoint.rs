@@ -153,7 +153,7 @@ impl Checkpoint {
         Ok(Self::new(label, format, shards))
     }
 
-    fn single(format: FileFormat, tensors: Tensors) -> Self {
+    pub(crate) fn single(format: FileFormat, tensors: Tensors) -> Self {
         Self::new(tensors.source.label.clone(), format, vec![tensors])
     }
 

@@ -2,7 +2,7 @@
 //!
 //! The crate knows nothing of models or tensors. It reads and writes [safetensors](https://huggingface.co/docs/safetensors)
 //! files, single ([`SafeTensors`]) or in shards, reads what PyTorch writes ([`TorchFile`]: `.ckpt`, `.pt`, `.bin`) as data,
-//! opens any of them as a model's weights ([`Checkpoint`]), and treats every byte it reads as a stranger's: each violation of
+//! opens any of them as a model's weights ([`Checkpoint`]), reads the weights of ONNX models ([`OnnxFile`]), and treats every byte it reads as a stranger's: each violation of
 //! the format is an [`Error`] of one line that names the file and the tensor, never a panic, and memory use is bounded by
 //! the size of the file.
 //!
@@ -30,6 +30,7 @@ mod error;
 mod float8;
 mod header;
 mod json;
+mod onnx;
 mod part;
 mod pickle;
 mod safetensors;
@@ -47,6 +48,7 @@ pub use checkpoint::Checkpoint;
 pub use convert::encode_f32;
 pub use dtype::DType;
 pub use error::{Error, Result};
+pub use onnx::{OnnxFile, OnnxNode};
 pub use part::Floats;
 pub use safetensors::SafeTensors;
 pub use sniff::FileFormat;

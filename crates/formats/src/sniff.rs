@@ -12,6 +12,8 @@ pub enum FileFormat {
     TorchZip,
     /// What `torch.save` wrote before 1.6: pickles, then the tensors' data.
     TorchLegacy,
+    /// ONNX' protocol buffer.
+    Onnx,
 }
 
 /// Bytes that are looked at.
@@ -58,13 +60,15 @@ pub(crate) fn sniff(source: &Source) -> Result<Seems> {
         [b'c' | b'I' | b'L' | b'i', ..] if is_text(start) && has_words(start) => TEXT,
         [b'(' | b']' | b'}' | b')' | b'c' | b'I' | b'L' | b'i', ..] if !could_be_header => return Ok(Seems::Pickle),
         _ if could_be_header || start.len() < 8 => return Ok(Seems::SafeTensors),
-        _ if is_onnx(start) => "an ONNX model (get the model as safetensors)",
+        _ if is_onnx(start) => ONNX,
         _ if is_text(start) => TEXT,
-        _ => "a damaged file, or one of a format that is not known here",
+        _ => UNKNOWN,
     };
     Ok(Seems::Other(kind))
 }
 
+pub(crate) const ONNX: &str = "an ONNX model (get the model as safetensors)";
+pub(crate) const UNKNOWN: &str = "a damaged file, or one of a format that is not known here";
 const TEXT: &str = "a text file (give the file of the weights, which may be beside it)";
 
 /// Whether these bytes are the beginning of a text.

@@ -15,7 +15,7 @@ mod mutator;
 
 use std::{borrow::Cow, collections::BTreeMap, fs, path::Path};
 
-use calotype_formats::{Checkpoint, DType, Error, SafeTensors, TorchFile, Value, parse_yaml, to_bytes};
+use calotype_formats::{Checkpoint, DType, Error, OnnxFile, SafeTensors, TorchFile, Value, parse_yaml, to_bytes};
 use common::{pickle::Pickle, torch_legacy, torch_zip};
 
 /// Opcodes and names of pickles.
@@ -259,6 +259,54 @@ fn safetensors_that_are_wrong() {
         b"0",
     ];
     mutator::run("safetensors", &corpus, &words, use_safetensors);
+}
+
+#[test]
+fn onnx_that_is_wrong() {
+    use common::onnx::{bytes, model, node, number, tensor, varint};
+    let numbers = [1.0f32, -2.0, 0.5, 8.0].map(f32::to_le_bytes).concat();
+    let corpus = [
+        model(&[
+            node("Conv", &["x", "w", "b"], "y"),
+            tensor("w", 1, &[2, 2], (9, &numbers)),
+            node("Relu", &["y"], "z"),
+        ]),
+        model(&[tensor("half", 10, &[8], (9, &numbers)), tensor("f", 1, &[4, 1], (4, &numbers))]),
+        model(&[
+            tensor("axes", 7, &[2], (7, &[3, 4])),
+            tensor("n", 7, &[2], (9, &numbers)),
+            node("Add", &["", "n"], "y"),
+        ]),
+        model(&[bytes(5, &[number(2, 1), bytes(1, &[2, 2]), bytes(9, &numbers), bytes(8, b"w")].concat())]),
+    ];
+    let long = varint(u64::MAX);
+    let words: [&[u8]; 10] = [
+        b"\x0a\x01w",
+        b"\x3a\x04",
+        b"\x2a\x08",
+        b"\x4a\x10",
+        b"\x08\x02",
+        b"\x10\x01",
+        b"\x42\x01w",
+        b"\x70\x01",
+        b"\x22\x10",
+        &long,
+    ];
+    mutator::run("onnx", &corpus, &words, |bytes| {
+        let length = bytes.len();
+        let file = match OnnxFile::from_bytes("x.onnx", bytes) {
+            Ok(file) => file,
+            Err(error) => return refused(&error),
+        };
+        let names = file.nodes().iter().flat_map(|node| node.inputs.iter().chain(&node.outputs));
+        assert!(names.map(String::len).sum::<usize>() <= length);
+        for tensor in file.weights().tensors() {
+            let read = file.weights().read(&tensor.name).unwrap();
+            assert!(read.len() as u64 == tensor.byte_count() && read.len() <= length);
+            let _ = (file.weights().read_f32(&tensor.name), file.weights().read_i64(&tensor.name));
+        }
+        true
+    });
 }
 
 #[test]

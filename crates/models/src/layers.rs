@@ -15,7 +15,7 @@ pub(crate) struct Conv<P> {
 }
 
 impl<P> Conv<P> {
-    /// A square kernel, 3 or 1, that keeps the picture's size.
+    /// A square kernel of an odd side that keeps the picture's size.
     pub(crate) fn new(mut scope: Scope<'_, P>, inputs: usize, outputs: usize, kernel: usize) -> Result<Self> {
         let init = Init::Uniform(((inputs * kernel * kernel) as f32).sqrt().recip());
         Ok(Self {
@@ -30,6 +30,11 @@ impl<P> Conv<P> {
     pub(crate) fn halving(scope: Scope<'_, P>, channels: usize, padding: Padding) -> Result<Self> {
         let options = Conv2d { stride: 2, padding, activation: Activation::None };
         Ok(Self { options, ..Self::new(scope, channels, channels, 3)? })
+    }
+
+    /// The same kernel at every `stride`th pixel, with an activation of its result.
+    pub(crate) fn with(self, stride: usize, activation: Activation) -> Self {
+        Self { options: Conv2d { stride, activation, ..self.options }, ..self }
     }
 
     /// `x (B, H, W, I)` to `(B, H', W', O)`, plus `residual`.

@@ -20,6 +20,7 @@ mod error;
 mod family;
 mod layers;
 mod names;
+mod open_nsfw;
 mod padding;
 mod padding_mask;
 mod params;
@@ -44,6 +45,7 @@ pub use names::{
     AdapterForm, AuxiliaryKind, FileKind, LayerKind, Layout, Place, UNetLevel, WeightSet, find_unwrapped, has_ema,
     has_optimizer, has_raw, is_pruned_to_ema, unwrapped_name,
 };
+pub use open_nsfw::OpenNsfw;
 pub use padding::CircularPadding;
 pub use params::{InMemory, Init, ParamSource, ParamSpec, Random, Scope, Stored};
 pub use perceptual::{DiscriminatorConfig, EfficientNetLite0, PatchDiscriminator, PerceptualDistance};

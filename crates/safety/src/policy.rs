@@ -5,7 +5,7 @@
 //! ```toml
 //! [[classifier]]
 //! id = "checker"              # what scores and logs call it
-//! kind = "safety_checker"     # or "vit", or "clip_heads" with heads = "FILE"
+//! kind = "safety_checker"     # or "vit", "open_nsfw", or "clip_heads" with heads = "FILE"
 //! path = "sd15/safety_checker"
 //!
 //! [[score]]
@@ -24,7 +24,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     Error, Result,
-    classify::{Classifier, ClipHeads, SafetyChecker, Score, VitClassifier},
+    classify::{Classifier, ClipHeads, OpenNsfwClassifier, SafetyChecker, Score, VitClassifier},
 };
 
 /// What is done with an image. The later ones are the stricter.
@@ -82,6 +82,7 @@ enum Kind {
     SafetyChecker,
     Vit,
     ClipHeads,
+    OpenNsfw,
 }
 
 /// From which score on what is done.
@@ -153,7 +154,7 @@ impl Policy {
             }
             match (entry.kind, &entry.heads) {
                 (Kind::ClipHeads, None) => return Err(format!("the classifier {:?} needs heads = \"FILE\"", entry.id)),
-                (Kind::SafetyChecker | Kind::Vit, Some(_)) => {
+                (Kind::SafetyChecker | Kind::Vit | Kind::OpenNsfw, Some(_)) => {
                     return Err(format!(
                         "the classifier {:?} has heads, which are of kind \"clip_heads\" only",
                         entry.id
@@ -203,6 +204,7 @@ impl Policy {
             let classifier: Box<dyn Classifier> = match (entry.kind, &entry.heads) {
                 (Kind::SafetyChecker, _) => Box::new(SafetyChecker::open(device, &entry.path)?),
                 (Kind::Vit, _) => Box::new(VitClassifier::open(device, &entry.path)?),
+                (Kind::OpenNsfw, _) => Box::new(OpenNsfwClassifier::open(device, &entry.path)?),
                 (Kind::ClipHeads, heads) => {
                     let heads = heads.as_deref().unwrap_or(Path::new(""));
                     Box::new(ClipHeads::open(device, &entry.path, heads)?)

@@ -3,6 +3,7 @@
 
 #![allow(dead_code, clippy::unwrap_used)]
 
+pub(crate) mod onnx;
 pub(crate) mod pickle;
 pub(crate) mod zip;
 

@@ -6,6 +6,7 @@ mod archives;
 #[path = "../common/mod.rs"]
 mod common;
 mod names;
+mod onnx;
 mod pickles;
 mod safetensors;
 #[cfg(all(target_os = "linux", any(target_arch = "x86_64", target_arch = "aarch64")))]

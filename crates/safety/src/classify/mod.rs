@@ -18,6 +18,8 @@
 mod checker;
 mod encoder;
 mod heads;
+mod jpeg_loss;
+mod open_nsfw;
 mod preprocess;
 mod vit;
 
@@ -25,6 +27,7 @@ use calotype_image::RgbImage;
 
 pub use checker::SafetyChecker;
 pub use heads::ClipHeads;
+pub use open_nsfw::OpenNsfwClassifier;
 pub use vit::VitClassifier;
 
 use crate::Result;
@@ -40,7 +43,7 @@ pub struct Score {
 
 /// Something that gives images scores.
 pub trait Classifier: Send + Sync {
-    /// What kind of classifier it is: `safety_checker`, `vit`, `clip_heads`.
+    /// What kind of classifier it is: `safety_checker`, `vit`, `clip_heads`, `open_nsfw`.
     fn kind(&self) -> &'static str;
 
     /// The SHA-256 of its weights, 64 hexadecimal digits, which tells one version from another.
