@@ -45,14 +45,17 @@ impl Concepts {
         Ok(Self { embeddings: values.chunks_exact(width).map(unit).collect(), thresholds })
     }
 
-    /// `round(cosine - threshold + adjustment, 3)` of each.
-    fn scores(&self, embedding: &[f32], adjustment: f64) -> Vec<f64> {
-        let score = |(concept, threshold): (&Vec<f32>, &f32)| {
-            let exact = f64::from(dot(embedding, concept)) - f64::from(*threshold) + adjustment;
-            (exact * 1000.0).round_ties_even() / 1000.0
-        };
-        self.embeddings.iter().zip(&self.thresholds).map(score).collect()
+    /// The cosine with each, less its threshold.
+    fn margins<'a>(&'a self, embedding: &'a [f32]) -> impl Iterator<Item = f64> + 'a {
+        let margin =
+            move |(concept, threshold): (&Vec<f32>, &f32)| f64::from(dot(embedding, concept)) - f64::from(*threshold);
+        self.embeddings.iter().zip(&self.thresholds).map(margin)
     }
+}
+
+/// To three digits.
+fn rounded(score: f64) -> f64 {
+    (score * 1000.0).round_ties_even() / 1000.0
 }
 
 impl<B: Backend<Tensor: Send + Sync, Param: Send + Sync> + Send + Sync> SafetyChecker<B> {
@@ -100,16 +103,16 @@ impl<B: Backend<Tensor: Send + Sync, Param: Send + Sync> + Send + Sync> Classifi
     fn scores(&self, image: &RgbImage) -> Result<Vec<Score>> {
         let embedding = unit(&self.encoder.run(image)?);
         // Each concept of special care that is found counts for those after it as well.
-        let mut special = Vec::new();
         let mut adjustment = 0.0;
-        for n in 0..self.special.thresholds.len() {
-            let score = self.special.scores(&embedding, adjustment)[n];
+        let mut special = Vec::new();
+        for margin in self.special.margins(&embedding) {
+            let score = rounded(margin + adjustment);
             if score > 0.0 {
                 adjustment = ADJUSTMENT;
             }
             special.push(score);
         }
-        let concepts = self.concepts.scores(&embedding, adjustment);
+        let concepts: Vec<f64> = self.concepts.margins(&embedding).map(|margin| rounded(margin + adjustment)).collect();
         let nsfw = if concepts.iter().any(|&score| score > 0.0) { 1.0 } else { 0.0 };
         let values = [nsfw].into_iter().chain(concepts).chain(special);
         Ok(self.names().into_iter().zip(values).map(|(name, value)| Score { name, value: value as f32 }).collect())
