@@ -133,12 +133,11 @@ trait FixedLoss<B: Differentiable> {
     fn averaged(&self, inner: &B, weights: &Weights, batch: u64) -> Result<B::Tensor>;
 }
 
-/// Runs the loop and compares every loss and gradient norm.
-fn check(golden: &Golden, tape: &Tape<Cpu>, loss: impl FixedLoss<Cpu>) {
-    let output = tempfile::tempdir().unwrap();
-    let folder = RunFolder::open(output.path(), false).unwrap();
+/// Runs the loop in a folder and gives what it wrote of each step.
+fn steps_of(task: &impl Task<Cpu>, tape: &Tape<Cpu>, train: &TrainConfig, folder: &Path) -> Vec<StepMetrics> {
+    let folder = RunFolder::open(folder, false).unwrap();
     let report = ReportConfig { sample_every: 0, evaluate_every: 0, ..ReportConfig::default() };
-    let plan = Plan { folder: &folder, train: &golden.train, report: &report, fixed: serde_json::Value::Null };
+    let plan = Plan { folder: &folder, train, report: &report, fixed: serde_json::Value::Null };
     let mut options = RunOptions {
         resume: false,
         threads: 2,
@@ -147,10 +146,15 @@ fn check(golden: &Golden, tape: &Tape<Cpu>, loss: impl FixedLoss<Cpu>) {
         progress: &mut |_| {},
         tell: &mut |_| {},
     };
-    run(&Fixed { loss, next: Cell::new(0) }, tape, &plan, &mut options).unwrap();
-
+    run(task, tape, &plan, &mut options).unwrap();
     let lines = fs::read_to_string(folder.metrics()).unwrap();
-    let steps: Vec<StepMetrics> = lines.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    lines.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+}
+
+/// Runs the loop and compares every loss and gradient norm.
+fn check(golden: &Golden, tape: &Tape<Cpu>, loss: impl FixedLoss<Cpu>) {
+    let output = tempfile::tempdir().unwrap();
+    let steps = steps_of(&Fixed { loss, next: Cell::new(0) }, tape, &golden.train, output.path());
     assert_eq!(steps.len(), golden.losses.len());
     let close = |what: &str, step: u64, got: f64, expected: f64| {
         let difference = (got - expected).abs() / expected;
@@ -378,21 +382,7 @@ fn training_against_a_discriminator_has_pytorchs_losses() {
     let vae = config.init(&tape, &mut Formula).unwrap();
     let adversary = Adversary::new(tape.inner(), &loss, loss.discriminator.as_ref().unwrap(), &mut Formula).unwrap();
     let task = Adversarial { config, vae, adversary, next: Cell::new(0), next_of_adversary: Cell::new(0) };
-
-    let folder = RunFolder::open(&output.path().join("run"), false).unwrap();
-    let report = ReportConfig { sample_every: 0, evaluate_every: 0, ..ReportConfig::default() };
-    let plan = Plan { folder: &folder, train: &golden.train, report: &report, fixed: serde_json::Value::Null };
-    let mut options = RunOptions {
-        resume: false,
-        threads: 2,
-        skip_bad: false,
-        stop: &AtomicBool::new(false),
-        progress: &mut |_| {},
-        tell: &mut |_| {},
-    };
-    run(&task, &tape, &plan, &mut options).unwrap();
-    let lines = fs::read_to_string(folder.metrics()).unwrap();
-    let steps: Vec<StepMetrics> = lines.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let steps = steps_of(&task, &tape, &golden.train, &output.path().join("run"));
     assert_eq!((steps.len(), golden.losses.len()), (10, 10));
     for (i, step) in steps.iter().enumerate() {
         let term = |name: &str| step.terms.get(name).copied().unwrap_or(0.0);
