@@ -7,6 +7,7 @@ mod common;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use calotype::sampling::SchedulerSettings;
 use calotype::{Keep, Latents, Model, Pipeline, PipelineOptions, Precision, Request};
 use calotype_formats::SafeTensors;
 use common::distance;
@@ -51,6 +52,18 @@ impl Golden {
         self.json[key].as_u64().unwrap() as usize
     }
 
+    /// The reference gave `ddim` and `plms` the config of their own class; for others the folder's is the same.
+    fn scheduler_settings(&self, sampler: &str) -> SchedulerSettings {
+        let config = &self.json["schedulers"][sampler]["config"];
+        let Some(set_alpha_to_one) = config["set_alpha_to_one"].as_bool() else { return SchedulerSettings::default() };
+        let spacing = config["timestep_spacing"].as_str().unwrap().parse().unwrap();
+        SchedulerSettings {
+            timestep_spacing: Some(spacing),
+            set_alpha_to_one: Some(set_alpha_to_one),
+            ..Default::default()
+        }
+    }
+
     fn cases(&self) -> &[Value] {
         self.json["cases"].as_array().unwrap()
     }
@@ -82,6 +95,7 @@ impl Golden {
             width: Some(self.number("width")),
             height: Some(self.number("height")),
             seed: self.number("seed") as u64,
+            scheduler_settings: self.scheduler_settings(id),
             ..Default::default()
         };
         pipeline.run(pipeline.plan(request).unwrap()).unwrap().finish_latents().unwrap()
