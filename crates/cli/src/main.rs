@@ -13,6 +13,7 @@ mod models;
 mod output;
 mod progress;
 mod remake;
+mod review;
 mod stdout;
 mod timings;
 mod train;
@@ -63,6 +64,7 @@ fn run(command: Command, start: Instant) -> Result<(), Failure> {
         Command::Models(command) => models::run(&command),
         Command::Watermark(command) => watermark::run(&command),
         Command::Audit(command) => audit::run(&command),
+        Command::Review(command) => review::run(&command),
         Command::Bench(args) => bench::run(&args),
     }
 }

@@ -82,6 +82,15 @@ impl Output {
         matches!(self.place, Place::Stdout)
     }
 
+    /// The folder that pictures go to, unless they go to stdout.
+    pub(crate) fn folder(&self) -> Option<&Path> {
+        match &self.place {
+            Place::File(file) => Some(parent(file)),
+            Place::Folder { path, .. } => Some(path),
+            Place::Stdout => None,
+        }
+    }
+
     /// Whether there is a folder to write to.
     pub(crate) fn is_folder(&self) -> bool {
         matches!(self.place, Place::Folder { .. })

@@ -30,6 +30,11 @@ fn help_is_as_written_down() {
         "audit verify",
         "audit search",
         "audit export",
+        "review",
+        "review list",
+        "review show",
+        "review release",
+        "review reject",
         "bench",
     ];
     for command in commands {

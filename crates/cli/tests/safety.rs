@@ -2,24 +2,14 @@
 
 #![allow(clippy::unwrap_used, reason = "these are tests")]
 
-use std::{
-    fs,
-    path::Path,
-    process::{Command, Output},
-};
+mod common;
 
-use calotype_formats::{DType, write_safetensors};
+use std::fs;
+
 use calotype_image::{RgbImage, encode_png, read_png_text};
 use calotype_safety::audit::{Entry, Kind, Log, Query, publish};
+use common::{calotype, classifier, lines, text};
 use serde_json::Value;
-
-fn calotype(args: &[&str], folder: &Path) -> Output {
-    Command::new(env!("CARGO_BIN_EXE_calotype")).args(args).current_dir(folder).output().unwrap()
-}
-
-fn text(bytes: &[u8]) -> &str {
-    std::str::from_utf8(bytes).unwrap()
-}
 
 fn picture() -> RgbImage {
     let data = (0..256 * 256).flat_map(|i| [(i % 256) as u8 / 2 + 40, (i / 256) as u8 / 3 + 60, 120]).collect();
@@ -95,39 +85,6 @@ fn logs_are_verified_searched_and_exported() {
     let json: Value = serde_json::from_slice(&changed.stdout).unwrap();
     assert_eq!((changed.status.code(), json["faults"][0]["line"].as_u64()), (Some(1), Some(2)));
     assert!(!calotype(&["audit", "export", "log"], folder).status.success());
-}
-
-/// A ViT classifier that finds in every image the second of its two classes by the share of `bias`: all else is 0.
-fn classifier(folder: &Path, bias: f32) {
-    fs::create_dir_all(folder).unwrap();
-    let shapes: &[(&str, &[usize])] = &[
-        ("vit.embeddings.cls_token", &[1, 1, 4]),
-        ("vit.embeddings.position_embeddings", &[1, 2, 4]),
-        ("vit.embeddings.patch_embeddings.projection.weight", &[4, 3, 8, 8]),
-        ("vit.embeddings.patch_embeddings.projection.bias", &[4]),
-        ("vit.layernorm.weight", &[4]),
-        ("vit.layernorm.bias", &[4]),
-        ("classifier.weight", &[2, 4]),
-        ("classifier.bias", &[2]),
-    ];
-    let layer = "vit.encoder.layer.0";
-    let of_layer = ["attention.attention.query", "attention.attention.key", "attention.attention.value"]
-        .into_iter()
-        .chain(["attention.output.dense", "intermediate.dense", "output.dense"])
-        .flat_map(|name| [(format!("{layer}.{name}.weight"), vec![4, 4]), (format!("{layer}.{name}.bias"), vec![4])]);
-    let norms = ["layernorm_before", "layernorm_after"]
-        .into_iter()
-        .flat_map(|name| ["weight", "bias"].map(|part| (format!("{layer}.{name}.{part}"), vec![4])));
-    let named = shapes.iter().map(|(name, shape)| ((*name).to_owned(), shape.to_vec()));
-    let tensors = named.chain(of_layer).chain(norms).map(|(name, shape)| {
-        let count = shape.iter().product();
-        let values = if name == "classifier.bias" { vec![0.0, bias] } else { vec![0.0; count] };
-        let data = values.iter().flat_map(|value: &f32| value.to_le_bytes()).collect::<Vec<u8>>();
-        (name, DType::F32, shape, data.into())
-    });
-    write_safetensors(folder.join("model.safetensors"), tensors.collect::<Vec<_>>(), &Default::default()).unwrap();
-    let config = r#"{"num_attention_heads": 1, "id2label": {"0": "normal", "1": "nsfw"}}"#;
-    fs::write(folder.join("config.json"), config).unwrap();
 }
 
 #[test]
@@ -211,7 +168,7 @@ fn a_policy_without_its_classifier_does_not_begin() {
         "give --safety-checker PATH: the folder safety_checker of a Stable Diffusion 1 model",
     );
     refused(&["--safety", "block", "--safety-checker", "nothing"], "nothing");
-    refused(&["--safety", "strict"], "expected off, flag, blur, block, or a policy file that ends in .toml");
+    refused(&["--safety", "strict"], "expected off, flag, blur, hold, block, or a policy file that ends in .toml");
     refused(&["--safety", "none.toml"], "none.toml: cannot be read");
     fs::write(folder.path().join("p.toml"), "[[classifier]]\nid = \"a\"\nkind = \"vit\"\npath = \"v\"\nx = 1\n")
         .unwrap();
@@ -221,10 +178,6 @@ fn a_policy_without_its_classifier_does_not_begin() {
     refused(&["--safety", "p.toml"], "v");
     classifier(&folder.path().join("v"), 0.0);
     refused(&["--safety", "p.toml"], "it has no score \"cat\": expected one of normal, nsfw");
-}
-
-fn lines(log: &Path) -> Vec<Value> {
-    fs::read_to_string(log).unwrap().lines().map(|line| serde_json::from_str(line).unwrap()).collect()
 }
 
 #[test]
@@ -271,50 +224,4 @@ fn every_image_and_every_refusal_has_its_line() {
     // Where no line can be written there is no image.
     let made = make("b.png", &["--audit", "/dev/full"]);
     assert!(!made.status.success() && !folder.join("b.png").exists(), "{made:?}");
-}
-
-/// Killed at any moment: every file has its line, none is half, and the log goes on. `CALOTYPE_KILLS` says how often.
-#[test]
-fn a_killed_process_leaves_no_image_without_its_line() {
-    let kills = std::env::var("CALOTYPE_KILLS").ok().and_then(|count| count.parse().ok()).unwrap_or(5u64);
-    let folder = tempfile::tempdir().unwrap();
-    let out = folder.path().join("out");
-    for kill in 0..kills {
-        let mut child = Command::new(env!("CARGO_BIN_EXE_calotype"))
-            .args(["txt2img", "a fox", "--steps", "1", "--width", "64", "--height", "64", "--batch-count", "50"])
-            .args(["-o", "out/", "--audit", "audit.jsonl", "--quiet"])
-            .current_dir(folder.path())
-            .stderr(std::process::Stdio::null())
-            .spawn()
-            .unwrap();
-        let first = fs::read_dir(&out).map_or(0, Iterator::count);
-        // Some kills come before there is an image, most between and within them.
-        let pause = std::time::Duration::from_millis(1);
-        for _ in 0..3000 {
-            if fs::read_dir(&out).map_or(0, Iterator::count) > first + kill as usize % 5 {
-                break;
-            }
-            std::thread::sleep(pause);
-        }
-        std::thread::sleep(pause * (kill as u32 * 7 % 23));
-        child.kill().unwrap();
-        child.wait().unwrap();
-    }
-    drop(Log::open(folder.path().join("audit.jsonl")).unwrap());
-    let verified = calotype(&["audit", "verify", "audit.jsonl"], folder.path());
-    assert!(verified.status.success(), "{verified:?}");
-    let hashes: Vec<String> = lines(&folder.path().join("audit.jsonl"))
-        .iter()
-        .filter_map(|line| line["file_sha256"].as_str().map(str::to_owned))
-        .collect();
-    let mut images = 0;
-    for entry in fs::read_dir(&out).unwrap().flatten() {
-        if entry.file_name().to_string_lossy().ends_with(".png") {
-            images += 1;
-            let query = Query::image(&fs::read(entry.path()).unwrap());
-            let Query::Image { file_sha256, pixels_sha256 } = query else { unreachable!() };
-            assert!(pixels_sha256.is_some() && hashes.contains(&file_sha256), "{:?}", entry.file_name());
-        }
-    }
-    assert!(images >= kills / 2, "{images} images of {kills} runs");
 }

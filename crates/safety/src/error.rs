@@ -73,6 +73,14 @@ pub enum Error {
         /// What is wrong with it, and where.
         problem: String,
     },
+    /// A held image that can't be used or decided on.
+    #[error("{}: {problem}", path.display())]
+    Held {
+        /// The file or folder.
+        path: PathBuf,
+        /// What is wrong with it, and what to do.
+        problem: String,
+    },
     /// A classifier of images that can't be used.
     #[error("classifier {}: {problem}", path.display())]
     Classifier {

@@ -6,6 +6,7 @@
 //! | refuse prompts by words | [`rules`] |
 //! | know what an image shows | [`classify`] |
 //! | decide what is done with it | [`policy`] |
+//! | have a person decide | [`review`] |
 //! | keep a record that can't be changed unseen | [`audit`] |
 
 pub mod audit;
@@ -13,6 +14,7 @@ pub mod classify;
 mod digest;
 mod error;
 pub mod policy;
+pub mod review;
 pub mod rules;
 pub mod watermark;
 

@@ -13,7 +13,7 @@
 //! score = "nsfw"              # or "*" for all of its scores
 //! flag = 0.5                  # from here on the image is labelled
 //! block = 0.9                 # from here on `action` is done
-//! action = "block"            # allow, label, blur or block
+//! action = "block"            # allow, label, blur, hold or block
 //! ```
 
 use std::path::{Path, PathBuf};
@@ -38,18 +38,21 @@ pub enum Action {
     Label,
     /// The image is given blurred.
     Blur,
+    /// The image is given blurred, and kept apart for a person to decide ([`crate::review`]).
+    Hold,
     /// The image is not given.
     Block,
 }
 
 impl Action {
-    /// Its id: `allow`, `label`, `blur`, `block`.
+    /// Its id: `allow`, `label`, `blur`, `hold`, `block`.
     #[must_use]
     pub fn id(self) -> &'static str {
         match self {
             Self::Allow => "allow",
             Self::Label => "label",
             Self::Blur => "blur",
+            Self::Hold => "hold",
             Self::Block => "block",
         }
     }
@@ -191,7 +194,17 @@ impl Policy {
     /// Whether it does more than label: such images must not be seen in another way.
     #[must_use]
     pub fn hides_images(&self) -> bool {
-        self.thresholds.iter().any(|threshold| threshold.block.is_some() && threshold.action > Action::Label)
+        self.does(|action| action > Action::Label)
+    }
+
+    /// Whether images may have to be held.
+    #[must_use]
+    pub fn holds_images(&self) -> bool {
+        self.does(|action| action == Action::Hold)
+    }
+
+    fn does(&self, is_meant: impl Fn(Action) -> bool) -> bool {
+        self.thresholds.iter().any(|threshold| threshold.block.is_some() && is_meant(threshold.action))
     }
 
     /// Reads its classifiers onto `device`.
@@ -367,9 +380,10 @@ mod tests {
     #[test]
     fn the_strictest_of_all_rows_is_done() {
         let actions = |rows: &str| [0, 51, 152, 153, 255].map(|red| action(rows, red).action);
-        use Action::{Allow, Block, Blur, Label};
+        use Action::{Allow, Block, Blur, Hold, Label};
         assert_eq!(actions(RED), [Allow, Label, Label, Block, Block]);
         assert_eq!(actions(&format!("{RED}action = \"blur\"\n")), [Allow, Label, Label, Blur, Blur]);
+        assert_eq!(actions(&format!("{RED}action = \"hold\"\n")), [Allow, Label, Label, Hold, Hold]);
         let all = "[[score]]\nclassifier = \"r\"\nscore = \"*\"\nblock = 0.5\naction = \"blur\"\n";
         assert_eq!(actions(all), [Blur; 5]);
         assert_eq!(actions(&format!("{all}{RED}")), [Blur, Blur, Blur, Block, Block]);
@@ -404,6 +418,9 @@ mod tests {
         }
         assert!(policy(RED).unwrap().hides_images());
         assert!(!policy(&RED.replace("block = 0.6\n", "")).unwrap().hides_images());
+        let hold = format!("{RED}action = \"hold\"");
+        assert!(policy(&hold).unwrap().holds_images() && policy(&hold).unwrap().hides_images());
+        assert!(!policy(RED).unwrap().holds_images());
     }
 
     #[test]

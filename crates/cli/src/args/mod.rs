@@ -10,6 +10,7 @@ mod info;
 mod model;
 mod models;
 mod pull;
+mod review;
 mod train;
 mod watermark;
 
@@ -26,6 +27,7 @@ pub(crate) use info::Info;
 pub(crate) use model::ModelArgs;
 pub(crate) use models::{Convert, Inspect, List, Models, Verify};
 pub(crate) use pull::Pull;
+pub(crate) use review::{Review, ReviewDecide, ReviewList, ReviewRelease, ReviewShow};
 pub(crate) use train::{Train, TrainRun};
 pub(crate) use watermark::{SchemeArg, Watermark, WatermarkRead, WatermarkWrite};
 
@@ -79,6 +81,9 @@ pub(crate) enum Command {
     /// Check and search the audit log of generated images
     #[command(subcommand)]
     Audit(Audit),
+    /// Decide on images that a policy holds
+    #[command(subcommand)]
+    Review(Review),
     /// Measure the speed of this machine
     Bench(Bench),
 }

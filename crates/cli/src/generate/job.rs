@@ -15,13 +15,13 @@ use calotype::{
     request::{BatchPlace, InputImage, PromptStyle},
 };
 use calotype_image::{FileFormat, encode, grid};
-use calotype_safety::policy::Verdict;
 use calotype_tensor::cpu::{CpuDevice, CpuDeviceOptions};
 use serde_json::{Map, Value, json};
 
 use super::{
     Safety,
     batches::{Batch, Lines},
+    safety::Judged,
 };
 use crate::{
     args::{Compute, OutputArgs},
@@ -146,6 +146,7 @@ impl Job<'_> {
         }
         self.check(&batches, format)?;
         output.prepare()?;
+        self.safety.prepare(&output)?;
         if let Some(file) = &self.output.save_latents {
             output::make_parent(file)?;
         }
@@ -253,12 +254,12 @@ impl Job<'_> {
             });
             for image in made.images {
                 let metadata = self.metadata(&image, batch.first)?;
-                let (shown, verdict) = self.safety.apply(image.pixels, &metadata)?;
-                self.write(shown.as_ref(), &metadata, verdict.as_ref(), output, said.clone())?;
-                blocked += usize::from(shown.is_none());
-                if self.output.grid && shown.is_some() {
+                let judged = self.safety.apply(image.pixels, &metadata)?;
+                self.write(&judged, &metadata, output, said.clone())?;
+                blocked += usize::from(judged.shown.is_none());
+                if self.output.grid && judged.shown.is_some() {
                     of_first.get_or_insert(metadata);
-                    all.extend(shown);
+                    all.extend(judged.shown);
                 }
             }
             finished.extend(self.output.save_latents.as_ref().map(|_| made.latents));
@@ -327,18 +328,12 @@ impl Job<'_> {
     }
 
     /// Writes an image and says so; `said` is what `--json` prints of its batch.
-    fn write(
-        &self,
-        image: Option<&RgbImage>,
-        metadata: &Metadata,
-        verdict: Option<&Verdict>,
-        output: &mut Output,
-        mut said: Value,
-    ) -> Result<(), Failure> {
+    fn write(&self, judged: &Judged, metadata: &Metadata, output: &mut Output, mut said: Value) -> Result<(), Failure> {
+        let Judged { shown, held, verdict } = judged;
         if let Some(verdict) = verdict {
             said["safety"] = json!(verdict);
         }
-        let Some(image) = image else {
+        let Some(image) = shown else {
             // Blocked: only `--json` tells what would have been there.
             return if self.output.json { stdout::print(&object(None, &said, metadata).to_string()) } else { Ok(()) };
         };
@@ -346,7 +341,16 @@ impl Job<'_> {
         if let Some(warning) = warning {
             line("warning", &warning.to_string());
         }
-        let path = output.write(&file, &mut |path| self.safety.record(metadata, verdict, &file, path))?;
+        let path = match held.as_ref().zip(verdict.as_ref()) {
+            Some((original, verdict)) => {
+                let (original, _) = metadata.encode(original, output.format, self.quality())?;
+                let mut holding = self.safety.stage(metadata, verdict, &original, output)?;
+                let path = output.write(&file, &mut |path| self.safety.hold(&mut holding, &file, path))?;
+                said["held"] = json!(holding.id());
+                path
+            }
+            None => output.write(&file, &mut |path| self.safety.record(metadata, verdict.as_ref(), &file, path))?,
+        };
         if self.output.json {
             stdout::print(&object(Some(&path), &said, metadata).to_string())
         } else if !(self.output.quiet || output.is_stdout()) {

@@ -9,6 +9,7 @@ use calotype::{Request, RgbImage, adapters::AdapterFile, metadata::Metadata};
 use calotype_safety::{
     audit::{Entry, Kind, Log, Prompt, Query, Score},
     policy::{Action, Guard, Policy, Verdict, blurred},
+    review::{self, Holding},
     rules::{Rules, Subject},
 };
 use calotype_tensor::Device;
@@ -16,6 +17,7 @@ use calotype_tensor::Device;
 use crate::{
     args::SafetyArgs,
     failure::{Failure, line},
+    output::Output,
 };
 
 /// The folder of the safety checker in that of a diffusers model.
@@ -24,11 +26,27 @@ const CHECKER: &str = "safety_checker";
 /// What a run is held to; nothing, if nothing was asked for.
 pub(crate) struct Safety {
     guard: Option<Guard>,
-    /// Whether the policy blurs or blocks.
+    /// Whether the policy blurs, holds or blocks.
     hides_images: bool,
+    /// Whether the policy holds.
+    holds_images: bool,
+    /// The folder for held images, if it was named.
+    held: Option<PathBuf>,
     rules: Option<Rules>,
     log: Option<RefCell<Log>>,
+    /// Where the log is.
+    log_path: Option<PathBuf>,
     hash_prompts: bool,
+}
+
+/// An image after the policy.
+pub(crate) struct Judged {
+    /// What is given out, if anything is.
+    pub(crate) shown: Option<RgbImage>,
+    /// The image as it was made, if it is to be held.
+    pub(crate) held: Option<RgbImage>,
+    /// What the policy says, if there is one.
+    pub(crate) verdict: Option<Verdict>,
 }
 
 impl Safety {
@@ -42,9 +60,12 @@ impl Safety {
         }
         Ok(Self {
             hides_images: policy.as_ref().is_some_and(Policy::hides_images),
+            holds_images: policy.as_ref().is_some_and(Policy::holds_images),
+            held: args.held.clone(),
             guard: policy.map(|policy| policy.open(device)).transpose()?,
             rules: args.rules.as_deref().map(Rules::open).transpose()?,
             log: log.map(RefCell::new),
+            log_path: args.audit.clone(),
             hash_prompts: args.audit_hash_prompts,
         })
     }
@@ -52,6 +73,50 @@ impl Safety {
     /// Whether what is blurred or blocked must not be written in another form.
     pub(crate) fn hides_images(&self) -> bool {
         self.hides_images
+    }
+
+    /// Makes the folder for held images, if some may be held and `output` is where images go.
+    pub(crate) fn prepare(&self, output: &Output) -> Result<(), Failure> {
+        if !self.holds_images {
+            return Ok(());
+        }
+        if self.log.is_none() {
+            let problem = "--safety holds images, and every decision on one has to be recorded: give --audit LOG";
+            return Err(Failure::usage(problem));
+        }
+        match self.held_folder(output) {
+            Some(folder) => Ok(review::make_folder(&folder)?),
+            None => {
+                Err(Failure::usage("--safety holds images, which goes with no --output -: give a file or a folder"))
+            }
+        }
+    }
+
+    /// The folder for held images.
+    pub(crate) fn held_folder(&self, output: &Output) -> Option<PathBuf> {
+        let beside = output.folder()?.join(review::FOLDER);
+        Some(self.held.clone().unwrap_or(beside))
+    }
+
+    /// Stages an image to be held whose file is `original`.
+    pub(crate) fn stage(
+        &self,
+        metadata: &Metadata,
+        verdict: &Verdict,
+        original: &[u8],
+        output: &Output,
+    ) -> Result<Holding, Failure> {
+        let folder = self.held_folder(output).unwrap_or_default();
+        let entry =
+            Entry { pixels_sha256: pixels_sha256(original), ..self.of_image(Kind::Made, metadata, Some(verdict)) };
+        Ok(Holding::new(&folder, original, output.format.endings()[0], entry, &verdict.reasons())?)
+    }
+
+    /// Holds a staged image, whose blurred copy is about to be at `path`, after its line.
+    pub(crate) fn hold(&self, holding: &mut Holding, shown: &[u8], path: &Path) -> Result<(), Failure> {
+        holding.hold(path, shown, self.log_path.as_deref(), |entry| {
+            self.append(&Entry { pixels_sha256: pixels_sha256(shown), ..entry })
+        })
     }
 
     /// Refuses prompts and names that the rules don't let through.
@@ -99,26 +164,24 @@ impl Safety {
         }
     }
 
-    /// What is written of an image, if it is, and the verdict; says so on stderr where that is not the image as it is.
-    pub(crate) fn apply(
-        &self,
-        image: RgbImage,
-        metadata: &Metadata,
-    ) -> Result<(Option<RgbImage>, Option<Verdict>), Failure> {
-        let Some(guard) = &self.guard else { return Ok((Some(image), None)) };
+    /// What the policy makes of an image; says so on stderr where that is not the image as it is.
+    pub(crate) fn apply(&self, image: RgbImage, metadata: &Metadata) -> Result<Judged, Failure> {
+        let as_it_is = |verdict, image| Judged { shown: Some(image), held: None, verdict };
+        let Some(guard) = &self.guard else { return Ok(as_it_is(None, image)) };
         let verdict = guard.judge(&image)?;
-        let (shown, said) = match verdict.action {
-            Action::Allow => return Ok((Some(image), Some(verdict))),
-            Action::Label => (Some(image), "flagged"),
-            Action::Blur => (Some(blurred(&image)), "blurred"),
-            Action::Block => (None, "blocked"),
+        let (shown, held, said) = match verdict.action {
+            Action::Allow => return Ok(as_it_is(Some(verdict), image)),
+            Action::Label => (Some(image), None, "flagged"),
+            Action::Blur => (Some(blurred(&image)), None, "blurred"),
+            Action::Hold => (Some(blurred(&image)), Some(image), "held"),
+            Action::Block => (None, None, "blocked"),
         };
         let seed = metadata.request.seed;
         line("warning", &format!("the image of seed {seed} is {said} by --safety: {}", verdict.reasons()));
         if shown.is_none() {
             self.append(&self.of_image(Kind::Refused, metadata, Some(&verdict)))?;
         }
-        Ok((shown, Some(verdict)))
+        Ok(Judged { shown, held, verdict: Some(verdict) })
     }
 
     /// Writes the line of an image whose file is about to be at `path`.
@@ -132,12 +195,8 @@ impl Safety {
         if self.log.is_none() {
             return Ok(());
         }
-        let pixels_sha256 = match Query::image(bytes) {
-            Query::Image { pixels_sha256, .. } => pixels_sha256,
-            Query::Watermark(_) => None,
-        };
-        let entry = self.of_image(Kind::Made, metadata, verdict);
-        self.append(&Entry { pixels_sha256, ..entry }.of_file(path, bytes))
+        let entry = Entry { pixels_sha256: pixels_sha256(bytes), ..self.of_image(Kind::Made, metadata, verdict) };
+        self.append(&entry.of_file(path, bytes))
     }
 
     fn of_image(&self, kind: Kind, metadata: &Metadata, verdict: Option<&Verdict>) -> Entry {
@@ -173,6 +232,14 @@ impl Safety {
     }
 }
 
+/// The hash of a file's pixels, as they are read back from it.
+fn pixels_sha256(file: &[u8]) -> Option<String> {
+    match Query::image(file) {
+        Query::Image { pixels_sha256, .. } => pixels_sha256,
+        Query::Watermark(_) => None,
+    }
+}
+
 /// What the adapters of a request are called, beside those in its prompts.
 fn names(request: &Request) -> Vec<String> {
     let stem = |path: &Path| path.file_stem().map(|stem| stem.to_string_lossy().into_owned());
@@ -205,18 +272,19 @@ fn policy(args: &SafetyArgs, model: Option<&Path>) -> Result<Option<Policy>, Fai
     let action = match asked {
         "flag" => Action::Label,
         "blur" => Action::Blur,
+        "hold" => Action::Hold,
         "block" => Action::Block,
         _ if Path::new(asked).extension().is_some_and(|ending| ending.eq_ignore_ascii_case("toml")) => {
             if args.safety_checker.is_some() {
                 let problem =
-                    "--safety-checker is for --safety flag, blur or block: a policy file names its classifiers";
+                    "--safety-checker is for --safety flag, blur, hold or block: a policy file names its classifiers";
                 return Err(Failure::usage(problem));
             }
             return Ok(Some(Policy::load(Path::new(asked))?));
         }
         _ => {
             let problem =
-                format!("--safety {asked}: expected off, flag, blur, block, or a policy file that ends in .toml");
+                format!("--safety {asked}: expected off, flag, blur, hold, block, or a policy file that ends in .toml");
             return Err(Failure::usage(problem));
         }
     };

@@ -1,11 +1,11 @@
 //! What a line of the log says.
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::digest::sha256;
 
 /// What happened.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum Kind {
@@ -26,7 +26,7 @@ pub enum Kind {
 }
 
 /// A prompt, as the policy wants it kept.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Prompt {
     /// As it was written.
@@ -44,7 +44,7 @@ impl Prompt {
 }
 
 /// What a classifier said.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Score {
     /// The classifier, with its version.
     pub classifier: String,
@@ -58,7 +58,7 @@ pub struct Score {
 }
 
 /// A line of the log, but for its number, time and hashes. What is not known is left out of the line.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Entry {
     /// What happened.
     pub kind: Kind,
@@ -81,16 +81,16 @@ pub struct Entry {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub model_sha256: Option<String>,
     /// The adapters, each with its hash.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub adapters: Vec<String>,
     /// The hash of the file of prompt rules.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub rules_sha256: Option<String>,
     /// The ids of the rules that refused.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub rules: Vec<String>,
     /// What the classifiers said.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub scores: Vec<Score>,
     /// What the policy made of it.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -110,6 +110,12 @@ pub struct Entry {
     /// The name of the image's file.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub file: Option<String>,
+    /// The id of a held image, of the lines that it was held, released or rejected.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub held_id: Option<String>,
+    /// SHA-256 of the file that is held, of which `file` is a blurred copy.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub original_sha256: Option<String>,
     /// Of a mended log, how many bytes of a line were taken away.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub cut_bytes: Option<u64>,
@@ -137,6 +143,8 @@ impl Entry {
             file_sha256: None,
             pixels_sha256: None,
             file: None,
+            held_id: None,
+            original_sha256: None,
             cut_bytes: None,
         }
     }

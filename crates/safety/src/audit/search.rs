@@ -38,6 +38,7 @@ impl Query {
             Self::Watermark(id) => is("watermark_id", &format!("{id:016x}")),
             Self::Image { file_sha256, pixels_sha256 } => {
                 is("file_sha256", file_sha256)
+                    || is("original_sha256", file_sha256)
                     || pixels_sha256.as_ref().is_some_and(|pixels| is("pixels_sha256", pixels))
             }
         }

@@ -8,13 +8,17 @@ use clap::Args;
 #[derive(Args)]
 #[command(next_help_heading = "Safety")]
 pub(crate) struct SafetyArgs {
-    /// What to do with images that a classifier flags: off, flag (say so), blur or block, by Stable Diffusion's safety checker;
-    /// or a policy file (.toml). Images to start from are checked too [default: off]
+    /// What to do with images that a classifier flags: off, flag (say so), blur, hold (blur, and keep the image apart for calotype
+    /// review) or block, by Stable Diffusion's safety checker; or a policy file (.toml). Images to start from are checked too
+    /// [default: off]
     #[arg(long, value_name = "POLICY")]
     pub(crate) safety: Option<String>,
-    /// The safety checker for flag, blur and block: its folder or file [default: the folder safety_checker of the model]
+    /// The safety checker for flag, blur, hold and block: its folder or file [default: the folder safety_checker of the model]
     #[arg(long, value_name = "PATH", requires = "safety")]
     pub(crate) safety_checker: Option<PathBuf>,
+    /// The folder for images that are held [default: held, beside the images]
+    #[arg(long, value_name = "FOLDER", requires = "safety")]
+    pub(crate) held: Option<PathBuf>,
     /// Refuse prompts by a file of rules (.toml)
     #[arg(long, value_name = "FILE")]
     pub(crate) rules: Option<PathBuf>,
