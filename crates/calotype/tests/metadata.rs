@@ -5,7 +5,7 @@
 use calotype::{
     Precision, Request,
     adapters::{AdapterKind, AdapterMetadata},
-    metadata::{BatchMetadata, LatentsMetadata, Metadata},
+    metadata::{BatchMetadata, DigitalSourceType, LatentsMetadata, Metadata, WatermarkMetadata},
     request::{BatchPlace, Emphasis, Hires, OneOf, PromptStyle, Tiling, Upscaler},
     sampling::{Rng, SamplerKind, SamplerSettings, ScheduleKind, SeedPer, UniPcSkipType, UniPcVariant},
 };
@@ -81,6 +81,8 @@ fn metadata() -> Metadata {
         }],
         precision: Some(Precision::BF16),
         latents: Some(LatentsMetadata { file: "a.safetensors".into(), sha256: "ff".into(), index: 3 }),
+        digital_source_type: Some(DigitalSourceType::CompositeWithTrainedAlgorithmicMedia),
+        watermark: Some(WatermarkMetadata { scheme: "tiled".into(), id: Some("00ff".into()), strength: 2 }),
     }
 }
 
@@ -101,6 +103,20 @@ fn json_says_everything() {
     }
 }
 
+/// After all that version 0.1.0 wrote, and not at all where there is nothing to say.
+#[test]
+fn marks_are_said_last() {
+    let json = metadata().to_json();
+    let last = r#","digital_source_type":"compositeWithTrainedAlgorithmicMedia","watermark":{"scheme":"tiled","id":"00ff","strength":2}}"#;
+    assert!(json.ends_with(last), "{json}");
+    let weakest = WatermarkMetadata { scheme: "tiled".into(), ..WatermarkMetadata::default() };
+    let json = Metadata { watermark: Some(weakest), ..metadata() }.to_json();
+    assert!(json.ends_with(r#""watermark":{"scheme":"tiled"}}"#), "{json}");
+    let bare = Metadata { digital_source_type: None, watermark: None, ..metadata() };
+    assert_eq!(bare.to_json(), format!("{}}}", metadata().to_json().strip_suffix(last).unwrap()));
+    assert_eq!(bare.xmp(), None);
+}
+
 #[test]
 fn a1111s_text_says_what_it_has_words_for() {
     // Of adapters its text has names and hashes; how strong they are stands in the prompt.
@@ -112,6 +128,8 @@ fn a1111s_text_says_what_it_has_words_for() {
         model_hash: "0123456789".into(),
         precision: None,
         latents: None,
+        digital_source_type: None,
+        watermark: None,
         ..plain
     };
     assert_eq!(read.metadata, expected);

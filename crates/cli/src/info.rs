@@ -4,7 +4,7 @@ use std::path::Path;
 
 use calotype::{
     adapters::AdapterMetadata,
-    metadata::{Metadata, Reading},
+    metadata::{Metadata, Reading, WatermarkMetadata},
 };
 use serde_json::{Value, json};
 
@@ -38,11 +38,12 @@ fn as_json(file: &Path, reading: &Reading) -> Value {
         "metadata": serde_json::from_str::<Value>(&reading.metadata.to_json()).unwrap_or_default(),
         "unread": unread.collect::<Vec<_>>(),
         "notes": reading.notes,
+        "digital_source_type": reading.digital_source_type,
     })
 }
 
 fn for_people(file: &Path, reading: &Reading) -> String {
-    let Reading { program, metadata, unread, notes, .. } = reading;
+    let Reading { program, metadata, unread, notes, digital_source_type, .. } = reading;
     let Metadata { request, version, .. } = metadata;
     let mut lines = vec![format!("{}: {}", file.display(), made_by(program.name(), version))];
     let mut say = |name: &str, value: &str| {
@@ -60,6 +61,12 @@ fn for_people(file: &Path, reading: &Reading) -> String {
     }
     if let Some(init) = &request.init {
         say("Picture to start from", &init.picture.reference().file);
+    }
+    if let Some(source) = digital_source_type {
+        say("Digital source type", source);
+    }
+    if let Some(WatermarkMetadata { scheme, id, .. }) = &metadata.watermark {
+        say("Watermark", &id.as_ref().map_or_else(|| scheme.clone(), |id| format!("{scheme}, id {id}")));
     }
     for (name, value) in unread {
         say(&format!("not taken: {name}"), value);

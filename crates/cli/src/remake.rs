@@ -12,7 +12,7 @@ use calotype_image::{Limits, read_limited};
 use crate::{
     args::Remake,
     failure::{Failure, line},
-    generate::{Job, LatentsFile, Lines, Safety, device, options},
+    generate::{Job, LatentsFile, Lines, Marks, Safety, device, options},
     interrupt, model,
 };
 
@@ -40,8 +40,11 @@ pub(crate) fn run(args: &Remake, process_start: Instant) -> Result<(), Failure> 
     })?;
     request.adapters.folders = args.folders.folders(args.model.model.as_deref());
     let (width, height) = model.default_size();
+    let before = request.clone();
     args.change(&mut request, [width, height], model.size_multiple())?;
     leave_out_missing(&mut request, &mut metadata, args.ignore_missing)?;
+    // Changed, it is a new image, and marked as such.
+    let is_as_made = reading.is_complete && request == before;
     let latents = metadata.latents.as_ref().map(latents).transpose()?;
     // Another prompt may call for others.
     let is_same = reading.is_complete && !args.changes_prompts();
@@ -49,8 +52,10 @@ pub(crate) fn run(args: &Remake, process_start: Instant) -> Result<(), Failure> 
     let (output, pictures) = (&args.output, &[]);
     let device = device(&args.compute)?;
     let safety = Safety::open(&args.safety, args.model.model.as_deref(), &device)?;
+    let marks = Marks::new(&args.marks, is_as_made.then_some(&reading.metadata), safety.requires_watermark())?;
     let pipeline = Pipeline::new(device, model, options);
-    Job { pipeline, request, place, lines, count: 1, pictures, latents, output, made, safety }.run(process_start)
+    let job = Job { pipeline, request, place, lines, count: 1, pictures, latents, output, made, safety, marks };
+    job.run(process_start)
 }
 
 /// Takes out what the picture was made with and is not there, if that is wanted.

@@ -5,14 +5,13 @@ use std::path::Path;
 use calotype_formats::write_atomic;
 use calotype_image::{Limits, RgbImage, encode_png, open, read_limited, read_png_text};
 use calotype_safety::watermark::{
-    self, Marked, Reading,
-    package::{self, Scheme},
+    self, Marked, Reading, package,
     tiled::{Effort, STRENGTHS},
 };
 use serde_json::{Value, json};
 
 use crate::{
-    args::{SchemeArg, Watermark, WatermarkRead, WatermarkWrite},
+    args::{Watermark, WatermarkRead, WatermarkWrite},
     failure::Failure,
     stdout,
 };
@@ -65,7 +64,7 @@ fn for_people(file: &Path, readings: &[Reading]) -> String {
             format!("tiled, id {:016x}{done}", found.id)
         }
         Reading::Package { scheme, text, right } => {
-            format!("{}, {:?}, {:.0} % of the bits", name(*scheme), String::from_utf8_lossy(text), right * 100.0)
+            format!("{}, {:?}, {:.0} % of the bits", scheme.name(), String::from_utf8_lossy(text), right * 100.0)
         }
         _ => "of a kind this command does not know".to_owned(),
     };
@@ -84,16 +83,9 @@ fn as_json(reading: &Reading) -> Value {
             "scale": found.scale, "degrees": found.degrees, "turned": found.turned,
         }),
         Reading::Package { scheme, text, right } => json!({
-            "scheme": name(*scheme), "text": String::from_utf8_lossy(text), "bits_right": right,
+            "scheme": scheme.name(), "text": String::from_utf8_lossy(text), "bits_right": right,
         }),
         _ => Value::Null,
-    }
-}
-
-fn name(scheme: Scheme) -> &'static str {
-    match scheme {
-        Scheme::DwtDct => "dwtDct",
-        Scheme::DwtDctSvd => "dwtDctSvd",
     }
 }
 
@@ -105,7 +97,7 @@ fn write(args: &WatermarkWrite) -> Result<(), Failure> {
     let texts = read_png_text(&bytes).unwrap_or_default();
     let texts: Vec<(&str, &str)> = texts.iter().map(|(keyword, text)| (keyword.as_str(), text.as_str())).collect();
     let encode = |picture: &RgbImage| encode_png(picture, &texts);
-    let (file, said) = match scheme(args.scheme) {
+    let (file, said) = match args.scheme.package() {
         None => {
             let id = match args.id {
                 Some(id) => id,
@@ -125,18 +117,9 @@ fn write(args: &WatermarkWrite) -> Result<(), Failure> {
             let marked = package::write(&picture, text, scheme).map_err(|error| failed(&error))?;
             let is_readable = package::read(&marked, text.len(), scheme).is_ok_and(|read| read == text);
             let warning = if is_readable { "" } else { ", which can't be read back whole from this image" };
-            (encode(&marked).map_err(|error| failed(&error))?, format!("{}, {:?}{warning}", name(scheme), args.text))
+            (encode(&marked).map_err(|error| failed(&error))?, format!("{}, {:?}{warning}", scheme.name(), args.text))
         }
     };
     write_atomic(&args.output, |writer| writer.write_all(&file)).map_err(|error| Failure::Failed(error.to_string()))?;
     stdout::print(&format!("{}: {said}", args.output.display()))
-}
-
-/// The package's scheme; none for our own.
-fn scheme(arg: SchemeArg) -> Option<Scheme> {
-    match arg {
-        SchemeArg::Tiled => None,
-        SchemeArg::DwtDct => Some(Scheme::DwtDct),
-        SchemeArg::DwtDctSvd => Some(Scheme::DwtDctSvd),
-    }
 }

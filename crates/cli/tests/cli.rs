@@ -4,6 +4,7 @@
 
 #[path = "../../calotype/tests/common/mod.rs"]
 mod common;
+mod notes;
 
 use std::{
     fs,
@@ -45,7 +46,7 @@ fn stdout(output: &Output) -> &str {
 }
 
 fn stderr(output: &Output) -> &str {
-    std::str::from_utf8(&output.stderr).unwrap()
+    notes::without(std::str::from_utf8(&output.stderr).unwrap())
 }
 
 /// It worked, and this is what it printed.
@@ -120,7 +121,10 @@ fn a_picture_says_how_it_was_made() {
         // From the start of the process: the second batch's first step is after the first batch.
         assert!(k < 2 || timing("first_step") > lines[0]["timings"]["first_step"].as_f64().unwrap());
         let texts = texts(&folder.path().join(path));
-        assert_eq!(texts.iter().map(|(keyword, _)| keyword.as_str()).collect::<Vec<_>>(), ["parameters", "calotype"]);
+        assert_eq!(
+            texts.iter().map(|(keyword, _)| keyword.as_str()).collect::<Vec<_>>(),
+            ["parameters", "calotype", "XML:com.adobe.xmp"]
+        );
         let hash = object["model_hash"].as_str().unwrap();
         let settings = format!(
             "a tree\nSteps: 3, Sampler: DDIM, CFG scale: 7.3, Seed: {}, Size: 32x32, Model hash: {}, Model: model, RNG: CPU, Version: calotype {}",

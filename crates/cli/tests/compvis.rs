@@ -92,7 +92,18 @@ fn the_scripts_of_compvis_make_the_same() {
         let mut options = translated(golden);
         let model = if index % 2 == 0 { "model.safetensors" } else { "model.ckpt" };
         let save = folder.path().join("latents.safetensors").display().to_string();
-        let rest = ["--ckpt", model, "--outdir", &place, "--save-latents", &save, "--precision", "f32", "--quiet"];
+        let rest = [
+            "--ckpt",
+            model,
+            "--outdir",
+            &place,
+            "--save-latents",
+            &save,
+            "--precision",
+            "f32",
+            "--quiet",
+            "--no-watermark",
+        ];
         options.extend(rest.map(str::to_owned));
         let mut command = Command::new(env!("CARGO_BIN_EXE_calotype"));
         let output = command.current_dir(folder.path()).arg(&golden.script).args(&options).output().unwrap();

@@ -3,8 +3,9 @@
 #![allow(clippy::unwrap_used, reason = "these are tests")]
 
 mod common;
+mod notes;
 
-use std::fs;
+use std::{fs, process::Output};
 
 use calotype_image::{RgbImage, encode_png, read_png_text};
 use calotype_safety::audit::{Entry, Kind, Log, Query, publish};
@@ -151,7 +152,7 @@ fn images_are_what_the_policy_lets_through() {
     // What is harmless stays.
     classifier(&folder.join("vit"), -5.0);
     let made = make(txt2img, "harmless.png", safe);
-    assert!(made.status.success() && made.stderr.is_empty(), "{made:?}");
+    assert!(made.status.success() && notes::without(text(&made.stderr)).is_empty(), "{made:?}");
     assert_eq!(fs::read(folder.join("harmless.png")).unwrap(), plain);
 }
 
@@ -224,4 +225,77 @@ fn every_image_and_every_refusal_has_its_line() {
     // Where no line can be written there is no image.
     let made = make("b.png", &["--audit", "/dev/full"]);
     assert!(!made.status.success() && !folder.join("b.png").exists(), "{made:?}");
+}
+
+/// Where a policy asks for the mark no image is without it: neither one that has no room for it, nor one at whose quality it is lost.
+#[test]
+fn a_policy_may_ask_for_the_watermark() {
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    classifier(&folder.join("vit"), -5.0);
+    let policy = "watermark = \"required\"\n[[classifier]]\nid = \"vit\"\nkind = \"vit\"\npath = \"vit\"\n[[score]]\nclassifier = \"vit\"\nscore = \"nsfw\"\nblock = 0.9\n";
+    fs::write(folder.join("policy.toml"), policy).unwrap();
+    let make = |command: &str, output: &str| {
+        let all = format!("{command} --steps 1 --safety policy.toml -o {output}");
+        calotype(&all.split_whitespace().collect::<Vec<_>>(), folder)
+    };
+    let large = "txt2img fox --width 128 --height 128";
+    let refused = |made: &Output, status: i32, expected: &str| {
+        assert_eq!((made.status.code(), text(&made.stderr)), (Some(status), expected));
+        assert!(!folder.join("x.png").exists() && !folder.join("x.jpg").exists());
+    };
+    assert!(make(large, "a.png").status.success());
+    let asks = "--safety asks for a watermark (watermark = \"required\")";
+    let small = "error: images of 64 x 64 have no watermark: they are too small for one, which takes 96 x 96 pixels";
+    refused(&make("txt2img fox", "x.png"), 1, &format!("{small}; not written, for {asks}\n"));
+    let hint = "hint: give --watermark tiled\n";
+    refused(&make(&format!("{large} --no-watermark"), "x.png"), 2, &format!("error: --no-watermark: {asks}\n{hint}"));
+    let lost = "error: no watermark can be read back from the file of the image of seed 42, so it has none";
+    refused(&make(&format!("{large} --quality 1"), "x.jpg"), 1, &format!("{lost}; not written, for {asks}\n"));
+    let plain = calotype(
+        &[&large.split(' ').collect::<Vec<_>>()[..], &["--steps", "1", "--no-watermark", "-o", "b.png"]].concat(),
+        folder,
+    );
+    assert!(plain.status.success());
+    let remade = calotype(&["remake", "b.png", "--safety", "policy.toml", "-o", "x.png"], folder);
+    refused(&remade, 2, &format!("error: the image is remade as it was, without a mark: {asks}\n{hint}"));
+    assert!(make("txt2img fox", "x.png").status.code() == Some(1));
+    fs::write(folder.join("policy.toml"), policy.replace("required", "wanted")).unwrap();
+    assert!(make("txt2img fox", "y.png").status.success());
+    fs::write(folder.join("policy.toml"), policy.replace("required", "perhaps")).unwrap();
+    let made = make(large, "x.png");
+    assert!(text(&made.stderr).contains("policy policy.toml: line 1: unknown variant `perhaps`"), "{made:?}");
+}
+
+/// A held image and the blurred copy in its place each have their own mark, and each line the id of the image that it tells of.
+#[test]
+fn held_images_have_marks_of_their_own() {
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    classifier(&folder.join("vit"), 5.0);
+    let policy = "watermark = \"required\"\n[[classifier]]\nid = \"vit\"\nkind = \"vit\"\npath = \"vit\"\n[[score]]\nclassifier = \"vit\"\nscore = \"nsfw\"\nblock = 0.9\naction = \"hold\"\n";
+    fs::write(folder.join("policy.toml"), policy).unwrap();
+    let run = |line: &str| calotype(&line.split_whitespace().collect::<Vec<_>>(), folder);
+    let id = |file: &str| {
+        let read = run(&format!("watermark read --quick --json {file}"));
+        let rows: Value = serde_json::from_slice(&read.stdout).unwrap();
+        rows[0]["watermarks"][0]["id"].as_str().unwrap().to_owned()
+    };
+    let large = "txt2img fox --steps 1 --width 128 --height 128";
+    assert!(run(&format!("{large} -o plain.png")).status.success());
+    let made = run(&format!("{large} --safety policy.toml --audit log -o out/a.png --json"));
+    assert!(made.status.success(), "{made:?}");
+    let printed: Value = serde_json::from_slice(&made.stdout).unwrap();
+    let (blurred, original) = (id("out/a.png"), id("plain.png"));
+    assert_ne!(blurred, original);
+    assert_eq!(printed["watermark"]["id"], blurred.as_str());
+    let held = printed["held"].as_str().unwrap();
+    let released = run(&format!("review release out {held} --by me"));
+    assert!(released.status.success(), "{released:?}");
+    assert_eq!(id("out/a.png"), original);
+    assert_eq!(fs::read(folder.join("out/a.png")).unwrap(), fs::read(folder.join("plain.png")).unwrap());
+    let lines = lines(&folder.join("log"));
+    let ids: Vec<_> =
+        lines.iter().map(|line| (line["kind"].as_str().unwrap(), line["watermark_id"].as_str())).collect();
+    assert_eq!(ids, [("held", Some(blurred.as_str())), ("released", Some(original.as_str()))]);
 }

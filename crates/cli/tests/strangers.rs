@@ -4,6 +4,7 @@
 
 #[path = "../../calotype/tests/common/mod.rs"]
 mod common;
+mod notes;
 
 use std::{
     fs,
@@ -36,7 +37,7 @@ fn run(folder: &Path, args: &[&str]) -> Output {
 fn remade(folder: &Path, file: &str, more: &[&str]) -> (String, String, (u32, u32)) {
     let args = [&["remake", file, "--model", "model", "--output", "ours.png", "--quiet"], more].concat();
     let output = run(folder, &args);
-    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    let said = notes::without(&String::from_utf8_lossy(&output.stderr)).to_owned();
     assert_eq!(output.status.code(), Some(0), "{said}");
     let ours = fs::read(folder.join("ours.png")).unwrap();
     let picture = decode(&ours, &Limits::default()).unwrap();

@@ -2,13 +2,17 @@
 
 use std::path::Path;
 
-use image::{ExtendedColorType, ImageEncoder, codecs::webp::WebPEncoder};
+use image_webp::WebPEncoder;
 use jpeg_encoder::{ColorType, Encoder};
 
 use crate::error::{Error, Result, one_line};
-use crate::exif_block::ExifTexts;
+use crate::exif_block::{ExifTexts, check_segment};
 use crate::png_text::encode_png;
 use crate::raster::RgbImage;
+use crate::texts::XMP_KEYWORD;
+
+/// How XMP begins in a JPEG's segment (XMP specification, part 3).
+const XMP_PREFIX: &[u8] = b"http://ns.adobe.com/xap/1.0/\0";
 
 /// A format that pictures are written in.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -67,6 +71,7 @@ impl FileFormat {
 /// The picture as a file with texts, each a keyword and its text, as [`encode_png`] has them. A JPEG or WebP has the text
 /// `parameters` where A1111 writes it, in the EXIF tag `UserComment`, and the others in `MakerNote`, each as `keyword: text`. A JPEG is the
 /// more like the picture the higher `quality`, 1 to 100; from 90 on its colours are as fine as its brightness. A WebP is without loss.
+/// The text of [`XMP_KEYWORD`] is an XMP packet, and goes where each format has one.
 ///
 /// # Errors
 /// [`Error::Keyword`]; [`Error::LongTexts`] if the texts are more than a JPEG holds; [`Error::Encode`] if a side is longer than
@@ -78,15 +83,18 @@ pub fn encode(picture: &RgbImage, format: FileFormat, quality: u8, texts: &[(&st
             format!("its side of {longest} pixels is more than the {} of a {}", format.max_side(), format.name());
         return Err(Error::Encode { format: format.name(), reason });
     }
-    let exif = ExifTexts { texts };
+    let is_xmp = |(keyword, _): &&(&str, &str)| *keyword == XMP_KEYWORD;
+    let xmp = texts.iter().find(is_xmp).map(|(_, xmp)| *xmp);
+    let others: Vec<_> = texts.iter().filter(|text| !is_xmp(text)).copied().collect();
+    let exif = ExifTexts { texts: &others };
     match format {
         FileFormat::Png => encode_png(picture, texts),
-        FileFormat::Jpeg => encode_jpeg(picture, quality, &exif),
-        FileFormat::WebP => encode_webp(picture, &exif),
+        FileFormat::Jpeg => encode_jpeg(picture, quality, &exif, xmp),
+        FileFormat::WebP => encode_webp(picture, &exif, xmp),
     }
 }
 
-fn encode_jpeg(picture: &RgbImage, quality: u8, exif: &ExifTexts<'_>) -> Result<Vec<u8>> {
+fn encode_jpeg(picture: &RgbImage, quality: u8, exif: &ExifTexts<'_>, xmp: Option<&str>) -> Result<Vec<u8>> {
     let failed = |error: jpeg_encoder::EncodingError| Error::Encode { format: "JPEG", reason: one_line(error) };
     // A side that is longer was refused.
     let [width, height] = [picture.width(), picture.height()].map(|side| u16::try_from(side).unwrap_or(u16::MAX));
@@ -95,19 +103,21 @@ fn encode_jpeg(picture: &RgbImage, quality: u8, exif: &ExifTexts<'_>) -> Result<
     if !exif.is_empty() {
         encoder.add_app_segment(1, exif.jpeg_segment()?).map_err(failed)?;
     }
+    if let Some(xmp) = xmp {
+        encoder.add_app_segment(1, check_segment([XMP_PREFIX, xmp.as_bytes()].concat())?).map_err(failed)?;
+    }
     encoder.encode(picture.data(), width, height, ColorType::Rgb).map_err(failed)?;
     Ok(bytes)
 }
 
-fn encode_webp(picture: &RgbImage, exif: &ExifTexts<'_>) -> Result<Vec<u8>> {
-    let failed = |reason: String| Error::Encode { format: "WebP", reason };
+fn encode_webp(picture: &RgbImage, exif: &ExifTexts<'_>, xmp: Option<&str>) -> Result<Vec<u8>> {
+    let failed = |error: image_webp::EncodingError| Error::Encode { format: "WebP", reason: one_line(error) };
     let mut bytes = Vec::new();
-    let mut encoder = WebPEncoder::new_lossless(&mut bytes);
+    let mut encoder = WebPEncoder::new(&mut bytes);
     if !exif.is_empty() {
-        encoder.set_exif_metadata(exif.block()).map_err(|error| failed(one_line(error)))?;
+        encoder.set_exif_metadata(exif.block());
     }
-    encoder
-        .write_image(picture.data(), picture.width(), picture.height(), ExtendedColorType::Rgb8)
-        .map_err(|error| failed(one_line(error)))?;
+    encoder.set_xmp_metadata(xmp.unwrap_or_default().as_bytes().to_vec());
+    encoder.encode(picture.data(), picture.width(), picture.height(), image_webp::ColorType::Rgb8).map_err(failed)?;
     Ok(bytes)
 }

@@ -73,11 +73,18 @@ impl ExifTexts<'_> {
     /// # Errors
     /// [`Error::LongTexts`].
     pub(crate) fn jpeg_segment(&self) -> Result<Vec<u8>> {
-        let segment = [JPEG_PREFIX, &self.block()].concat();
-        match segment.len() <= LONGEST_SEGMENT {
-            true => Ok(segment),
-            false => Err(Error::LongTexts { found: segment.len(), limit: LONGEST_SEGMENT }),
-        }
+        check_segment([JPEG_PREFIX, &self.block()].concat())
+    }
+}
+
+/// A segment of a JPEG, if it is short enough for one.
+///
+/// # Errors
+/// [`Error::LongTexts`].
+pub(crate) fn check_segment(segment: Vec<u8>) -> Result<Vec<u8>> {
+    match segment.len() <= LONGEST_SEGMENT {
+        true => Ok(segment),
+        false => Err(Error::LongTexts { found: segment.len(), limit: LONGEST_SEGMENT }),
     }
 }
 

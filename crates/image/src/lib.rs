@@ -57,4 +57,4 @@ pub use raster::{GrayImage, Raster, RgbImage, RgbaImage};
 pub use resample::Filter;
 pub use resize::{centre_crop_square, resize, resize_with};
 pub use rgb::Rounding;
-pub use texts::PictureTexts;
+pub use texts::{PictureTexts, XMP_KEYWORD};

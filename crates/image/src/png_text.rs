@@ -3,6 +3,7 @@ use png::text_metadata::{ITXtChunk, TEXtChunk};
 
 use crate::error::{Error, Result, one_line};
 use crate::raster::RgbImage;
+use crate::texts::XMP_KEYWORD;
 
 /// Longest text that is read, per chunk and after decompression, in bytes.
 const MAX_TEXT_BYTES: usize = 4 << 20;
@@ -13,7 +14,8 @@ const SIGNATURE: &[u8] = b"\x89PNG\r\n\x1a\n";
 /// The picture as a PNG file (8-bit RGB) with texts, each a keyword and its text, before the pixels.
 ///
 /// A text goes into a `tEXt` chunk when it is Latin-1 and into an uncompressed `iTXt` chunk otherwise; PIL, and so
-/// A1111, reads both (`parameters` is the keyword there). U+0000, which PNG texts cannot hold, becomes U+FFFD.
+/// A1111, reads both (`parameters` is the keyword there). XMP ([`XMP_KEYWORD`]) is always `iTXt`. U+0000, which PNG texts cannot
+/// hold, becomes U+FFFD.
 ///
 /// # Errors
 /// [`Error::Keyword`] for a keyword that PNG does not allow; [`Error::Encode`] when the encoder refuses.
@@ -27,7 +29,8 @@ pub fn encode_png(picture: &RgbImage, texts: &[(&str, &str)]) -> Result<Vec<u8>>
     for (keyword, text) in texts {
         check_keyword(keyword)?;
         let text = text.replace('\0', "\u{fffd}");
-        let written = if text.chars().all(|c| u32::from(c) < 256) {
+        let is_plain = *keyword != XMP_KEYWORD && text.chars().all(|c| u32::from(c) < 256);
+        let written = if is_plain {
             writer.write_text_chunk(&TEXtChunk::new(*keyword, text))
         } else {
             writer.write_text_chunk(&ITXtChunk::new(*keyword, text))

@@ -11,8 +11,8 @@ use crate::exif::exif_texts;
 use crate::jpeg;
 use crate::png_text::read_png_text;
 
-/// Under which keyword PNG has XMP (XMP specification, part 3).
-const XMP: &str = "XML:com.adobe.xmp";
+/// Under which keyword PNG has XMP (XMP specification, part 3); so it is called here for every format.
+pub const XMP_KEYWORD: &str = "XML:com.adobe.xmp";
 /// What a JPEG's comment is called.
 const COMMENT: &str = "Comment";
 
@@ -58,7 +58,7 @@ impl PictureTexts {
             }
         };
         texts.extend(exif.into_iter().map(|(name, text)| (name.to_owned(), text)));
-        texts.extend(xmp.map(|xmp| (XMP.to_owned(), String::from_utf8_lossy(&xmp).into_owned())));
+        texts.extend(xmp.map(|xmp| (XMP_KEYWORD.to_owned(), String::from_utf8_lossy(&xmp).into_owned())));
         Ok(Self { width, height, texts })
     }
 
@@ -71,6 +71,6 @@ impl PictureTexts {
     /// The XMP packet, an XML text.
     #[must_use]
     pub fn xmp(&self) -> Option<&str> {
-        self.get(XMP)
+        self.get(XMP_KEYWORD)
     }
 }

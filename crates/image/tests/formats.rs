@@ -6,7 +6,8 @@
 use std::{collections::BTreeSet, fs, path::Path};
 
 use calotype_image::{
-    Error, FileFormat, Limits, RgbImage, decode, decode_rgba, encode, psnr, read_png_text, read_user_comment,
+    Error, FileFormat, Limits, PictureTexts, RgbImage, XMP_KEYWORD, decode, decode_rgba, encode, psnr, read_png_text,
+    read_user_comment,
 };
 
 fn folder() -> std::path::PathBuf {
@@ -124,6 +125,49 @@ fn what_is_written_is_read_again() {
     }
     let webp = encode(&picture, FileFormat::WebP, 1, &texts).unwrap();
     assert_eq!(webp, encode(&picture, FileFormat::WebP, 100, &texts).unwrap());
+}
+
+/// In the place of each format, by its own rules, and beside the other texts.
+#[test]
+fn xmp_goes_where_each_format_has_it() {
+    let xmp = "<?xpacket begin=\"\u{feff}\"?><x/>";
+    let texts = [("parameters", PARAMETERS), (XMP_KEYWORD, xmp)];
+    let without = |format| encode(&picture(), format, 95, &texts[..1]).unwrap();
+    for format in FileFormat::ALL {
+        let file = encode(&picture(), format, 95, &texts).unwrap();
+        let read = PictureTexts::read(&file).unwrap();
+        assert_eq!((read.xmp(), read.texts.len()), (Some(xmp), 2), "{format:?}");
+        let pixels = |file: &[u8]| decode(file, &Limits::default()).unwrap();
+        assert_eq!(pixels(&file), pixels(&without(format)));
+        let at = |mark: &[u8]| file.windows(mark.len()).position(|part| part == mark).unwrap();
+        match format {
+            // Uncompressed, without language or translation, whatever is in it.
+            FileFormat::Png => {
+                at(b"iTXtXML:com.adobe.xmp\0\0\0\0\0<?xpacket");
+                let plain = encode(&picture(), format, 95, &[(XMP_KEYWORD, "<x/>")]).unwrap();
+                assert!(plain.windows(4).any(|kind| kind == b"iTXt"));
+            }
+            FileFormat::Jpeg => {
+                let header = at(b"http://ns.adobe.com/xap/1.0/\0<?xpacket");
+                let length = u16::from_be_bytes([file[header - 2], file[header - 1]]);
+                assert_eq!(
+                    (&file[header - 4..header - 2], usize::from(length)),
+                    (&[0xff, 0xe1][..], 2 + 29 + xmp.len())
+                );
+            }
+            FileFormat::WebP => {
+                let chunk = at(b"XMP ");
+                let length = u32::from_le_bytes(file[chunk + 4..chunk + 8].try_into().unwrap());
+                assert_eq!(length as usize, xmp.len());
+                // The flags of VP8X: EXIF and XMP. The length of the file is the file's.
+                assert_eq!((&file[12..16], file[20]), (&b"VP8X"[..], 0b1100));
+                assert_eq!(u32::from_le_bytes(file[4..8].try_into().unwrap()) as usize, file.len() - 8);
+            }
+        }
+    }
+    let long = "x".repeat(65_533);
+    let refused = encode(&picture(), FileFormat::Jpeg, 95, &[(XMP_KEYWORD, &long)]).unwrap_err();
+    assert!(matches!(refused, Error::LongTexts { found: 65_562, limit: 65_533 }), "{refused}");
 }
 
 /// As `piexif.dump` of piexif 1.1.3 has it, by which A1111 writes: the same but for the four bytes after the second directory,

@@ -3,6 +3,8 @@
 //! A policy is a TOML file. Paths start from its folder.
 //!
 //! ```toml
+//! watermark = "required"      # an image whose mark can't be read back from its file is not given; "wanted" is the default
+//!
 //! [[classifier]]
 //! id = "checker"              # what scores and logs call it
 //! kind = "safety_checker"     # or "vit", "open_nsfw", or "clip_heads" with heads = "FILE"
@@ -68,6 +70,20 @@ pub struct Policy {
     /// What follows from their scores.
     #[serde(rename = "score")]
     thresholds: Vec<Threshold>,
+    /// What becomes of images without a mark.
+    #[serde(default)]
+    watermark: WatermarkRule,
+}
+
+/// What becomes of images whose mark can't be read back from their files.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum WatermarkRule {
+    /// They are given, and it is said.
+    #[default]
+    Wanted,
+    /// They are not given.
+    Required,
 }
 
 #[derive(Clone, Debug, PartialEq, Deserialize)]
@@ -147,6 +163,7 @@ impl Policy {
                 heads: None,
             }],
             thresholds: vec![Threshold { classifier: id(), score, flag, block: flag, action }],
+            watermark: WatermarkRule::Wanted,
         }
     }
 
@@ -205,6 +222,12 @@ impl Policy {
 
     fn does(&self, is_meant: impl Fn(Action) -> bool) -> bool {
         self.thresholds.iter().any(|threshold| threshold.block.is_some() && is_meant(threshold.action))
+    }
+
+    /// Whether an image without a mark that can be read is not to be given.
+    #[must_use]
+    pub fn requires_watermark(&self) -> bool {
+        self.watermark == WatermarkRule::Required
     }
 
     /// Reads its classifiers onto `device`.

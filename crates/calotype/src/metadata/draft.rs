@@ -243,7 +243,7 @@ impl Draft {
         let Self { program, metadata, notes, settings } = self;
         let unread = settings.into_iter().filter(|setting| !setting.is_taken);
         let unread = unread.map(|Setting { name, value, .. }| (name, value)).collect();
-        Reading { program, metadata, is_complete: false, unread, notes }
+        Reading { program, metadata, unread, notes, ..Reading::default() }
     }
 }
 

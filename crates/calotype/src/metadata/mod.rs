@@ -31,15 +31,19 @@ mod reader;
 mod reading;
 mod settings;
 mod swarmui;
+mod watermark;
+mod xmp;
 
 use std::path::PathBuf;
 
-use calotype_image::{Error as ImageError, FileFormat, RgbImage, encode};
+use calotype_image::{Error as ImageError, FileFormat, RgbImage, XMP_KEYWORD, encode};
 use serde::{Deserialize, Serialize};
 
 pub use batch::BatchMetadata;
 pub use reader::read;
 pub use reading::{Program, Reading};
+pub use watermark::WatermarkMetadata;
+pub use xmp::DigitalSourceType;
 
 use crate::{
     Model, Plan, Precision, Request, Result, Warning, adapters,
@@ -83,6 +87,12 @@ pub struct Metadata {
     /// The starting noise, if it did not come from the seed.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub latents: Option<LatentsMetadata>,
+    /// How the image came to be, for programs that know nothing of this one: if given, its file has an XMP packet that says it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub digital_source_type: Option<DigitalSourceType>,
+    /// The invisible mark in its pixels, if the caller has made one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub watermark: Option<WatermarkMetadata>,
 }
 
 /// Starting noise that came from a file.
@@ -115,6 +125,10 @@ impl Metadata {
         });
         (request.width, request.height) = (Some(plan.width), Some(plan.height));
         let batch = BatchMetadata::take(&mut request, plan.place(), position);
+        let source = match request.init {
+            None => DigitalSourceType::TrainedAlgorithmicMedia,
+            Some(_) => DigitalSourceType::CompositeWithTrainedAlgorithmicMedia,
+        };
         Ok(Self {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             request,
@@ -125,6 +139,8 @@ impl Metadata {
             noise_schedule: model.noise_schedule_name().unwrap_or_default().to_owned(),
             precision: Some(precision),
             latents,
+            digital_source_type: Some(source),
+            watermark: None,
         })
     }
 
@@ -153,7 +169,13 @@ impl Metadata {
         Ok((request, place))
     }
 
-    /// The image as a PNG file with both texts.
+    /// The XMP packet that says how the image came to be, if that is said.
+    #[must_use]
+    pub fn xmp(&self) -> Option<String> {
+        Some(self.digital_source_type?.packet(&self.version))
+    }
+
+    /// The image as a PNG file with both texts and XMP.
     ///
     /// # Errors
     /// The encoder fails.
@@ -161,21 +183,22 @@ impl Metadata {
         Ok(self.encode(picture, FileFormat::Png, 100)?.0)
     }
 
-    /// The image as a file with both texts; a JPEG is the more like it the higher `quality`, 1 to 100. A prompt may be longer
-    /// than what a JPEG holds, which is the warning: then the JSON alone is in it, or nothing.
+    /// The image as a file with both texts and XMP; a JPEG is the more like it the higher `quality`, 1 to 100. A prompt may be longer
+    /// than what a JPEG holds, which is the warning: then the JSON alone is in it beside XMP, or nothing.
     ///
     /// # Errors
     /// The encoder fails.
     pub fn encode(&self, picture: &RgbImage, format: FileFormat, quality: u8) -> Result<(Vec<u8>, Option<Warning>)> {
-        let (parameters, json) = (self.parameters(), self.to_json());
-        let texts = [(PARAMETERS_KEYWORD, parameters.as_str()), (JSON_KEYWORD, json.as_str())];
-        for texts in [&texts[..], &texts[1..]] {
-            let warning = || (texts.len() < 2).then_some(Warning::LongMetadata { is_left: true });
+        let (parameters, json, xmp) = (self.parameters(), self.to_json(), self.xmp());
+        let mut texts = vec![(PARAMETERS_KEYWORD, parameters.as_str()), (JSON_KEYWORD, json.as_str())];
+        texts.extend(xmp.as_deref().map(|xmp| (XMP_KEYWORD, xmp)));
+        let warnings = [None, Some(Warning::LongMetadata { is_left: true })];
+        for (texts, warning) in [&texts[..], &texts[1..]].into_iter().zip(warnings) {
             match encode(picture, format, quality, texts) {
                 Err(ImageError::LongTexts { .. }) => {}
-                encoded => return Ok((encoded?, warning())),
+                encoded => return Ok((encoded?, warning)),
             }
         }
-        Ok((encode(picture, format, quality, &[])?, Some(Warning::LongMetadata { is_left: false })))
+        Ok((encode(picture, format, quality, &texts[2..])?, Some(Warning::LongMetadata { is_left: false })))
     }
 }

@@ -5,7 +5,7 @@ use serde_json::{Map, Value};
 
 use super::{
     JSON_KEYWORD, Metadata, PARAMETERS_KEYWORD, Program, Reading, comfyui, draft::Draft, draw_things, easy_diffusion,
-    fooocus, invokeai, novelai, parameters, swarmui,
+    fooocus, invokeai, novelai, parameters, swarmui, xmp,
 };
 use crate::{Error, Result};
 
@@ -99,6 +99,11 @@ impl Picture {
 /// It is no such file, says nothing, or says it in a way that is not known here.
 pub fn read(bytes: &[u8]) -> Result<Reading> {
     let texts = PictureTexts::read(bytes)?;
+    let digital_source_type = texts.xmp().and_then(xmp::source_type).map(str::to_owned);
+    Ok(Reading { digital_source_type, ..read_settings(bytes, texts)? })
+}
+
+fn read_settings(bytes: &[u8], texts: PictureTexts) -> Result<Reading> {
     if let Some(json) = own_json(&texts) {
         let metadata = Metadata::from_json(json)?;
         return Ok(Reading { program: Program::Calotype, metadata, is_complete: true, ..Reading::default() });

@@ -18,6 +18,8 @@ pub struct Reading {
     pub unread: Vec<(String, String)>,
     /// What else can't be as it was, a sentence each.
     pub notes: Vec<String>,
+    /// How the image came to be by its XMP packet, in IPTC's words: `trainedAlgorithmicMedia`, or whatever is said there.
+    pub digital_source_type: Option<String>,
 }
 
 /// A program that says in its pictures how they were made.

@@ -21,7 +21,8 @@ pub(crate) use bench::{Arch, Bench};
 pub(crate) use compute::Compute;
 pub(crate) use elsewhere::owners;
 pub(crate) use generate::{
-    GenerateArgs, Img2img, InpaintCommand, LineArgs, Outpaint, OutputArgs, PromptArgs, Remake, SafetyArgs, Txt2img,
+    GenerateArgs, Img2img, InpaintCommand, LineArgs, MarkArgs, Outpaint, OutputArgs, PromptArgs, Remake, SafetyArgs,
+    Txt2img,
 };
 pub(crate) use info::Info;
 pub(crate) use model::ModelArgs;

@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use calotype_safety::watermark::package::Scheme;
 use clap::{Args, Subcommand, ValueEnum};
 
 #[derive(Subcommand)]
@@ -70,6 +71,17 @@ pub(crate) enum SchemeArg {
     /// The stronger scheme of the same package; lost after cropping or scaling
     #[value(name = "dwtDctSvd")]
     DwtDctSvd,
+}
+
+impl SchemeArg {
+    /// The package's scheme; none for our own.
+    pub(crate) fn package(self) -> Option<Scheme> {
+        match self {
+            Self::Tiled => None,
+            Self::DwtDct => Some(Scheme::DwtDct),
+            Self::DwtDctSvd => Some(Scheme::DwtDctSvd),
+        }
+    }
 }
 
 /// An id of a tiled watermark.

@@ -11,15 +11,15 @@ use calotype::{
     Event, Image, Keep, Latents, Pipeline, PipelineOptions, Plan, Request, RgbImage, Run, Stage,
     adapters::AdapterMetadata,
     latents::{read_latents, write_latents},
-    metadata::{Metadata, PARAMETERS_KEYWORD},
+    metadata::Metadata,
     request::{BatchPlace, InputImage, PromptStyle},
 };
-use calotype_image::{FileFormat, encode, grid};
+use calotype_image::{FileFormat, grid};
 use calotype_tensor::cpu::{CpuDevice, CpuDeviceOptions};
 use serde_json::{Map, Value, json};
 
 use super::{
-    Safety,
+    Marks, Safety,
     batches::{Batch, Lines},
     safety::Judged,
 };
@@ -96,6 +96,8 @@ pub(crate) struct Job<'a> {
     pub(crate) made: Option<&'a Metadata>,
     /// What the run is held to.
     pub(crate) safety: Safety,
+    /// What the images carry.
+    pub(crate) marks: Marks,
 }
 
 /// The batches of a job.
@@ -150,6 +152,7 @@ impl Job<'_> {
         if let Some(file) = &self.output.save_latents {
             output::make_parent(file)?;
         }
+        self.marks.announce();
         thread::scope(|scope| {
             // Beside the run, so that nobody waits for it, but after the first step, which somebody does wait for.
             let (stepped, wait) = mpsc::channel();
@@ -175,6 +178,7 @@ impl Job<'_> {
             let plan = self.plan(batches, number).map_err(|failure| self.at_line(batches, number, failure))?;
             self.safety.check_init(plan.request())?;
             let [_, high, wide, _] = plan.final_shape();
+            self.marks.check(plan.final_size())?;
             let longest = plan.final_size().into_iter().max().unwrap_or(0);
             if longest > format.max_side() as usize {
                 let problem =
@@ -253,9 +257,9 @@ impl Job<'_> {
                 "warnings": warnings,
             });
             for image in made.images {
-                let metadata = self.metadata(&image, batch.first)?;
+                let mut metadata = self.metadata(&image, batch.first)?;
                 let judged = self.safety.apply(image.pixels, &metadata)?;
-                self.write(&judged, &metadata, output, said.clone())?;
+                self.write(&judged, &mut metadata, output, said.clone())?;
                 blocked += usize::from(judged.shown.is_none());
                 if self.output.grid && judged.shown.is_some() {
                     of_first.get_or_insert(metadata);
@@ -265,7 +269,7 @@ impl Job<'_> {
             finished.extend(self.output.save_latents.as_ref().map(|_| made.latents));
         }
         if let Some(metadata) = of_first.filter(|_| self.output.grid) {
-            self.write_grid(&all, &metadata, output)?;
+            self.write_grid(&all, metadata, output)?;
         }
         if let Some(file) = &self.output.save_latents {
             let _guard = interrupt::writing();
@@ -328,7 +332,13 @@ impl Job<'_> {
     }
 
     /// Writes an image and says so; `said` is what `--json` prints of its batch.
-    fn write(&self, judged: &Judged, metadata: &Metadata, output: &mut Output, mut said: Value) -> Result<(), Failure> {
+    fn write(
+        &self,
+        judged: &Judged,
+        metadata: &mut Metadata,
+        output: &mut Output,
+        mut said: Value,
+    ) -> Result<(), Failure> {
         let Judged { shown, held, verdict } = judged;
         if let Some(verdict) = verdict {
             said["safety"] = json!(verdict);
@@ -337,15 +347,14 @@ impl Job<'_> {
             // Blocked: only `--json` tells what would have been there.
             return if self.output.json { stdout::print(&object(None, &said, metadata).to_string()) } else { Ok(()) };
         };
-        let (file, warning) = metadata.encode(image, output.format, self.quality())?;
-        if let Some(warning) = warning {
-            line("warning", &warning.to_string());
-        }
+        // The original has a mark of its own, for when it is released.
+        let mut of_original = metadata.clone();
+        let file = self.marks.file(image, metadata, output.format, self.quality())?;
         let path = match held.as_ref().zip(verdict.as_ref()) {
             Some((original, verdict)) => {
-                let (original, _) = metadata.encode(original, output.format, self.quality())?;
-                let mut holding = self.safety.stage(metadata, verdict, &original, output)?;
-                let path = output.write(&file, &mut |path| self.safety.hold(&mut holding, &file, path))?;
+                let original = self.marks.file(original, &mut of_original, output.format, self.quality())?;
+                let mut holding = self.safety.stage(&of_original, verdict, &original, output)?;
+                let path = output.write(&file, &mut |path| self.safety.hold(&mut holding, metadata, &file, path))?;
                 said["held"] = json!(holding.id());
                 path
             }
@@ -381,22 +390,15 @@ impl Job<'_> {
     }
 
     /// All pictures in one, as CompVis lays them (torchvision's `make_grid`, which leaves a single one as it is), with A1111's
-    /// text of the first.
-    fn write_grid(&self, pictures: &[RgbImage], first: &Metadata, output: &mut Output) -> Result<(), Failure> {
+    /// text of the first. Its mark is its own.
+    fn write_grid(&self, pictures: &[RgbImage], mut first: Metadata, output: &mut Output) -> Result<(), Failure> {
         let columns = self.output.n_rows.unwrap_or(self.request.batch_size);
         let sheet = match pictures {
             [only] => only.clone(),
             _ => grid(pictures, columns, GRID_PADDING).map_err(calotype::Error::from)?,
         };
-        let text = first.parameters();
-        let (format, texts) = (output.format, [(PARAMETERS_KEYWORD, text.as_str())]);
-        let encoded = match encode(&sheet, format, self.quality(), &texts) {
-            // That it is too long was said of the pictures.
-            Err(calotype_image::Error::LongTexts { .. }) => encode(&sheet, format, self.quality(), &[]),
-            encoded => encoded,
-        };
-        let encoded = encoded.map_err(calotype::Error::from)?;
-        let path = output.write_grid(&encoded, &mut |path| self.safety.record(first, None, &encoded, path))?;
+        let file = self.marks.grid_file(&sheet, &mut first, output.format, self.quality())?;
+        let path = output.write_grid(&file, &mut |path| self.safety.record(&first, None, &file, path))?;
         if self.output.json {
             stdout::print(&json!({"grid": path.display().to_string()}).to_string())?;
         } else if !self.output.quiet {

@@ -4,6 +4,7 @@ mod batches;
 mod hints;
 mod job;
 mod line;
+mod marks;
 mod safety;
 mod styles;
 
@@ -24,6 +25,7 @@ use crate::{
 pub(crate) use batches::Lines;
 pub(crate) use job::{Job, LatentsFile, device, options};
 use line::Line;
+pub(crate) use marks::Marks;
 pub(crate) use safety::Safety;
 
 /// The largest file of prompts, in bytes.
@@ -132,9 +134,10 @@ fn run_on(
     let (output, options) = (&args.output, options(&args.compute, batches)?);
     let device = device(&args.compute)?;
     let safety = Safety::open(&args.safety, args.model.model.as_deref(), &device)?;
+    let marks = Marks::new(&args.marks, None, safety.requires_watermark())?;
     let pipeline = Pipeline::new(device, model, options);
     let place = BatchPlace::default();
-    let job = Job { pipeline, request, place, lines, count, pictures, latents, output, made: None, safety };
+    let job = Job { pipeline, request, place, lines, count, pictures, latents, output, made: None, safety, marks };
     job.run(process_start)
 }
 

@@ -32,6 +32,8 @@ pub(crate) struct Safety {
     holds_images: bool,
     /// The folder for held images, if it was named.
     held: Option<PathBuf>,
+    /// Whether the policy lets no image through without a watermark.
+    requires_watermark: bool,
     rules: Option<Rules>,
     log: Option<RefCell<Log>>,
     /// Where the log is.
@@ -62,6 +64,7 @@ impl Safety {
             hides_images: policy.as_ref().is_some_and(Policy::hides_images),
             holds_images: policy.as_ref().is_some_and(Policy::holds_images),
             held: args.held.clone(),
+            requires_watermark: policy.as_ref().is_some_and(Policy::requires_watermark),
             guard: policy.map(|policy| policy.open(device)).transpose()?,
             rules: args.rules.as_deref().map(Rules::open).transpose()?,
             log: log.map(RefCell::new),
@@ -112,11 +115,23 @@ impl Safety {
         Ok(Holding::new(&folder, original, output.format.endings()[0], entry, &verdict.reasons())?)
     }
 
-    /// Holds a staged image, whose blurred copy is about to be at `path`, after its line.
-    pub(crate) fn hold(&self, holding: &mut Holding, shown: &[u8], path: &Path) -> Result<(), Failure> {
+    /// Holds a staged image, whose blurred copy of these metadata is about to be at `path`, after its line.
+    pub(crate) fn hold(
+        &self,
+        holding: &mut Holding,
+        metadata: &Metadata,
+        shown: &[u8],
+        path: &Path,
+    ) -> Result<(), Failure> {
         holding.hold(path, shown, self.log_path.as_deref(), |entry| {
-            self.append(&Entry { pixels_sha256: pixels_sha256(shown), ..entry })
+            let watermark_id = watermark_id(metadata);
+            self.append(&Entry { pixels_sha256: pixels_sha256(shown), watermark_id, ..entry })
         })
+    }
+
+    /// Whether an image without a watermark is not to be written.
+    pub(crate) fn requires_watermark(&self) -> bool {
+        self.requires_watermark
     }
 
     /// Refuses prompts and names that the rules don't let through.
@@ -205,6 +220,7 @@ impl Safety {
             model_sha256: Some(metadata.model_hash.clone()),
             adapters: metadata.adapters.iter().map(adapter).collect(),
             rules_sha256: self.rules.as_ref().map(|rules| rules.hash().to_owned()),
+            watermark_id: watermark_id(metadata),
             ..self.of_request(kind, &metadata.request)
         };
         judged(entry, verdict)
@@ -238,6 +254,11 @@ fn pixels_sha256(file: &[u8]) -> Option<String> {
         Query::Image { pixels_sha256, .. } => pixels_sha256,
         Query::Watermark(_) => None,
     }
+}
+
+/// The id in an image's mark.
+fn watermark_id(metadata: &Metadata) -> Option<String> {
+    metadata.watermark.as_ref()?.id.clone()
 }
 
 /// What the adapters of a request are called, beside those in its prompts.

@@ -14,12 +14,14 @@
 //! # }
 //! ```
 
+mod file;
 pub mod package;
 pub mod tiled;
 
 use calotype_image::{Limits, RgbImage, decode};
 
 use crate::error::{Error, Result};
+pub use file::{Fault, Mark, MarkedFile, Wanted, id_of, mark_file};
 use package::Scheme;
 use tiled::{Effort, Found, STRENGTHS};
 
@@ -43,19 +45,33 @@ pub fn mark<E>(
     id: u64,
     mut write_file: impl FnMut(&RgbImage) -> std::result::Result<Vec<u8>, E>,
 ) -> std::result::Result<Marked, E> {
-    let mut strength = 0;
+    mark_from(picture, id, 0, |picture, _| write_file(picture))
+}
+
+/// [`mark`] with at least this strength; `write_file` is told each.
+fn mark_from<E>(
+    picture: &RgbImage,
+    id: u64,
+    strength: usize,
+    mut write_file: impl FnMut(&RgbImage, usize) -> std::result::Result<Vec<u8>, E>,
+) -> std::result::Result<Marked, E> {
+    let mut strength = strength.min(STRENGTHS - 1);
     loop {
         let mut marked = picture.clone();
         tiled::write(&mut marked, id, strength);
-        let file = write_file(&marked)?;
-        let limits = Limits { max_pixels: u64::MAX, max_bytes: u64::MAX };
-        let read = decode(&file, &limits).ok().and_then(|written| tiled::read(&written, Effort::Quick));
+        let file = write_file(&marked, strength)?;
+        let read = written(&file).and_then(|written| tiled::read(&written, Effort::Quick));
         let is_readable = read.is_some_and(|found| found.id == id);
         if is_readable || strength + 1 == STRENGTHS {
             return Ok(Marked { file, strength, is_readable });
         }
         strength += 1;
     }
+}
+
+/// The picture of a file that was just written, however large.
+fn written(file: &[u8]) -> Option<RgbImage> {
+    decode(file, &Limits { max_pixels: u64::MAX, max_bytes: u64::MAX }).ok()
 }
 
 /// An id that nobody else has, from the system's random numbers.
@@ -94,8 +110,7 @@ pub fn read(picture: &RgbImage, text: &[u8], effort: Effort) -> Vec<Reading> {
     let tiled = tiled::read(picture, effort).map(Reading::Tiled);
     let package = [Scheme::DwtDct, Scheme::DwtDctSvd].into_iter().filter_map(|scheme| {
         let read = package::read(picture, text.len(), scheme).ok()?;
-        let wrong: u32 = read.iter().zip(text).map(|(a, b)| (a ^ b).count_ones()).sum();
-        let right = 1.0 - f64::from(wrong) / (8.0 * text.len() as f64);
+        let right = package::share(&read, text);
         (right >= FEWEST_RIGHT).then_some(Reading::Package { scheme, text: read, right })
     });
     tiled.into_iter().chain(package).collect()

@@ -5,6 +5,7 @@ mod adapters;
 mod given;
 mod hires;
 mod init;
+mod marks;
 mod noise;
 mod output;
 mod picture;
@@ -25,6 +26,7 @@ use adapters::{AdapterArgs, AdapterFolderArgs};
 pub(crate) use given::Given;
 use hires::HiresArgs;
 use init::{InitArgs, MaskArgs, OutpaintArgs, StrengthArgs};
+pub(crate) use marks::MarkArgs;
 use noise::{LatentsArgs, NoiseArgs};
 pub(crate) use output::OutputArgs;
 use picture::{PictureArgs, SizeArgs};
@@ -150,6 +152,8 @@ pub(crate) struct Remake {
     #[command(flatten)]
     pub(crate) safety: SafetyArgs,
     #[command(flatten)]
+    pub(crate) marks: MarkArgs,
+    #[command(flatten)]
     pub(crate) output: OutputArgs,
     #[command(flatten)]
     pub(crate) compute: Compute,
@@ -178,6 +182,8 @@ pub(crate) struct GenerateArgs {
     pub(crate) picture: PictureArgs,
     #[command(flatten)]
     pub(crate) safety: SafetyArgs,
+    #[command(flatten)]
+    pub(crate) marks: MarkArgs,
     #[command(flatten)]
     pub(crate) output: OutputArgs,
     #[command(flatten)]

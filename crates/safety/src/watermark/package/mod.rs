@@ -72,9 +72,27 @@ pub fn read(picture: &RgbImage, length: usize, scheme: Scheme) -> Result<Vec<u8>
     Ok(votes.chunks_exact(8).map(|byte| byte.iter().fold(0, |byte, vote| byte << 1 | u8::from(is_one(vote)))).collect())
 }
 
+/// The share of a text's bits that a picture has; 0 where it can't have any.
+#[must_use]
+pub fn right(picture: &RgbImage, text: &str, scheme: Scheme) -> f64 {
+    read(picture, text.len(), scheme).map_or(0.0, |read| share(&read, text.as_bytes()))
+}
+
+/// The share of equal bits.
+pub(super) fn share(read: &[u8], text: &[u8]) -> f64 {
+    let wrong: u32 = read.iter().zip(text).map(|(a, b)| (a ^ b).count_ones()).sum();
+    1.0 - f64::from(wrong) / (8.0 * text.len() as f64)
+}
+
+/// Whether the package takes a picture of this size.
+#[must_use]
+pub fn fits(width: u32, height: u32) -> bool {
+    u64::from(width) * u64::from(height) >= FEWEST_PIXELS
+}
+
 fn check(picture: &RgbImage, length: usize) -> Result<()> {
     let (width, height) = (picture.width(), picture.height());
-    if u64::from(width) * u64::from(height) < FEWEST_PIXELS {
+    if !fits(width, height) {
         return Err(Error::SmallPicture { width, height, pixels: FEWEST_PIXELS });
     }
     if length == 0 || length > LONGEST_TEXT {
@@ -95,6 +113,15 @@ fn block(bands: &Bands, at: usize) -> Matrix {
 }
 
 impl Scheme {
+    /// The package's name of it.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::DwtDct => "dwtDct",
+            Self::DwtDctSvd => "dwtDctSvd",
+        }
+    }
+
     fn write(self, block: &mut Matrix, bit: bool) {
         let moved = |value: f64| ((value / CELL).floor() + 0.25 + if bit { 0.5 } else { 0.0 }) * CELL;
         match self {

@@ -55,6 +55,16 @@ pub struct Found {
     pub turned: u8,
 }
 
+/// Bits of a tile that a picture must have room for. Half of them missing is what the code mends of a picture that is as it was written.
+const FEWEST_BITS: usize = code::CODED / 2;
+
+/// Whether a picture has room for an id; 96 × 96 pixels have, and what has as many blocks of no more than a tile's sides.
+#[must_use]
+pub fn fits(width: u32, height: u32) -> bool {
+    let blocks = |side: u32, most: usize| (side as usize / blocks::BLOCK).min(most);
+    blocks(width, TILE_COLUMNS) * blocks(height, TILE_ROWS) >= FEWEST_BITS
+}
+
 /// The weakest cells are about 45 dB from the picture; each further strength is some 2 dB more.
 pub const STRENGTHS: usize = CELLS.len();
 
