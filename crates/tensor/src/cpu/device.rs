@@ -58,7 +58,15 @@ impl Device for CpuDevice {
     fn backend(&self, options: BackendOptions) -> Result<Cpu> {
         let BackendOptions { precision, cancel } = options;
         let Self { isa, convolution, threads } = self.clone();
-        Ok(Cpu { isa, precision, convolution, threads, cancel, pool: Arc::default() })
+        Ok(Cpu {
+            isa,
+            precision,
+            products: precision.activations(),
+            convolution,
+            threads,
+            cancel,
+            pool: Arc::default(),
+        })
     }
 
     fn with_cancel(backend: &Cpu, cancel: CancelToken) -> Cpu {

@@ -25,7 +25,7 @@ use std::sync::Arc;
 use element::{ElementsMut, narrow};
 use memory::buffer::{Buffer, Plain, Pool};
 
-use crate::{BackendOptions, CancelToken, DType, Device, Precision, Result, Shape, Threads};
+use crate::{BackendOptions, CancelToken, DType, Device, Error, Precision, Result, Shape, Threads};
 
 pub use conv::winograd::Convolution;
 pub use device::{CpuDevice, CpuDeviceOptions};
@@ -52,6 +52,8 @@ pub struct CpuOptions {
 pub struct Cpu {
     isa: Isa,
     precision: Precision,
+    /// What the factors of products are rounded to.
+    products: DType,
     convolution: Convolution,
     threads: Threads,
     cancel: CancelToken,
@@ -85,6 +87,22 @@ impl Cpu {
     /// The number types in use.
     pub fn precision(&self) -> Precision {
         self.precision
+    }
+
+    /// In `f32`, but factors of convolutions and linear maps, and of their gradients, are rounded to bf16 (Micikevicius et al. 2018,
+    /// "Mixed Precision Training", with bf16 in the place of f16, whose range needs no scaled loss).
+    ///
+    /// # Errors
+    /// This processor has no instructions for that, or the backend is not in `f32`.
+    pub fn in_mixed_precision(self) -> Result<Self> {
+        let refuse = |message: String| Err(Error::Invalid { op: "cpu", message });
+        if self.precision != Precision::F32 {
+            return refuse(format!("mixed precision is f32 with products in bf16, the backend is {}", self.precision));
+        }
+        if Arithmetic::of(self.isa, DType::BF16) != Arithmetic::Bf16 {
+            return refuse(format!("products in bf16 need {}, this is {}", Isa::Avx512Bf16, self.isa));
+        }
+        Ok(Self { products: DType::BF16, ..self })
     }
 
     /// The number of threads.

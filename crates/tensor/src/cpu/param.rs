@@ -63,7 +63,7 @@ impl Param {
                 row.copy_from_slice(&data[(tap * channels + channel) * columns + n..][..row.len()]);
             })
         };
-        let format = Format::new(cpu.isa, cpu.precision.activations());
+        let format = Format::new(cpu.isa, cpu.products);
         let form = match divides(cpu, kind) {
             true => Form::Subpixel(Arc::new(packed(Format::new(cpu.isa, DType::F32))?.subpixel_kernels(cpu, format)?)),
             false => Form::weight(packed(format)?),
@@ -178,7 +178,7 @@ pub(super) fn storage(cpu: &Cpu, ParamRole { kind, quantise }: ParamRole, shape:
     let Some(matrix) = matrix(kind, shape) else {
         return Storage::Plain(if kind == ParamKind::Table { cpu.precision.activations() } else { DType::F32 });
     };
-    let format = Format::new(cpu.isa, stored(cpu.precision, quantise, matrix[1]));
+    let format = Format::new(cpu.isa, stored(cpu, quantise, matrix[1]));
     if divides(cpu, kind) { Storage::Subpixel(format, matrix) } else { Storage::Matrix(format, matrix) }
 }
 
@@ -199,7 +199,7 @@ fn divides(cpu: &Cpu, kind: ParamKind) -> bool {
 }
 
 /// The type that a weight with this many input channels is kept in.
-fn stored(precision: Precision, quantise: bool, channels: usize) -> DType {
-    let in_bytes = precision == Precision::Int8 && quantise && channels <= quantise::LONGEST;
-    if in_bytes { DType::I8 } else { precision.activations() }
+fn stored(cpu: &Cpu, quantise: bool, channels: usize) -> DType {
+    let in_bytes = cpu.precision == Precision::Int8 && quantise && channels <= quantise::LONGEST;
+    if in_bytes { DType::I8 } else { cpu.products }
 }

@@ -53,6 +53,27 @@ fn narrow_elements_agree_with_the_reference() -> Result<()> {
     Ok(())
 }
 
+/// Backends in mixed precision: none where the processor can't.
+fn in_mixed_precision(threads: usize) -> Result<Vec<(String, Cpu)>> {
+    let mut backends = Vec::new();
+    for convolution in [Convolution::Direct, Convolution::Winograd] {
+        let cpu = Cpu::with_options(CpuOptions { threads, convolution, ..CpuOptions::default() })?;
+        match cpu.isa() {
+            Isa::Avx512Bf16 => backends.push((format!("cpu, mixed, {convolution:?}"), cpu.in_mixed_precision()?)),
+            _ => assert!(cpu.in_mixed_precision().is_err()),
+        }
+    }
+    Ok(backends)
+}
+
+/// Gradients too are as exact as the rounding of factors lets them be.
+#[test]
+fn mixed_precision_agrees_with_the_reference() -> Result<()> {
+    let exactness = Exactness { rounding: 0.5f64.powi(8), looser: 2.0, gradients: true };
+    in_mixed_precision(2)?.iter().for_each(|(name, cpu)| agrees(name, cpu, exactness));
+    Ok(())
+}
+
 /// The bits of the result and of all gradients.
 fn bits(cpu: &Cpu, case: &Case) -> Result<Vec<Vec<u32>>> {
     let inputs = case.upload(cpu, &case.inputs(1))?;
@@ -70,6 +91,11 @@ fn the_number_of_threads_changes_no_bit() -> Result<()> {
             for case in cases::table() {
                 assert_eq!(bits(&one, &case)?, bits(&three, &case)?, "{isa}: {case}");
             }
+        }
+    }
+    for ((name, one), (_, three)) in in_mixed_precision(1)?.iter().zip(in_mixed_precision(3)?) {
+        for case in cases::table() {
+            assert_eq!(bits(one, &case)?, bits(&three, &case)?, "{name}: {case}");
         }
     }
     Ok(())

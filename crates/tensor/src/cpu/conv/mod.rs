@@ -6,7 +6,7 @@ pub(super) mod winograd;
 use crate::cpu::{
     Cpu, Param, Tensor,
     conv::winograd::Plan,
-    gemm::{Epilogue, Gather, backward::gather_outer},
+    gemm::{Epilogue, Gather, outer::gather_outer},
 };
 use crate::{Conv2d, Result, Shape, op_shapes};
 
@@ -159,7 +159,6 @@ impl Cpu {
         let shape = [kh, kw, channels, columns].into();
         op_shapes::same(op, "dy", op_shapes::conv2d(x.shape(), shape, &options)?, dy.shape())?;
         let inputs = Inputs(Geometry::new(x.shape(), dy.shape(), [kh, kw], options));
-        let (x, dy) = (x.f32(op)?, dy.f32(op)?);
-        self.make_f32(shape, |dw| gather_outer(self, [channels, columns], &inputs, x, dy, dw))
+        self.make_f32(shape, |dw| gather_outer(self, op, &inputs, [x, dy], dw))
     }
 }

@@ -76,16 +76,17 @@ pub(crate) unsafe fn multiply_rows(
     }
 }
 
-/// `tile[r][n] = Σ_k a[k][offset + r] · b[k · stride + n]`: a sum of outer products, for gradients of weights.
+/// `tile[r][n] = Σ_k a[k][offset + r] · b[k · stride + n]`: a sum of outer products of words, for gradients of weights.
 ///
 /// # Safety
-/// `a` has `count` pointers, each to at least `offset + ROWS` readable floats; `b` has `count` rows, each with `width` readable floats;
+/// `a` has `count` pointers, each to at least `offset + ROWS` readable words; `b` has `count` rows, each with `width` readable words;
 /// `width` and `isa` as in [`multiply_rows`].
 pub(crate) unsafe fn outer(
     isa: Isa,
-    a: *const *const f32,
+    arithmetic: Arithmetic,
+    a: *const *const u32,
     offset: usize,
-    b: *const f32,
+    b: *const u32,
     stride: usize,
     count: usize,
     width: usize,
@@ -95,6 +96,10 @@ pub(crate) unsafe fn outer(
     // SAFETY: the caller's promises.
     unsafe {
         match isa {
+            #[cfg(target_arch = "x86_64")]
+            Isa::Avx512Bf16 if arithmetic == Arithmetic::Bf16 => {
+                x86::outer_bf16(a, offset, b, stride, count, width, tile)
+            }
             #[cfg(target_arch = "x86_64")]
             Isa::Avx512 | Isa::Avx512Vnni | Isa::Avx512Bf16 => {
                 x86::outer_avx512(a, offset, b, stride, count, width, tile)
@@ -156,9 +161,9 @@ unsafe fn rows<T: Vector, const V: usize>(a: RowSegments, mut b: *const u32, to:
 
 #[inline(always)]
 unsafe fn outer_products<T: Vector, const V: usize>(
-    a: *const *const f32,
+    a: *const *const u32,
     offset: usize,
-    mut b: *const f32,
+    mut b: *const u32,
     stride: usize,
     count: usize,
     tile: *mut f32,
@@ -168,9 +173,9 @@ unsafe fn outer_products<T: Vector, const V: usize>(
         let mut sums = [[T::zero(); V]; ROWS];
         for k in 0..count {
             let left = (*a.add(k)).add(offset);
-            let right: [T::Words; V] = std::array::from_fn(|v| T::load_words(b.add(v * T::LANES).cast()));
+            let right: [T::Words; V] = std::array::from_fn(|v| T::load_words(b.add(v * T::LANES)));
             for (r, sums) in sums.iter_mut().enumerate() {
-                let left = T::splat_word(left.add(r).cast());
+                let left = T::splat_word(left.add(r));
                 for (sum, right) in sums.iter_mut().zip(right) {
                     *sum = sum.add_product(left, right);
                 }
@@ -358,11 +363,25 @@ mod x86 {
         unsafe { by_vectors!(rows::<__m256>(a, b, sums), width, 1 or 2) }
     }
 
+    #[target_feature(enable = "avx512f,avx512bf16")]
+    pub(in crate::cpu) unsafe fn outer_bf16(
+        a: *const *const u32,
+        offset: usize,
+        b: *const u32,
+        stride: usize,
+        count: usize,
+        width: usize,
+        tile: *mut f32,
+    ) {
+        // SAFETY: the caller's promises; `width` is 1 to 4 vectors.
+        unsafe { by_vectors!(outer_products::<PairSums>(a, offset, b, stride, count, tile), width, 1 2 3 or 4) }
+    }
+
     #[target_feature(enable = "avx512f")]
     pub(in crate::cpu) unsafe fn outer_avx512(
-        a: *const *const f32,
+        a: *const *const u32,
         offset: usize,
-        b: *const f32,
+        b: *const u32,
         stride: usize,
         count: usize,
         width: usize,
@@ -374,9 +393,9 @@ mod x86 {
 
     #[target_feature(enable = "avx2,fma")]
     pub(in crate::cpu) unsafe fn outer_avx2(
-        a: *const *const f32,
+        a: *const *const u32,
         offset: usize,
-        b: *const f32,
+        b: *const u32,
         stride: usize,
         count: usize,
         width: usize,

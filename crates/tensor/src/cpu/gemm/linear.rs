@@ -1,6 +1,6 @@
 use crate::cpu::{
     Cpu, Param, Tensor,
-    gemm::{Epilogue, Rows, backward::gather_outer},
+    gemm::{Epilogue, Rows, outer::gather_outer},
 };
 use crate::{Activation, Result, Shape, backend::linear_then_geglu, op_shapes};
 
@@ -72,7 +72,6 @@ impl Cpu {
         let (inputs, columns) = (x.shape().last(), dy.shape().last());
         let op = "linear_backward_weight";
         op_shapes::same(op, "dy", x.shape().with_last(columns), dy.shape())?;
-        let (x, dy) = (x.f32(op)?, dy.f32(op)?);
-        self.make_f32([inputs, columns].into(), |dw| gather_outer(self, [inputs, columns], &Rows, x, dy, dw))
+        self.make_f32([inputs, columns].into(), |dw| gather_outer(self, op, &Rows, [x, dy], dw))
     }
 }

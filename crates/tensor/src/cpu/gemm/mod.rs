@@ -10,6 +10,7 @@ mod linear;
 mod load;
 mod load_bytes;
 pub(super) mod operand;
+pub(super) mod outer;
 pub(super) mod packed;
 pub(super) mod quantise;
 

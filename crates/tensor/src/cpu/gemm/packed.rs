@@ -73,7 +73,7 @@ impl Panel {
     }
 
     /// The panel that begins with column `start` of a matrix.
-    fn new(isa: Isa, columns: usize, start: usize) -> Self {
+    pub(in crate::cpu) fn new(isa: Isa, columns: usize, start: usize) -> Self {
         let width = isa.panel().min((columns - start).next_multiple_of(isa.lanes()));
         Self { width, start, columns: width.min(columns - start) }
     }
@@ -205,12 +205,23 @@ impl Packed {
         &row[n - start..]
     }
 
-    /// The weight that carries gradients back: for each tap's `(inputs, N)`, its transpose `(N, inputs)`. Of a matrix kept in `f32` only.
+    /// The weight that carries gradients back: for each tap's `(inputs, N)`, its transpose `(N, inputs)`. Of a matrix in floats or pairs only.
     pub(crate) fn transposed(&self, cpu: &Cpu) -> Result<Self> {
-        debug_assert!(self.format.stored == DType::F32);
-        let shape = [self.taps, self.columns, self.channels];
+        let (shape, isa) = ([self.taps, self.columns, self.channels], self.format.isa);
+        let per_word = self.format.arithmetic.per_word();
+        debug_assert!(self.format.lane() == size_of::<u32>() && per_word <= 2);
         Self::new(cpu, self.format, shape, |tap, output, start, row| {
-            row.iter_mut().enumerate().for_each(|(i, x)| *x = self.row(tap, start + i, output)[0]);
+            let panel = Panel::new(isa, self.columns, output / isa.panel() * isa.panel());
+            let words = &self.data.slice::<u32>()[panel.start * self.depth() + tap * self.words() * panel.width..];
+            for (i, x) in row.iter_mut().enumerate() {
+                let channel = start + i;
+                let word = words[channel / per_word * panel.width + output - panel.start];
+                *x = f32::from_bits(match (per_word, channel % 2) {
+                    (1, _) => word,
+                    (_, 0) => word << 16,
+                    _ => word & 0xffff_0000,
+                });
+            }
         })
     }
 }

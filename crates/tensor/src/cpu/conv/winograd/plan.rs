@@ -78,7 +78,7 @@ impl Plan {
         let tiles = |size: Size| output.map(|extent| extent.div_ceil(size.outputs()));
         // The choice depends on the picture, never on how many there are: each is the same in any batch.
         let of_picture = |size: Size| tiles(size)[0] * tiles(size)[1];
-        let exact = cpu.precision.activations() == DType::F32;
+        let exact = cpu.products == DType::F32;
         let size = if exact || of_picture(Size::Four) < SIX_FROM { Size::Four } else { Size::Six };
         let plan = Self {
             size,
