@@ -3,7 +3,7 @@
 use calotype_bench::{
     BenchOptions, BenchPart, BenchProfile, BenchReport, BenchSource, PartProfile, ProfileRow, bench_part,
 };
-use calotype_train::StepSource;
+use calotype_train::{MixedPrecision, StepSource};
 
 use crate::{
     args::{Arch, Bench},
@@ -16,7 +16,10 @@ pub(crate) fn run(args: &Bench) -> Result<(), Failure> {
     interrupt::exit_at_once()?;
     match (&args.train, args.train_sd15) {
         (Some(file), _) => return train(args, StepSource::Config(file)),
-        (None, true) => return train(args, StepSource::Sd15),
+        (None, true) => {
+            let mixed_precision = if args.mixed_precision { MixedPrecision::Bf16 } else { MixedPrecision::No };
+            return train(args, StepSource::Sd15(mixed_precision));
+        }
         (None, false) => {}
     }
     let model = match args.arch {

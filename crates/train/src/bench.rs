@@ -13,7 +13,7 @@ use calotype_text::MAX_LENGTH;
 use serde::Serialize;
 
 use crate::{
-    AutoencoderSizes, Decay, DiffusionConfig, DiffusionLossConfig, Result, TrainConfig, check,
+    AutoencoderSizes, Decay, DiffusionConfig, DiffusionLossConfig, MixedPrecision, Result, TrainConfig, backend, check,
     diffusion::{latent_shape, noise_error},
     ema::Ema,
     folders::noise_schedule,
@@ -31,7 +31,7 @@ pub enum StepSource<'a> {
     /// autoencoder is not there yet, [`AutoencoderSizes::default`] gives the sizes of the latents.
     Config(&'a Path),
     /// The UNet of Stable Diffusion v1.5 on one picture of 512 × 512 pixels, its blocks checkpointed, the text encoder frozen.
-    Sd15,
+    Sd15(MixedPrecision),
 }
 
 /// What a step works on.
@@ -66,15 +66,17 @@ pub fn bench(
     threads: usize,
     next: &mut dyn FnMut(&StepWork, Option<f64>) -> bool,
 ) -> Result<StepWork> {
-    let tape = Tape::new(Cpu::new(threads)?);
-    let mut step = Step::new(&tape, source)?;
+    let source = Source::read(source)?;
+    let mixed_precision = source.train().mixed_precision;
+    let tape = Tape::new(backend(threads, mixed_precision)?);
+    let mut step = source.step(&tape)?;
     let parameters = tape.parameters();
     let work = StepWork {
         name: step.name.clone(),
         batch_size: step.train.batch_size,
         latents: step.latents,
         parameters: parameters.iter().map(|p| p.shape().count()).sum(),
-        precision: "f32",
+        precision: if mixed_precision.is_no() { "f32" } else { "f32, products in bf16" },
         threads: tape.inner().threads(),
         isa: tape.inner().isa().to_string(),
     };
@@ -115,16 +117,38 @@ enum Text {
     Frozen(Var<Cpu>),
 }
 
-impl Step {
-    fn new(tape: &Tape<Cpu>, source: StepSource<'_>) -> Result<Self> {
-        match source {
-            StepSource::Config(file) => Self::of_config(tape, file),
-            StepSource::Sd15 => Self::sd15(tape),
+/// What is said of a step before there is a tape.
+enum Source<'a> {
+    Config(&'a Path, Box<DiffusionConfig>),
+    Sd15(TrainConfig),
+}
+
+impl<'a> Source<'a> {
+    fn read(source: StepSource<'a>) -> Result<Self> {
+        Ok(match source {
+            StepSource::Config(file) => Self::Config(file, Box::new(check::read(file)?)),
+            StepSource::Sd15(mixed_precision) => Self::Sd15(fine_tuning(mixed_precision)),
+        })
+    }
+
+    fn train(&self) -> &TrainConfig {
+        match self {
+            Self::Config(_, config) => &config.train,
+            Self::Sd15(train) => train,
         }
     }
 
-    fn of_config(tape: &Tape<Cpu>, file: &Path) -> Result<Self> {
-        let DiffusionConfig { data, model, loss, train, .. } = &check::read(file)?;
+    fn step(self, tape: &Tape<Cpu>) -> Result<Step> {
+        match self {
+            Self::Config(file, config) => Step::of_config(tape, file, &config),
+            Self::Sd15(train) => Step::sd15(tape, train),
+        }
+    }
+}
+
+impl Step {
+    fn of_config(tape: &Tape<Cpu>, file: &Path, config: &DiffusionConfig) -> Result<Self> {
+        let DiffusionConfig { data, model, loss, train, .. } = config;
         let vae = match NetworkFiles::<VaeConfig>::open(&model.autoencoder) {
             Ok(vae) => vae.config().clone(),
             Err(_) if !model.autoencoder.exists() => AutoencoderSizes::default().vae(data.size),
@@ -143,7 +167,7 @@ impl Step {
         Ok(Self { name, unet, text, train: train.clone(), loss: loss.clone(), latents })
     }
 
-    fn sd15(tape: &Tape<Cpu>) -> Result<Self> {
+    fn sd15(tape: &Tape<Cpu>, train: TrainConfig) -> Result<Self> {
         let mut unet = UNetConfig::sd15().init(tape, &mut Random { seed: SEED })?;
         unet.checkpointing = true;
         let shape = [1, MAX_LENGTH, TextConfig::sd15().hidden_size];
@@ -153,7 +177,7 @@ impl Step {
             name: "training step of sd15, checkpointed, text encoder frozen".to_owned(),
             unet,
             text: Text::Frozen(context),
-            train: fine_tuning(),
+            train,
             loss: DiffusionLossConfig::default(),
             latents: [64, 64, 4],
         })
@@ -177,7 +201,7 @@ impl Step {
     }
 }
 /// The settings of diffusers' `examples/text_to_image/train_text_to_image.py`: one picture, no moving average.
-fn fine_tuning() -> TrainConfig {
+fn fine_tuning(mixed_precision: MixedPrecision) -> TrainConfig {
     TrainConfig {
         batch_size: 1,
         gradient_accumulation: 1,
@@ -193,6 +217,7 @@ fn fine_tuning() -> TrainConfig {
         ema_decay: 0.0,
         seed: SEED,
         checkpointing: true,
+        mixed_precision,
         init_from: None,
     }
 }

@@ -301,10 +301,32 @@ pub struct TrainConfig {
     /// Whether the network's blocks are computed again for the gradient, which saves memory.
     #[serde(default)]
     pub checkpointing: bool,
+    /// What the products of steps are computed in, under the name that accelerate has for it.
+    #[serde(default, skip_serializing_if = "MixedPrecision::is_no")]
+    pub mixed_precision: MixedPrecision,
     /// A model whose weights are the start, instead of random ones: a checkpoint in one file, or a diffusers folder. The sizes
     /// above must be its own.
     #[serde(default)]
     pub init_from: Option<PathBuf>,
+}
+
+/// What the products of a training step are computed in; all else, the weights and the optimiser's moments, is in 32-bit floats.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum MixedPrecision {
+    /// In 32-bit floats.
+    #[default]
+    No,
+    /// With factors in bf16, sums in 32-bit floats; for processors with AVX-512 BF16.
+    Bf16,
+}
+
+impl MixedPrecision {
+    /// Whether it is [`MixedPrecision::No`].
+    #[must_use]
+    pub fn is_no(&self) -> bool {
+        *self == Self::No
+    }
 }
 
 /// How the learning rate falls after warm-up.

@@ -51,6 +51,14 @@ pub enum Error {
         /// The step of the last checkpoint, whose numbers are finite; none if there is none.
         checkpoint: Option<u64>,
     },
+    /// `train.mixed_precision` is not for this processor.
+    #[error(
+        "train.mixed_precision: \"bf16\" needs AVX-512 BF16, this processor has {isa}: leave it out, or set \"no\""
+    )]
+    MixedPrecision {
+        /// The best instruction set of this processor, or the one that `CALOTYPE_ISA` names.
+        isa: String,
+    },
     /// The run was stopped before its first step.
     #[error("stopped while {0}: nothing was learned yet")]
     Stopped(&'static str),

@@ -40,7 +40,10 @@ mod weights;
 
 use std::path::Path;
 
-use calotype_tensor::{cpu::Cpu, tape::Tape};
+use calotype_tensor::{
+    cpu::{Cpu, Isa},
+    tape::Tape,
+};
 
 use autoencoder::AutoencoderTask;
 use check::Config;
@@ -51,8 +54,8 @@ use run::{Plan, run};
 pub use bench::{StepSource, StepWork, bench};
 pub use config::{
     AutoencoderConfig, AutoencoderLossConfig, AutoencoderSizes, DataConfig, Decay, DiffusionConfig,
-    DiffusionLossConfig, DiffusionSizes, DiscriminatorLossConfig, LossWeighting, PerceptualNetwork, Precision,
-    ReportConfig, TextEncoderSizes, TimestepSampling, TrainConfig,
+    DiffusionLossConfig, DiffusionSizes, DiscriminatorLossConfig, LossWeighting, MixedPrecision, PerceptualNetwork,
+    Precision, ReportConfig, TextEncoderSizes, TimestepSampling, TrainConfig,
 };
 pub use error::{Error, Result};
 pub use metrics::StepMetrics;
@@ -66,7 +69,7 @@ pub use run::{Notice, Progress, RunOptions, Summary};
 pub fn train_autoencoder(config: &Path, mut options: RunOptions<'_>) -> Result<Summary> {
     let config: AutoencoderConfig = check::read(config)?;
     let folder = RunFolder::open(&config.output, options.resume)?;
-    let tape = Tape::new(Cpu::new(options.threads)?);
+    let tape = Tape::new(backend(options.threads, config.train.mixed_precision)?);
     let task = AutoencoderTask::new(&tape, &config, &mut options)?;
     let plan = Plan { folder: &folder, train: &config.train, report: &config.report, fixed: config.fixed()? };
     run(&task, &tape, &plan, &mut options)
@@ -79,8 +82,20 @@ pub fn train_autoencoder(config: &Path, mut options: RunOptions<'_>) -> Result<S
 pub fn train_diffusion(config: &Path, mut options: RunOptions<'_>) -> Result<Summary> {
     let config: DiffusionConfig = check::read(config)?;
     let folder = RunFolder::open(&config.output, options.resume)?;
-    let tape = Tape::new(Cpu::new(options.threads)?);
+    let tape = Tape::new(backend(options.threads, config.train.mixed_precision)?);
     let task = DiffusionTask::new(&tape, &config, &folder, &mut options)?;
     let plan = Plan { folder: &folder, train: &config.train, report: &config.report, fixed: config.fixed()? };
     run(&task, &tape, &plan, &mut options)
+}
+
+/// What computes the steps of a run.
+fn backend(threads: usize, mixed_precision: MixedPrecision) -> Result<Cpu> {
+    let cpu = Cpu::new(threads)?;
+    match mixed_precision {
+        MixedPrecision::No => Ok(cpu),
+        MixedPrecision::Bf16 if cpu.isa() < Isa::Avx512Bf16 => {
+            Err(Error::MixedPrecision { isa: cpu.isa().to_string() })
+        }
+        MixedPrecision::Bf16 => Ok(cpu.in_mixed_precision()?),
+    }
 }

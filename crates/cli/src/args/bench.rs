@@ -57,6 +57,9 @@ pub(crate) struct Bench {
     /// Training steps of Stable Diffusion v1.5's UNet: one image of 512 x 512 pixels, with checkpointing
     #[arg(long, conflicts_with_all = ["arch", "model", "part", "train"])]
     pub(crate) train_sd15: bool,
+    /// With --train-sd15: products in bf16. A config says it itself, as train.mixed_precision
+    #[arg(long, requires = "train_sd15")]
+    pub(crate) mixed_precision: bool,
     /// For programs that compare: a JSON line when ready, then one with the seconds for each line on stdin
     #[arg(long, hide = true)]
     pub(crate) serve: bool,
