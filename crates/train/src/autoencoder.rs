@@ -20,7 +20,7 @@ use crate::{
     random::fnv1a,
     run::{Loss, Task},
     start,
-    weights::Weights,
+    weights::{RandomResidual, Weights},
 };
 
 /// Pictures that are measured at once.
@@ -68,7 +68,7 @@ impl<B: Differentiable + Clone> AutoencoderTask<B> {
                 start::check_vae(from, network.config(), &sizes)?;
                 sizes.init(tape, &mut network.stored_as(&sizes)?)?
             }
-            None => sizes.init(tape, &mut Random { seed: config.train.seed })?,
+            None => sizes.init(tape, &mut RandomResidual(Random { seed: config.train.seed }))?,
         };
         vae.checkpointing = config.train.checkpointing;
         let adversary = match &config.loss.discriminator {
@@ -103,9 +103,21 @@ impl<B: Differentiable + Clone> AutoencoderTask<B> {
         })
     }
 
-    fn shape(&self, count: usize) -> Shape {
+    /// A batch of pictures to learn from, or of parts of them: `(B, H, W, 3)` in [-1, 1].
+    fn batch(&self, indices: &[usize], random: &mut Generator) -> Result<(Shape, Vec<f32>)> {
         let size = self.config.data.size as usize;
-        [count, size, size, 3].into()
+        let pictures = self.pictures.batch(indices)?;
+        let Some(side) = self.config.data.random_crop.map(|side| side as usize) else {
+            return Ok(([indices.len(), size, size, 3].into(), pictures));
+        };
+        let mut parts = Vec::with_capacity(indices.len() * side * side * 3);
+        for picture in pictures.chunks_exact(size * size * 3) {
+            let mut start = || random.random_range((size - side + 1) as u64) as usize;
+            let [left, top] = [start(), start()];
+            let lines = picture.chunks_exact(size * 3).skip(top).take(side);
+            parts.extend(lines.flat_map(|line| &line[left * 3..][..side * 3]));
+        }
+        Ok(([indices.len(), side, side, 3].into(), parts))
     }
 
     /// What the weights make of pictures of `set`, with the latents at their mean.
@@ -120,12 +132,14 @@ impl<B: Differentiable + Clone> AutoencoderTask<B> {
         let indices: Vec<usize> = (0..count.min(set.len())).collect();
         let mut pairs = Vec::with_capacity(indices.len());
         for batch in indices.chunks(BATCH) {
-            let x = inner.from_f32(self.shape(batch.len()), set.batch(batch)?)?;
+            let size = self.config.data.size as usize;
+            let x = inner.from_f32([batch.len(), size, size, 3].into(), set.batch(batch)?)?;
             let (mean, _) = posterior(inner, &vae.encode(inner, &x)?)?;
             let decoded = inner.to_f32(&vae.decode(inner, &mean)?)?;
             for (&index, values) in batch.iter().zip(decoded.chunks_exact(decoded.len() / batch.len())) {
-                let size = self.config.data.size;
-                pairs.push((set.picture(index)?, RgbImage::from_unit_f32(values, size, size)?));
+                let picture = set.picture(index)?;
+                let decoded = RgbImage::from_unit_f32(values, picture.width(), picture.height())?;
+                pairs.push((picture, decoded));
             }
         }
         Ok(pairs)
@@ -175,7 +189,8 @@ impl<B: Differentiable + Clone> Task<B> for AutoencoderTask<B> {
     }
 
     fn loss(&self, tape: &Tape<B>, step: u64, pictures: &[usize], random: &mut Generator) -> Result<Loss<B>> {
-        let pictures = tape.from_f32(self.shape(pictures.len()), self.pictures.batch(pictures)?)?;
+        let (shape, pictures) = self.batch(pictures, random)?;
+        let pictures = tape.from_f32(shape, pictures)?;
         let moments = if self.config.model.freeze_encoder {
             tape.no_grad(|tape| self.vae.encode(tape, &pictures))?
         } else {
@@ -205,7 +220,8 @@ impl<B: Differentiable + Clone> Task<B> for AutoencoderTask<B> {
         let Some(adversary) = self.adversary.as_ref().filter(|adversary| adversary.active(step)) else {
             return Ok(None);
         };
-        let pictures = tape.from_f32(self.shape(pictures.len()), self.pictures.batch(pictures)?)?;
+        let (shape, pictures) = self.batch(pictures, random)?;
+        let pictures = tape.from_f32(shape, pictures)?;
         // As CompVis does, with the autoencoder that has just learned.
         let batch = tape.no_grad(|tape| -> Result<_> {
             let moments = self.vae.encode(tape, &pictures)?;

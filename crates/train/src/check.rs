@@ -127,6 +127,10 @@ impl DataConfig {
         if !(1..=4096).contains(&self.size) || !self.size.is_multiple_of(divisor) {
             return Some(format!("data.size: expected a multiple of {divisor} up to 4096, got {}", self.size));
         }
+        let crop = self.random_crop.unwrap_or(self.size);
+        if crop == 0 || crop > self.size || !crop.is_multiple_of(divisor) {
+            return Some(format!("data.random_crop: expected a multiple of {divisor} up to data.size, got {crop}"));
+        }
         None
     }
 }
@@ -164,7 +168,7 @@ impl Config for AutoencoderConfig {
                     rules! {
                         weight(discriminator.weight), "loss.discriminator.weight", "0 (none) or more", discriminator.weight;
                         (1..=1024).contains(&discriminator.channels), "loss.discriminator.channels", "1 to 1024", discriminator.channels;
-                        discriminator.layers > 0 && self.data.size >= 4 * least, "loss.discriminator.layers", "1 or more, and few enough for the pictures", discriminator.layers;
+                        discriminator.layers > 0 && self.data.random_crop.unwrap_or(self.data.size) >= 4 * least, "loss.discriminator.layers", "1 or more, and few enough for the pictures", discriminator.layers;
                     }
                 }
                 None
@@ -184,6 +188,7 @@ impl Config for DiffusionConfig {
         let Self { model, loss, .. } = self;
         levels(&model.block_out_channels, model.layers_per_block, model.norm_num_groups)
             .or_else(|| self.data.problem(0))
+            .or_else(|| self.data.random_crop.map(|_| "data.random_crop: is for an autoencoder, leave it out".to_owned()))
             .or_else(|| self.train.problem())
             .or_else(|| self.report.problem())
             .or_else(|| {

@@ -57,6 +57,9 @@ pub struct DataConfig {
     pub held_out: Option<PathBuf>,
     /// Side of the pictures in pixels; others are cropped to a centred square and resized.
     pub size: u32,
+    /// Side of the part of a picture, at a random place, that an autoencoder learns from in a step; the whole picture when left out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub random_crop: Option<u32>,
     /// Decoded pictures are kept in memory up to this many MiB, else decoded when needed.
     #[serde(default = "two_thousand")]
     pub memory_limit_mb: u64,

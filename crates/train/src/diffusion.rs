@@ -28,7 +28,7 @@ use crate::{
     run::{Loss, Task, scalar},
     sampling::Networks,
     start,
-    weights::{RandomUNet, Weights},
+    weights::{RandomResidual, Weights},
 };
 
 /// Latents that the scale factor is measured on, at most.
@@ -172,7 +172,7 @@ impl<B: Differentiable> DiffusionTask<B> {
                 text_config.init(tape, &mut text.stored_as(&text_config)?)?,
             ),
             None => (
-                unet_config.init(tape, &mut RandomUNet(Random { seed }))?,
+                unet_config.init(tape, &mut RandomResidual(Random { seed }))?,
                 text_config.init(tape, &mut Random { seed })?,
             ),
         };

@@ -80,11 +80,11 @@ impl ParamSource for &Weights {
     }
 }
 
-/// Random values for a UNet: zeros where a residual branch ends, so that each starts as nothing
+/// Random values for a network: zeros where a residual branch ends, so that each starts as nothing
 /// (`zero_module` in CompVis' `ldm/modules/diffusionmodules/openaimodel.py` and `ldm/modules/attention.py`).
-pub(crate) struct RandomUNet(pub(crate) Random);
+pub(crate) struct RandomResidual(pub(crate) Random);
 
-impl ParamSource for RandomUNet {
+impl ParamSource for RandomResidual {
     fn data(&mut self, spec: &ParamSpec) -> Result<Box<dyn ParamData + '_>, ModelError> {
         let ends_a_branch = ["conv2.weight", "proj_out.weight"].iter().any(|last| spec.name.ends_with(last));
         if ends_a_branch || spec.name == "conv_out.weight" {
@@ -102,12 +102,16 @@ mod tests {
     #[test]
     fn only_the_ends_of_branches_start_at_zero() {
         let config = UNetConfig { block_out_channels: vec![32; 4], ..UNetConfig::default() };
-        let mut source = RandomUNet(Random { seed: 1 });
+        let mut source = RandomResidual(Random { seed: 1 });
         let specs = config.specs().unwrap();
         let zeros = specs.iter().filter(|spec| source.data(spec).unwrap().to_vec().unwrap().iter().all(|x| *x == 0.0));
         let weights = zeros.filter(|spec| spec.name.ends_with(".weight")).count();
         // One for each of 22 residual blocks and 16 transformers, and the last convolution.
         assert_eq!(weights, 22 + 16 + 1);
+        let specs = VaeConfig { norm_num_groups: 4, ..VaeConfig::with_channels(&[4, 8]) }.specs().unwrap();
+        let zeros = specs.iter().filter(|spec| source.data(spec).unwrap().to_vec().unwrap().iter().all(|x| *x == 0.0));
+        let blocks = specs.iter().filter(|spec| spec.name.ends_with("conv1.weight")).count();
+        assert_eq!(zeros.filter(|spec| spec.name.ends_with(".weight")).count(), blocks);
     }
 
     #[test]

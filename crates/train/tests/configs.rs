@@ -51,6 +51,12 @@ fn values_out_of_range_are_named() {
         ("steps = 10", "steps = 10\nema_decay = 1.0", "train.ema_decay"),
         ("size = 8", "size = 9", "data.size: expected a multiple of 2 up to 4096, got 9"),
         ("size = 8", "size = 0", "data.size"),
+        (
+            "size = 8",
+            "size = 8\nrandom_crop = 16",
+            "data.random_crop: expected a multiple of 2 up to data.size, got 16",
+        ),
+        ("size = 8", "size = 8\nrandom_crop = 3", "data.random_crop"),
         ("[4, 8]", "[]", "model.block_out_channels: expected 1 to 8 levels"),
         ("[4, 8]", "[4, 9]", "model.block_out_channels: expected multiples of model.norm_num_groups"),
         ("norm_num_groups = 2", "norm_num_groups = 0", "model.block_out_channels: expected multiples"),
@@ -71,6 +77,7 @@ fn values_out_of_range_are_named() {
         ),
         ("timesteps", "conditioning_dropout = 2\ntimesteps", "loss.conditioning_dropout: expected 0 to 1, got 2"),
         ("\"uniform\"", "{ logit_normal = { mean = 0, std = 0 } }", "loss.timesteps.logit_normal"),
+        ("size = 8", "size = 8\nrandom_crop = 4", "data.random_crop: is for an autoencoder, leave it out"),
         ("timesteps", "weighting = { min_snr = { gamma = 0 } }\ntimesteps", "loss.weighting"),
     ] {
         let got = message(DIFFUSION, from, to);

@@ -216,6 +216,33 @@ fn a_killed_run_against_a_discriminator_has_the_losses_of_one_that_was_not() {
 }
 
 #[test]
+fn mixed_precision_learns_as_f32_does_and_goes_on_after_a_kill() {
+    let place = Place::new();
+    let (in_f32, mixed, killed) = (place.autoencoder("f32"), place.autoencoder("mixed"), place.autoencoder("killed"));
+    for config in [&in_f32, &mixed, &killed] {
+        replaced(config, "size = 8\n", "size = 8\nrandom_crop = 4\n");
+    }
+    for config in [&mixed, &killed] {
+        replaced(config, "seed = 7\n", "seed = 7\nmixed_precision = \"bf16\"\n");
+    }
+    if calotype_tensor::cpu::Isa::preferred().unwrap() < calotype_tensor::cpu::Isa::Avx512Bf16 {
+        let error = train(&mixed, false, &mut |_| {}).unwrap_err().to_string();
+        assert!(error.contains("train.mixed_precision") && error.contains("AVX-512 BF16"), "{error}");
+        return;
+    }
+    train(&in_f32, false, &mut |_| {}).unwrap();
+    train(&mixed, false, &mut |_| {}).unwrap();
+    train_with_kills(&killed);
+    assert_equal(&mixed, &killed);
+    let [a, b] = [&in_f32, &mixed]
+        .map(|config| results(config).0.iter().map(|line| line["loss"].as_f64().unwrap()).collect::<Vec<f64>>());
+    assert_ne!(a, b);
+    for (step, (a, b)) in a.iter().zip(&b).enumerate() {
+        assert!((a - b).abs() <= 0.02 * a, "step {}: {b}, in f32 {a}", step + 1);
+    }
+}
+
+#[test]
 fn a_changed_config_is_refused_unless_only_reports_change() {
     let place = Place::new();
     let config = place.autoencoder("a");
