@@ -1,6 +1,6 @@
 use std::fmt;
 
-use calotype_checkpoint::brief;
+use calotype_checkpoint::{UnknownWord, brief};
 use calotype_tensor::Precision;
 use calotype_text::MAX_LENGTH;
 
@@ -53,6 +53,8 @@ pub enum Warning {
         /// What it says.
         settings: String,
     },
+    /// Words of a prompt are none of those that the model was trained on.
+    UnknownWords(Vec<UnknownWord>),
     /// A prompt calls for a network that was not applied.
     Network {
         /// As it is written.
@@ -73,6 +75,10 @@ impl fmt::Display for Warning {
                 brief(file),
                 brief(first)
             ),
+            Self::UnknownWords(words) => {
+                let words: Vec<String> = words.iter().map(with_nearest).collect();
+                write!(f, "the model was not trained on {}", words.join(", "))
+            }
             Self::UnusedArgument { what } => write!(f, "the prompt says {}, which is not applied", brief(what)),
             Self::DecodedInF32 { precision } => {
                 write!(f, "the VAE's output was not finite in {precision}, so the image was decoded in f32")
@@ -100,4 +106,10 @@ impl fmt::Display for Warning {
             Self::Network { tag } => write!(f, "the prompt calls for {:?}, which is not applied", brief(tag)),
         }
     }
+}
+
+/// A word, and the nearest that the model knows.
+fn with_nearest(UnknownWord { word, nearest }: &UnknownWord) -> String {
+    let word = format!("{:?}", brief(word));
+    nearest.as_ref().map_or(word.clone(), |nearest| format!("{word} (nearest: {nearest:?})"))
 }

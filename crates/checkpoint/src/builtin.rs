@@ -22,6 +22,7 @@ const FILES: &[(&str, &[u8])] = embed![
     "vae/config.json",
     "vae/diffusion_pytorch_model.safetensors",
     "latent_rgb.json",
+    "vocabulary.json",
 ];
 
 impl Model {

@@ -32,6 +32,7 @@ mod options;
 mod saved_scheduler;
 mod scheduler;
 mod verify;
+mod vocabulary;
 
 pub use calotype_formats::DType;
 pub use calotype_models::WeightSet;
@@ -47,3 +48,4 @@ pub use network::NetworkFiles;
 pub use options::ModelOptions;
 pub use saved_scheduler::SavedScheduler;
 pub use verify::{Verification, verify};
+pub use vocabulary::{UnknownWord, VOCABULARY, Vocabulary};

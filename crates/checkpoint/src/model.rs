@@ -11,7 +11,7 @@ use calotype_models::{TextConfig, UNetConfig, VaeConfig};
 use calotype_text::{MAX_LENGTH, Tokenizer};
 
 use crate::{
-    Error, ModelOptions, NetworkFiles, Result,
+    Error, ModelOptions, NetworkFiles, Result, Vocabulary,
     files::Files,
     hash::{self, WeightFile},
     open,
@@ -44,6 +44,7 @@ pub struct Model {
     /// Whether its config says that the training kept a moving average.
     pub(crate) use_ema: bool,
     latent_rgb: Option<String>,
+    vocabulary: Option<Vocabulary>,
     hash: OnceLock<String>,
     /// Held while the hash is computed, so that it is computed once.
     hashing: Mutex<()>,
@@ -97,6 +98,7 @@ pub(crate) struct Parts {
     pub(crate) use_ema: bool,
     /// The text of `latent_rgb.json`.
     pub(crate) latent_rgb: Option<String>,
+    pub(crate) vocabulary: Option<Vocabulary>,
 }
 
 impl Model {
@@ -172,6 +174,7 @@ impl Model {
             weight_files,
             use_ema,
             latent_rgb,
+            vocabulary,
         } = parts;
         let model = Self {
             name,
@@ -186,6 +189,7 @@ impl Model {
             weight_files,
             use_ema,
             latent_rgb,
+            vocabulary,
             hash: OnceLock::new(),
             hashing: Mutex::new(()),
         };
@@ -338,6 +342,12 @@ impl Model {
     #[must_use]
     pub fn size_multiple(&self) -> usize {
         self.vae_config().downscale()
+    }
+
+    /// The words that it was trained on, where its folder says it.
+    #[must_use]
+    pub fn vocabulary(&self) -> Option<&Vocabulary> {
+        self.vocabulary.as_ref()
     }
 
     /// The text of `latent_rgb.json` in its folder: how its latents are shown without the VAE.

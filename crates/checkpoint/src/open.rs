@@ -13,7 +13,7 @@ use calotype_models::{
 use calotype_text::Tokenizer;
 
 use crate::{
-    Error, ModelOptions, NetworkFiles, Result,
+    Error, ModelOptions, NetworkFiles, Result, Vocabulary,
     error::{brief, show},
     files::{self, Files, UNET_EMA, Weights},
     hash::{WeightFile, WeightSource},
@@ -26,6 +26,8 @@ const INDEX: &str = "model_index.json";
 const SCHEDULER: &str = "scheduler/scheduler_config.json";
 /// How latents are shown without the VAE, beside a model of this project.
 const LATENT_RGB: &str = "latent_rgb.json";
+/// The words that a model of few was trained on.
+const VOCABULARY: &str = "vocabulary.json";
 
 /// Opens the model at `path`.
 pub(crate) fn parts(path: &Path, options: &ModelOptions) -> Result<Parts> {
@@ -76,8 +78,14 @@ pub(crate) fn folder(name: String, files: &Files, options: &ModelOptions) -> Res
         tokenizer,
         weight_files,
         use_ema: false,
+        vocabulary: files.exists(VOCABULARY).then(|| vocabulary(files)).transpose()?,
         latent_rgb: files.exists(LATENT_RGB).then(|| files.read_text(LATENT_RGB)).transpose()?,
     })
+}
+
+fn vocabulary(files: &Files) -> Result<Vocabulary> {
+    serde_json::from_str(&files.read_text(VOCABULARY)?)
+        .map_err(|error| Error::file(files.label(VOCABULARY), format!("{error}: mend it, or remove it")))
 }
 
 /// How a prediction type was told that the options name.
@@ -208,6 +216,7 @@ impl SingleFile<'_> {
             weight_files,
             use_ema: compvis.use_ema,
             latent_rgb: None,
+            vocabulary: None,
         })
     }
 

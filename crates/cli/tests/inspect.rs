@@ -100,3 +100,26 @@ fn the_hubs_cache_is_listed_wherever_it_is() {
     assert!(given.contains("org/style"), "{given}");
     refused(&calotype(place.path(), &["models", "list", "nowhere"], &[]), "nowhere: there is no such folder");
 }
+
+/// The built-in model tells what it can draw, and which words of a prompt it can't know.
+#[test]
+fn the_words_of_the_built_in_model_are_told() {
+    let place = tempfile::tempdir().unwrap();
+    let text = stdout(&calotype(place.path(), &["models", "inspect"], &[]));
+    let line =
+        |name: &str| text.lines().find(|line| line.starts_with(name)).unwrap_or_else(|| panic!("{text}")).to_owned();
+    assert!(line("subjects").contains(", fox, ") && line("backgrounds").contains("blue"), "{text}");
+    let json: Value =
+        serde_json::from_str(&stdout(&calotype(place.path(), &["models", "inspect", "--json"], &[]))).unwrap();
+    assert!(json["vocabulary"]["words"].as_array().unwrap().iter().any(|word| word == "background"));
+
+    let draw = |prompt: &str| {
+        let output = calotype(place.path(), &["txt2img", prompt, "--steps", "1", "-o", "-"], &[]);
+        assert!(output.status.success(), "{output:?}");
+        String::from_utf8(output.stderr).unwrap()
+    };
+    let said = draw("a photo of a (foxx:1.2) on a blue background");
+    let expected = "the model was not trained on \"photo\", \"foxx\" (nearest: \"fox\")";
+    assert_eq!(said.matches(expected).count(), 1, "{said}");
+    assert!(!draw("a [fox|wolf] on a blue background").contains("not trained"));
+}

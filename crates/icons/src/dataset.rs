@@ -6,6 +6,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use calotype_checkpoint::{VOCABULARY, Vocabulary};
 use calotype_image::encode_png;
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
@@ -165,7 +166,7 @@ impl Source<'_> {
     }
 
     /// Writes the data set in the Hugging Face imagefolder form: `train/` and `held_out/`, each with PNG files and
-    /// `metadata.jsonl` ([`Entry`] a line), `dataset.json`, the subjects and the words for them, and `held_out.json`, the
+    /// `metadata.jsonl` ([`Entry`] a line) and `vocabulary.json` ([`Vocabulary`]), `dataset.json`, the subjects and the words for them, and `held_out.json`, the
     /// combinations that `train/` does not have. The same source and plan give the same bytes.
     ///
     /// # Errors
@@ -207,8 +208,21 @@ impl Source<'_> {
             let picture = entry.scene.draw(&self.bitmaps[entry.scene.style], side)?;
             write(&folder.join(&entry.file_name), &encode_png(&picture, &[])?)
         })?;
+        write(&folder.join(VOCABULARY), &pretty(&json!(self.vocabulary(&entries))))?;
         let lines: String = entries.iter().map(|entry| json!(entry).to_string() + "\n").collect();
         write(&folder.join(LIST), lines.as_bytes())
+    }
+
+    /// The words of captions, which a model that is trained on them has beside it.
+    fn vocabulary(&self, entries: &[Entry]) -> Vocabulary {
+        let mut vocabulary = Vocabulary {
+            subjects: self.subjects.iter().filter_map(|subject| Some(subject.nouns.first()?.words.clone())).collect(),
+            styles: STYLES.iter().flat_map(|style| style.words.iter().map(|words| (*words).to_owned())).collect(),
+            backgrounds: BACKGROUNDS.iter().map(|background| background.name.to_owned()).collect(),
+            ..Vocabulary::default()
+        };
+        entries.iter().for_each(|entry| vocabulary.add_words(&entry.text));
+        vocabulary
     }
 
     /// The contents of `dataset.json`.
@@ -331,11 +345,21 @@ mod tests {
         codes.sort_unstable();
         assert!(listed["pair"].as_array().unwrap().contains(&json!(codes)));
 
+        let vocabulary = fs::read_to_string(out.join("train").join(VOCABULARY)).unwrap();
+        let vocabulary: Vocabulary = serde_json::from_str(&vocabulary).unwrap();
+        assert_eq!(vocabulary.subjects.len(), subjects.len());
+        assert!(
+            vocabulary.words.contains("background") && vocabulary.styles.iter().any(|style| style == "as a cartoon")
+        );
+        assert_eq!(vocabulary.unknown_words(&train[0].text), []);
+
         let again = source.write(&out, plan).unwrap_err();
         assert!(matches!(again, Error::Exists { .. }), "{again}");
         let other = folder.path().join("again");
         source.write(&other, plan).unwrap();
-        for file in ["dataset.json", "held_out.json", "train/metadata.jsonl", "train/000007.png"] {
+        for file in
+            ["dataset.json", "held_out.json", "train/metadata.jsonl", "train/vocabulary.json", "train/000007.png"]
+        {
             assert_eq!(fs::read(out.join(file)).unwrap(), fs::read(other.join(file)).unwrap(), "{file}");
         }
     }

@@ -21,7 +21,7 @@ use crate::{
     captions::Captions,
     data::{Dataset, Order},
     folder::RunFolder,
-    folders::{NUM_TRAIN_TIMESTEPS, noise_schedule, write_model},
+    folders::{NUM_TRAIN_TIMESTEPS, copy_vocabulary, noise_schedule, write_model},
     latents::Latents,
     noising::{Noised, timestep},
     random::{Stream, generator},
@@ -340,6 +340,7 @@ impl<B: Differentiable + Clone> Task<B> for DiffusionTask<B> {
         weights.write(folder, &self.unet_config, precision)?;
         weights.write(folder, &self.text_config, precision)?;
         self.vae_weights.write(folder, &self.vae_config, precision)?;
+        copy_vocabulary(&self.config.data.folder, folder)?;
         write_model(folder)
     }
 }

@@ -2,6 +2,7 @@
 
 use std::{fs, path::Path};
 
+use calotype_checkpoint::VOCABULARY;
 use calotype_diffusion::NoiseSchedule;
 use calotype_models::ModelConfig;
 use serde_json::{Value, json};
@@ -27,6 +28,18 @@ pub(crate) fn network_config<C: ModelConfig>(config: &C) -> Result<Value> {
         value["torch_dtype"] = json!("float32");
     }
     Ok(value)
+}
+
+/// Gives a model the words that a folder of captions says it is made of, if it does.
+pub(crate) fn copy_vocabulary(data: &Path, model: &Path) -> Result<()> {
+    /// Some megabytes are more words than any language has.
+    const LONGEST: u64 = 16 << 20;
+    let from = data.join(VOCABULARY);
+    if !from.exists() {
+        return Ok(());
+    }
+    let text = calotype_files::read(&from, LONGEST).map_err(|e| Error::io(&from, "read the vocabulary", e))?;
+    write_file(&model.join(VOCABULARY), &text)
 }
 
 /// Writes `model_index.json`, the scheduler's config and the tokenizer of a Stable Diffusion v1 folder.

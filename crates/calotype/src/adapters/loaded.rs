@@ -73,6 +73,11 @@ pub(crate) struct LoadedAdapters {
 }
 
 impl LoadedAdapters {
+    /// Whether there are none.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.loras.is_empty() && self.hypernetworks.is_empty() && self.embeddings.is_empty()
+    }
+
     /// Opens what the request of a plan asks for and its prompt calls for. Also gives what the caller should know.
     ///
     /// # Errors

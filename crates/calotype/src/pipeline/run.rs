@@ -118,6 +118,10 @@ impl Run {
         let lease = pipeline.lease(&plan, options.cancel.clone())?;
         let (adapters, mut warnings) = pipeline.adapters(&plan)?;
         warnings.extend(plan.request().unheeded_settings(pipeline.model()));
+        // Adapters may have taught it others.
+        if adapters.is_empty() {
+            warnings.extend(plan.unknown_words(pipeline.model()));
+        }
         Ok(Self {
             pipeline,
             plan,

@@ -26,6 +26,7 @@ mod noise;
 mod place;
 mod scheduler;
 mod size;
+mod words;
 
 use std::sync::Arc;
 

@@ -25,7 +25,7 @@ pub use adapter::{
 pub use weights::WeightSets;
 
 use crate::{
-    Error, Model, ModelOptions, NetworkFiles, Result, SavedScheduler,
+    Error, Model, ModelOptions, NetworkFiles, Result, SavedScheduler, Vocabulary,
     error::{brief, show},
     files::open_weights,
     hash::{self, AdapterHashes, WeightFile},
@@ -95,6 +95,9 @@ pub struct ModelInspection {
     pub weights: WeightSets,
     /// What its user should know.
     pub warnings: Vec<String>,
+    /// What it was trained to draw, where its folder says it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub vocabulary: Option<Vocabulary>,
     /// Its networks.
     pub components: Vec<TensorGroup>,
     /// Tensors that no network asks for, by the first part of their names.
@@ -299,6 +302,7 @@ impl Model {
             default_size: self.default_size(),
             size_multiple: self.size_multiple(),
             warnings,
+            vocabulary: self.vocabulary().cloned(),
             weights,
             components: vec![
                 network("text_encoder", &self.text_encoder)?,

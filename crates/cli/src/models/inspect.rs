@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use calotype::{Model, Request};
 use calotype_checkpoint::{
     AdapterFit, AdapterInspection, EmbeddingInspection, FileInspection, HypernetworkInspection, Inspection,
-    LoraInspection, ModelInspection, SchedulerInspection, TensorGroup,
+    LoraInspection, ModelInspection, SchedulerInspection, TensorGroup, Vocabulary,
 };
 use serde_json::Value;
 
@@ -71,6 +71,7 @@ fn of_model(model: &ModelInspection) -> Vec<String> {
     ];
     lines.extend(model.scheduler.iter().map(|scheduler| format!("scheduler   {}", of_scheduler(scheduler))));
     lines.extend(model.warnings.iter().map(|warning| format!("warning     {warning}")));
+    lines.extend(model.vocabulary.iter().flat_map(of_vocabulary));
     lines.push(String::new());
     lines.extend(table(&model.components));
     if !model.extra.is_empty() {
@@ -80,6 +81,17 @@ fn of_model(model: &ModelInspection) -> Vec<String> {
     let configs = model.components.iter();
     lines.extend(configs.filter_map(|c| Some(format!("\n{} {}", c.name, settings(c.config.as_ref()?)))));
     lines
+}
+
+/// What a model was trained to draw.
+fn of_vocabulary(vocabulary: &Vocabulary) -> Vec<String> {
+    let Vocabulary { subjects, styles, backgrounds, words } = vocabulary;
+    let lists = [("subjects", subjects), ("styles", styles), ("backgrounds", backgrounds)];
+    let list = |(name, of): (&str, &Vec<String>)| {
+        (!of.is_empty()).then(|| format!("{name:<11} {}: {}", of.len(), of.join(", ")))
+    };
+    let words = format!("words       {}: --json has them all", words.len());
+    lists.into_iter().filter_map(list).chain([words]).collect()
 }
 
 /// The scheduler that a model was saved with: its class, which sampler that is, what it says.
