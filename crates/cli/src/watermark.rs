@@ -6,8 +6,10 @@ use calotype_formats::write_atomic;
 use calotype_image::{Limits, RgbImage, encode_png, open, read_limited, read_png_text};
 use calotype_safety::watermark::{
     self, Marked, Reading, package,
+    rivagan::{RivaGan, RivaGanBits},
     tiled::{Effort, STRENGTHS},
 };
+use calotype_tensor::cpu::{CpuDevice, CpuDeviceOptions};
 use serde_json::{Value, json};
 
 use crate::{
@@ -26,15 +28,25 @@ pub(crate) fn run(command: &Watermark) -> Result<(), Failure> {
 fn read(args: &WatermarkRead) -> Result<(), Failure> {
     let effort = if args.quick { Effort::Quick } else { Effort::Thorough };
     let (mut rows, mut without) = (Vec::new(), 0);
+    let device = CpuDevice::new(CpuDeviceOptions::default()).map_err(calotype::Error::from)?;
+    let rivagan = args.rivagan.as_deref().map(|file| RivaGan::open(&device, file)).transpose()?;
     for file in &args.files {
         let picture = open(file, &Limits::default()).map_err(|error| Failure::Failed(error.to_string()))?;
         let readings = watermark::read(&picture, args.text.as_bytes(), effort);
-        without += usize::from(readings.is_empty());
+        let bits = rivagan.as_ref().map(|rivagan| rivagan.read(&picture)).transpose()?;
+        let is_of_rivagan = bits.as_ref().zip(args.rivagan_bits).is_some_and(|(bits, expected)| bits.is(expected));
+        without += usize::from(readings.is_empty() && !is_of_rivagan);
         if args.json {
             let marks: Vec<Value> = readings.iter().map(as_json).collect();
-            rows.push(json!({ "file": file.display().to_string(), "watermarks": marks }));
+            let mut row = json!({ "file": file.display().to_string(), "watermarks": marks });
+            if let Some(bits) = &bits {
+                row["rivagan"] = rivagan_json(bits, args.rivagan_bits);
+            }
+            rows.push(row);
         } else {
-            stdout::print(&for_people(file, &readings))?;
+            let mut said = for_people(file, &readings);
+            said.extend(bits.iter().map(|bits| rivagan_for_people(bits, args.rivagan_bits)));
+            stdout::print(&said)?;
         }
     }
     if args.json {
@@ -74,6 +86,27 @@ fn for_people(file: &Path, readings: &[Reading]) -> String {
         readings.iter().map(one).collect::<Vec<_>>().join("; ")
     };
     format!("{}: {marks}", file.display())
+}
+
+/// What rivaGan reads, which every image has.
+fn rivagan_for_people(read: &RivaGanBits, expected: Option<u32>) -> String {
+    let bits = read.bits();
+    match expected {
+        Some(expected) if read.is(expected) => {
+            format!("; rivaGan, bits {bits:08x}, {} of 32 right", read.right(expected))
+        }
+        Some(expected) => format!("; no rivaGan ({} of 32 bits right)", read.right(expected)),
+        None => format!("; rivaGan reads the bits {bits:08x}, which is a watermark if they are the expected ones"),
+    }
+}
+
+fn rivagan_json(read: &RivaGanBits, expected: Option<u32>) -> Value {
+    json!({
+        "bits": format!("{:08x}", read.bits()),
+        "values": read.values,
+        "bits_right": expected.map(|expected| read.right(expected)),
+        "found": expected.map(|expected| read.is(expected)),
+    })
 }
 
 fn as_json(reading: &Reading) -> Value {

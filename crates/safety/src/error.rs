@@ -81,6 +81,14 @@ pub enum Error {
         /// What is wrong with it, and what to do.
         problem: String,
     },
+    /// The weights of a watermark that can't be used.
+    #[error("watermark {}: {problem}", path.display())]
+    Watermark {
+        /// Their file.
+        path: PathBuf,
+        /// What is wrong with it, and what to do.
+        problem: String,
+    },
     /// A classifier of images that can't be used.
     #[error("classifier {}: {problem}", path.display())]
     Classifier {

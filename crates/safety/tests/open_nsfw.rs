@@ -5,6 +5,8 @@
 
 #![allow(clippy::unwrap_used, clippy::print_stdout, reason = "these are tests")]
 
+#[path = "common/formula.rs"]
+mod formula;
 #[path = "../../formats/tests/common/onnx.rs"]
 mod onnx;
 #[path = "common/smooth.rs"]
@@ -23,6 +25,7 @@ use calotype_safety::{
     policy::{Action, Policy},
 };
 use calotype_tensor::{Backend, BackendOptions, Device, Precision, cpu::CpuDevice, reference::ReferenceDevice};
+use formula::values;
 use onnx::{model, node, tensor};
 use serde::Deserialize;
 use smooth::image;
@@ -50,23 +53,14 @@ fn goldens() -> Goldens {
     serde_json::from_str(include_str!("goldens/open_nsfw.json")).unwrap()
 }
 
-/// Pseudo-random numbers in -1..1 (`reference/formula.py`), scaled as its `weight` does.
+/// A tensor of that name, scaled as `weight` of `reference/formula.py` does.
 fn weight(name: &str, shape: &[usize]) -> Vec<f32> {
-    let hash = |state: u64, byte: u8| (state ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3);
-    let state = name.bytes().fold(0xcbf2_9ce4_8422_2325, hash);
     let scale = match shape {
         [_] => 0.1,
         _ => (3.0 / shape[1..].iter().product::<usize>() as f64).sqrt(),
     };
     let scale_of_classes = if name == "fc.weight" { 0.02 } else { 1.0 };
-    let value = |n: u64| {
-        let z = state.wrapping_add(n.wrapping_mul(0x9e37_79b9_7f4a_7c15));
-        let z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        let z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        let unit = ((z ^ (z >> 31)) >> 40) as f64 / (1u32 << 24) as f64 * 2.0 - 1.0;
-        (unit * scale) as f32 * scale_of_classes
-    };
-    (1..=shape.iter().product::<usize>() as u64).map(value).collect()
+    values(name, shape.iter().product()).map(|value| (value * scale) as f32 * scale_of_classes).collect()
 }
 
 /// A graph with weights by formula, whose tensors have names that say nothing. `blocks` is how many the stages have.

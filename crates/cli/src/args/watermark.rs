@@ -16,7 +16,9 @@ pub(crate) enum Watermark {
 #[derive(Args)]
 #[command(after_help = "\
 Looks for the tiled watermark, also after the image was cropped, scaled or brightened, and for
-those of Stable Diffusion's scripts (dwtDct, dwtDctSvd) with most of --text in them.
+those of Stable Diffusion's scripts (dwtDct, dwtDctSvd) with most of --text in them. With
+--rivagan also for rivaGan's 32 bits. A network reads some bits in every image, so that this
+mark is found only where most are those of --rivagan-bits.
 
 Exit status: 0 every image has a watermark, 1 an image has none or can't be read.
 
@@ -30,6 +32,12 @@ pub(crate) struct WatermarkRead {
     /// The expected text of dwtDct and dwtDctSvd
     #[arg(long, value_name = "TEXT", default_value = calotype_safety::watermark::package::DEFAULT_TEXT)]
     pub(crate) text: String,
+    /// The weights of rivaGan: rivagan_decoder.onnx of the Python package invisible-watermark
+    #[arg(long, value_name = "FILE")]
+    pub(crate) rivagan: Option<PathBuf>,
+    /// The expected bits of rivaGan, 8 hexadecimal digits
+    #[arg(long, value_name = "HEX", value_parser = bits, requires = "rivagan")]
+    pub(crate) rivagan_bits: Option<u32>,
     /// Faster: finds the watermark only if the image was at most cropped or compressed
     #[arg(long)]
     pub(crate) quick: bool,
@@ -86,7 +94,17 @@ impl SchemeArg {
 
 /// An id of a tiled watermark.
 pub(crate) fn id(text: &str) -> Result<u64, String> {
-    let is_id = text.len() == 16 && text.bytes().all(|byte| byte.is_ascii_hexdigit());
-    let id = if is_id { u64::from_str_radix(text, 16).ok() } else { None };
-    id.ok_or_else(|| "expected 16 hexadecimal digits".to_owned())
+    hexadecimal(text, 16)
+}
+
+/// The bits of rivaGan.
+fn bits(text: &str) -> Result<u32, String> {
+    let bits = hexadecimal(text, 8)?;
+    u32::try_from(bits).map_err(|error| error.to_string())
+}
+
+fn hexadecimal(text: &str, digits: usize) -> Result<u64, String> {
+    let is_number = text.len() == digits && text.bytes().all(|byte| byte.is_ascii_hexdigit());
+    let number = if is_number { u64::from_str_radix(text, 16).ok() } else { None };
+    number.ok_or_else(|| format!("expected {digits} hexadecimal digits"))
 }

@@ -1,4 +1,5 @@
-//! Invisible marks in pictures: [`tiled`], our own, and those of the [`package`] that Stable Diffusion's scripts use.
+//! Invisible marks in pictures: [`tiled`], our own, and those of the [`package`] that Stable Diffusion's scripts use, of which
+//! [`rivagan`] needs its weights.
 //!
 //! ```
 //! use calotype_image::{Limits, RgbImage, decode, encode_png};
@@ -16,6 +17,7 @@
 
 mod file;
 pub mod package;
+pub mod rivagan;
 pub mod tiled;
 
 use calotype_image::{Limits, RgbImage, decode};
