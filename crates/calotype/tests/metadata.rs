@@ -67,6 +67,7 @@ fn metadata() -> Metadata {
         batch: Some(BatchMetadata { seed_per: SeedPer::Batch, fixed_code: true, size: 3, index: 1, position: 2 }),
         model: "one, two: three".into(),
         model_hash: "0123456789abcdef".into(),
+        license: "creativeml-openrail-m".into(),
         noise_schedule: "Zero Terminal SNR".into(),
         adapters: vec![AdapterMetadata {
             kind: AdapterKind::Lora,
@@ -126,6 +127,7 @@ fn a1111s_text_says_what_it_has_words_for() {
     let expected = Metadata {
         version: "calotype 9.9".into(),
         model_hash: "0123456789".into(),
+        license: String::new(),
         precision: None,
         latents: None,
         digital_source_type: None,

@@ -4,6 +4,10 @@ use crate::{Model, Result};
 
 /// How image metadata call it.
 const NAME: &str = "emoji";
+/// Its licence is that of the program.
+const LICENSE: &str = env!("CARGO_PKG_LICENSE");
+/// Where that is said.
+const LICENSE_PAGE: &str = "https://spdx.org/licenses/";
 
 macro_rules! embed {
     ($($path:literal,)*) => {
@@ -31,6 +35,6 @@ impl Model {
     /// # Errors
     /// It was damaged when the program was built.
     pub fn built_in() -> Result<Self> {
-        Self::from_files(NAME, FILES.iter().copied())
+        Ok(Self::from_files(NAME, FILES.iter().copied())?.licensed(LICENSE, LICENSE_PAGE))
     }
 }

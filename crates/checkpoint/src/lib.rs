@@ -24,6 +24,7 @@ mod error;
 mod files;
 pub mod hash;
 mod inspect;
+mod license;
 mod list;
 mod model;
 mod network;
@@ -42,7 +43,8 @@ pub use inspect::{
     AdapterFit, AdapterInspection, Alpha, EmbeddingInspection, FileInspection, HypernetworkInspection, Inspection,
     LoraInspection, ModelInspection, SchedulerInspection, TensorGroup, Training, WeightSets, inspect, inspect_for,
 };
-pub use list::{Listed, list, usual_places};
+pub use license::{License, LicenseSource, USE_RESTRICTIONS};
+pub use list::{Listed, data_folder, list, usual_places};
 pub use model::{MAX_SIDE, Model, ZERO_TERMINAL_SNR};
 pub use network::NetworkFiles;
 pub use options::ModelOptions;

@@ -10,7 +10,13 @@ use calotype_formats::{Checkpoint, parse_yaml};
 use calotype_models::{Component, FileKind, Layout, SD1, SD2, WeightSet, adapters::AdapterWeights};
 use serde::Serialize;
 
-use crate::{Result, error::show, files, open};
+use crate::{
+    Result,
+    error::show,
+    files::{self, Files},
+    license::License,
+    open,
+};
 
 /// How deep folders are searched.
 const MAX_DEPTH: usize = 8;
@@ -43,6 +49,9 @@ pub struct Listed {
     pub tree: &'static str,
     /// What it is, in words.
     pub what: String,
+    /// The name of its licence, if its files or its name tell it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub license: Option<String>,
     /// Bytes of the file, or of all files of the folder.
     pub bytes: u64,
 }
@@ -64,15 +73,27 @@ pub fn list(folders: &[PathBuf]) -> Result<Vec<Listed>> {
 /// `models` in this folder, A1111's and ComfyUI's folders in the home folder.
 #[must_use]
 pub fn usual_places() -> Vec<PathBuf> {
-    let var = |name: &str| env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
-    let home = var("HOME").or_else(|| var("USERPROFILE")).unwrap_or_default();
-    let data = var("XDG_DATA_HOME").unwrap_or_else(|| home.join(".local/share"));
+    let home = home();
     vec![
-        var("CALOTYPE_MODELS").unwrap_or_else(|| data.join("calotype/models")),
+        var("CALOTYPE_MODELS").unwrap_or_else(|| data_folder().join("models")),
         PathBuf::from("models"),
         home.join("stable-diffusion-webui"),
         home.join("ComfyUI"),
     ]
+}
+
+/// What this program keeps of a user lies here: `calotype` in the user's data folder.
+#[must_use]
+pub fn data_folder() -> PathBuf {
+    var("XDG_DATA_HOME").unwrap_or_else(|| home().join(".local/share")).join("calotype")
+}
+
+fn home() -> PathBuf {
+    var("HOME").or_else(|| var("USERPROFILE")).unwrap_or_default()
+}
+
+fn var(name: &str) -> Option<PathBuf> {
+    env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from)
 }
 
 struct Search {
@@ -138,6 +159,8 @@ impl Search {
                 self.walk(&snapshot, "hub", 0);
                 for listed in self.found.iter_mut().skip(before).filter(|listed| listed.path == snapshot) {
                     listed.name = name.replacen("--", "/", 1);
+                    let last = listed.name.rsplit('/').next().unwrap_or_default();
+                    listed.license = listed.license.take().or_else(|| of_name(last));
                 }
             }
         }
@@ -154,7 +177,10 @@ impl Search {
             return;
         }
         let mut folder = |what: String| {
-            self.found.push(Listed { name: file_name(path), path: path.to_owned(), tree, what, bytes: size(path, 0) });
+            let (name, path, bytes) = (file_name(path), path.to_owned(), size(path, 0));
+            let stated = License::of_folder(&Files::Folder(path.clone())).map(|license| license.name);
+            let license = stated.or_else(|| of_name(&name));
+            self.found.push(Listed { name, path, tree, what, license, bytes });
         };
         if path.is_file() {
             self.found.extend(weights(path, tree));
@@ -175,15 +201,22 @@ impl Search {
 
 /// What a file is, if it is one of weights.
 fn weights(path: &Path, tree: &'static str) -> Option<Listed> {
-    let what = match Checkpoint::open(path, "") {
-        Ok(file) => describe(&file),
+    let (what, stated) = match Checkpoint::open(path, "") {
+        Ok(file) => (describe(&file), License::of_file(path, &file).map(|license| license.name)),
         Err(_) => {
             let ending = path.extension()?.to_string_lossy().to_ascii_lowercase();
-            ENDINGS.contains(&ending.as_str()).then(|| UNREADABLE.to_owned())?
+            (ENDINGS.contains(&ending.as_str()).then(|| UNREADABLE.to_owned())?, None)
         }
     };
     let name = path.file_stem().map(|stem| stem.to_string_lossy().into_owned())?;
-    Some(Listed { name, path: path.to_owned(), tree, what, bytes: fs::metadata(path).map_or(0, |m| m.len()) })
+    let license = stated.or_else(|| of_name(&name));
+    let bytes = fs::metadata(path).map_or(0, |m| m.len());
+    Some(Listed { name, path: path.to_owned(), tree, what, license, bytes })
+}
+
+/// The name of the licence of the public model of a name.
+fn of_name(name: &str) -> Option<String> {
+    License::of_name(name).map(|license| license.name)
 }
 
 fn describe(file: &Checkpoint) -> String {

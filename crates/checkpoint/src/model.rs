@@ -13,7 +13,8 @@ use calotype_text::{MAX_LENGTH, Tokenizer};
 use crate::{
     Error, ModelOptions, NetworkFiles, Result, Vocabulary,
     files::Files,
-    hash::{self, WeightFile},
+    hash::{self, WeightFile, WeightSource},
+    license::{License, LicenseSource, SMALLEST_PUBLIC},
     open,
     saved_scheduler::SavedScheduler,
     scheduler::SchedulerConfig,
@@ -45,6 +46,8 @@ pub struct Model {
     pub(crate) use_ema: bool,
     latent_rgb: Option<String>,
     vocabulary: Option<Vocabulary>,
+    /// What came with it says.
+    license: Option<License>,
     hash: OnceLock<String>,
     /// Held while the hash is computed, so that it is computed once.
     hashing: Mutex<()>,
@@ -99,6 +102,8 @@ pub(crate) struct Parts {
     /// The text of `latent_rgb.json`.
     pub(crate) latent_rgb: Option<String>,
     pub(crate) vocabulary: Option<Vocabulary>,
+    /// The licence, as what came with the model says.
+    pub(crate) license: Option<License>,
 }
 
 impl Model {
@@ -175,6 +180,7 @@ impl Model {
             use_ema,
             latent_rgb,
             vocabulary,
+            license,
         } = parts;
         let model = Self {
             name,
@@ -190,6 +196,7 @@ impl Model {
             use_ema,
             latent_rgb,
             vocabulary,
+            license,
             hash: OnceLock::new(),
             hashing: Mutex::new(()),
         };
@@ -209,6 +216,32 @@ impl Model {
     #[must_use]
     pub fn named(mut self, name: impl Into<String>) -> Self {
         self.name = name.into();
+        self
+    }
+
+    /// The licence that its files state, or that of the public model which it is by name or hash. Of a large file in an unknown
+    /// licence the hash is computed.
+    ///
+    /// # Errors
+    /// The weights can't be read to hash them.
+    pub fn license(&self) -> Result<Option<License>> {
+        if let Some(known) = self.license.clone().or_else(|| License::of_name(&self.name)) {
+            return Ok(Some(known));
+        }
+        let is_large = |file: &Path| file.metadata().is_ok_and(|data| data.len() >= SMALLEST_PUBLIC);
+        match self.weight_files.as_slice() {
+            [WeightFile { source: WeightSource::Disk(file), .. }] if is_large(file) => {
+                Ok(License::of_hash(self.hash()?))
+            }
+            _ => Ok(None),
+        }
+    }
+
+    /// The same model under a licence that this program knows it to have.
+    #[cfg_attr(not(feature = "builtin"), allow(dead_code, reason = "it is for the model inside the program"))]
+    pub(crate) fn licensed(mut self, name: &str, link: &str) -> Self {
+        let (name, link) = (name.to_owned(), Some(link.to_owned()));
+        self.license = Some(License { name, link, source: LicenseSource::Program });
         self
     }
 

@@ -17,6 +17,7 @@ use crate::{
     error::{brief, show},
     files::{self, Files, UNET_EMA, Weights},
     hash::{WeightFile, WeightSource},
+    license::License,
     model::{ModelTokenizer, Parts},
     scheduler::{Prediction, SchedulerConfig},
 };
@@ -80,6 +81,7 @@ pub(crate) fn folder(name: String, files: &Files, options: &ModelOptions) -> Res
         use_ema: false,
         vocabulary: files.exists(VOCABULARY).then(|| vocabulary(files)).transpose()?,
         latent_rgb: files.exists(LATENT_RGB).then(|| files.read_text(LATENT_RGB)).transpose()?,
+        license: License::of_folder(files),
     })
 }
 
@@ -98,7 +100,8 @@ fn single_file(path: &Path, options: &ModelOptions) -> Result<Parts> {
     let compvis = compvis_config(path, options)?;
     let stem = path.file_stem().map_or_else(|| "model".to_owned(), |stem| stem.to_string_lossy().into_owned());
     let weights = WeightFile { name: file_name(path), source: WeightSource::Disk(path.to_owned()) };
-    SingleFile { label: &show(path), file: &file, compvis: &compvis, options }.parts(stem, weights)
+    let parts = SingleFile { label: &show(path), file: &file, compvis: &compvis, options }.parts(stem, weights)?;
+    Ok(Parts { license: License::of_file(path, &file), ..parts })
 }
 
 /// Opens a checkpoint of one file in memory.
@@ -217,6 +220,7 @@ impl SingleFile<'_> {
             use_ema: compvis.use_ema,
             latent_rgb: None,
             vocabulary: None,
+            license: None,
         })
     }
 

@@ -7,6 +7,7 @@ mod failure;
 mod generate;
 mod info;
 mod interrupt;
+mod license;
 mod log;
 mod model;
 mod models;

@@ -52,6 +52,7 @@ pub(crate) fn run(args: &Remake, process_start: Instant) -> Result<(), Failure> 
     let (output, pictures) = (&args.output, &[]);
     let device = device(&args.compute)?;
     let safety = Safety::open(&args.safety, args.model.model.as_deref(), &device)?;
+    safety.check_license(&model, args.safety.accept_license)?;
     let marks = Marks::new(&args.marks, is_as_made.then_some(&reading.metadata), safety.requires_watermark())?;
     let pipeline = Pipeline::new(device, model, options);
     let job = Job { pipeline, request, place, lines, count: 1, pictures, latents, output, made, safety, marks };

@@ -135,9 +135,11 @@ fn decide(
 
 /// Who decides.
 fn who(args: &ReviewDecide) -> Result<String, Failure> {
-    let given =
-        args.by.clone().or_else(|| ["USER", "LOGNAME", "USERNAME"].iter().find_map(|name| std::env::var(name).ok()));
-    given
-        .filter(|name| !name.trim().is_empty())
-        .ok_or_else(|| Failure::usage("nobody is named who decides, and the system names no user: give --by NAME"))
+    let given = args.by.clone().or_else(user).filter(|name| !name.trim().is_empty());
+    given.ok_or_else(|| Failure::usage("nobody is named who decides, and the system names no user: give --by NAME"))
+}
+
+/// The name of the user, as the system has it.
+pub(crate) fn user() -> Option<String> {
+    ["USER", "LOGNAME", "USERNAME"].iter().find_map(|name| std::env::var(name).ok())
 }

@@ -23,6 +23,7 @@ fn help_is_as_written_down() {
         "models verify",
         "models convert",
         "models list",
+        "models license",
         "watermark",
         "watermark read",
         "watermark write",

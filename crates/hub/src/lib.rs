@@ -20,7 +20,7 @@ mod environment;
 mod error;
 mod glob;
 mod id;
-mod license;
+pub mod license;
 mod names;
 mod pull;
 mod retry;

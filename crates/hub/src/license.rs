@@ -1,4 +1,4 @@
-//! The licence of a model, and the note that it was accepted.
+//! The licence of a model, and the note that it was accepted: in the cache for each model that is pulled, or in any other file.
 
 use std::{fmt, path::Path};
 
@@ -71,7 +71,7 @@ struct Notes {
 struct Note {
     #[serde(flatten)]
     license: License,
-    /// The commit that was to be downloaded then.
+    /// What it was accepted for: the commit that was to be downloaded, or another model's name.
     commit: String,
 }
 
@@ -82,12 +82,16 @@ fn read(file: &Path) -> Notes {
 }
 
 /// Whether the file notes that the licence is accepted.
-pub(crate) fn is_accepted(file: &Path, license: &License) -> bool {
+#[must_use]
+pub fn is_accepted(file: &Path, license: &License) -> bool {
     read(file).accepted.iter().any(|note| note.license == *license)
 }
 
-/// Notes that the licence is accepted.
-pub(crate) fn accept(file: &Path, license: &License, commit: &str) -> Result<()> {
+/// Notes in a file that the licence is accepted, and for what.
+///
+/// # Errors
+/// The file can't be written.
+pub fn accept(file: &Path, license: &License, commit: &str) -> Result<()> {
     let mut notes = read(file);
     if notes.accepted.iter().any(|note| note.license == *license) {
         return Ok(());

@@ -78,6 +78,9 @@ pub struct Metadata {
     pub model: String,
     /// The model's hash ([`Model::hash`]).
     pub model_hash: String,
+    /// The name of the model's licence, if it is known ([`Model::license`]).
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub license: String,
     /// The name of the model's noise, if it is not its family's ([`Model::noise_schedule_name`]).
     #[serde(skip_serializing_if = "String::is_empty")]
     pub noise_schedule: String,
@@ -136,6 +139,7 @@ impl Metadata {
             batch,
             model: model.name().to_owned(),
             model_hash: model.hash()?.to_owned(),
+            license: model.license()?.map(|license| license.name).unwrap_or_default(),
             noise_schedule: model.noise_schedule_name().unwrap_or_default().to_owned(),
             precision: Some(precision),
             latents,

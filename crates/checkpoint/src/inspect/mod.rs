@@ -29,6 +29,7 @@ use crate::{
     error::{brief, show},
     files::open_weights,
     hash::{self, AdapterHashes, WeightFile},
+    license::License,
     open,
 };
 
@@ -64,6 +65,9 @@ pub struct ModelInspection {
     pub format: &'static str,
     /// `Stable Diffusion 1` or `Stable Diffusion 2`.
     pub family: &'static str,
+    /// Its licence, if it is known.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub license: Option<License>,
     /// Whether its UNet takes a mask.
     pub inpainting: bool,
     /// Its hash ([`Model::hash`]).
@@ -288,6 +292,7 @@ impl Model {
             layout: if single { "compvis" } else { self.unet.layout.id() },
             format: format(file.format()),
             family: self.unet_config().family().name,
+            license: self.license()?,
             inpainting: self.is_inpainting(),
             model_hash: hash.to_owned(),
             short_hash: hash.get(..SHORT_HASH).unwrap_or(hash).to_owned(),

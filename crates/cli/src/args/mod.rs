@@ -26,7 +26,7 @@ pub(crate) use generate::{
 };
 pub(crate) use info::Info;
 pub(crate) use model::ModelArgs;
-pub(crate) use models::{Convert, Inspect, List, Models, Verify};
+pub(crate) use models::{Convert, Inspect, LicenseArgs, List, Models, Verify};
 pub(crate) use pull::Pull;
 pub(crate) use review::{Review, ReviewDecide, ReviewList, ReviewRelease, ReviewShow};
 pub(crate) use train::{Train, TrainRun};

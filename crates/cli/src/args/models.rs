@@ -31,6 +31,8 @@ pub(crate) enum Models {
     Convert(Convert),
     /// List the models on this machine
     List(List),
+    /// Show a model's licence and its use restrictions, and accept it
+    License(LicenseArgs),
 }
 
 #[derive(Args)]
@@ -104,6 +106,20 @@ ComfyUI's trees in the home folder, and the cache of the Hugging Face hub.")]
 pub(crate) struct List {
     /// Folders to look in: A1111's or ComfyUI's own (extra_model_paths.yaml is followed), a hub cache, any other
     pub(crate) folders: Vec<PathBuf>,
+    /// Print JSON
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Args)]
+#[command(after_help = "\
+What is accepted is noted in $XDG_DATA_HOME/calotype/licenses.json (or ~/.local/share/calotype).")]
+pub(crate) struct LicenseArgs {
+    /// A checkpoint or a diffusers folder [default: the model inside this program]
+    pub(crate) path: Option<PathBuf>,
+    /// Accept it
+    #[arg(long)]
+    pub(crate) accept: bool,
     /// Print JSON
     #[arg(long)]
     pub(crate) json: bool,

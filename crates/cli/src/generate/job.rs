@@ -385,6 +385,8 @@ impl Job<'_> {
             // By the hashes they are the same, wherever they are now and whatever they are called.
             metadata.adapters.clone_from(&made.adapters);
             metadata.model.clone_from(&made.model);
+            // Pictures of before there was one have none.
+            metadata.license.clone_from(&made.license);
         }
         Ok(metadata)
     }

@@ -134,6 +134,7 @@ fn run_on(
     let (output, options) = (&args.output, options(&args.compute, batches)?);
     let device = device(&args.compute)?;
     let safety = Safety::open(&args.safety, args.model.model.as_deref(), &device)?;
+    safety.check_license(&model, args.safety.accept_license)?;
     let marks = Marks::new(&args.marks, None, safety.requires_watermark())?;
     let pipeline = Pipeline::new(device, model, options);
     let place = BatchPlace::default();

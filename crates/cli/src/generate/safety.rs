@@ -5,7 +5,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use calotype::{Request, RgbImage, adapters::AdapterFile, metadata::Metadata};
+use calotype::{Model, Request, RgbImage, adapters::AdapterFile, metadata::Metadata};
 use calotype_safety::{
     audit::{Entry, Kind, Log, Prompt, Query, Score},
     policy::{Action, Guard, Policy, Verdict, blurred},
@@ -17,7 +17,9 @@ use calotype_tensor::Device;
 use crate::{
     args::SafetyArgs,
     failure::{Failure, line},
+    license,
     output::Output,
+    review::user,
 };
 
 /// The folder of the safety checker in that of a diffusers model.
@@ -76,6 +78,14 @@ impl Safety {
     /// Whether what is blurred or blocked must not be written in another form.
     pub(crate) fn hides_images(&self) -> bool {
         self.hides_images
+    }
+
+    /// Sees to it that the model's licence is accepted.
+    pub(crate) fn check_license(&self, model: &Model, is_given: bool) -> Result<(), Failure> {
+        license::check(model, is_given, |license| {
+            let reason = Some(format!("{} of the model {}", license, model.name()));
+            self.append(&Entry { reason, who: user(), ..Entry::new(Kind::Accepted) })
+        })
     }
 
     /// Makes the folder for held images, if some may be held and `output` is where images go.

@@ -10,7 +10,7 @@ use calotype_checkpoint::{
 use serde_json::Value;
 
 use super::{megabytes, print_json};
-use crate::{args::Inspect, failure::Failure, model, stdout};
+use crate::{args::Inspect, failure::Failure, license, model, stdout};
 
 pub(super) fn run(args: &Inspect) -> Result<(), Failure> {
     let inspection = match (&args.path, &args.model) {
@@ -53,6 +53,7 @@ fn of_model(model: &ModelInspection) -> Vec<String> {
         format!("{path}: a {layout} model, whole and sound"),
         format!("family      {family}{inpainting}"),
         format!("hash        {short_hash} ({model_hash})"),
+        format!("licence     {}", model.license.as_ref().map_or("not stated".to_owned(), license::in_words)),
         format!("format      {format}"),
         format!("weights     {sets}"),
         format!("pictures    {width} x {height}, or other multiples of {size_multiple}"),

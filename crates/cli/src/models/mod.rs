@@ -11,7 +11,7 @@ use serde::Serialize;
 use crate::{
     args::{Convert, List, Models, Verify},
     failure::{Failure, line},
-    interrupt, model, progress, stdout,
+    interrupt, license, model, progress, stdout,
 };
 
 pub(crate) fn run(command: &Models) -> Result<(), Failure> {
@@ -21,6 +21,7 @@ pub(crate) fn run(command: &Models) -> Result<(), Failure> {
         Models::Convert(args) => convert(args),
         Models::List(args) => list(args),
         Models::Pull(args) => pull::run(args),
+        Models::License(args) => license::run(args),
     }
 }
 
@@ -104,7 +105,9 @@ fn list(args: &List) -> Result<(), Failure> {
         return stdout::print("no models found: give a folder, or see calotype models list --help");
     }
     let row = |listed: &Listed| {
-        [listed.name.clone(), listed.what.clone(), megabytes(listed.bytes), listed.path.display().to_string()]
+        let license = listed.license.as_ref().map_or(String::new(), |license| format!(", {license}"));
+        let what = format!("{}{license}", listed.what);
+        [listed.name.clone(), what, megabytes(listed.bytes), listed.path.display().to_string()]
     };
     let rows: Vec<[String; 4]> = found.iter().map(row).collect();
     let width = |n: usize| rows.iter().map(|row| row[n].chars().count()).max().unwrap_or(0);

@@ -10,7 +10,7 @@ use calotype_hub::{Environment, Event, Hub, ModelId, ModelInfo, Options, Plan, S
 use indicatif::{HumanBytes, ProgressBar};
 use serde_json::json;
 
-use crate::{args::Pull, failure::Failure, interrupt, progress, stdout};
+use crate::{args::Pull, failure::Failure, interrupt, license, progress, stdout};
 
 pub(crate) fn run(args: &Pull) -> Result<(), Failure> {
     interrupt::exit_saying("stopped by Ctrl-C; what is downloaded is kept, and the same command goes on from there")?;
@@ -98,8 +98,8 @@ fn asked(model: &ModelInfo, plan: &Plan) -> Result<bool, Failure> {
         .and_then(|()| write!(output, "accept the licence? [y/N] "))
         .and_then(|()| output.flush())
         .and_then(|()| input.lock().read_line(&mut line));
-    answer.map_err(|error| Failure::Failed(format!("the terminal does not answer: {error}")))?;
-    Ok(["y", "yes"].contains(&line.trim().to_ascii_lowercase().as_str()))
+    answer.map_err(license::no_answer)?;
+    Ok(license::is_yes(&line))
 }
 
 /// A server that keeps somebody waiting.

@@ -28,4 +28,7 @@ pub(crate) struct SafetyArgs {
     /// Keep the SHA-256 of prompts in the audit log, not their text
     #[arg(long, requires = "audit")]
     pub(crate) audit_hash_prompts: bool,
+    /// Accept the model's licence without being asked: its use restrictions are shown once
+    #[arg(long)]
+    pub(crate) accept_license: bool,
 }
