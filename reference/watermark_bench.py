@@ -1,10 +1,12 @@
 """Marks by the package invisible-watermark and by calotype on the same images, after the same attacks, side by side.
 
-    pip install invisible-watermark==0.2.0 opencv-python-headless PyWavelets pillow   # and torch, which the package imports
-    python reference/watermark_bench.py FOLDER --calotype target/release/calotype [--side 256] [--most 100]
+    pip install invisible-watermark==0.2.0 opencv-python-headless PyWavelets pillow scikit-image   # and torch, which the package imports
+    python reference/watermark_bench.py FOLDER… --calotype target/release/calotype [--side 256] [--most 100] [--only WORDS] [--ours]
+    python reference/watermark_bench.py FOLDER… --calotype target/release/calotype --unmarked [--quick]
 
-Squares of --side pixels are cut out of the folder's images. A mark counts as read when all of it is right: 17 bytes of the package,
-64 bits of ours. Attacks are Pillow's (libjpeg-turbo, libwebp), not calotype's own.
+Squares of --side pixels are cut out of the images of each folder, --most of each. A mark counts as read when all of it is right: 17 bytes
+of the package, 64 bits of ours. Attacks are Pillow's (libjpeg-turbo, libwebp), not calotype's own. --only takes the attacks whose names have
+one of these words, separated by commas; --ours leaves the package out; --unmarked counts marks that nobody wrote.
 """
 
 import argparse
@@ -17,6 +19,7 @@ import tempfile
 import numpy as np
 from imwatermark import WatermarkDecoder, WatermarkEncoder
 from PIL import Image
+from skimage.metrics import structural_similarity
 
 TEXT = b"StableDiffusionV1"
 
@@ -55,10 +58,13 @@ ATTACKS = {
     "resize to 75 %": lambda image: scaled(image, 0.75),
     "resize to 50 %": lambda image: scaled(image, 0.5),
     "crop 5 %": lambda image: cropped(image, 0.05),
+    "crop odd": lambda image: image.crop((3, 7, 3 + image.width * 85 // 100, 7 + image.height * 85 // 100)),
     "crop 5 %, JPEG 75": lambda image: through(cropped(image, 0.05), format="JPEG", quality=75),
     "brightness x1.1": lambda image: image.point(lambda x: x * 1.1),
     "brightness x0.9": lambda image: image.point(lambda x: x * 0.9),
+    "brightness +25": lambda image: image.point(lambda x: x + 25),
     "gamma 1.1": lambda image: image.point(lambda x: 255 * (x / 255) ** (1 / 1.1) + 0.5),
+    "gamma 0.9": lambda image: image.point(lambda x: 255 * (x / 255) ** (1 / 0.9) + 0.5),
     "rotation 3 degrees": lambda image: image.rotate(3, Image.BICUBIC),
 }
 
@@ -94,16 +100,33 @@ def package_reads(image, scheme):
     return WatermarkDecoder("bytes", 8 * len(TEXT)).decode(np.asarray(image)[..., ::-1].copy(), scheme) == TEXT
 
 
-def main():
-    parser = argparse.ArgumentParser()
-    parser.add_argument("folder")
-    parser.add_argument("--calotype", required=True)
-    parser.add_argument("--side", type=int, default=256)
-    parser.add_argument("--most", type=int, default=100)
-    args = parser.parse_args()
-    images = squares(args.folder, args.side, args.most)
-    right = {name: {"dwtDct": 0, "dwtDctSvd": 0, "tiled": 0} for name in ATTACKS}
-    distances = {"dwtDct": [], "dwtDctSvd": [], "tiled": []}
+def similarity(a, b):
+    return structural_similarity(np.asarray(a), np.asarray(b), channel_axis=2)
+
+
+def ids(calotype, files, *options):
+    """The ids that calotype reads in each file. Its exit status says that some have none."""
+    output = subprocess.run([calotype, "watermark", "read", "--json", *options, *files], capture_output=True).stdout
+    return [[mark["id"] for mark in read["watermarks"] if mark["scheme"] == "tiled"] for read in json.loads(output)]
+
+
+def count_false_reads(args):
+    for name in args.folders:
+        with tempfile.TemporaryDirectory() as folder:
+            files = []
+            for number, image in enumerate(squares(name, args.side, args.most)):
+                files.append(pathlib.Path(folder) / f"{number}.png")
+                image.save(files[-1])
+            options = ["--quick"] if args.quick else []
+            found = sum(map(bool, ids(args.calotype, files, *options)))
+            print(f"{name}: {found} false reads in {len(files)} images of {args.side} x {args.side}", flush=True)
+
+
+def measure(args, name, attacks):
+    """Of a folder's images how many, of each attack and scheme how many marks were read, and of each scheme PSNR and SSIM."""
+    images, schemes = squares(name, args.side, args.most), [] if args.ours else ["dwtDctSvd", "dwtDct"]
+    right = {attack: dict.fromkeys(["tiled", *schemes], 0) for attack in attacks}
+    distances = {scheme: [] for scheme in ["tiled", *schemes]}
     with tempfile.TemporaryDirectory() as folder:
         folder = pathlib.Path(folder)
         for number, image in enumerate(images):
@@ -111,26 +134,58 @@ def main():
             image.save(folder / "plain.png")
             command = [args.calotype, "watermark", "write", folder / "plain.png", "-o", folder / "marked.png", "--id", identity]
             subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
-            marked = {scheme: package_write(image, scheme) for scheme in ["dwtDct", "dwtDctSvd"]}
-            marked["tiled"] = Image.open(folder / "marked.png").convert("RGB")
+            marked = {"tiled": Image.open(folder / "marked.png").convert("RGB")}
+            marked |= {scheme: package_write(image, scheme) for scheme in schemes}
             for scheme, picture in marked.items():
-                distances[scheme].append(psnr(image, picture))
+                distances[scheme].append((psnr(image, picture), similarity(image, picture)))
             files = []
-            for index, (name, attack) in enumerate(ATTACKS.items()):
-                for scheme in ["dwtDct", "dwtDctSvd"]:
-                    right[name][scheme] += package_reads(attack(marked[scheme]), scheme)
+            for index, (attack, change) in enumerate(attacks.items()):
+                for scheme in schemes:
+                    right[attack][scheme] += package_reads(change(marked[scheme]), scheme)
                 files.append(folder / f"{index}.png")
-                attack(marked["tiled"]).save(files[-1])
-            # Its exit status says that some have none.
-            output = subprocess.run([args.calotype, "watermark", "read", "--json", *files], capture_output=True).stdout
-            for name, read in zip(ATTACKS, json.loads(output), strict=True):
-                right[name]["tiled"] += any(mark.get("id") == identity for mark in read["watermarks"])
-    print(f"{len(images)} images of {args.side} x {args.side}")
-    print("PSNR, median and lowest: " + ", ".join(
-        f"{scheme} {np.median(values):.1f} and {min(values):.1f} dB" for scheme, values in distances.items()))
-    print("| attack | tiled | dwtDctSvd | dwtDct |\n|---|---|---|---|")
-    for name, counts in right.items():
-        print(f"| {name} | " + " | ".join(str(counts[scheme]) for scheme in ["tiled", "dwtDctSvd", "dwtDct"]) + " |")
+                change(marked["tiled"]).save(files[-1])
+            for attack, read in zip(attacks, ids(args.calotype, files), strict=True):
+                right[attack]["tiled"] += identity in read
+    return len(images), right, distances
 
 
-main()
+def table(name, count, right, distances):
+    print(f"\n{name}: {count} images")
+    for scheme, values in distances.items():
+        noise, alike = np.array(values).T
+        print(f"{scheme}: PSNR median {np.median(noise):.1f}, lowest {noise.min():.1f} dB; SSIM median {np.median(alike):.4f}, lowest {alike.min():.4f}")
+    print("| attack | " + " | ".join(distances) + " |\n|---|" + "---|" * len(distances))
+    for attack, counts in right.items():
+        print(f"| {attack} | " + " | ".join(f"{100 * counts[scheme] / count:.1f}" for scheme in distances) + " |", flush=True)
+
+
+def main():
+    parser = argparse.ArgumentParser()
+    parser.add_argument("folders", nargs="+")
+    parser.add_argument("--calotype", required=True)
+    parser.add_argument("--side", type=int, default=256)
+    parser.add_argument("--most", type=int, default=100)
+    parser.add_argument("--only", default="")
+    parser.add_argument("--ours", action="store_true")
+    parser.add_argument("--unmarked", action="store_true")
+    parser.add_argument("--quick", action="store_true")
+    args = parser.parse_args()
+    if args.unmarked:
+        return count_false_reads(args)
+    attacks = {name: attack for name, attack in ATTACKS.items() if any(word in name for word in args.only.split(","))}
+    total, all_right, all_distances = 0, {}, {}
+    for name in args.folders:
+        count, right, distances = measure(args, name, attacks)
+        table(name, count, right, distances)
+        total += count
+        for attack, counts in right.items():
+            for scheme, found in counts.items():
+                all_right.setdefault(attack, {}).setdefault(scheme, 0)
+                all_right[attack][scheme] += found
+        for scheme, values in distances.items():
+            all_distances.setdefault(scheme, []).extend(values)
+    table("all", total, all_right, all_distances)
+
+
+if __name__ == "__main__":
+    main()
