@@ -68,6 +68,7 @@ fn metadata() -> Metadata {
         model: "one, two: three".into(),
         model_hash: "0123456789abcdef".into(),
         license: "creativeml-openrail-m".into(),
+        safety: Some(serde_json::json!({"action": "label", "scores": []})),
         noise_schedule: "Zero Terminal SNR".into(),
         adapters: vec![AdapterMetadata {
             kind: AdapterKind::Lora,
@@ -128,6 +129,7 @@ fn a1111s_text_says_what_it_has_words_for() {
         version: "calotype 9.9".into(),
         model_hash: "0123456789".into(),
         license: String::new(),
+        safety: None,
         precision: None,
         latents: None,
         digital_source_type: None,

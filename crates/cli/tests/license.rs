@@ -42,7 +42,7 @@ impl Home {
     }
 
     fn make(&self, model: &str, more: &[&str]) -> Output {
-        let all = ["txt2img", "a fox", "--steps", "1", "--width", "64", "--height", "64", "--json", "-o", "x.png"];
+        let all = ["txt2img", "a fox", "--steps", "1", "--width", "128", "--height", "128", "--json", "-o", "x.png"];
         let model: &[&str] = if model.is_empty() { &[] } else { &["--model", model] };
         self.calotype(&[&all[..], model, more].concat())
     }

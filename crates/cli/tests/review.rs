@@ -93,6 +93,16 @@ fn held_images_are_decided_on() {
     assert!(again.status.code() == Some(1) && text(&again.stderr).contains("no image with the id"), "{again:?}");
 
     // Several, in a folder of their own, to which the log was named.
+    // Scores are in the metadata where that is asked for, and stay when the image is made again.
+    policy(folder, "label");
+    let made = make(folder, &["-o", "scored.png", "--safety", "policy.toml", "--safety-scores"]);
+    assert!(made.status.success(), "{made:?}");
+    let info = calotype(&["info", "--json", "scored.png"], folder);
+    assert!(text(&info.stdout).contains("\"score\":\"nsfw\""), "{info:?}");
+    let remade = calotype(&["remake", "scored.png", "-o", "again.png"], folder);
+    assert!(remade.status.success(), "{remade:?}");
+    assert_eq!(fs::read(folder.join("scored.png")).unwrap(), fs::read(folder.join("again.png")).unwrap());
+    policy(folder, "hold");
     let made = make(folder, &[&["-o", "many/", "--batch-size", "2", "--held", "apart", "--grid"], &HOLD[..]].concat());
     assert!(made.status.success(), "{made:?}");
     let listed = json(&calotype(&["review", "list", "apart", "--json"], folder));

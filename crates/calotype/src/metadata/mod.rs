@@ -81,6 +81,9 @@ pub struct Metadata {
     /// The name of the model's licence, if it is known ([`Model::license`]).
     #[serde(skip_serializing_if = "String::is_empty")]
     pub license: String,
+    /// What classifiers say of the image, where whoever saves it wants that.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub safety: Option<serde_json::Value>,
     /// The name of the model's noise, if it is not its family's ([`Model::noise_schedule_name`]).
     #[serde(skip_serializing_if = "String::is_empty")]
     pub noise_schedule: String,
@@ -140,6 +143,7 @@ impl Metadata {
             model: model.name().to_owned(),
             model_hash: model.hash()?.to_owned(),
             license: model.license()?.map(|license| license.name).unwrap_or_default(),
+            safety: None,
             noise_schedule: model.noise_schedule_name().unwrap_or_default().to_owned(),
             precision: Some(precision),
             latents,

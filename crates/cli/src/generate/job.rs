@@ -258,7 +258,7 @@ impl Job<'_> {
             });
             for image in made.images {
                 let mut metadata = self.metadata(&image, batch.first)?;
-                let judged = self.safety.apply(image.pixels, &metadata)?;
+                let judged = self.safety.apply(image.pixels, &mut metadata)?;
                 self.write(&judged, &mut metadata, output, said.clone())?;
                 blocked += usize::from(judged.shown.is_none());
                 if self.output.grid && judged.shown.is_some() {
@@ -341,7 +341,7 @@ impl Job<'_> {
     ) -> Result<(), Failure> {
         let Judged { shown, held, verdict } = judged;
         if let Some(verdict) = verdict {
-            said["safety"] = json!(verdict);
+            said["safety"] = verdict.to_json();
         }
         let Some(image) = shown else {
             // Blocked: only `--json` tells what would have been there.
@@ -387,6 +387,7 @@ impl Job<'_> {
             metadata.model.clone_from(&made.model);
             // Pictures of before there was one have none.
             metadata.license.clone_from(&made.license);
+            metadata.safety.clone_from(&made.safety);
         }
         Ok(metadata)
     }

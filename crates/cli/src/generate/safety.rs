@@ -32,6 +32,8 @@ pub(crate) struct Safety {
     hides_images: bool,
     /// Whether the policy holds.
     holds_images: bool,
+    /// Whether images say their scores.
+    says_scores: bool,
     /// The folder for held images, if it was named.
     held: Option<PathBuf>,
     /// Whether the policy lets no image through without a watermark.
@@ -65,6 +67,7 @@ impl Safety {
         Ok(Self {
             hides_images: policy.as_ref().is_some_and(Policy::hides_images),
             holds_images: policy.as_ref().is_some_and(Policy::holds_images),
+            says_scores: args.safety_scores,
             held: args.held.clone(),
             requires_watermark: policy.as_ref().is_some_and(Policy::requires_watermark),
             guard: policy.map(|policy| policy.open(device)).transpose()?,
@@ -189,11 +192,14 @@ impl Safety {
         }
     }
 
-    /// What the policy makes of an image; says so on stderr where that is not the image as it is.
-    pub(crate) fn apply(&self, image: RgbImage, metadata: &Metadata) -> Result<Judged, Failure> {
+    /// What the policy makes of an image; says so on stderr where that is not the image as it is, and in the metadata if that is wanted.
+    pub(crate) fn apply(&self, image: RgbImage, metadata: &mut Metadata) -> Result<Judged, Failure> {
         let as_it_is = |verdict, image| Judged { shown: Some(image), held: None, verdict };
         let Some(guard) = &self.guard else { return Ok(as_it_is(None, image)) };
         let verdict = guard.judge(&image)?;
+        if self.says_scores {
+            metadata.safety = Some(verdict.to_json());
+        }
         let (shown, held, said) = match verdict.action {
             Action::Allow => return Ok(as_it_is(Some(verdict), image)),
             Action::Label => (Some(image), None, "flagged"),

@@ -16,6 +16,9 @@ pub(crate) struct SafetyArgs {
     /// The safety checker for flag, blur, hold and block: its folder or file [default: the folder safety_checker of the model]
     #[arg(long, value_name = "PATH", requires = "safety")]
     pub(crate) safety_checker: Option<PathBuf>,
+    /// Write the scores, thresholds and the verdict into the metadata of images
+    #[arg(long, requires = "safety")]
+    pub(crate) safety_scores: bool,
     /// The folder for images that are held [default: held, beside the images]
     #[arg(long, value_name = "FOLDER", requires = "safety")]
     pub(crate) held: Option<PathBuf>,
