@@ -1,15 +1,14 @@
 """How much longer an image takes with Stable Diffusion's safety checker: random weights of its shape, CLIP ViT-L/14, which take as long.
 
     pip install torch diffusers==0.42.1 transformers==5.24.0
-    python reference/time_checker.py --calotype target/release/calotype [--rounds 3] [--folder FOLDER]
+    python reference/time_checker.py --calotype target/release/calotype [--rounds 3] [--folder FOLDER] [--bench]
 
 In turns one and four images of 512 x 512 are made by the built-in model in one step, with the checker and without it. The difference of one is
-the checker's weights read and one image judged; a third of what three more take is one image judged. Beside it a step of Stable Diffusion
-v1.5's shape by `calotype bench`. Seconds of the clock, and of both processors together, which other work on the machine disturbs less.
+the checker's weights read and one image judged; a third of what three more take is one image judged. --bench prints beside it what
+`calotype bench --arch sd15` says of a step of Stable Diffusion v1.5's shape. Seconds of the clock, and of both processors together, which other work on the machine disturbs less.
 """
 
 import argparse
-import json
 import pathlib
 import resource
 import statistics
@@ -42,6 +41,7 @@ def main():
     parser.add_argument("--calotype", required=True)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--folder", type=pathlib.Path, help="where the checker is made, or is from another run")
+    parser.add_argument("--bench", action="store_true")
     args = parser.parse_args()
     folder = args.folder or pathlib.Path(tempfile.mkdtemp())
     make_checker(folder)
@@ -59,8 +59,8 @@ def main():
     print(f"reading the checker and judging an image: {added[1][0]:.2f} s of the clock, {added[1][1]:.2f} s of processors")
     print(f"judging an image: {judged[0]:.2f} s of the clock, {judged[1]:.2f} s of processors")
     print({f"{count} images, {'with' if checked else 'without'}": runs for (count, checked), runs in times.items()})
-    bench = [args.calotype, "bench", "--arch", "sd15", "--json"]
-    print(json.dumps(json.loads(subprocess.run(bench, capture_output=True, check=True).stdout))[:2000])
+    if args.bench:
+        subprocess.run([args.calotype, "bench", "--arch", "sd15"], check=True)
 
 
 if __name__ == "__main__":

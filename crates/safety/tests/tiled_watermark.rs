@@ -139,3 +139,17 @@ fn odd_sizes_are_no_panic() {
     }
     assert!(read(&picture(17, 5), Effort::Thorough).is_none());
 }
+
+#[test]
+fn what_a_brighter_picture_loses_in_white_is_left_out() {
+    // White paper around a picture of a good half of the area.
+    let inner = picture(256, 192);
+    let mut page = RgbImage::filled(256, 320, [255; 3]);
+    for y in 0..192 {
+        (0..256).for_each(|x| page.set_pixel(x, y + 64, inner.pixel(x, y).unwrap()));
+    }
+    write(&mut page, ID, 0);
+    assert_eq!(id(&page, Effort::Quick), Some(ID));
+    page.data_mut().iter_mut().for_each(|x| *x = (f32::from(*x) * 1.1).min(255.0) as u8);
+    assert_eq!(id(&page, Effort::Thorough), Some(ID));
+}

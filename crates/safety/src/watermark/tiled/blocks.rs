@@ -10,7 +10,13 @@ use super::luma::Luma;
 /// Pixels along a side of a block.
 pub(super) const BLOCK: usize = 8;
 
-/// The numbers of all blocks of a grid, row by row.
+/// Below and above are blocks whose pixels are as dark or as bright as can be, but for rounding.
+const BLACK: f32 = 0.4 * BLOCK as f32;
+const WHITE: f32 = 254.6 * BLOCK as f32;
+/// One of so many blocks is more than a little.
+const FEWEST_CLIPPED: usize = 50;
+
+/// The numbers of all blocks of a grid, row by row; NaN of those that say nothing.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Blocks {
     pub(super) columns: usize,
@@ -38,6 +44,15 @@ impl AllBlocks {
             }
         }
         Self { columns, rows, values }
+    }
+
+    /// The same without what is all white or all black, if that is more than a little: where a brighter or darker picture has reached
+    /// the end of the scale, its blocks say nothing any more.
+    pub(super) fn without_clipped(&self) -> Option<Self> {
+        let is_clipped = |&value: &f32| !(BLACK..=WHITE).contains(&value);
+        let clipped = self.values.iter().filter(|value| is_clipped(value)).count();
+        let values = || self.values.iter().map(|value| if is_clipped(value) { f32::NAN } else { *value }).collect();
+        (clipped * FEWEST_CLIPPED > self.values.len()).then(|| Self { values: values(), ..*self })
     }
 
     /// The blocks of the grid that begins at a pixel.
@@ -85,6 +100,18 @@ mod tests {
                 assert!((value(&raised) - value(&pixels) - 11.0).abs() < 1e-3);
             }
         }
+    }
+
+    #[test]
+    fn what_is_all_white_or_black_says_nothing() {
+        let mut values = vec![130.0; 80 * 64];
+        assert!(AllBlocks::new(&Luma { width: 80, height: 64, values: values.clone() }).without_clipped().is_none());
+        values.chunks_mut(80).for_each(|row| (row[..16].fill(255.0), row[16..32].fill(0.0), row[32] = 255.0).2);
+        let all = AllBlocks::new(&Luma { width: 80, height: 64, values });
+        let grid = all.without_clipped().unwrap().grid(0, 0);
+        let nothing: Vec<bool> = grid.values.iter().map(|value| value.is_nan()).collect();
+        let row = [true, true, true, true, false, false, false, false, false, false];
+        assert!(nothing.chunks(10).all(|found| found == row) && nothing.len() == 80);
     }
 
     #[test]

@@ -40,18 +40,24 @@ pub(super) fn search(luma: &Luma, effort: Effort) -> Option<Found> {
     let frequencies = CELLS.map(|cell| 1.0 / cell);
     let as_it_is = Found { id: 0, scale: 1.0, degrees: 0.0, turned: 0 };
     let found = |id| Found { id, ..as_it_is };
-    if let Some(id) = decode(luma, places(luma, 1, |grid| strongest(grid, &frequencies))) {
+    let all = AllBlocks::new(luma);
+    if let Some(id) = decode(&all, places(&all, 1, |grid| strongest(grid, &frequencies))) {
         return Some(found(id));
     }
     if effort == Effort::Quick {
         return None;
     }
-    if let Some(id) = decode(luma, places(&luma.middle(TONE_SIDE), 1, tones)) {
+    let middle = AllBlocks::new(&luma.middle(TONE_SIDE));
+    let unclipped = || all.without_clipped().zip(middle.without_clipped());
+    let of_tones = decode(&all, places(&middle, 1, tones))
+        .or_else(|| unclipped().and_then(|(all, middle)| decode(&all, places(&middle, 1, tones))));
+    if let Some(id) = of_tones {
         return Some(found(id));
     }
     let turned = (1..8).find_map(|way| {
         let turned = luma.turned(way);
-        let id = decode(&turned, places(&turned, 1, |grid| strongest(grid, &frequencies)))?;
+        let all = AllBlocks::new(&turned);
+        let id = decode(&all, places(&all, 1, |grid| strongest(grid, &frequencies)))?;
         Some(Found { turned: way, ..found(id) })
     });
     let look = |grid: &Grid| strongest(grid, &frequencies);
@@ -77,8 +83,7 @@ fn tones(grid: &Grid) -> Vec<(f32, f32)> {
 }
 
 /// The grids that begin at every `every`th pixel of a block, and what each is worth, the best first.
-fn places(luma: &Luma, every: usize, look: impl Fn(&Grid) -> Vec<(f32, f32)> + Sync) -> Vec<Place> {
-    let all = AllBlocks::new(luma);
+fn places(all: &AllBlocks, every: usize, look: impl Fn(&Grid) -> Vec<(f32, f32)> + Sync) -> Vec<Place> {
     let across = (0..BLOCK).step_by(every);
     let corners: Vec<(usize, usize)> =
         across.flat_map(|left| (0..BLOCK).step_by(every).map(move |top| (left, top))).collect();
@@ -92,9 +97,8 @@ fn places(luma: &Luma, every: usize, look: impl Fn(&Grid) -> Vec<(f32, f32)> + S
 }
 
 /// The id at the first of the best places that has one.
-fn decode(luma: &Luma, places: Vec<Place>) -> Option<u64> {
+fn decode(all: &AllBlocks, places: Vec<Place>) -> Option<u64> {
     let places: Vec<Place> = places.into_iter().take(DECODED).filter(|place| place.strength > WEAKEST).collect();
-    let all = AllBlocks::new(luma);
     places.par_iter().find_map_first(|place| {
         let grid = Grid::new(&all.grid(place.left, place.top));
         grid.id(&grid.sums(place.frequency))
@@ -161,7 +165,7 @@ fn ways(luma: &Luma, look: &(impl Fn(&Grid) -> Vec<(f32, f32)> + Sync)) -> Optio
         let part = way.undone(luma, SIZE_SIDE);
         let best = match way {
             Way::Whole(_) => look(&Grid::new(&AllBlocks::new(&part).grid(0, 0))).first().map(|found| found.0),
-            Way::Cut(_) | Way::Turned(_) => places(&part, 2, look).first().map(|place| place.strength),
+            Way::Cut(_) | Way::Turned(_) => places(&AllBlocks::new(&part), 2, look).first().map(|place| place.strength),
         };
         (best.unwrap_or(0.0), way)
     };
@@ -175,11 +179,11 @@ fn ways(luma: &Luma, look: &(impl Fn(&Grid) -> Vec<(f32, f32)> + Sync)) -> Optio
 /// The mark at about this size or angle.
 fn closer(luma: &Luma, way: Way, look: &(impl Fn(&Grid) -> Vec<(f32, f32)> + Sync)) -> Option<Found> {
     let of_way = |way: &Way| {
-        let part = way.undone(luma, TONE_SIDE);
-        let places = places(&part, 1, look);
-        (places.first().map_or(0.0, |place| place.strength), *way, part, places)
+        let all = AllBlocks::new(&way.undone(luma, TONE_SIDE));
+        let places = places(&all, 1, look);
+        (places.first().map_or(0.0, |place| place.strength), *way, all, places)
     };
     let mut tried: Vec<_> = way.nearby().iter().map(of_way).collect();
     tried.sort_by(|a, b| b.0.total_cmp(&a.0));
-    tried.into_iter().take(2).find_map(|(_, way, part, places)| Some(way.found(decode(&part, places)?)))
+    tried.into_iter().take(2).find_map(|(_, way, all, places)| Some(way.found(decode(&all, places)?)))
 }

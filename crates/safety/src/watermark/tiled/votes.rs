@@ -8,7 +8,7 @@ use super::code::{self, CODED};
 use super::{TILE_COLUMNS, TILE_ROWS};
 
 /// Numbers of blocks in the order of tiles, so that the same bit is at the same place of each; 288 places a tile, NaN-free:
-/// what is not there has `weight` 0.
+/// what is not there, or says nothing, has `weight` 0.
 pub(super) struct Grid {
     tiles: Vec<Tile>,
     /// How many blocks say each bit.
@@ -39,6 +39,9 @@ impl Grid {
         let mut counts = [0.0; CODED];
         for (y, row) in blocks.values.chunks(columns).enumerate() {
             for (x, &value) in row.iter().enumerate() {
+                if value.is_nan() {
+                    continue;
+                }
                 let place = y % TILE_ROWS * TILE_COLUMNS + x % TILE_COLUMNS;
                 let tile = &mut tiles[y / TILE_ROWS * across + x / TILE_COLUMNS];
                 (tile.values[place], tile.weights[place]) = (value, 1.0);
