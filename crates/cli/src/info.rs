@@ -8,15 +8,20 @@ use calotype::{
 };
 use serde_json::{Value, json};
 
-use crate::{args::Info, failure::Failure, interrupt, remake, stdout};
+use crate::{args::Info, failure::Failure, generate::Manifest, interrupt, remake, stdout};
 
 pub(crate) fn run(args: &Info) -> Result<(), Failure> {
     interrupt::exit_at_once()?;
     let (mut failed, all) = (0, args.files.len());
     for file in &args.files {
         match remake::read(file) {
-            Ok(reading) if args.json => stdout::print(&as_json(file, &reading).to_string())?,
-            Ok(reading) => stdout::print(&for_people(file, &reading))?,
+            Ok(reading) => {
+                let manifest = Manifest::read(file);
+                stdout::print(&match args.json {
+                    true => as_json(file, &reading, manifest.as_ref()).to_string(),
+                    false => for_people(file, &reading, manifest.as_ref()),
+                })?;
+            }
             Err(failure) if all == 1 => return Err(failure),
             Err(failure) => {
                 let _ = failure.report();
@@ -30,7 +35,7 @@ pub(crate) fn run(args: &Info) -> Result<(), Failure> {
     }
 }
 
-fn as_json(file: &Path, reading: &Reading) -> Value {
+fn as_json(file: &Path, reading: &Reading, manifest: Option<&Manifest>) -> Value {
     let unread = reading.unread.iter().map(|(name, value)| json!({"name": name, "value": value}));
     json!({
         "file": file.display().to_string(),
@@ -39,10 +44,11 @@ fn as_json(file: &Path, reading: &Reading) -> Value {
         "unread": unread.collect::<Vec<_>>(),
         "notes": reading.notes,
         "digital_source_type": reading.digital_source_type,
+        "c2pa": manifest.map(Manifest::as_json),
     })
 }
 
-fn for_people(file: &Path, reading: &Reading) -> String {
+fn for_people(file: &Path, reading: &Reading, manifest: Option<&Manifest>) -> String {
     let Reading { program, metadata, unread, notes, digital_source_type, .. } = reading;
     let Metadata { request, version, .. } = metadata;
     let mut lines = vec![format!("{}: {}", file.display(), made_by(program.name(), version))];
@@ -67,6 +73,9 @@ fn for_people(file: &Path, reading: &Reading) -> String {
     }
     if let Some(WatermarkMetadata { scheme, id, .. }) = &metadata.watermark {
         say("Watermark", &id.as_ref().map_or_else(|| scheme.clone(), |id| format!("{scheme}, id {id}")));
+    }
+    if let Some(manifest) = manifest {
+        say("C2PA manifest", &manifest.for_people());
     }
     for (name, value) in unread {
         say(&format!("not taken: {name}"), value);

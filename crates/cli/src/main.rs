@@ -7,6 +7,7 @@ mod failure;
 mod generate;
 mod info;
 mod interrupt;
+mod keys;
 mod license;
 mod log;
 mod model;
@@ -66,6 +67,7 @@ fn run(command: Command, start: Instant) -> Result<(), Failure> {
         Command::Watermark(command) => watermark::run(&command),
         Command::Audit(command) => audit::run(&command),
         Command::Review(command) => review::run(&command),
+        Command::Keys(command) => keys::run(&command),
         Command::Bench(args) => bench::run(&args),
     }
 }

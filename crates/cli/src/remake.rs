@@ -53,7 +53,8 @@ pub(crate) fn run(args: &Remake, process_start: Instant) -> Result<(), Failure> 
     let device = device(&args.compute)?;
     let safety = Safety::open(&args.safety, args.model.model.as_deref(), &device)?;
     safety.check_license(&model, args.safety.accept_license)?;
-    let marks = Marks::new(&args.marks, is_as_made.then_some(&reading.metadata), safety.requires_watermark())?;
+    let as_made = is_as_made.then_some(&reading.metadata);
+    let marks = Marks::new(&args.marks, as_made, &args.picture, safety.requires_watermark())?;
     let pipeline = Pipeline::new(device, model, options);
     let job = Job { pipeline, request, place, lines, count: 1, pictures, latents, output, made, safety, marks };
     job.run(process_start)

@@ -36,6 +36,8 @@ fn help_is_as_written_down() {
         "review show",
         "review release",
         "review reject",
+        "keys",
+        "keys new",
         "bench",
     ];
     for command in commands {

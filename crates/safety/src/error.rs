@@ -103,6 +103,12 @@ pub enum Error {
     /// A network can't be computed.
     #[error(transparent)]
     Tensor(#[from] calotype_tensor::Error),
+    /// A C2PA manifest can't be written, or a key can't sign.
+    #[error("{problem}")]
+    Provenance {
+        /// What, and why.
+        problem: String,
+    },
     /// The system gives no random numbers.
     #[error("no random numbers from the system: {reason}")]
     Random {

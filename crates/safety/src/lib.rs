@@ -8,12 +8,15 @@
 //! | decide what is done with it | [`policy`] |
 //! | have a person decide | [`review`] |
 //! | keep a record that can't be changed unseen | [`audit`] |
+//! | sign a file, so that who made it can be told | `provenance` (feature `c2pa`) |
 
 pub mod audit;
 pub mod classify;
 mod digest;
 mod error;
 pub mod policy;
+#[cfg(feature = "c2pa")]
+pub mod provenance;
 pub mod review;
 pub mod rules;
 pub mod watermark;

@@ -131,10 +131,7 @@ impl Metadata {
         });
         (request.width, request.height) = (Some(plan.width), Some(plan.height));
         let batch = BatchMetadata::take(&mut request, plan.place(), position);
-        let source = match request.init {
-            None => DigitalSourceType::TrainedAlgorithmicMedia,
-            Some(_) => DigitalSourceType::CompositeWithTrainedAlgorithmicMedia,
-        };
+        let source = DigitalSourceType::of(&request);
         Ok(Self {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             request,
@@ -175,6 +172,12 @@ impl Metadata {
         let place = self.batch.as_ref().map(|batch| batch.give(&mut request)).unwrap_or_default();
         request.open_images(&given)?;
         Ok((request, place))
+    }
+
+    /// How the image came to be, whether that is in its file or not.
+    #[must_use]
+    pub fn source_type(&self) -> DigitalSourceType {
+        DigitalSourceType::of(&self.request)
     }
 
     /// The XMP packet that says how the image came to be, if that is said.

@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::Program;
+use crate::Request;
 
 /// Where IPTC's words for how an image came to be are.
 const VOCABULARY: &str = "http://cv.iptc.org/newscodes/digitalsourcetype/";
@@ -18,6 +19,14 @@ pub enum DigitalSourceType {
 }
 
 impl DigitalSourceType {
+    /// That of the images of a request.
+    pub(super) fn of(request: &Request) -> Self {
+        match request.init {
+            None => Self::TrainedAlgorithmicMedia,
+            Some(_) => Self::CompositeWithTrainedAlgorithmicMedia,
+        }
+    }
+
     /// IPTC's word.
     #[must_use]
     pub fn id(self) -> &'static str {

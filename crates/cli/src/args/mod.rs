@@ -7,6 +7,7 @@ mod compute;
 mod elsewhere;
 mod generate;
 mod info;
+mod keys;
 mod model;
 mod models;
 mod pull;
@@ -25,6 +26,7 @@ pub(crate) use generate::{
     Txt2img,
 };
 pub(crate) use info::Info;
+pub(crate) use keys::Keys;
 pub(crate) use model::ModelArgs;
 pub(crate) use models::{Convert, Inspect, LicenseArgs, List, Models, Verify};
 pub(crate) use pull::Pull;
@@ -85,6 +87,9 @@ pub(crate) enum Command {
     /// Decide on images that a policy holds
     #[command(subcommand)]
     Review(Review),
+    /// Make keys for signing images
+    #[command(subcommand)]
+    Keys(Keys),
     /// Measure the speed of this machine
     Bench(Bench),
 }

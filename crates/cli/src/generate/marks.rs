@@ -1,6 +1,7 @@
-//! What images carry so that they are known to be generated: a watermark in their pixels, and metadata in their files.
+//! What images carry so that they are known to be generated: a watermark in their pixels, metadata in their files, and a signature
+//! over all of it.
 
-use std::cell::Cell;
+use std::{cell::Cell, path::PathBuf};
 
 use calotype::{
     RgbImage, Warning,
@@ -9,6 +10,7 @@ use calotype::{
 use calotype_image::{Error, FileFormat, XMP_KEYWORD, encode};
 use calotype_safety::watermark::{Fault, Mark, MarkedFile, Wanted, mark_file};
 
+use super::sign::Signing;
 use crate::{
     args::MarkArgs,
     failure::{Failure, line},
@@ -23,6 +25,8 @@ pub(crate) struct Marks {
     has_metadata: bool,
     /// What the file of an image says that is made again as it was: perhaps nothing.
     source: Option<Option<DigitalSourceType>>,
+    /// What the files are signed with.
+    signing: Option<Signing>,
     /// What to say before the work begins.
     notes: Vec<&'static str>,
     /// Whether it was said that images are too small.
@@ -30,8 +34,14 @@ pub(crate) struct Marks {
 }
 
 impl Marks {
-    /// Those of the command line; of an image that is made again as it was, by what its file says.
-    pub(crate) fn new(args: &MarkArgs, as_made: Option<&Metadata>, is_required: bool) -> Result<Self, Failure> {
+    /// Those of the command line; of an image that is made again as it was, by what its file says. The images that it started from may be
+    /// among `given`.
+    pub(crate) fn new(
+        args: &MarkArgs,
+        as_made: Option<&Metadata>,
+        given: &[PathBuf],
+        is_required: bool,
+    ) -> Result<Self, Failure> {
         let watermark = match (args.watermark, as_made) {
             _ if args.no_watermark => None,
             (Some(scheme), _) => Some(scheme.package().map_or(Wanted::default(), Wanted::Package)),
@@ -52,6 +62,7 @@ impl Marks {
             watermark,
             is_required,
             has_metadata: !args.no_metadata,
+            signing: Signing::open(args, given)?,
             source: as_made.map(|made| made.digital_source_type),
             notes: notes.into_iter().filter_map(|(is_said, note)| is_said.then_some(note)).collect(),
             said: Cell::default(),
@@ -82,7 +93,7 @@ impl Marks {
         quality: u8,
     ) -> Result<Vec<u8>, Failure> {
         let mut warned = None;
-        let file = self.marked(image, metadata, |image, metadata| {
+        let file = self.finished(image, metadata, |image, metadata| {
             if !self.has_metadata {
                 return bare(image, format, quality);
             }
@@ -104,7 +115,7 @@ impl Marks {
         format: FileFormat,
         quality: u8,
     ) -> Result<Vec<u8>, Failure> {
-        self.marked(grid, metadata, |grid, metadata| {
+        self.finished(grid, metadata, |grid, metadata| {
             if !self.has_metadata {
                 return bare(grid, format, quality);
             }
@@ -120,22 +131,37 @@ impl Marks {
         })
     }
 
+    /// The file that `write` makes of an image with its mark, signed.
+    fn finished(
+        &self,
+        image: &RgbImage,
+        metadata: &mut Metadata,
+        write: impl FnMut(&RgbImage, &Metadata) -> Result<Vec<u8>, Failure>,
+    ) -> Result<Vec<u8>, Failure> {
+        let (file, mark) = self.marked(image, metadata, write)?;
+        match &self.signing {
+            // Nothing may change the file after this.
+            Some(signing) => signing.sign(&file, metadata, mark),
+            None => Ok(file),
+        }
+    }
+
     fn marked(
         &self,
         image: &RgbImage,
         metadata: &mut Metadata,
         mut write: impl FnMut(&RgbImage, &Metadata) -> Result<Vec<u8>, Failure>,
-    ) -> Result<Vec<u8>, Failure> {
+    ) -> Result<(Vec<u8>, Option<Mark>), Failure> {
         if let Some(source) = self.source {
             metadata.digital_source_type = source;
         }
         metadata.watermark = None;
-        let Some(wanted) = self.watermark else { return write(image, metadata) };
+        let Some(wanted) = self.watermark else { return Ok((write(image, metadata)?, None)) };
         let MarkedFile { file, mark, fault } = mark_file(image, wanted, |image, mark| {
             write(image, &Metadata { watermark: mark.map(to_metadata), ..metadata.clone() })
         })?;
         metadata.watermark = mark.map(to_metadata);
-        let Some(fault) = fault else { return Ok(file) };
+        let Some(fault) = fault else { return Ok((file, mark)) };
         let is_small = fault == Fault::TooSmall;
         let problem = match fault {
             Fault::TooSmall => small(wanted, image.width(), image.height()),
@@ -154,7 +180,7 @@ impl Marks {
             () if !self.said.replace(true) => line("note", &problem),
             () => {}
         }
-        Ok(file)
+        Ok((file, mark))
     }
 }
 

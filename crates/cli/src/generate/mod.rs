@@ -6,6 +6,7 @@ mod job;
 mod line;
 mod marks;
 mod safety;
+mod sign;
 mod styles;
 
 use std::{
@@ -27,6 +28,9 @@ pub(crate) use job::{Job, LatentsFile, device, options};
 use line::Line;
 pub(crate) use marks::Marks;
 pub(crate) use safety::Safety;
+pub(crate) use sign::Manifest;
+#[cfg(not(feature = "c2pa"))]
+pub(crate) use sign::NO_C2PA;
 
 /// The largest file of prompts, in bytes.
 const MAX_PROMPTS: u64 = 64 << 20;
@@ -135,7 +139,7 @@ fn run_on(
     let device = device(&args.compute)?;
     let safety = Safety::open(&args.safety, args.model.model.as_deref(), &device)?;
     safety.check_license(&model, args.safety.accept_license)?;
-    let marks = Marks::new(&args.marks, None, safety.requires_watermark())?;
+    let marks = Marks::new(&args.marks, None, &[], safety.requires_watermark())?;
     let pipeline = Pipeline::new(device, model, options);
     let place = BatchPlace::default();
     let job = Job { pipeline, request, place, lines, count, pictures, latents, output, made: None, safety, marks };

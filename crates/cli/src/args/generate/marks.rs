@@ -1,5 +1,7 @@
 //! Marks: what images carry so that they are known to be generated.
 
+use std::path::PathBuf;
+
 use clap::Args;
 
 use crate::args::SchemeArg;
@@ -19,4 +21,11 @@ pub(crate) struct MarkArgs {
     /// No metadata in the files: neither the parameters nor (XMP) that the image was generated
     #[arg(long)]
     pub(crate) no_metadata: bool,
+    /// Sign the files with this private key (PEM), as C2PA has it: who made an image with what, and every later change, can be told.
+    /// For a calotype built with --features c2pa
+    #[arg(long, value_name = "FILE", requires = "sign_cert", conflicts_with = "no_metadata")]
+    pub(crate) sign_key: Option<PathBuf>,
+    /// The key's certificate and those that it comes from, without the root (PEM)
+    #[arg(long, value_name = "FILE", requires = "sign_key")]
+    pub(crate) sign_cert: Option<PathBuf>,
 }
