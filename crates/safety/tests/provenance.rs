@@ -1,7 +1,7 @@
 //! Signed files: what they say, and that every change of them is found. `CALOTYPE_FLIPS` says how many bits are flipped in a file of each
 //! format.
 #![cfg(feature = "c2pa")]
-#![allow(clippy::unwrap_used, reason = "these are tests")]
+#![allow(clippy::unwrap_used, clippy::print_stdout, reason = "these are tests")]
 
 use std::{io::Cursor, ops::Range};
 
