@@ -138,6 +138,8 @@ fn keys_that_can_not_sign_are_refused() {
         let refused = Signer::new(chain.as_bytes(), key.as_bytes()).unwrap_err().to_string();
         assert!(!refused.contains('\n') && refused.len() > 20, "{refused}");
     }
+    let other_form = Signer::new(one.chain.as_bytes(), sec1.as_bytes()).unwrap_err().to_string();
+    assert!(other_form.contains("openssl pkcs8 -topk8"), "{other_form}");
     // Its own root may stand behind a leaf.
     Signer::new(format!("{}{}", one.chain, one.root).as_bytes(), one.key.as_bytes()).unwrap();
     assert!(!format!("{one:?}").contains("PRIVATE"));

@@ -57,6 +57,10 @@ impl Signer {
     /// [`Error::Provenance`] when they can't be read, do not belong together, or the certificate is not as C2PA asks: found out by
     /// signing an image and reading it.
     pub fn new(chain: &[u8], key: &[u8]) -> Result<Self> {
+        if is_of_another_form(key) {
+            let problem = "it is not PKCS #8 without a password: convert it by openssl pkcs8 -topk8 -nodes -in KEY";
+            return Err(failed("the key can't be used", problem));
+        }
         let context = Arc::new(Context::new());
         let mut problem = None;
         for algorithm in ALGORITHMS {
@@ -140,6 +144,12 @@ impl c2pa::Signer for Lean {
     fn reserve_size(&self) -> usize {
         self.length
     }
+}
+
+/// Whether a key is in one of the older forms of PEM, or encrypted.
+fn is_of_another_form(key: &[u8]) -> bool {
+    let forms: [&[u8]; 3] = [b"BEGIN EC PRIVATE KEY", b"BEGIN RSA PRIVATE KEY", b"BEGIN ENCRYPTED PRIVATE KEY"];
+    forms.iter().any(|form| key.windows(form.len()).any(|part| part == *form))
 }
 
 /// Bytes of the certificates.
