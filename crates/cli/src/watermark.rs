@@ -28,8 +28,13 @@ pub(crate) fn run(command: &Watermark) -> Result<(), Failure> {
 fn read(args: &WatermarkRead) -> Result<(), Failure> {
     let effort = if args.quick { Effort::Quick } else { Effort::Thorough };
     let (mut rows, mut without) = (Vec::new(), 0);
-    let device = CpuDevice::new(CpuDeviceOptions::default()).map_err(calotype::Error::from)?;
-    let rivagan = args.rivagan.as_deref().map(|file| RivaGan::open(&device, file)).transpose()?;
+    let rivagan = match &args.rivagan {
+        Some(file) => {
+            let device = CpuDevice::new(CpuDeviceOptions::default()).map_err(calotype::Error::from)?;
+            Some(RivaGan::open(&device, file)?)
+        }
+        None => None,
+    };
     for file in &args.files {
         let picture = open(file, &Limits::default()).map_err(|error| Failure::Failed(error.to_string()))?;
         let readings = watermark::read(&picture, args.text.as_bytes(), effort);
