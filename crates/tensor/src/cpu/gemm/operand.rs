@@ -5,6 +5,7 @@ use crate::cpu::{
     element::{Bf16, narrow_slice},
     elementwise::CHUNK,
     gemm::{arithmetic::Arithmetic, quantise::quantise_row},
+    isa::for_each_isa,
     memory::buffer::Buffer,
 };
 use crate::{DType, Result, Shape};
@@ -69,7 +70,7 @@ impl Cpu {
                 let row = x.rows(self.isa, start / width + i, 1, &mut scratch);
                 match arithmetic {
                     Arithmetic::Int8 => quantise_row(self.isa, row, words),
-                    _ => fill_words(arithmetic, row, words),
+                    _ => words_of_row(self.isa, arithmetic, row, words),
                 }
             }
         });
@@ -81,6 +82,13 @@ impl Cpu {
 pub(in crate::cpu) fn copied_words(x: Shape, dtype: DType, arithmetic: Arithmetic) -> usize {
     let in_place = dtype == arithmetic.dtype() && x.last().is_multiple_of(arithmetic.per_word());
     if in_place { 0 } else { x.rows() * arithmetic.words(x.last()) }
+}
+
+for_each_isa! {
+    /// [`fill_words`], by the instruction set.
+    fn words_of_row(arithmetic: Arithmetic, row: &[f32], words: &mut [u32]) {
+        fill_words(arithmetic, row, words);
+    }
 }
 
 /// A row of floats as words; what the last has too much is zero. Inlined where the instruction set is known.
