@@ -84,9 +84,9 @@ pub(crate) fn listed(heading: &str) -> Vec<String> {
     lines.filter_map(|line| Some(line.strip_prefix("| `")?.split('`').next()?.to_owned())).collect()
 }
 
-/// Seconds of processor time that this process has taken, all threads together; 0 where there is no telling.
+/// Seconds of processor time that this thread has taken: other tests run beside it. 0 where there is no telling.
 pub(crate) fn processor_seconds() -> f64 {
-    processor_seconds_of(&fs::read_to_string("/proc/self/stat").unwrap_or_default())
+    processor_seconds_of(&fs::read_to_string("/proc/thread-self/stat").unwrap_or_default())
 }
 
 /// The same, from the text of `/proc/self/stat`.
