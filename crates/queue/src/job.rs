@@ -34,20 +34,6 @@ pub enum State {
 }
 
 impl State {
-    /// All of them.
-    pub const ALL: [Self; 10] = [
-        Self::Queued,
-        Self::Leased,
-        Self::Running,
-        Self::Checking,
-        Self::Held,
-        Self::Succeeded,
-        Self::Failed,
-        Self::Cancelled,
-        Self::Expired,
-        Self::Rejected,
-    ];
-
     /// Its id: `queued`.
     #[must_use]
     pub const fn id(self) -> &'static str {

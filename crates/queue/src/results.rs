@@ -31,7 +31,7 @@ impl Results {
     /// # Errors
     /// The disk is full or fails: nothing is left under the name.
     pub fn put(&self, bytes: &[u8]) -> Result<String> {
-        let sha256: String = Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect();
+        let sha256 = sha256_of(bytes);
         let path = self.path(&sha256)?;
         let fail = |error: &dyn ToString| Error::results(&path, "be written", error.to_string());
         if fs::read(&path).is_ok_and(|found| found == bytes) {
@@ -54,8 +54,11 @@ impl Results {
     pub fn get(&self, sha256: &str) -> Result<Vec<u8>> {
         let path = self.path(sha256)?;
         let bytes = fs::read(&path).map_err(|error| Error::results(&path, "be read", error))?;
-        let found: String = Sha256::digest(&bytes).iter().map(|byte| format!("{byte:02x}")).collect();
-        if found == sha256 { Ok(bytes) } else { Err(Error::results(&path, "be read", "its bytes have changed")) }
+        if sha256_of(&bytes) == sha256 {
+            Ok(bytes)
+        } else {
+            Err(Error::results(&path, "be read", "its bytes have changed"))
+        }
     }
 
     /// Removes a result, if it is there.
@@ -101,6 +104,11 @@ impl Results {
             ))),
         }
     }
+}
+
+/// In hexadecimal.
+fn sha256_of(bytes: &[u8]) -> String {
+    Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 fn is_sha256(text: &str) -> bool {

@@ -134,13 +134,13 @@ impl Job {
         true
     }
 
-    pub(crate) fn retry(&mut self, seq: u64, now: u64) -> Result<()> {
+    pub(crate) fn retry(&mut self, now: u64) -> Result<()> {
         if !matches!(self.state, State::Failed | State::Cancelled | State::Expired) {
             return self.wrong("tried again");
         }
         // Its deadline has done its work, and its attempts go on counting: an old worker stays fenced.
         self.not_after = self.not_after.filter(|&end| end > now);
-        (self.seq, self.deaths, self.passed_over) = (seq, 0, 0);
+        (self.deaths, self.passed_over) = (0, 0);
         (self.error, self.held) = (None, None);
         self.enter(State::Queued, now);
         Ok(())

@@ -77,24 +77,27 @@ impl Tables<'_> {
 
     pub(super) fn retry(&mut self, id: JobId, max_queued: u64, now: u64) -> Result<Job, Fault> {
         let before = self.job(id)?;
-        before.clone().retry(before.seq, now)?;
-        self.check_room(&before.owner, None, max_queued)?;
-        let seq = self.next_seq()?;
-        self.change(id, now, |job| job.retry(seq, now))
+        let mut job = before.clone();
+        job.retry(now)?;
+        self.check_room(&job.owner, None, max_queued)?;
+        job.seq = self.next_seq()?;
+        self.put(Some(&before), &job, now)?;
+        Ok(job)
     }
 
     pub(super) fn claim(&mut self, worker: &Worker, now: u64) -> Result<Option<Job>, Fault> {
         for owner in self.waiting_owners()? {
-            let Some((head, chosen)) = self.choose(&owner, worker)? else { continue };
-            if let Some(mut head) = head {
-                let before = head.clone();
-                head.passed_over += 1;
-                self.put(Some(&before), &head, now)?;
+            let Some((passed_over, chosen)) = self.choose(&owner, worker)? else { continue };
+            if let Some(id) = passed_over {
+                self.change(id, now, |job| {
+                    job.passed_over += 1;
+                    Ok(())
+                })?;
             }
             let turn = self.next_seq()?;
             let (_, queued, with_workers) = self.owner(&owner)?;
             self.owners.insert(owner.as_str(), (turn, queued, with_workers))?;
-            let job = self.change(chosen.id, now, |job| {
+            let job = self.change(chosen, now, |job| {
                 job.lend(worker, now);
                 Ok(())
             })?;
@@ -119,18 +122,19 @@ impl Tables<'_> {
     }
 
     /// Which of an owner's jobs a worker gets, and before it the one that is passed over for it.
-    fn choose(&self, owner: &str, worker: &Worker) -> Result<Option<(Option<Job>, Job)>, Fault> {
+    fn choose(&self, owner: &str, worker: &Worker) -> Result<Option<(Option<JobId>, JobId)>, Fault> {
+        let (_, _, with_workers) = self.owner(owner)?;
         let mut head: Option<Job> = None;
         let mut seen = 0;
         for row in self.ready.range((owner, 0, 0)..=(owner, u32::MAX, u64::MAX))? {
             let job = self.job(JobId::from_u128(row?.1.value()))?;
             let Some(first) = &head else {
-                if job.max_running.is_some_and(|most| most <= self.owner(owner).map_or(0, |owner| owner.2)) {
+                if job.max_running.is_some_and(|most| most <= with_workers) {
                     return Ok(None);
                 }
                 if worker.can_do(&job) {
                     if worker.has_loaded(&job) || worker.loaded.is_empty() || job.passed_over >= MAX_PASSED_OVER {
-                        return Ok(Some((None, job)));
+                        return Ok(Some((None, job.id)));
                     }
                     head = Some(job);
                 }
@@ -141,10 +145,10 @@ impl Tables<'_> {
                 break;
             }
             if worker.has_loaded(&job) {
-                return Ok(Some((head, job)));
+                return Ok(Some((Some(first.id), job.id)));
             }
         }
-        Ok(head.map(|head| (None, head)))
+        Ok(head.map(|head| (None, head.id)))
     }
 
     /// Jobs whose workers are silent since before `now`, and jobs whose time is over.
@@ -161,13 +165,13 @@ impl Tables<'_> {
         }
         let mut changed = silent;
         for id in late {
-            let before = self.job(id)?;
-            let mut job = before.clone();
-            // Of a job that is held the deadline no longer counts.
-            if !job.expire(now) {
-                job.not_after = None;
-            }
-            self.put(Some(&before), &job, now)?;
+            self.change(id, now, |job| {
+                // Of a job that is held the deadline no longer counts.
+                if !job.expire(now) {
+                    job.not_after = None;
+                }
+                Ok(())
+            })?;
             changed.push(id);
         }
         changed.sort();

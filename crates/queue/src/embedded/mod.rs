@@ -146,24 +146,20 @@ impl Embedded {
         store.reopen().map_err(|error| storage(&error))?;
         let writer = Writer::new(Arc::clone(&store))?;
         let queue = Self { store, options, writer };
-        let now = queue.now();
-        queue.change(move |tables| {
+        queue.change(|tables, now| {
             tables.check_form()?;
             tables.recover(now)
         })?;
         Ok(queue)
     }
 
-    fn now(&self) -> u64 {
-        (self.options.clock)()
-    }
-
-    /// Makes a change, and waits until it is on the disk.
+    /// Makes a change at this time, and waits until it is on the disk.
     fn change<R: Send + 'static>(
         &self,
-        work: impl FnOnce(&mut Tables<'_>) -> Result<R, Fault> + Send + 'static,
+        work: impl FnOnce(&mut Tables<'_>, u64) -> Result<R, Fault> + Send + 'static,
     ) -> Result<R> {
-        self.writer.change(work)
+        let now = (self.options.clock)();
+        self.writer.change(move |tables| work(tables, now))
     }
 
     /// Reads what was committed last.
@@ -216,8 +212,8 @@ fn job(jobs: &ReadOnlyTable<u128, &'static [u8]>, id: u128) -> Result<Job, Fault
 
 impl Queue for Embedded {
     fn submit(&self, job: NewJob) -> Result<Submitted> {
-        let (now, max_queued) = (self.now(), self.options.max_queued);
-        self.change(move |tables| tables.submit(job, max_queued, now))
+        let max_queued = self.options.max_queued;
+        self.change(move |tables, now| tables.submit(job, max_queued, now))
     }
 
     fn get(&self, id: JobId) -> Result<Option<Job>> {
@@ -263,54 +259,46 @@ impl Queue for Embedded {
         if self.counts()?.queued == 0 {
             return Ok(None);
         }
-        let (worker, now) = (worker.clone(), self.now());
-        self.change(move |tables| tables.claim(&worker, now))
+        let worker = worker.clone();
+        self.change(move |tables, now| tables.claim(&worker, now))
     }
 
     fn start(&self, lease: Lease) -> Result<()> {
-        let now = self.now();
-        self.change(move |tables| tables.renew(lease, Some(State::Running), now)).map(drop)
+        self.change(move |tables, now| tables.renew(lease, Some(State::Running), now)).map(drop)
     }
 
     fn check(&self, lease: Lease) -> Result<()> {
-        let now = self.now();
-        self.change(move |tables| tables.renew(lease, Some(State::Checking), now)).map(drop)
+        self.change(move |tables, now| tables.renew(lease, Some(State::Checking), now)).map(drop)
     }
 
     fn beat(&self, lease: Lease) -> Result<Beat> {
-        let now = self.now();
-        let job = self.change(move |tables| tables.renew(lease, None, now))?;
+        let job = self.change(move |tables, now| tables.renew(lease, None, now))?;
         Ok(job.stop.map_or(Beat::Continue, Beat::Stop))
     }
 
     fn finish(&self, lease: Lease, outcome: Outcome) -> Result<Job> {
-        let now = self.now();
-        self.change(move |tables| tables.finish(lease, outcome, now))
+        self.change(move |tables, now| tables.finish(lease, outcome, now))
     }
 
     fn cancel(&self, id: JobId) -> Result<Job> {
-        let now = self.now();
-        self.change(move |tables| tables.change(id, now, |job| job.cancel(now)))
+        self.change(move |tables, now| tables.change(id, now, |job| job.cancel(now)))
     }
 
     fn retry(&self, id: JobId) -> Result<Job> {
-        let (now, max_queued) = (self.now(), self.options.max_queued);
-        self.change(move |tables| tables.retry(id, max_queued, now))
+        let max_queued = self.options.max_queued;
+        self.change(move |tables, now| tables.retry(id, max_queued, now))
     }
 
     fn decide(&self, id: JobId, decision: Decision) -> Result<Job> {
-        let now = self.now();
-        self.change(move |tables| tables.change(id, now, |job| job.decide(decision, now)))
+        self.change(move |tables, now| tables.change(id, now, |job| job.decide(decision, now)))
     }
 
     fn tend(&self) -> Result<Vec<JobId>> {
-        let now = self.now();
-        self.change(move |tables| tables.tend(now))
+        self.change(move |tables, now| tables.tend(now))
     }
 
     fn prune(&self, over_before: u64, most: usize) -> Result<Vec<String>> {
-        let now = self.now();
-        self.change(move |tables| tables.prune(over_before, most, now))
+        self.change(move |tables, now| tables.prune(over_before, most, now))
     }
 
     fn has_result(&self, sha256: &str) -> Result<bool> {
