@@ -5,7 +5,7 @@ use std::ops::Range;
 use crate::cpu::{
     gemm::{
         arithmetic::Arithmetic,
-        kernel::{ROWS, Tile, outer},
+        kernel::{OuterRows, ROWS, Tile, outer},
         multiply_tile,
         packed::{Packed, bits},
     },
@@ -47,24 +47,15 @@ pub(crate) fn outer_block(
 ) {
     let mut sums = Tile::new();
     let pointers: Vec<*const u32> = (0..count).map(|k| a[k * stride..].as_ptr().cast()).collect();
-    let f32 = Arithmetic::F32;
     for input in (0..inputs).step_by(ROWS) {
         for start in (0..columns).step_by(isa.panel()) {
             let used = isa.panel().min(columns - start);
             let width = used.next_multiple_of(isa.lanes());
             // SAFETY: rows are as the caller says, and reads past their ends stay within the slack.
             unsafe {
-                outer(
-                    isa,
-                    f32,
-                    pointers.as_ptr(),
-                    input,
-                    b[start..].as_ptr().cast(),
-                    b_stride,
-                    count,
-                    width,
-                    &mut sums,
-                );
+                let (a, b) = (pointers.as_ptr(), b[start..].as_ptr().cast());
+                let rows = OuterRows { a, offset: input, b, stride: b_stride, count };
+                outer(isa, Arithmetic::F32, rows, width, &mut sums);
             }
             for r in 0..ROWS.min(inputs - input) {
                 each(input + r, start, &sums.0[r * width..][..used]);

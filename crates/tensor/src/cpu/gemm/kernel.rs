@@ -76,39 +76,35 @@ pub(crate) unsafe fn multiply_rows(
     }
 }
 
+/// Both sides of [`outer`]: `count` pointers, of which words from `offset` on are taken, and `count` rows `stride` words apart.
+#[derive(Clone, Copy)]
+pub(crate) struct OuterRows {
+    pub(crate) a: *const *const u32,
+    pub(crate) offset: usize,
+    pub(crate) b: *const u32,
+    pub(crate) stride: usize,
+    pub(crate) count: usize,
+}
+
 /// `tile[r][n] = Σ_k a[k][offset + r] · b[k · stride + n]`: a sum of outer products of words, for gradients of weights.
 ///
 /// # Safety
-/// `a` has `count` pointers, each to at least `offset + ROWS` readable words; `b` has `count` rows, each with `width` readable words;
+/// Of `rows`, each pointer of `a` is to at least `offset + ROWS` readable words, and each row of `b` has `width` readable words;
 /// `width` and `isa` as in [`multiply_rows`].
-pub(crate) unsafe fn outer(
-    isa: Isa,
-    arithmetic: Arithmetic,
-    a: *const *const u32,
-    offset: usize,
-    b: *const u32,
-    stride: usize,
-    count: usize,
-    width: usize,
-    tile: &mut Tile,
-) {
+pub(crate) unsafe fn outer(isa: Isa, arithmetic: Arithmetic, rows: OuterRows, width: usize, tile: &mut Tile) {
     let tile = tile.0.as_mut_ptr();
     // SAFETY: the caller's promises.
     unsafe {
         match isa {
             #[cfg(target_arch = "x86_64")]
-            Isa::Avx512Bf16 if arithmetic == Arithmetic::Bf16 => {
-                x86::outer_bf16(a, offset, b, stride, count, width, tile)
-            }
+            Isa::Avx512Bf16 if arithmetic == Arithmetic::Bf16 => x86::outer_bf16(rows, width, tile),
             #[cfg(target_arch = "x86_64")]
-            Isa::Avx512 | Isa::Avx512Vnni | Isa::Avx512Bf16 => {
-                x86::outer_avx512(a, offset, b, stride, count, width, tile)
-            }
+            Isa::Avx512 | Isa::Avx512Vnni | Isa::Avx512Bf16 => x86::outer_avx512(rows, width, tile),
             #[cfg(target_arch = "x86_64")]
-            Isa::Avx2 => x86::outer_avx2(a, offset, b, stride, count, width, tile),
+            Isa::Avx2 => x86::outer_avx2(rows, width, tile),
             _ => match width / 4 {
-                1 => outer_products::<[f32; 4], 1>(a, offset, b, stride, count, tile),
-                _ => outer_products::<[f32; 4], 2>(a, offset, b, stride, count, tile),
+                1 => outer_products::<[f32; 4], 1>(rows, tile),
+                _ => outer_products::<[f32; 4], 2>(rows, tile),
             },
         }
     }
@@ -160,14 +156,8 @@ unsafe fn rows<T: Vector, const V: usize>(a: RowSegments, mut b: *const u32, to:
 }
 
 #[inline(always)]
-unsafe fn outer_products<T: Vector, const V: usize>(
-    a: *const *const u32,
-    offset: usize,
-    mut b: *const u32,
-    stride: usize,
-    count: usize,
-    tile: *mut f32,
-) {
+unsafe fn outer_products<T: Vector, const V: usize>(rows: OuterRows, tile: *mut f32) {
+    let OuterRows { a, offset, mut b, stride, count } = rows;
     // SAFETY: every access is within what the caller of `outer` promises.
     unsafe {
         let mut sums = [[T::zero(); V]; ROWS];
@@ -227,7 +217,7 @@ impl Vector for [f32; 4] {
 mod x86 {
     use std::{arch::x86_64::*, mem::transmute};
 
-    use super::{RowSegments, Sums, Vector, outer_products, rows};
+    use super::{OuterRows, RowSegments, Sums, Vector, outer_products, rows};
 
     /// Sums of products of bf16 pairs.
     #[derive(Clone, Copy)]
@@ -364,44 +354,20 @@ mod x86 {
     }
 
     #[target_feature(enable = "avx512f,avx512bf16")]
-    pub(in crate::cpu) unsafe fn outer_bf16(
-        a: *const *const u32,
-        offset: usize,
-        b: *const u32,
-        stride: usize,
-        count: usize,
-        width: usize,
-        tile: *mut f32,
-    ) {
+    pub(in crate::cpu) unsafe fn outer_bf16(rows: OuterRows, width: usize, tile: *mut f32) {
         // SAFETY: the caller's promises; `width` is 1 to 4 vectors.
-        unsafe { by_vectors!(outer_products::<PairSums>(a, offset, b, stride, count, tile), width, 1 2 3 or 4) }
+        unsafe { by_vectors!(outer_products::<PairSums>(rows, tile), width, 1 2 3 or 4) }
     }
 
     #[target_feature(enable = "avx512f")]
-    pub(in crate::cpu) unsafe fn outer_avx512(
-        a: *const *const u32,
-        offset: usize,
-        b: *const u32,
-        stride: usize,
-        count: usize,
-        width: usize,
-        tile: *mut f32,
-    ) {
+    pub(in crate::cpu) unsafe fn outer_avx512(rows: OuterRows, width: usize, tile: *mut f32) {
         // SAFETY: the caller's promises; `width` is 1 to 4 vectors.
-        unsafe { by_vectors!(outer_products::<__m512>(a, offset, b, stride, count, tile), width, 1 2 3 or 4) }
+        unsafe { by_vectors!(outer_products::<__m512>(rows, tile), width, 1 2 3 or 4) }
     }
 
     #[target_feature(enable = "avx2,fma")]
-    pub(in crate::cpu) unsafe fn outer_avx2(
-        a: *const *const u32,
-        offset: usize,
-        b: *const u32,
-        stride: usize,
-        count: usize,
-        width: usize,
-        tile: *mut f32,
-    ) {
+    pub(in crate::cpu) unsafe fn outer_avx2(rows: OuterRows, width: usize, tile: *mut f32) {
         // SAFETY: the caller's promises; `width` is 1 or 2 vectors.
-        unsafe { by_vectors!(outer_products::<__m256>(a, offset, b, stride, count, tile), width, 1 or 2) }
+        unsafe { by_vectors!(outer_products::<__m256>(rows, tile), width, 1 or 2) }
     }
 }

@@ -6,11 +6,11 @@ use crate::cpu::{
     gemm::{
         Gather, add,
         arithmetic::Arithmetic,
-        kernel::{ROWS, Tile, WIDEST, outer},
+        kernel::{OuterRows, ROWS, Tile, WIDEST, outer},
         operand::Operand,
-        packed::{Panel, bits},
+        packed::{Panel, bits, pair_rows},
     },
-    isa::{Isa, for_each_isa},
+    isa::Isa,
     memory::buffer::Buffer,
     parallel::Shared,
 };
@@ -54,7 +54,10 @@ pub(crate) fn gather_outer(
                 let (a, count, b) = (left.rows.as_ptr(), left.rows.len(), right.as_ptr());
                 // SAFETY: each row of the left side has ROWS words from any of these inputs on, and each of the right side a vector from any
                 // column, as buffers end in slack; what is read past the end is not used. `isa` was detected.
-                unsafe { outer(isa, sides.arithmetic(), a, input, b, stride, count, panel.width, &mut sums) };
+                unsafe {
+                    let rows = OuterRows { a, offset: input, b, stride, count };
+                    outer(isa, sides.arithmetic(), rows, panel.width, &mut sums);
+                }
                 for r in 0..ROWS.min(inputs.len() - input) {
                     let row = tap * channels + inputs.start + input + r;
                     // SAFETY: this task alone has this tap, these inputs and these columns.
@@ -148,16 +151,6 @@ impl<'a> Sides<'a> {
             Self::Pairs { dy, pairs, .. } => {
                 (&dy.slice::<u32>()[pairs * panel.start + row / 2 * panel.width..], panel.width)
             }
-        }
-    }
-}
-
-for_each_isa! {
-    /// Two rows of pairs along a row to a row of pairs along columns: `to[c]` has element `c` of `a` below that of `b`.
-    fn pair_rows(a: &[u32], b: &[u32], to: &mut [u32]) {
-        for ((to, &a), &b) in to.chunks_exact_mut(2).zip(a).zip(b) {
-            to[0] = (a & 0xffff) | (b << 16);
-            to[1] = (a >> 16) | (b & 0xffff_0000);
         }
     }
 }

@@ -4,7 +4,7 @@ use crate::cpu::{
     Cpu,
     element::{Bf16, Element, Elements, F16, widen},
     gemm::{arithmetic::Arithmetic, quantise::widen_bytes},
-    isa::Isa,
+    isa::{Isa, for_each_isa},
     memory::buffer::Buffer,
     parallel::Shared,
 };
@@ -134,6 +134,8 @@ impl Packed {
     /// A matrix of one tap, filled on this thread: `row(k)` has the words of a row, elements side by side.
     pub(crate) fn with_rows<'r>(mut self, row: impl Fn(usize) -> &'r [u32]) -> Self {
         let (depth, channels) = (self.depth(), self.channels);
+        // Beside the last of an odd number.
+        let zeros = vec![0; if channels % 2 == 1 { self.columns.div_ceil(2) } else { 0 }];
         for panel in self.panels() {
             let data = &mut self.data.slice_mut::<u32>()[panel.start * depth..][..panel.width * depth];
             for (k, to) in data.chunks_exact_mut(panel.width).enumerate() {
@@ -143,16 +145,8 @@ impl Packed {
                     to.copy_from_slice(&row(k)[panel.start..][..panel.columns]);
                     continue;
                 }
-                // Two rows of pairs along a row become a row of pairs along columns.
-                let (even, odd) = (
-                    &row(2 * k)[panel.start / 2..],
-                    (2 * k + 1 < channels).then(|| &row(2 * k + 1)[panel.start / 2..]),
-                );
-                for (p, to) in to.chunks_mut(2).enumerate() {
-                    let (a, b) = (even[p], odd.map_or(0, |odd| odd[p]));
-                    let pair = [(a & 0xffff) | (b << 16), (a >> 16) | (b & 0xffff_0000)];
-                    to.copy_from_slice(&pair[..to.len()]);
-                }
+                let odd = if 2 * k + 1 < channels { row(2 * k + 1) } else { &zeros };
+                pair_rows(self.format.isa, &row(2 * k)[panel.start / 2..], &odd[panel.start / 2..], to);
             }
         }
         self
@@ -223,6 +217,20 @@ impl Packed {
                 });
             }
         })
+    }
+}
+
+for_each_isa! {
+    /// Two rows of pairs along a row to a row of pairs along columns: `to[c]` has element `c` of `a` below that of `b`.
+    pub(crate) fn pair_rows(a: &[u32], b: &[u32], to: &mut [u32]) {
+        let of = |a: u32, b: u32| [(a & 0xffff) | (b << 16), (a >> 16) | (b & 0xffff_0000)];
+        let (whole, rest) = to.as_chunks_mut::<2>();
+        for ((to, &a), &b) in whole.iter_mut().zip(a).zip(b) {
+            *to = of(a, b);
+        }
+        if let [last] = rest {
+            *last = of(a[whole.len()], b[whole.len()])[0];
+        }
     }
 }
 
