@@ -6,7 +6,7 @@ use calotype_diffusion::Generator;
 use calotype_image::{RgbImage, grid, psnr};
 use calotype_models::{AutoencoderKl, ModelConfig, PerBlock, Random, VaeConfig, posterior};
 use calotype_tensor::{
-    Backend, Differentiable, Shape,
+    Backend, Differentiable,
     tape::{Parameter, Tape, Var},
 };
 
@@ -104,11 +104,11 @@ impl<B: Differentiable + Clone> AutoencoderTask<B> {
     }
 
     /// A batch of pictures to learn from, or of parts of them: `(B, H, W, 3)` in [-1, 1].
-    fn batch(&self, indices: &[usize], random: &mut Generator) -> Result<(Shape, Vec<f32>)> {
+    fn batch(&self, tape: &Tape<B>, indices: &[usize], random: &mut Generator) -> Result<Var<B>> {
         let size = self.config.data.size as usize;
         let pictures = self.pictures.batch(indices)?;
         let Some(side) = self.config.data.random_crop.map(|side| side as usize) else {
-            return Ok(([indices.len(), size, size, 3].into(), pictures));
+            return Ok(tape.from_f32([indices.len(), size, size, 3].into(), pictures)?);
         };
         let mut parts = Vec::with_capacity(indices.len() * side * side * 3);
         for picture in pictures.chunks_exact(size * size * 3) {
@@ -117,7 +117,7 @@ impl<B: Differentiable + Clone> AutoencoderTask<B> {
             let lines = picture.chunks_exact(size * 3).skip(top).take(side);
             parts.extend(lines.flat_map(|line| &line[left * 3..][..side * 3]));
         }
-        Ok(([indices.len(), side, side, 3].into(), parts))
+        Ok(tape.from_f32([indices.len(), side, side, 3].into(), parts)?)
     }
 
     /// What the weights make of pictures of `set`, with the latents at their mean.
@@ -189,8 +189,7 @@ impl<B: Differentiable + Clone> Task<B> for AutoencoderTask<B> {
     }
 
     fn loss(&self, tape: &Tape<B>, step: u64, pictures: &[usize], random: &mut Generator) -> Result<Loss<B>> {
-        let (shape, pictures) = self.batch(pictures, random)?;
-        let pictures = tape.from_f32(shape, pictures)?;
+        let pictures = self.batch(tape, pictures, random)?;
         let moments = if self.config.model.freeze_encoder {
             tape.no_grad(|tape| self.vae.encode(tape, &pictures))?
         } else {
@@ -220,8 +219,7 @@ impl<B: Differentiable + Clone> Task<B> for AutoencoderTask<B> {
         let Some(adversary) = self.adversary.as_ref().filter(|adversary| adversary.active(step)) else {
             return Ok(None);
         };
-        let (shape, pictures) = self.batch(pictures, random)?;
-        let pictures = tape.from_f32(shape, pictures)?;
+        let pictures = self.batch(tape, pictures, random)?;
         // As CompVis does, with the autoencoder that has just learned.
         let batch = tape.no_grad(|tape| -> Result<_> {
             let moments = self.vae.encode(tape, &pictures)?;

@@ -121,13 +121,18 @@ fn levels(channels: &[usize], layers: usize, groups: usize) -> Option<String> {
 }
 
 impl DataConfig {
+    /// Side of what a step learns from.
+    fn learned_side(&self) -> u32 {
+        self.random_crop.unwrap_or(self.size)
+    }
+
     /// Checks that the pictures' side can be halved `halvings` times.
     fn problem(&self, halvings: usize) -> Option<String> {
         let divisor = 1u32 << halvings.min(16);
         if !(1..=4096).contains(&self.size) || !self.size.is_multiple_of(divisor) {
             return Some(format!("data.size: expected a multiple of {divisor} up to 4096, got {}", self.size));
         }
-        let crop = self.random_crop.unwrap_or(self.size);
+        let crop = self.learned_side();
         if crop == 0 || crop > self.size || !crop.is_multiple_of(divisor) {
             return Some(format!("data.random_crop: expected a multiple of {divisor} up to data.size, got {crop}"));
         }
@@ -168,7 +173,7 @@ impl Config for AutoencoderConfig {
                     rules! {
                         weight(discriminator.weight), "loss.discriminator.weight", "0 (none) or more", discriminator.weight;
                         (1..=1024).contains(&discriminator.channels), "loss.discriminator.channels", "1 to 1024", discriminator.channels;
-                        discriminator.layers > 0 && self.data.random_crop.unwrap_or(self.data.size) >= 4 * least, "loss.discriminator.layers", "1 or more, and few enough for the pictures", discriminator.layers;
+                        discriminator.layers > 0 && self.data.learned_side() >= 4 * least, "loss.discriminator.layers", "1 or more, and few enough for the pictures", discriminator.layers;
                     }
                 }
                 None

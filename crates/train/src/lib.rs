@@ -40,10 +40,7 @@ mod weights;
 
 use std::path::Path;
 
-use calotype_tensor::{
-    cpu::{Cpu, Isa},
-    tape::Tape,
-};
+use calotype_tensor::{cpu::Cpu, tape::Tape};
 
 use autoencoder::AutoencoderTask;
 use check::Config;
@@ -93,9 +90,10 @@ fn backend(threads: usize, mixed_precision: MixedPrecision) -> Result<Cpu> {
     let cpu = Cpu::new(threads)?;
     match mixed_precision {
         MixedPrecision::No => Ok(cpu),
-        MixedPrecision::Bf16 if cpu.isa() < Isa::Avx512Bf16 => {
-            Err(Error::MixedPrecision { isa: cpu.isa().to_string() })
+        MixedPrecision::Bf16 => {
+            let isa = cpu.isa().to_string();
+            // In f32 the processor alone can be what lacks it.
+            cpu.in_mixed_precision().map_err(|_| Error::MixedPrecision { isa })
         }
-        MixedPrecision::Bf16 => Ok(cpu.in_mixed_precision()?),
     }
 }
