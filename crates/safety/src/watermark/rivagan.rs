@@ -2,12 +2,12 @@
 
 use std::path::Path;
 
-use calotype_formats::OnnxFile;
 use calotype_image::RgbImage;
 use calotype_models::{RIVAGAN_BITS, RivaGanDecoder};
 use calotype_tensor::{Backend, BackendOptions, Device, Precision};
 
 use crate::error::{Error, Result};
+use crate::package_file::open_onnx;
 
 /// What the package calls the weights.
 const WEIGHTS: &str = "rivagan_decoder.onnx";
@@ -56,13 +56,7 @@ impl<B: Backend> RivaGan<B> {
     /// There is no such file, or it is another network.
     pub fn open<D: Device<Backend = B>>(device: &D, path: &Path) -> Result<Self> {
         let refuse = |problem: String| Error::Watermark { path: path.to_owned(), problem };
-        let path = &if path.is_dir() { path.join(WEIGHTS) } else { path.to_owned() };
-        let file = OnnxFile::open(path).map_err(|e| match e.is_not_found() {
-            true => refuse(format!(
-                "there is no such file: get {WEIGHTS} by `pip download --no-deps invisible-watermark==0.2.0`, which brings a zip archive"
-            )),
-            false => refuse(e.to_string()),
-        })?;
+        let (_, file) = open_onnx(path, WEIGHTS, "invisible-watermark==0.2.0").map_err(refuse)?;
         let backend = device.backend(BackendOptions::in_precision(Precision::F32))?;
         let network = RivaGanDecoder::open(&backend, &file).map_err(|e| refuse(e.to_string()))?;
         Ok(Self { backend, network })
