@@ -8,7 +8,7 @@ use calotype::{
 };
 use serde_json::{Value, json};
 
-use crate::{args::Info, failure::Failure, generate::Manifest, interrupt, remake, stdout};
+use crate::{args::Info, failure::Failure, interrupt, manifest::Manifest, remake, stdout};
 
 pub(crate) fn run(args: &Info) -> Result<(), Failure> {
     interrupt::exit_at_once()?;

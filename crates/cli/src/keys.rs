@@ -5,7 +5,7 @@ use crate::{args::Keys, failure::Failure};
 #[cfg(not(feature = "c2pa"))]
 pub(crate) fn run(command: &Keys) -> Result<(), Failure> {
     let Keys::New(_) = command;
-    Err(Failure::usage(crate::generate::NO_C2PA))
+    Err(Failure::usage(calotype_publish::Error::NoC2pa.to_string()))
 }
 
 #[cfg(feature = "c2pa")]

@@ -10,6 +10,7 @@ mod interrupt;
 mod keys;
 mod license;
 mod log;
+mod manifest;
 mod model;
 mod models;
 mod output;

@@ -12,7 +12,7 @@ use calotype_image::{Limits, read_limited};
 use crate::{
     args::Remake,
     failure::{Failure, line},
-    generate::{Job, LatentsFile, Lines, Marks, Safety, device, options},
+    generate::{Job, LatentsFile, Lines, Publishing, device, options},
     interrupt, model,
 };
 
@@ -51,12 +51,12 @@ pub(crate) fn run(args: &Remake, process_start: Instant) -> Result<(), Failure> 
     let (lines, made) = (Lines::one(&request.prompt), is_same.then_some(&metadata));
     let (output, pictures) = (&args.output, &[]);
     let device = device(&args.compute)?;
-    let safety = Safety::open(&args.safety, args.model.model.as_deref(), &device)?;
-    safety.check_license(&model, args.safety.accept_license)?;
     let as_made = is_as_made.then_some(&reading.metadata);
-    let marks = Marks::new(&args.marks, as_made, &args.picture, safety.requires_watermark())?;
+    let model_path = args.model.model.as_deref();
+    let publishing = Publishing::open(&args.safety, &args.marks, model_path, as_made, &args.picture, &device)?;
+    publishing.check_license(&model, args.safety.accept_license)?;
     let pipeline = Pipeline::new(device, model, options);
-    let job = Job { pipeline, request, place, lines, count: 1, pictures, latents, output, made, safety, marks };
+    let job = Job { pipeline, request, place, lines, count: 1, pictures, latents, output, made, publishing };
     job.run(process_start)
 }
 

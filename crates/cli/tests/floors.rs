@@ -4,7 +4,7 @@
 
 use std::{collections::BTreeMap, process::Command};
 
-const FLOORS: [(&str, i8); 16] = [
+const FLOORS: [(&str, i8); 17] = [
     ("calotype-files", -1),
     ("calotype-tensor", 0),
     ("calotype-formats", 0),
@@ -18,6 +18,7 @@ const FLOORS: [(&str, i8); 16] = [
     ("calotype-safety", 3),
     ("calotype-bench", 4),
     ("calotype-train", 4),
+    ("calotype-publish", 4),
     ("calotype-queue", 4),
     ("calotype-icons", 5),
     ("calotype-cli", 6),

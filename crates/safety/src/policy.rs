@@ -58,6 +58,18 @@ impl Action {
             Self::Block => "block",
         }
     }
+
+    /// What an image is that it was done with: `allowed`, `flagged`, `blurred`, `held`, `blocked`.
+    #[must_use]
+    pub fn done(self) -> &'static str {
+        match self {
+            Self::Allow => "allowed",
+            Self::Label => "flagged",
+            Self::Blur => "blurred",
+            Self::Hold => "held",
+            Self::Block => "blocked",
+        }
+    }
 }
 
 /// A policy, whose classifiers are not in memory yet.

@@ -15,13 +15,13 @@ use calotype::{
     request::{BatchPlace, InputImage, PromptStyle},
 };
 use calotype_image::{FileFormat, grid};
+use calotype_publish::{Judged, Made, Origin};
 use calotype_tensor::cpu::{CpuDevice, CpuDeviceOptions};
 use serde_json::{Map, Value, json};
 
 use super::{
-    Marks, Safety,
+    Publishing,
     batches::{Batch, Lines},
-    safety::Judged,
 };
 use crate::{
     args::{Compute, OutputArgs},
@@ -34,9 +34,6 @@ use crate::{
 
 /// Pixels between the pictures of a grid, as torchvision's `make_grid`.
 const GRID_PADDING: u32 = 2;
-
-/// The quality of JPEG files if nobody says.
-const DEFAULT_QUALITY: u8 = 95;
 
 /// So many batches are checked before the work begins, which takes seconds; the others when it is their turn.
 const MAX_CHECKED: usize = 10_000;
@@ -94,10 +91,8 @@ pub(crate) struct Job<'a> {
     pub(crate) output: &'a OutputArgs,
     /// What the file says of the picture, if it was made before.
     pub(crate) made: Option<&'a Metadata>,
-    /// What the run is held to.
-    pub(crate) safety: Safety,
-    /// What the images carry.
-    pub(crate) marks: Marks,
+    /// What the images go through.
+    pub(crate) publishing: Publishing,
 }
 
 /// The batches of a job.
@@ -142,17 +137,17 @@ impl Job<'_> {
         if self.output.grid && !output.is_folder() {
             return Err(Failure::usage("--grid lies beside its pictures: give a folder for --output"));
         }
-        if self.output.save_latents.is_some() && self.safety.hides_images() {
+        if self.output.save_latents.is_some() && self.publishing.publisher.hides_images() {
             let problem = "--save-latents would show what --safety hides: leave one of them out";
             return Err(Failure::usage(problem));
         }
         self.check(&batches, format)?;
         output.prepare()?;
-        self.safety.prepare(&output)?;
+        self.publishing.prepare(&output)?;
         if let Some(file) = &self.output.save_latents {
             output::make_parent(file)?;
         }
-        self.marks.announce();
+        self.publishing.announce();
         thread::scope(|scope| {
             // Beside the run, so that nobody waits for it, but after the first step, which somebody does wait for.
             let (stepped, wait) = mpsc::channel();
@@ -176,9 +171,9 @@ impl Job<'_> {
             }
             checked = Some(of);
             let plan = self.plan(batches, number).map_err(|failure| self.at_line(batches, number, failure))?;
-            self.safety.check_init(plan.request())?;
+            self.check_init(plan.request())?;
             let [_, high, wide, _] = plan.final_shape();
-            self.marks.check(plan.final_size())?;
+            self.publishing.publisher.check_size(plan.final_size())?;
             let longest = plan.final_size().into_iter().max().unwrap_or(0);
             if longest > format.max_side() as usize {
                 let problem =
@@ -219,7 +214,7 @@ impl Job<'_> {
             let latents = self.latents.as_ref().and_then(|file| file.latents.slice(batch.first, batch.size));
             request.latents = latents.map(Into::into);
         }
-        self.safety.check_prompts(&request)?;
+        self.publishing.publisher.check_prompts(&request, &Origin::default())?;
         Ok(self.pipeline.plan(request)?.at(place)?)
     }
 
@@ -237,7 +232,7 @@ impl Job<'_> {
             let begin = Instant::now();
             let started = self.plan(batches, number).and_then(|plan| {
                 if number >= MAX_CHECKED {
-                    self.safety.check_init(plan.request())?;
+                    self.check_init(plan.request())?;
                 }
                 Ok(self.pipeline.run(plan)?)
             });
@@ -258,7 +253,8 @@ impl Job<'_> {
             });
             for image in made.images {
                 let mut metadata = self.metadata(&image, batch.first)?;
-                let judged = self.safety.apply(image.pixels, &mut metadata)?;
+                let judged = self.publishing.publisher.judge(image.pixels, &mut metadata, &Origin::default())?;
+                self.publishing.say(&judged.notes);
                 self.write(&judged, &mut metadata, output, said.clone())?;
                 blocked += usize::from(judged.shown.is_none());
                 if self.output.grid && judged.shown.is_some() {
@@ -339,7 +335,7 @@ impl Job<'_> {
         output: &mut Output,
         mut said: Value,
     ) -> Result<(), Failure> {
-        let Judged { shown, held, verdict } = judged;
+        let Judged { shown, held, verdict, .. } = judged;
         if let Some(verdict) = verdict {
             said["safety"] = verdict.to_json();
         }
@@ -347,18 +343,23 @@ impl Job<'_> {
             // Blocked: only `--json` tells what would have been there.
             return if self.output.json { stdout::print(&object(None, &said, metadata).to_string()) } else { Ok(()) };
         };
+        let (publishing, origin) = (&self.publishing, &Origin::default());
+        let (publisher, options) = (&publishing.publisher, publishing.file_options(output.format, self.output.quality));
         // The original has a mark of its own, for when it is released.
         let mut of_original = metadata.clone();
-        let file = self.marks.file(image, metadata, output.format, self.quality())?;
+        let file = publishing.file(image, metadata, &options)?;
+        let made = Made { metadata, file: &file };
         let path = match held.as_ref().zip(verdict.as_ref()) {
             Some((original, verdict)) => {
-                let original = self.marks.file(original, &mut of_original, output.format, self.quality())?;
-                let mut holding = self.safety.stage(&of_original, verdict, &original, output)?;
-                let path = output.write(&file, &mut |path| self.safety.hold(&mut holding, metadata, &file, path))?;
+                let original = publishing.file(original, &mut of_original, &options)?;
+                let original = Made { metadata: &of_original, file: &original };
+                let folder = publishing.held_folder(output).unwrap_or_default();
+                let mut holding = publisher.stage(&folder, original, output.format, verdict, origin)?;
+                let path = output.write(&file, &mut |path| Ok(publisher.hold(&mut holding, made, path)?))?;
                 said["held"] = json!(holding.id());
                 path
             }
-            None => output.write(&file, &mut |path| self.safety.record(metadata, verdict.as_ref(), &file, path))?,
+            None => output.write(&file, &mut |path| Ok(publisher.record(made, verdict.as_ref(), path, origin)?))?,
         };
         if self.output.json {
             stdout::print(&object(Some(&path), &said, metadata).to_string())
@@ -369,9 +370,11 @@ impl Job<'_> {
         }
     }
 
-    /// The quality of JPEG files.
-    fn quality(&self) -> u8 {
-        self.output.quality.unwrap_or(DEFAULT_QUALITY)
+    /// Refuses an image to start from that the policy does not let through.
+    fn check_init(&self, request: &Request) -> Result<(), Failure> {
+        let note = self.publishing.publisher.check_init(request, &Origin::default())?;
+        self.publishing.say(note.as_slice());
+        Ok(())
     }
 
     /// What the file of an image says; `first` is which image of the call is the first of its batch.
@@ -400,8 +403,12 @@ impl Job<'_> {
             [only] => only.clone(),
             _ => grid(pictures, columns, GRID_PADDING).map_err(calotype::Error::from)?,
         };
-        let file = self.marks.grid_file(&sheet, &mut first, output.format, self.quality())?;
-        let path = output.write_grid(&file, &mut |path| self.safety.record(&first, None, &file, path))?;
+        let (publishing, origin) = (&self.publishing, &Origin::default());
+        let options = publishing.file_options(output.format, self.output.quality);
+        let file = publishing.grid_file(&sheet, &mut first, &options)?;
+        let made = Made { metadata: &first, file: &file };
+        let path =
+            output.write_grid(&file, &mut |path| Ok(publishing.publisher.record(made, None, path, origin)?))?;
         if self.output.json {
             stdout::print(&json!({"grid": path.display().to_string()}).to_string())?;
         } else if !self.output.quiet {

@@ -4,9 +4,7 @@ mod batches;
 mod hints;
 mod job;
 mod line;
-mod marks;
-mod safety;
-mod sign;
+mod publishing;
 mod styles;
 
 use std::{
@@ -26,11 +24,7 @@ use crate::{
 pub(crate) use batches::Lines;
 pub(crate) use job::{Job, LatentsFile, device, options};
 use line::Line;
-pub(crate) use marks::Marks;
-pub(crate) use safety::Safety;
-pub(crate) use sign::Manifest;
-#[cfg(not(feature = "c2pa"))]
-pub(crate) use sign::NO_C2PA;
+pub(crate) use publishing::Publishing;
 
 /// The largest file of prompts, in bytes.
 const MAX_PROMPTS: u64 = 64 << 20;
@@ -137,12 +131,11 @@ fn run_on(
     let batches = lines.batches(count, pictures.len())?;
     let (output, options) = (&args.output, options(&args.compute, batches)?);
     let device = device(&args.compute)?;
-    let safety = Safety::open(&args.safety, args.model.model.as_deref(), &device)?;
-    safety.check_license(&model, args.safety.accept_license)?;
-    let marks = Marks::new(&args.marks, None, &[], safety.requires_watermark())?;
+    let publishing = Publishing::open(&args.safety, &args.marks, args.model.model.as_deref(), None, &[], &device)?;
+    publishing.check_license(&model, args.safety.accept_license)?;
     let pipeline = Pipeline::new(device, model, options);
     let place = BatchPlace::default();
-    let job = Job { pipeline, request, place, lines, count, pictures, latents, output, made: None, safety, marks };
+    let job = Job { pipeline, request, place, lines, count, pictures, latents, output, made: None, publishing };
     job.run(process_start)
 }
 

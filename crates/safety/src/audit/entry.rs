@@ -65,6 +65,12 @@ pub struct Entry {
     /// The request that it belongs to.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub request_id: Option<String>,
+    /// The job that it belongs to, where requests become jobs.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub job_id: Option<String>,
+    /// The id of the key that was asked with, never the key.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub key_id: Option<String>,
     /// Who asked, or decided: the id of a key or a person, never a secret.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub who: Option<String>,
@@ -128,6 +134,8 @@ impl Entry {
         Self {
             kind,
             request_id: None,
+            job_id: None,
+            key_id: None,
             who: None,
             prompt: None,
             negative_prompt: None,

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use calotype_formats::{write_atomic_after, write_new};
 
 use super::Held;
-use crate::audit::{Entry, Kind, Log, Storage, sync_folder};
+use crate::audit::{Log, Storage, sync_folder};
 use crate::digest::sha256;
 use crate::error::{Error, Result};
 
@@ -31,7 +31,7 @@ impl Held {
         let _lock = self.lock()?;
         let original = self.original()?;
         let path = output.unwrap_or(&self.image.path);
-        let mut record = || log.append(&self.decided(Kind::Released, decision)).map(drop);
+        let mut record = || log.append(&self.image.entry.released(decision)).map(drop);
         let refuse = |problem: &str| Error::Held { path: path.to_owned(), problem: problem.to_owned() };
         if output.is_some() {
             if !write_new(path, |writer| writer.write_all(&original), &mut record)? {
@@ -65,13 +65,7 @@ impl Held {
             let problem = "it was released already, and stands under its name".to_owned();
             return Err(Error::Held { path: self.image.path.clone(), problem });
         }
-        log.append(&self.decided(Kind::Rejected, decision))?;
+        log.append(&self.image.entry.rejected(decision))?;
         self.remove()
-    }
-
-    /// The line of a decision.
-    fn decided(&self, kind: Kind, decision: &Decision) -> Entry {
-        let Decision { who, reason } = decision.clone();
-        Entry { kind, who: Some(who), reason, ..self.image.entry.clone() }
     }
 }

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
 use super::{HIDDEN, HeldImage, RECORD};
-use crate::audit::{Entry, Kind, rfc3339};
+use crate::audit::{Entry, rfc3339};
 use crate::digest::sha256;
 use crate::error::{Error, Result};
 
@@ -40,7 +40,7 @@ impl Holding {
             shown_sha256: String::new(),
             reason: reason.to_owned(),
             log: None,
-            entry: Entry { file_sha256: Some(sha256(original)), held_id: Some(id.clone()), ..entry },
+            entry: entry.of_original(&id, original),
             id,
         };
         let holding = Self { folder: folder.join(&image.id), staged, image, is_held: false };
@@ -73,10 +73,7 @@ impl Holding {
         image.path = absolute(path);
         image.shown_sha256 = sha256(shown);
         image.log = log.map(absolute);
-        let original_sha256 = image.entry.file_sha256.clone();
-        let entry = Entry { kind: Kind::Held, original_sha256, ..image.entry.clone() }.of_file(path, shown);
-        // The file's name is that of the final one.
-        image.entry.file.clone_from(&entry.file);
+        let entry = image.entry.held(path, shown);
         self.write_record()?;
         record(entry)?;
         if !self.is_held {

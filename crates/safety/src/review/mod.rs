@@ -33,6 +33,7 @@
 
 mod decide;
 mod hold;
+mod lines;
 
 use std::fs::{self, File};
 use std::io;
