@@ -222,9 +222,11 @@ fn every_image_and_every_refusal_has_its_line() {
     let found = calotype(&["audit", "search", "audit.jsonl", "--picture", "many/00001.png"], folder);
     assert!(found.status.success() && text(&found.stdout).contains("00001.png"), "{found:?}");
 
-    // Where no line can be written there is no image.
+    // Where there is no log there is no image.
     let made = make("b.png", &["--audit", "/dev/full"]);
-    assert!(!made.status.success() && !folder.join("b.png").exists(), "{made:?}");
+    let problem = "error: audit log /dev/full: it is not a regular file: give the log a file of its own\n";
+    assert_eq!((made.status.code(), text(&made.stderr)), (Some(1), problem));
+    assert!(!folder.join("b.png").exists());
 }
 
 /// Where a policy asks for the mark no image is without it: neither one that has no room for it, nor one at whose quality it is lost.

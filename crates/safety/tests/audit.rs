@@ -55,7 +55,11 @@ fn a_log_goes_on_where_it_ended() {
         (Some(3), Some("made"), Some("r-2"))
     );
     assert_eq!(line["prompt"]["text"], "a \"fox\"\n2");
-    assert!(line.get("seed").is_none());
+    let of_requests = ["seed", "job_id", "key_id", "who"];
+    assert!(of_requests.iter().all(|name| line.get(name).is_none()), "{line}");
+    // Lines of before there were jobs are read as they are.
+    let entry: Entry = serde_json::from_value(line).unwrap();
+    assert_eq!((entry.job_id, entry.key_id), (None, None));
     fs::write(folder.path().join("empty"), "").unwrap();
     assert_eq!(verify(&folder.path().join("empty"), None).unwrap().lines, 0);
     assert!(verify(&folder.path().join("none"), None).is_err());
@@ -103,6 +107,25 @@ fn lines_of_another(folder: &Path) -> Vec<String> {
     let mut log = Log::open(&path).unwrap();
     (0..10).for_each(|number| drop(log.append(&Entry { who: Some("x".into()), ..entry(number) }).unwrap()));
     lines(&path)
+}
+
+/// A device has no end, and reading all of it would take all memory.
+#[cfg(unix)]
+#[test]
+fn a_log_is_a_regular_file() {
+    let folder = tempfile::tempdir().unwrap();
+    let (log, device) = (log_of(folder.path(), 1), Path::new("/dev/zero"));
+    let opened = Log::open(device).unwrap_err().to_string();
+    assert_eq!(opened, "audit log /dev/zero: it is not a regular file: give the log a file of its own");
+    for error in [
+        verify(device, None).unwrap_err(),
+        verify(&log, Some(device)).unwrap_err(),
+        search(device, &Query::Watermark(1)).unwrap_err(),
+        calotype_safety::rules::Rules::open(device).unwrap_err(),
+    ] {
+        let error = error.to_string();
+        assert!(error.contains("/dev/zero: cannot be read: it is a device, not a regular file"), "{error}");
+    }
 }
 
 #[test]

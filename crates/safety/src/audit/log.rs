@@ -101,13 +101,19 @@ impl Log {
     /// Opens a log, or begins one. A last line that was cut by a crash is taken away, and a line says so ([`Log::mended`]).
     ///
     /// # Errors
-    /// [`Error::Audit`] when the file can't be opened, read or written, another process has it, or its last line is no line of a log.
+    /// [`Error::Audit`] when the file can't be opened, read or written, is not a regular one, another process has it, or its last line is no
+    /// line of a log.
     pub fn open(path: impl AsRef<Path>) -> Result<Self> {
         let path = path.as_ref();
         let failed =
             |what: &str, error: io::Error| Error::Audit { path: path.into(), problem: format!("{what}: {error}") };
         let opened = OpenOptions::new().read(true).append(true).create(true).open(path);
         let file = opened.map_err(|error| failed("cannot be opened", error))?;
+        // A device may have no end.
+        if !file.metadata().map_err(|error| failed("cannot be read", error))?.is_file() {
+            let problem = "it is not a regular file: give the log a file of its own".to_owned();
+            return Err(Error::Audit { path: path.into(), problem });
+        }
         let mut tries = LOCK_TRIES;
         while let Err(error) = file.try_lock() {
             match error {

@@ -1,6 +1,5 @@
 //! Finding the lines of an image.
 
-use std::fs::File;
 use std::io::{BufRead, BufReader};
 use std::path::Path;
 
@@ -52,7 +51,7 @@ impl Query {
 pub fn search(log: &Path, query: &Query) -> Result<Vec<Value>> {
     let failed = |error: std::io::Error| Error::Audit { path: log.into(), problem: format!("cannot be read: {error}") };
     let mut found = Vec::new();
-    for line in BufReader::new(File::open(log).map_err(failed)?).split(b'\n') {
+    for line in BufReader::new(calotype_files::open(log).map_err(failed)?).split(b'\n') {
         // What is no line is told by `verify`.
         if let Ok(line) = serde_json::from_slice::<Value>(&line.map_err(failed)?)
             && query.matches(&line)

@@ -1,6 +1,5 @@
 //! Holding a log against its hashes.
 
-use std::fs::{self, File};
 use std::io::{self, BufRead, BufReader, Read};
 use std::path::Path;
 
@@ -89,7 +88,7 @@ const MOST_FAULTS: usize = 100;
 pub fn verify(path: &Path, anchor: Option<&Path>) -> Result<Report> {
     let read = |error: io::Error| Error::Audit { path: path.into(), problem: format!("cannot be read: {error}") };
     let mut anchors = anchor.map(anchors).transpose()?.unwrap_or_default();
-    let mut reader = BufReader::new(File::open(path).map_err(read)?);
+    let mut reader = BufReader::new(calotype_files::open(path).map_err(read)?);
     let mut report = Report { lines: 0, head: Head { seq: 0, hash: BEGINNING.to_owned() }, faults: Vec::new() };
     let mut bytes = Vec::new();
     loop {
@@ -144,7 +143,8 @@ impl Report {
 /// The heads that an anchor's file has.
 fn anchors(path: &Path) -> Result<Vec<Head>> {
     let failed = |problem: String| Error::Audit { path: path.into(), problem };
-    let text = fs::read_to_string(path).map_err(|error| failed(format!("cannot be read: {error}")))?;
+    let read = |error: io::Error| failed(format!("cannot be read: {error}"));
+    let text = io::read_to_string(calotype_files::open(path).map_err(read)?).map_err(read)?;
     let head = |(number, line): (usize, &str)| {
         let mut parts = line.split(' ');
         let seq = parts.next().and_then(|seq| seq.parse().ok());

@@ -33,6 +33,7 @@ mod letters;
 mod subject;
 mod text;
 
+use std::io;
 use std::path::Path;
 
 use regex::Regex;
@@ -98,11 +99,9 @@ impl Rules {
     pub fn open(path: impl AsRef<Path>) -> Result<Self> {
         let path = path.as_ref();
         let read = |source| Error::Read { path: path.into(), source };
-        if std::fs::metadata(path).map_err(read)?.len() > MAX_FILE_BYTES {
-            let problem = format!("it is larger than {MAX_FILE_BYTES} bytes");
-            return Err(Error::RulesFile { path: path.into(), problem });
-        }
-        let text = std::fs::read_to_string(path).map_err(read)?;
+        let bytes = calotype_files::read(path, MAX_FILE_BYTES).map_err(read)?;
+        // The hash is that of the whole file, with a byte order mark if it has one.
+        let text = String::from_utf8(bytes).map_err(|error| read(io::Error::new(io::ErrorKind::InvalidData, error)))?;
         Self::parse(&text).map_err(|error| Error::RulesFile { path: path.into(), problem: error.to_string() })
     }
 
