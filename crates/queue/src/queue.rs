@@ -100,6 +100,18 @@ pub trait Queue: Send + Sync {
     /// There is no such job, it is in another state, or too many wait.
     fn retry(&self, id: JobId) -> Result<Job>;
 
+    /// A job that waits gets another priority among its owner's.
+    ///
+    /// # Errors
+    /// There is no such job, or it does not wait.
+    fn prioritise(&self, id: JobId, priority: i32) -> Result<Job>;
+
+    /// The jobs that wait, in the order of their turns as far as it is known: other models and limits of owners may change it.
+    ///
+    /// # Errors
+    /// The engine can't read them.
+    fn waiting(&self) -> Result<Vec<JobId>>;
+
     /// What a person says of held results.
     ///
     /// # Errors
@@ -119,6 +131,12 @@ pub trait Queue: Send + Sync {
     /// # Errors
     /// The engine fails.
     fn prune(&self, over_before: u64, most: usize) -> Result<Vec<String>>;
+
+    /// Forgets a job that is over, with its events. Gives the SHA-256 of files that no job has any more.
+    ///
+    /// # Errors
+    /// There is no such job, or it is not over.
+    fn forget(&self, id: JobId) -> Result<Vec<String>>;
 
     /// Whether any job has a result of this SHA-256.
     ///

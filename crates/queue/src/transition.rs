@@ -146,6 +146,18 @@ impl Job {
         Ok(())
     }
 
+    pub(crate) fn prioritise(&mut self, priority: i32) -> Result<()> {
+        if self.state != State::Queued {
+            return self.wrong("moved");
+        }
+        self.priority = priority;
+        Ok(())
+    }
+
+    pub(crate) fn check_over(&self) -> Result<()> {
+        if self.state.is_over() { Ok(()) } else { self.wrong("forgotten") }
+    }
+
     pub(crate) fn decide(&mut self, decision: Decision, now: u64) -> Result<()> {
         let State::Held = self.state else { return self.wrong("decided on") };
         let Decision { release, by, why } = decision;

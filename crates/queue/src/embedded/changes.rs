@@ -205,7 +205,7 @@ impl Tables<'_> {
         for id in over.into_iter().map(JobId::from_u128) {
             let job = self.job(id)?;
             debug_assert!(job.state.is_over(), "{job:?}");
-            self.forget(&job)?;
+            self.remove(&job)?;
             left.extend(job.results.into_iter().map(|result| result.sha256));
         }
         let stale: Vec<(u64, String, String)> = self
@@ -221,10 +221,22 @@ impl Tables<'_> {
             self.once_until.remove((*until, owner.as_str(), key.as_str()))?;
             self.once.remove((owner.as_str(), key.as_str()))?;
         }
-        left.sort();
-        left.dedup();
+        self.without_jobs(left)
+    }
+
+    pub(super) fn forget(&mut self, id: JobId) -> Result<Vec<String>, Fault> {
+        let job = self.job(id)?;
+        job.check_over()?;
+        self.remove(&job)?;
+        self.without_jobs(job.results.into_iter().map(|result| result.sha256).collect())
+    }
+
+    /// Those of these results that no job has.
+    fn without_jobs(&self, mut results: Vec<String>) -> Result<Vec<String>, Fault> {
+        results.sort();
+        results.dedup();
         let mut free = Vec::new();
-        for sha256 in left {
+        for sha256 in results {
             if !self.has_result(&sha256)? {
                 free.push(sha256);
             }

@@ -6,19 +6,23 @@ mod tables;
 mod writer;
 
 use std::{
+    collections::{BTreeMap, BTreeSet, VecDeque},
     fmt, fs, io,
     path::Path,
     sync::{Arc, PoisonError, RwLock},
 };
 
-use redb::{Builder, Database, DatabaseError, ReadOnlyTable, ReadTransaction, ReadableDatabase, StorageBackend};
+use redb::{
+    Builder, Database, DatabaseError, ReadOnlyTable, ReadTransaction, ReadableDatabase, ReadableTable, StorageBackend,
+};
 
 use crate::{
     Beat, Clock, Counts, Decision, Error, Event, Job, JobId, Lease, List, NewJob, Outcome, Queue, Result, State,
     Submitted, Worker, wall_clock,
 };
 use tables::{
-    BY_OWNER, BY_PLACE, EVENTS, EVENTS_BY_JOB, EVENTS_BY_OWNER, JOBS, META, QUEUED, RESULTS, Tables, WITH_WORKERS,
+    BY_OWNER, BY_PLACE, EVENTS, EVENTS_BY_JOB, EVENTS_BY_OWNER, JOBS, META, OWNERS, QUEUED, READY, RESULTS, Tables,
+    WITH_WORKERS,
 };
 use writer::Writer;
 
@@ -289,6 +293,42 @@ impl Queue for Embedded {
         self.change(move |tables, now| tables.retry(id, max_queued, now))
     }
 
+    fn prioritise(&self, id: JobId, priority: i32) -> Result<Job> {
+        self.change(move |tables, now| tables.change(id, now, |job| job.prioritise(priority)))
+    }
+
+    fn waiting(&self) -> Result<Vec<JobId>> {
+        self.read(|transaction| {
+            let (ready, owners) = (transaction.open_table(READY)?, transaction.open_table(OWNERS)?);
+            // Of each owner the jobs in their order, and when it was served.
+            let mut queues: BTreeMap<String, (u64, VecDeque<JobId>)> = BTreeMap::new();
+            for row in ready.iter()? {
+                let (key, id) = row?;
+                let owner = key.value().0;
+                if !queues.contains_key(owner) {
+                    let served = owners.get(owner)?.map_or(0, |owner| owner.value().0);
+                    queues.insert(owner.to_owned(), (served, VecDeque::new()));
+                }
+                if let Some((_, jobs)) = queues.get_mut(owner) {
+                    jobs.push_back(JobId::from_u128(id.value()));
+                }
+            }
+            let mut turns: BTreeSet<(u64, String)> =
+                queues.iter().map(|(owner, (served, _))| (*served, owner.clone())).collect();
+            let mut order = Vec::new();
+            while let Some((served, owner)) = turns.pop_first() {
+                let Some((_, jobs)) = queues.get_mut(&owner) else { continue };
+                order.extend(jobs.pop_front());
+                if !jobs.is_empty() {
+                    // Behind everybody who was served before now.
+                    let last = turns.last().map_or(served, |(last, _)| *last);
+                    turns.insert((last + 1, owner));
+                }
+            }
+            Ok(order)
+        })
+    }
+
     fn decide(&self, id: JobId, decision: Decision) -> Result<Job> {
         self.change(move |tables, now| tables.change(id, now, |job| job.decide(decision, now)))
     }
@@ -299,6 +339,10 @@ impl Queue for Embedded {
 
     fn prune(&self, over_before: u64, most: usize) -> Result<Vec<String>> {
         self.change(move |tables, now| tables.prune(over_before, most, now))
+    }
+
+    fn forget(&self, id: JobId) -> Result<Vec<String>> {
+        self.change(move |tables, _| tables.forget(id))
     }
 
     fn has_result(&self, sha256: &str) -> Result<bool> {

@@ -194,8 +194,8 @@ impl<'t> Tables<'t> {
         Ok(())
     }
 
-    /// Forgets a job and what happened to it.
-    pub(super) fn forget(&mut self, job: &Job) -> Result<(), StorageError> {
+    /// Removes a job and what happened to it.
+    pub(super) fn remove(&mut self, job: &Job) -> Result<(), StorageError> {
         self.remove_rows(job)?;
         let id = job.id.to_u128();
         self.jobs.remove(id)?;

@@ -45,6 +45,10 @@ impl Plain {
         matches!(self.state, State::Leased | State::Running | State::Checking)
     }
 
+    fn is_over(&self) -> bool {
+        !self.with_worker() && !matches!(self.state, State::Queued | State::Held)
+    }
+
     fn give_back(&mut self, now: u64) {
         let state = match self.stop {
             Some(Stop::Cancelled) => State::Cancelled,
@@ -123,6 +127,25 @@ impl Model {
             return Some(chosen);
         }
         None
+    }
+
+    /// Whose turn comes when, if any worker can do all and nobody's jobs are limited.
+    fn waiting(&self) -> Vec<JobId> {
+        let (mut served, mut order) = (self.served.clone(), Vec::new());
+        let mut left: Vec<&Plain> = self.jobs.iter().filter(|job| job.state == State::Queued).collect();
+        let mut turn = self.turns;
+        while !left.is_empty() {
+            let key = |job: &&Plain| {
+                let of_owner = (served.get(&job.owner).copied().unwrap_or(0), job.owner.clone());
+                (of_owner, i64::from(i32::MAX) - i64::from(job.priority), job.place)
+            };
+            let at = (0..left.len()).min_by_key(|&at| key(&left[at])).unwrap();
+            let job = left.remove(at);
+            turn += 1;
+            served.insert(job.owner.clone(), turn);
+            order.push(job.id);
+        }
+        order
     }
 
     fn tend(&mut self, now: u64) {
@@ -358,11 +381,34 @@ fn random_use_is_as_the_rules_say() {
                 queue.tend().unwrap();
                 model.tend(now);
             }
-            96..98 => {
+            96 => {
+                let (id, priority) = (some_id(&mut random, &model), random.below(3) as i32 - 1);
+                let moved = queue.prioritise(id, priority);
+                match model.find(id) {
+                    None => assert_eq!(moved, Err(Error::NotFound(id))),
+                    Some(plain) if plain.state == State::Queued => {
+                        plain.priority = priority;
+                        compare(plain, &moved.unwrap());
+                    }
+                    Some(_) => assert!(matches!(moved, Err(Error::WrongState { .. }))),
+                }
+            }
+            97 => {
+                let id = some_id(&mut random, &model);
+                let forgotten = queue.forget(id);
+                match model.find(id) {
+                    None => assert_eq!(forgotten, Err(Error::NotFound(id))),
+                    Some(plain) if plain.is_over() => {
+                        forgotten.unwrap();
+                        model.jobs.retain(|job| job.id != id);
+                    }
+                    Some(_) => assert!(matches!(forgotten, Err(Error::WrongState { .. }))),
+                }
+            }
+            98 => {
                 let before = now.saturating_sub(100);
-                let over = |job: &Plain| !job.with_worker() && !matches!(job.state, State::Queued | State::Held);
                 queue.prune(before, usize::MAX).unwrap();
-                model.jobs.retain(|job| !(over(job) && job.since < before));
+                model.jobs.retain(|job| !(job.is_over() && job.since < before));
             }
             _ => {
                 drop(queue);
@@ -385,6 +431,8 @@ fn random_use_is_as_the_rules_say() {
             let count = |is: &dyn Fn(&Plain) -> bool| model.jobs.iter().filter(|job| is(job)).count() as u64;
             assert_eq!(counts.queued, count(&|job| job.state == State::Queued));
             assert_eq!(counts.with_workers, count(&Plain::with_worker));
+            let waiting = queue.waiting().unwrap();
+            assert_eq!(waiting, model.waiting());
             for n in 0..9 {
                 let sha256 = n.to_string();
                 let has = all.iter().any(|job| job.results.iter().any(|result| result.sha256 == sha256));
