@@ -38,6 +38,24 @@ const NO_MODELS: [&str; 4] = ["base_path", "is_default", "custom_nodes", "config
 /// Folders of a hub cache.
 const HUB_PREFIX: &str = "models--";
 
+/// What a file of weights is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ListedKind {
+    /// A whole model.
+    Model,
+    /// An autoencoder alone.
+    Vae,
+    /// LoRA or LyCORIS.
+    Lora,
+    /// A textual inversion.
+    Embedding,
+    /// A hypernetwork.
+    Hypernetwork,
+    /// Anything else.
+    Other,
+}
+
 /// A model, or another file of weights.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Listed {
@@ -47,6 +65,8 @@ pub struct Listed {
     pub path: PathBuf,
     /// Whose tree it is in: `a1111`, `comfyui`, `hub` or `folder`.
     pub tree: &'static str,
+    /// What it is for.
+    pub kind: ListedKind,
     /// What it is, in words.
     pub what: String,
     /// The name of its licence, if its files or its name tell it.
@@ -176,20 +196,19 @@ impl Search {
         if !self.seen.insert(real) {
             return;
         }
-        let mut folder = |what: String| {
+        let mut folder = |(kind, what): (ListedKind, String)| {
             let (name, path, bytes) = (file_name(path), path.to_owned(), size(path, 0));
             let stated = License::of_folder(&Files::Folder(path.clone())).map(|license| license.name);
             let license = stated.or_else(|| of_name(&name));
-            self.found.push(Listed { name, path, tree, what, license, bytes });
+            self.found.push(Listed { name, path, tree, kind, what, license, bytes });
         };
         if path.is_file() {
             self.found.extend(weights(path, tree));
         } else if path.join("model_index.json").is_file() {
-            folder("diffusers model".to_owned());
+            folder((ListedKind::Model, "diffusers model".to_owned()));
         } else if !AdapterWeights::files(path).is_empty() {
-            folder(
-                AdapterWeights::open(path).map_or_else(|_| UNREADABLE.to_owned(), |weights| describe(weights.file())),
-            );
+            let weights = AdapterWeights::open(path);
+            folder(weights.map_or_else(|_| unreadable(), |weights| describe(weights.file())));
         } else {
             children(path)
                 .iter()
@@ -201,17 +220,17 @@ impl Search {
 
 /// What a file is, if it is one of weights.
 fn weights(path: &Path, tree: &'static str) -> Option<Listed> {
-    let (what, stated) = match Checkpoint::open(path, "") {
+    let ((kind, what), stated) = match Checkpoint::open(path, "") {
         Ok(file) => (describe(&file), License::of_file(path, &file).map(|license| license.name)),
         Err(_) => {
             let ending = path.extension()?.to_string_lossy().to_ascii_lowercase();
-            (ENDINGS.contains(&ending.as_str()).then(|| UNREADABLE.to_owned())?, None)
+            (ENDINGS.contains(&ending.as_str()).then(unreadable)?, None)
         }
     };
     let name = path.file_stem().map(|stem| stem.to_string_lossy().into_owned())?;
     let license = stated.or_else(|| of_name(&name));
     let bytes = fs::metadata(path).map_or(0, |m| m.len());
-    Some(Listed { name, path: path.to_owned(), tree, what, license, bytes })
+    Some(Listed { name, path: path.to_owned(), tree, kind, what, license, bytes })
 }
 
 /// The name of the licence of the public model of a name.
@@ -219,15 +238,30 @@ fn of_name(name: &str) -> Option<String> {
     License::of_name(name).map(|license| license.name)
 }
 
-fn describe(file: &Checkpoint) -> String {
+fn unreadable() -> (ListedKind, String) {
+    (ListedKind::Other, UNREADABLE.to_owned())
+}
+
+fn describe(file: &Checkpoint) -> (ListedKind, String) {
     match FileKind::of(file) {
         FileKind::Networks(networks) if networks == Component::ALL => {
             let layout = Layout::detect(file, Component::TextEncoder, WeightSet::Auto);
             let family = if layout.is_some_and(|layout| layout.is_open_clip()) { &SD2 } else { &SD1 };
-            format!("{} checkpoint", family.name)
+            (ListedKind::Model, format!("{} checkpoint", family.name))
         }
-        FileKind::Networks(networks) => networks.into_iter().map(Component::name).collect::<Vec<_>>().join(" and "),
-        kind => open::describe(kind),
+        FileKind::Networks(networks) => {
+            let kind = if networks == [Component::Vae] { ListedKind::Vae } else { ListedKind::Other };
+            (kind, networks.into_iter().map(Component::name).collect::<Vec<_>>().join(" and "))
+        }
+        kind => {
+            let listed = match kind {
+                FileKind::Adapter(_) => ListedKind::Lora,
+                FileKind::TextualInversion => ListedKind::Embedding,
+                FileKind::Hypernetwork => ListedKind::Hypernetwork,
+                _ => ListedKind::Other,
+            };
+            (listed, open::describe(kind))
+        }
     }
 }
 

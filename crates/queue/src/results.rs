@@ -4,6 +4,7 @@ use std::{
     fs,
     io::{self, Write},
     path::{Path, PathBuf},
+    time::{Duration, SystemTime},
 };
 
 use sha2::{Digest, Sha256};
@@ -35,6 +36,9 @@ impl Results {
         let path = self.path(&sha256)?;
         let fail = |error: &dyn ToString| Error::results(&path, "be written", error.to_string());
         if fs::read(&path).is_ok_and(|found| found == bytes) {
+            // It is as new as its youngest user.
+            let file = fs::File::options().append(true).open(&path).map_err(|error| fail(&error))?;
+            file.set_modified(SystemTime::now()).map_err(|error| fail(&error))?;
             return Ok(sha256);
         }
         if let Some(folder) = path.parent().filter(|folder| !folder.exists()) {
@@ -59,6 +63,18 @@ impl Results {
         } else {
             Err(Error::results(&path, "be read", "its bytes have changed"))
         }
+    }
+
+    /// How long ago a result was put.
+    ///
+    /// # Errors
+    /// There is none of this name.
+    pub fn age(&self, sha256: &str) -> Result<Duration> {
+        let path = self.path(sha256)?;
+        let changed = fs::metadata(&path).and_then(|metadata| metadata.modified());
+        let changed = changed.map_err(|error| Error::results(&path, "be read", error))?;
+        // A clock that was set back makes it new.
+        Ok(changed.elapsed().unwrap_or_default())
     }
 
     /// Removes a result, if it is there.
@@ -136,6 +152,7 @@ mod tests {
         let fox = results.put(b"fox").unwrap();
         assert_eq!(fox, "776cb326ab0cd5f0a974c1b9606044d8485201f2db19cf8e3749bdee5f36e200");
         assert_eq!(results.put(b"fox").unwrap(), fox);
+        assert!(results.age(&fox).unwrap() < Duration::from_secs(600));
         assert_eq!(results.get(&fox).unwrap(), b"fox");
         assert_eq!(results.all().unwrap(), std::slice::from_ref(&fox));
 

@@ -106,6 +106,17 @@ impl Plan {
         &self.prompts
     }
 
+    /// Tokens of the prompt, without the tags of adapters; and how many times the text encoder runs for the longest text, on 75 tokens
+    /// each time.
+    ///
+    /// # Errors
+    /// A prompt is far too long.
+    pub fn prompt_length(&self, model: &Model) -> Result<(usize, usize)> {
+        let tokenizer = model.tokenizer();
+        let chunks = self.prompts.context_length(tokenizer)? / calotype_text::MAX_LENGTH;
+        Ok((tokenizer.encode_raw(&self.tags.prompt).len(), chunks))
+    }
+
     /// Steps of all passes.
     #[must_use]
     pub fn steps(&self) -> usize {
