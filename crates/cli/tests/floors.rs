@@ -4,7 +4,7 @@
 
 use std::{collections::BTreeMap, process::Command};
 
-const FLOORS: [(&str, i8); 17] = [
+const FLOORS: [(&str, i8); 19] = [
     ("calotype-files", -1),
     ("calotype-tensor", 0),
     ("calotype-formats", 0),
@@ -20,8 +20,10 @@ const FLOORS: [(&str, i8); 17] = [
     ("calotype-train", 4),
     ("calotype-publish", 4),
     ("calotype-queue", 4),
+    ("calotype-engine", 5),
     ("calotype-icons", 5),
-    ("calotype-cli", 6),
+    ("calotype-server", 6),
+    ("calotype-cli", 7),
 ];
 
 /// Of every crate of the workspace, the crates of the workspace that it depends on.
