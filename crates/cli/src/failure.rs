@@ -114,6 +114,19 @@ impl From<calotype_safety::Error> for Failure {
     }
 }
 
+impl From<calotype_server::Error> for Failure {
+    fn from(error: calotype_server::Error) -> Self {
+        use calotype_server::Error;
+        match &error {
+            Error::NoKey(_) => {
+                Self::Usage { message: error.to_string(), hint: Some("calotype keys new NAME".to_owned()) }
+            }
+            Error::Config(_) => Self::usage(error.to_string()),
+            _ => Self::Failed(error.to_string()),
+        }
+    }
+}
+
 impl From<calotype_train::Error> for Failure {
     fn from(error: calotype_train::Error) -> Self {
         Self::Failed(error.to_string())

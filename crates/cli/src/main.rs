@@ -17,6 +17,7 @@ mod output;
 mod progress;
 mod remake;
 mod review;
+mod serve;
 mod stdout;
 mod timings;
 mod train;
@@ -31,18 +32,22 @@ use failure::Failure;
 
 fn main() -> ExitCode {
     let start = Instant::now();
-    match parse().and_then(|command| command.map_or(Ok(()), |command| run(command, start))) {
+    match parse().and_then(|command| command.map_or(Ok(()), |(command, log)| run(command, log.as_deref(), start))) {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => failure.report(),
     }
 }
 
 /// The command, or none when help or the version was asked for and is printed.
-fn parse() -> Result<Option<Command>, Failure> {
+fn parse() -> Result<Option<(Command, Option<String>)>, Failure> {
     match Cli::try_parse() {
         Ok(cli) => {
-            log::start(cli.log.as_deref())?;
-            Ok(Some(cli.command))
+            // A server has a log of its own.
+            match &cli.command {
+                Command::Serve(_) => {}
+                _ => log::start(cli.log.as_deref())?,
+            }
+            Ok(Some((cli.command, cli.log)))
         }
         Err(error) if matches!(error.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion) => {
             stdout::print(error.render().to_string().trim_end()).map(|()| None)
@@ -54,8 +59,8 @@ fn parse() -> Result<Option<Command>, Failure> {
     }
 }
 
-/// Runs a command of the process that began at `start`.
-fn run(command: Command, start: Instant) -> Result<(), Failure> {
+/// Runs a command of the process that began at `start`; `log` is what is asked of the log.
+fn run(command: Command, log: Option<&str>, start: Instant) -> Result<(), Failure> {
     match command {
         Command::Txt2img(args) => generate::txt2img(&args, start),
         Command::Img2img(args) => generate::img2img(&args, start),
@@ -68,6 +73,8 @@ fn run(command: Command, start: Instant) -> Result<(), Failure> {
         Command::Watermark(command) => watermark::run(&command),
         Command::Audit(command) => audit::run(&command),
         Command::Review(command) => review::run(&command),
+        Command::Serve(args) => serve::run(&args, log),
+        Command::Health(args) => serve::health(&args),
         Command::Keys(command) => keys::run(&command),
         Command::Bench(args) => bench::run(&args),
     }

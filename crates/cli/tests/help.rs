@@ -37,7 +37,12 @@ fn help_is_as_written_down() {
         "review release",
         "review reject",
         "keys",
+        "keys list",
         "keys new",
+        "keys revoke",
+        "keys signing",
+        "serve",
+        "health",
         "bench",
     ];
     for command in commands {

@@ -21,7 +21,7 @@ fn a_build_without_c2pa_says_so() {
     let folder = tempfile::tempdir().unwrap();
     let folder = folder.path();
     let without = "this calotype was built without C2PA: build it with cargo build --release --features c2pa\n";
-    let keys = run(folder, "keys new");
+    let keys = run(folder, "keys signing");
     assert_eq!((keys.status.code(), said(&keys)), (Some(2), format!("error: {without}").as_str()));
     let made = run(folder, "txt2img fox -o x.png --sign-key a --sign-cert b");
     assert_eq!((made.status.code(), said(&made)), (Some(2), format!("error: --sign-key: {without}").as_str()));
@@ -58,7 +58,7 @@ mod with_c2pa {
     fn images_are_signed_last_of_all() {
         let folder = tempfile::tempdir().unwrap();
         let folder = folder.path();
-        let note = done(folder, "keys new --output keys --name Somebody");
+        let note = done(folder, "keys signing --output keys --name Somebody");
         assert!(note.starts_with("note: ") && note.contains("no trust list knows"), "{note}");
         let large = "--steps 2 --width 128 --height 128";
         for ending in ["png", "jpg", "webp"] {
@@ -114,9 +114,9 @@ mod with_c2pa {
     fn keys_are_kept_apart_and_wrong_ones_refused_before_the_work() {
         let folder = tempfile::tempdir().unwrap();
         let folder = folder.path();
-        done(folder, "keys new --output keys");
-        done(folder, "keys new --output others");
-        let again = run(folder, "keys new --output keys");
+        done(folder, "keys signing --output keys");
+        done(folder, "keys signing --output others");
+        let again = run(folder, "keys signing --output keys");
         let problem = "error: keys/root.pem: is there already: give another folder with --output\n";
         assert_eq!((again.status.code(), said(&again)), (Some(1), problem));
         #[cfg(unix)]

@@ -12,6 +12,7 @@ mod model;
 mod models;
 mod pull;
 mod review;
+mod serve;
 mod train;
 mod watermark;
 
@@ -26,11 +27,12 @@ pub(crate) use generate::{
     Txt2img,
 };
 pub(crate) use info::Info;
-pub(crate) use keys::Keys;
+pub(crate) use keys::{DataFolder, Keys, KeysList, KeysNew, KeysRevoke, KeysSigning};
 pub(crate) use model::ModelArgs;
 pub(crate) use models::{Convert, Inspect, LicenseArgs, List, Models, Verify};
 pub(crate) use pull::Pull;
 pub(crate) use review::{Review, ReviewDecide, ReviewList, ReviewRelease, ReviewShow};
+pub(crate) use serve::{Health, Serve};
 pub(crate) use train::{Train, TrainRun};
 pub(crate) use watermark::{SchemeArg, Watermark, WatermarkRead, WatermarkWrite};
 
@@ -87,7 +89,11 @@ pub(crate) enum Command {
     /// Decide on images that a policy holds
     #[command(subcommand)]
     Review(Review),
-    /// Make keys for signing images
+    /// Serve images over HTTP, with a page in the browser
+    Serve(Serve),
+    /// Ask a server whether it is ready
+    Health(Health),
+    /// Make keys for the server, and for signing images
     #[command(subcommand)]
     Keys(Keys),
     /// Measure the speed of this machine

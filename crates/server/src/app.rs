@@ -1,0 +1,70 @@
+//! What every request can reach.
+
+use std::{sync::Arc, time::Instant};
+
+use calotype_engine::{Engine, Submission};
+use calotype_queue::{Job, JobId, Submitted};
+use metrics_exporter_prometheus::PrometheusHandle;
+
+use crate::{
+    auth::Caller,
+    config::Config,
+    hub::{Hub, blocking},
+    keys::KeyStore,
+    limits::Limiter,
+    problem::{Problem, Result},
+    secret::Secret,
+};
+
+/// Cloning shares it.
+pub(crate) type App = Arc<Shared>;
+
+pub(crate) struct Shared {
+    pub(crate) engine: Engine,
+    pub(crate) config: Config,
+    pub(crate) keys: KeyStore,
+    pub(crate) hub: Hub,
+    pub(crate) limiter: Limiter,
+    pub(crate) secret: Secret,
+    pub(crate) metrics: PrometheusHandle,
+    pub(crate) started: Instant,
+    /// Whether requests need a key.
+    pub(crate) needs_key: bool,
+}
+
+impl Shared {
+    /// Takes a job in for a caller, within the limits of its key.
+    pub(crate) async fn submit(self: &Arc<Self>, caller: &Caller, submission: Submission) -> Result<Submitted> {
+        let (app, key) = (Arc::clone(self), Arc::clone(&caller.key));
+        blocking(move || {
+            let prepared = app.engine.prepare(&submission.order)?;
+            let images = submission.order.request.batch_size as u64;
+            app.limiter.check_job(&app.engine, &key, images, prepared.pixel_steps)?;
+            let quotas = key.quotas;
+            let submission = Submission {
+                max_queued: quotas.max_queued,
+                max_running: quotas.max_running,
+                owner: key.id.clone(),
+                ..submission
+            };
+            let api = submission.order.asked.api.clone();
+            let submitted = app.engine.submit(submission).inspect_err(|error| {
+                metrics::counter!("calotype_jobs_rejected_total", "reason" => error.code()).increment(1);
+            })?;
+            if submitted.is_new {
+                metrics::counter!("calotype_jobs_submitted_total", "api" => api).increment(1);
+            }
+            Ok(submitted)
+        })
+        .await
+    }
+
+    /// A caller's job. That of another key is as if there were none.
+    pub(crate) async fn job(self: &Arc<Self>, caller: &Caller, id: &str) -> Result<Job> {
+        let none = || Problem::not_found("job");
+        let id: JobId = id.parse().map_err(|()| none())?;
+        let engine = self.engine.clone();
+        let job = blocking(move || Ok(engine.job(id)?)).await?.ok_or_else(none)?;
+        if caller.may_see(&job.owner) { Ok(job) } else { Err(none()) }
+    }
+}

@@ -1,0 +1,55 @@
+//! Images that jobs start from, sent before them.
+
+use axum::{Json, extract::State, http::StatusCode};
+use serde::Serialize;
+use utoipa::ToSchema;
+
+use super::results::media_type;
+use crate::{
+    app::App,
+    auth::Caller,
+    extract::Whole,
+    hub::blocking,
+    keys::Scope,
+    problem::{Problem, ProblemBody, Result},
+};
+
+/// An image that was taken in.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct Blob {
+    /// By which jobs refer to it: `{"blob": …}`.
+    blob: String,
+    /// Width in pixels.
+    width: u32,
+    /// Height in pixels.
+    height: u32,
+    /// `image/png`.
+    media_type: &'static str,
+}
+
+/// Takes an image in, for jobs that start from it. One that no job refers to is kept for a day.
+#[utoipa::path(post, path = "/v1/blobs", tag = "results", request_body(content = Vec<u8>, content_type = "application/octet-stream", description = "A PNG, JPEG, WebP, GIF, BMP or TIFF file"),
+    responses((status = 201, body = Blob), (status = 422, description = "It is no such image", body = ProblemBody)))]
+pub(crate) async fn put(
+    State(app): State<App>,
+    caller: Caller,
+    Whole(bytes): Whole,
+) -> Result<(StatusCode, Json<Blob>)> {
+    caller.require(Scope::Generate)?;
+    app.limiter.check_request(&caller.key)?;
+    blocking(move || {
+        let input = app.engine.put_input(&bytes).map_err(not_an_image)?;
+        let blob =
+            Blob { blob: input.sha256, width: input.width, height: input.height, media_type: media_type(&bytes) };
+        Ok((StatusCode::CREATED, Json(blob)))
+    })
+    .await
+}
+
+/// What is wrong with an image is the sender's business.
+pub(crate) fn not_an_image(error: calotype_engine::Error) -> Problem {
+    match error {
+        calotype_engine::Error::Calotype(error) => Problem::invalid("image", error.to_string()),
+        other => other.into(),
+    }
+}
