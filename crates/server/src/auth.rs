@@ -86,6 +86,31 @@ impl FromRequestParts<App> for Caller {
     }
 }
 
+/// A caller whose key is for something: [`GENERATE`] and the like. Whoever may not is refused before the body is read.
+pub(crate) struct Can<const SCOPE: u8>(pub(crate) Caller);
+
+/// Making images.
+pub(crate) const GENERATE: u8 = Scope::Generate as u8;
+/// Looking at one's jobs, and at what the server has.
+pub(crate) const READ: u8 = Scope::Read as u8;
+/// Deciding on images that are held.
+pub(crate) const REVIEW: u8 = Scope::Review as u8;
+/// Reading the audit log.
+pub(crate) const AUDIT: u8 = Scope::Audit as u8;
+/// Keys, and everybody's jobs.
+pub(crate) const ADMIN: u8 = Scope::Admin as u8;
+
+impl<const SCOPE: u8> FromRequestParts<App> for Can<SCOPE> {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self> {
+        let caller = Caller::from_request_parts(parts, app).await?;
+        let scope = Scope::ALL.into_iter().find(|scope| *scope as u8 == SCOPE).ok_or_else(Problem::internal)?;
+        caller.require(scope)?;
+        Ok(Self(caller))
+    }
+}
+
 /// The caller, where being nobody is no error.
 pub(crate) struct MaybeCaller(pub(crate) Option<Caller>);
 

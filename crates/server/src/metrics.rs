@@ -10,7 +10,13 @@ use axum::{
 use calotype_engine::Notice;
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
 
-use crate::{Error, Result, app::App, auth::Caller, hub::blocking, keys::Scope, problem};
+use crate::{
+    Error, Result,
+    app::App,
+    auth::{Can, READ},
+    hub::blocking,
+    problem,
+};
 
 /// OpenTelemetry's, for requests.
 const REQUEST_SECONDS: [f64; 14] = [0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1.0, 2.5, 5.0, 7.5, 10.0];
@@ -62,8 +68,7 @@ pub(crate) fn count(notice: &Notice) {
 }
 
 /// `GET /metrics`, for keys with the scope `admin` or `read`; on a machine without keys for all.
-pub(crate) async fn metrics(State(app): State<App>, caller: Caller) -> problem::Result<Response> {
-    caller.require(Scope::Read)?;
+pub(crate) async fn metrics(State(app): State<App>, Can(_caller): Can<READ>) -> problem::Result<Response> {
     let text = blocking(move || Ok(render(&app))).await?;
     Ok(([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], text).into_response())
 }

@@ -7,10 +7,9 @@ use utoipa::{IntoParams, ToSchema};
 
 use crate::{
     app::App,
-    auth::Caller,
+    auth::{AUDIT, Can},
     extract::Asking,
     hub::blocking,
-    keys::Scope,
     problem::{Problem, ProblemBody, Result},
 };
 
@@ -46,8 +45,11 @@ pub(crate) struct Lines {
 
 /// The audit log, the newest lines first.
 #[utoipa::path(get, path = "/v1/audit", tag = "audit", params(Which), responses((status = 200, body = Lines), (status = 404, description = "There is no log", body = ProblemBody)))]
-pub(crate) async fn lines(State(app): State<App>, caller: Caller, Asking(which): Asking<Which>) -> Result<Json<Lines>> {
-    caller.require(Scope::Audit)?;
+pub(crate) async fn lines(
+    State(app): State<App>,
+    Can(_caller): Can<AUDIT>,
+    Asking(which): Asking<Which>,
+) -> Result<Json<Lines>> {
     let limit = which.limit.unwrap_or(LINES);
     if !(1..=MAX_LINES).contains(&limit) {
         return Err(Problem::invalid("limit", format!("limit is out of range: give 1 to {MAX_LINES}")));

@@ -7,10 +7,9 @@ use utoipa::ToSchema;
 use super::results::media_type;
 use crate::{
     app::App,
-    auth::Caller,
+    auth::{Can, GENERATE},
     extract::Whole,
     hub::blocking,
-    keys::Scope,
     problem::{Problem, ProblemBody, Result},
 };
 
@@ -32,10 +31,9 @@ pub(crate) struct Blob {
     responses((status = 201, body = Blob), (status = 422, description = "It is no such image", body = ProblemBody)))]
 pub(crate) async fn put(
     State(app): State<App>,
-    caller: Caller,
+    Can(caller): Can<GENERATE>,
     Whole(bytes): Whole,
 ) -> Result<(StatusCode, Json<Blob>)> {
-    caller.require(Scope::Generate)?;
     app.limiter.check_request(&caller.key)?;
     blocking(move || {
         let input = app.engine.put_input(&bytes).map_err(not_an_image)?;

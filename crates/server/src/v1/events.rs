@@ -18,10 +18,9 @@ use tokio_stream::wrappers::ReceiverStream;
 
 use crate::{
     app::App,
-    auth::Caller,
+    auth::{Caller, Can, READ},
     hub::{blocking, gone},
     job_view::progress_view,
-    keys::Scope,
     limits::Stream,
     problem::Result,
 };
@@ -52,8 +51,7 @@ impl Of {
 /// All jobs of the key.
 #[utoipa::path(get, path = "/v1/events", tag = "events", params(("Last-Event-ID" = Option<String>, Header, description = "Goes on after this event")),
     responses((status = 200, description = "Events `state`, `progress`, `resync` and `bye`", content_type = "text/event-stream", body = String)))]
-pub(crate) async fn of_key(State(app): State<App>, caller: Caller, headers: HeaderMap) -> Result<Response> {
-    caller.require(Scope::Read)?;
+pub(crate) async fn of_key(State(app): State<App>, Can(caller): Can<READ>, headers: HeaderMap) -> Result<Response> {
     let of = Of { owner: caller.key.id.clone(), job: None };
     stream(app, &caller, of, &headers)
 }
@@ -63,11 +61,10 @@ pub(crate) async fn of_key(State(app): State<App>, caller: Caller, headers: Head
     responses((status = 200, description = "Events `state`, `progress` and `bye`", content_type = "text/event-stream", body = String)))]
 pub(crate) async fn of_job(
     State(app): State<App>,
-    caller: Caller,
+    Can(caller): Can<READ>,
     Path(id): Path<String>,
     headers: HeaderMap,
 ) -> Result<Response> {
-    caller.require(Scope::Read)?;
     let job = app.job(&caller, &id).await?;
     let of = Of { owner: job.owner, job: Some(job.id) };
     stream(app, &caller, of, &headers)

@@ -16,7 +16,7 @@ use utoipa::{IntoParams, ToSchema};
 
 use crate::{
     app::App,
-    auth::Caller,
+    auth::{Can, GENERATE, READ},
     extract::{Asking, JobForm, JsonBody},
     guard::RequestId,
     hub::blocking,
@@ -53,12 +53,11 @@ async fn view(app: &App, job: calotype_queue::Job) -> Result<JobView> {
         (status = 422, description = "It can't be made as it was asked for", body = ProblemBody), (status = 429, description = "Too much was asked for", body = ProblemBody)))]
 pub(crate) async fn submit(
     State(app): State<App>,
-    caller: Caller,
+    Can(caller): Can<GENERATE>,
     Extension(RequestId(request_id)): Extension<RequestId>,
     headers: HeaderMap,
     form: JobForm,
 ) -> Result<Response> {
-    caller.require(Scope::Generate)?;
     app.limiter.check_request(&caller.key)?;
     let key = headers.get("idempotency-key").map(|value| value.to_str().unwrap_or_default().to_owned());
     if key.as_ref().is_some_and(|key| key.is_empty() || key.len() > MAX_KEY) {
@@ -110,8 +109,11 @@ pub(crate) struct Estimate {
 /// Says what a job comes to, without taking it in.
 #[utoipa::path(post, path = "/v1/jobs/estimate", tag = "jobs", request_body = JobBody,
     responses((status = 200, body = Estimate), (status = 422, description = "It can't be made as it was asked for", body = ProblemBody)))]
-pub(crate) async fn estimate(State(app): State<App>, caller: Caller, form: JobForm) -> Result<Json<Estimate>> {
-    caller.require(Scope::Generate)?;
+pub(crate) async fn estimate(
+    State(app): State<App>,
+    Can(caller): Can<GENERATE>,
+    form: JobForm,
+) -> Result<Json<Estimate>> {
     app.limiter.check_request(&caller.key)?;
     blocking(move || {
         let asked = Asked { key: caller.key.id.clone(), ..Asked::default() };
@@ -150,8 +152,11 @@ pub(crate) struct Jobs {
 
 /// One's jobs, the newest first.
 #[utoipa::path(get, path = "/v1/jobs", tag = "jobs", params(Which), responses((status = 200, body = Jobs)))]
-pub(crate) async fn list(State(app): State<App>, caller: Caller, Asking(which): Asking<Which>) -> Result<Json<Jobs>> {
-    caller.require(Scope::Read)?;
+pub(crate) async fn list(
+    State(app): State<App>,
+    Can(caller): Can<READ>,
+    Asking(which): Asking<Which>,
+) -> Result<Json<Jobs>> {
     if which.all {
         caller.require(Scope::Admin)?;
     }
@@ -181,8 +186,11 @@ pub(crate) async fn list(State(app): State<App>, caller: Caller, Asking(which): 
 /// A job.
 #[utoipa::path(get, path = "/v1/jobs/{id}", tag = "jobs", params(("id" = String, Path, description = "The job")),
     responses((status = 200, body = JobView), (status = 404, description = "There is none, or it is another key's", body = ProblemBody)))]
-pub(crate) async fn get(State(app): State<App>, caller: Caller, Path(id): Path<String>) -> Result<Json<JobView>> {
-    caller.require(Scope::Read)?;
+pub(crate) async fn get(
+    State(app): State<App>,
+    Can(caller): Can<READ>,
+    Path(id): Path<String>,
+) -> Result<Json<JobView>> {
     let job = app.job(&caller, &id).await?;
     view(&app, job).await.map(Json)
 }
@@ -202,11 +210,10 @@ pub(crate) struct Ending {
     responses((status = 200, body = JobView), (status = 404, description = "There is none, or it is another key's", body = ProblemBody)))]
 pub(crate) async fn cancel(
     State(app): State<App>,
-    caller: Caller,
+    Can(caller): Can<GENERATE>,
     Path(id): Path<String>,
     Asking(ending): Asking<Ending>,
 ) -> Result<Json<JobView>> {
-    caller.require(Scope::Generate)?;
     let job = app.job(&caller, &id).await?;
     let engine = app.engine.clone();
     let job = blocking(move || {
@@ -228,8 +235,11 @@ pub(crate) async fn cancel(
 /// Queues a job once more that failed, was cancelled or expired.
 #[utoipa::path(post, path = "/v1/jobs/{id}/retry", tag = "jobs", params(("id" = String, Path, description = "The job")),
     responses((status = 202, body = JobView), (status = 409, description = "It is in another state", body = ProblemBody)))]
-pub(crate) async fn retry(State(app): State<App>, caller: Caller, Path(id): Path<String>) -> Result<Response> {
-    caller.require(Scope::Generate)?;
+pub(crate) async fn retry(
+    State(app): State<App>,
+    Can(caller): Can<GENERATE>,
+    Path(id): Path<String>,
+) -> Result<Response> {
     app.limiter.check_request(&caller.key)?;
     let job = app.job(&caller, &id).await?;
     let engine = app.engine.clone();
@@ -251,11 +261,10 @@ pub(crate) struct Move {
     responses((status = 200, body = JobView), (status = 409, description = "It does not wait", body = ProblemBody)))]
 pub(crate) async fn prioritise(
     State(app): State<App>,
-    caller: Caller,
+    Can(caller): Can<GENERATE>,
     Path(id): Path<String>,
     JsonBody(to): JsonBody<Move>,
 ) -> Result<Json<JobView>> {
-    caller.require(Scope::Generate)?;
     if !(-1000..=1000).contains(&to.priority) {
         return Err(Problem::invalid("priority", "priority is out of range: give -1000 to 1000"));
     }

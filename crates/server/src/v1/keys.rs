@@ -10,7 +10,7 @@ use utoipa::ToSchema;
 
 use crate::{
     app::App,
-    auth::Caller,
+    auth::{ADMIN, Can},
     extract::JsonBody,
     hub::blocking,
     keys::{Key, NewKey, Quotas, Scope},
@@ -52,8 +52,7 @@ pub(crate) struct KeyList {
 
 /// The keys of the server.
 #[utoipa::path(get, path = "/v1/keys", tag = "keys", responses((status = 200, body = KeyList)))]
-pub(crate) async fn list(State(app): State<App>, caller: Caller) -> Result<Json<KeyList>> {
-    caller.require(Scope::Admin)?;
+pub(crate) async fn list(State(app): State<App>, Can(_caller): Can<ADMIN>) -> Result<Json<KeyList>> {
     blocking(move || {
         let keys = app.keys.all().map_err(|_| Problem::internal())?;
         Ok(Json(KeyList { keys: keys.iter().map(KeyView::from).collect() }))
@@ -90,10 +89,9 @@ pub(crate) struct MadeKey {
 #[utoipa::path(post, path = "/v1/keys", tag = "keys", request_body = NewKeyBody, responses((status = 201, body = MadeKey), (status = 422, description = "It has no name", body = ProblemBody)))]
 pub(crate) async fn new(
     State(app): State<App>,
-    caller: Caller,
+    Can(caller): Can<ADMIN>,
     JsonBody(body): JsonBody<NewKeyBody>,
 ) -> Result<(StatusCode, Json<MadeKey>)> {
-    caller.require(Scope::Admin)?;
     blocking(move || {
         let NewKeyBody { name, scopes, expires_in_days, quotas } = body;
         let made = app.keys.new_key(NewKey { name, scopes, expires_in_days, quotas });
@@ -107,8 +105,11 @@ pub(crate) async fn new(
 /// Revokes a key: it counts no more.
 #[utoipa::path(delete, path = "/v1/keys/{id}", tag = "keys", params(("id" = String, Path, description = "The id of the key")),
     responses((status = 200, body = KeyView), (status = 404, description = "There is none", body = ProblemBody)))]
-pub(crate) async fn revoke(State(app): State<App>, caller: Caller, Path(id): Path<String>) -> Result<Json<KeyView>> {
-    caller.require(Scope::Admin)?;
+pub(crate) async fn revoke(
+    State(app): State<App>,
+    Can(caller): Can<ADMIN>,
+    Path(id): Path<String>,
+) -> Result<Json<KeyView>> {
     blocking(move || {
         let key = app.keys.revoke(&id).map_err(|_| Problem::not_found("key"))?;
         tracing::info!(key = %key.id, by = %caller.key.id, "a key was revoked");

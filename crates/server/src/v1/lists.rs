@@ -10,7 +10,13 @@ use serde::Serialize;
 use serde_json::{Value, json};
 use utoipa::ToSchema;
 
-use crate::{app::App, auth::Caller, config::Style, hub::blocking, keys::Scope, problem::Result};
+use crate::{
+    app::App,
+    auth::{Can, READ},
+    config::Style,
+    hub::blocking,
+    problem::Result,
+};
 
 /// A model, or an autoencoder.
 #[derive(Serialize, ToSchema)]
@@ -43,8 +49,7 @@ pub(crate) struct ModelView {
 
 /// The models.
 #[utoipa::path(get, path = "/v1/models", tag = "lists", responses((status = 200, description = "`models`, a list of ModelView; for OpenAI's clients also `object` and `data`", body = Value)))]
-pub(crate) async fn models(State(app): State<App>, caller: Caller) -> Result<Json<Value>> {
-    caller.require(Scope::Read)?;
+pub(crate) async fn models(State(app): State<App>, Can(_caller): Can<READ>) -> Result<Json<Value>> {
     blocking(move || {
         let views = model_views(&app);
         let data: Vec<Value> = views
@@ -88,8 +93,7 @@ pub(crate) fn model_views(app: &App) -> Vec<ModelView> {
 
 /// The samplers.
 #[utoipa::path(get, path = "/v1/samplers", tag = "lists", responses((status = 200, body = Value)))]
-pub(crate) async fn samplers(caller: Caller) -> Result<Json<Value>> {
-    caller.require(Scope::Read)?;
+pub(crate) async fn samplers(Can(_caller): Can<READ>) -> Result<Json<Value>> {
     let view = |sampler: &calotype::sampling::SamplerInfo| {
         let mut options = Vec::new();
         match sampler.noise {
@@ -105,8 +109,7 @@ pub(crate) async fn samplers(caller: Caller) -> Result<Json<Value>> {
 
 /// The schedules of sigmas.
 #[utoipa::path(get, path = "/v1/schedulers", tag = "lists", responses((status = 200, body = Value)))]
-pub(crate) async fn schedulers(caller: Caller) -> Result<Json<Value>> {
-    caller.require(Scope::Read)?;
+pub(crate) async fn schedulers(Can(_caller): Can<READ>) -> Result<Json<Value>> {
     let views: Vec<Value> =
         SCHEDULES.iter().map(|schedule| json!({"id": schedule.id, "name": schedule.label})).collect();
     Ok(Json(json!({"schedulers": views})))
@@ -114,8 +117,7 @@ pub(crate) async fn schedulers(caller: Caller) -> Result<Json<Value>> {
 
 /// The ways to enlarge between two passes.
 #[utoipa::path(get, path = "/v1/upscalers", tag = "lists", responses((status = 200, body = Value)))]
-pub(crate) async fn upscalers(caller: Caller) -> Result<Json<Value>> {
-    caller.require(Scope::Read)?;
+pub(crate) async fn upscalers(Can(_caller): Can<READ>) -> Result<Json<Value>> {
     let views: Vec<Value> =
         Upscaler::CHOICES.iter().map(|(_, id, about)| json!({"id": id, "name": about.trim()})).collect();
     Ok(Json(json!({"upscalers": views})))
@@ -123,8 +125,7 @@ pub(crate) async fn upscalers(caller: Caller) -> Result<Json<Value>> {
 
 /// LoRAs, hypernetworks and embeddings that prompts may name.
 #[utoipa::path(get, path = "/v1/adapters", tag = "lists", responses((status = 200, body = Value)))]
-pub(crate) async fn adapters(State(app): State<App>, caller: Caller) -> Result<Json<Value>> {
-    caller.require(Scope::Read)?;
+pub(crate) async fn adapters(State(app): State<App>, Can(_caller): Can<READ>) -> Result<Json<Value>> {
     blocking(move || {
         let kinds = [
             (ListedKind::Lora, "lora"),
@@ -156,7 +157,6 @@ pub(crate) struct Styles {
 
 /// The styles.
 #[utoipa::path(get, path = "/v1/styles", tag = "lists", responses((status = 200, body = Styles)))]
-pub(crate) async fn styles(State(app): State<App>, caller: Caller) -> Result<Json<Styles>> {
-    caller.require(Scope::Read)?;
+pub(crate) async fn styles(State(app): State<App>, Can(_caller): Can<READ>) -> Result<Json<Styles>> {
     Ok(Json(Styles { styles: app.config.styles.clone() }))
 }

@@ -6,7 +6,13 @@ use serde::Serialize;
 use serde_json::{Value, json};
 use utoipa::ToSchema;
 
-use crate::{app::App, auth::Caller, extract::Whole, hub::blocking, keys::Scope, problem::Result};
+use crate::{
+    app::App,
+    auth::{Can, READ},
+    extract::Whole,
+    hub::blocking,
+    problem::Result,
+};
 
 /// What was read.
 #[derive(Serialize, ToSchema)]
@@ -23,8 +29,11 @@ pub(crate) struct Settings {
 
 /// Reads the settings in a file: of this program, A1111 and its successors, ComfyUI, InvokeAI and others.
 #[utoipa::path(post, path = "/v1/png-info", tag = "results", request_body(content = Vec<u8>, content_type = "application/octet-stream", description = "An image file"), responses((status = 200, body = Settings)))]
-pub(crate) async fn read(State(app): State<App>, caller: Caller, Whole(bytes): Whole) -> Result<Json<Settings>> {
-    caller.require(Scope::Read)?;
+pub(crate) async fn read(
+    State(app): State<App>,
+    Can(caller): Can<READ>,
+    Whole(bytes): Whole,
+) -> Result<Json<Settings>> {
     app.limiter.check_request(&caller.key)?;
     blocking(move || Ok(Json(settings(&bytes)))).await
 }

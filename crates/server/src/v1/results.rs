@@ -12,10 +12,9 @@ use utoipa::IntoParams;
 use super::file;
 use crate::{
     app::App,
-    auth::Caller,
+    auth::{Can, READ},
     extract::Asking,
     hub::blocking,
-    keys::Scope,
     problem::{Problem, ProblemBody, Result},
 };
 
@@ -39,11 +38,10 @@ pub(crate) struct How {
     responses((status = 200, description = "The file", content_type = "image/png", body = Vec<u8>), (status = 404, description = "There is none", body = ProblemBody)))]
 pub(crate) async fn get(
     State(app): State<App>,
-    caller: Caller,
+    Can(caller): Can<READ>,
     Path((id, n)): Path<(String, String)>,
     Asking(how): Asking<How>,
 ) -> Result<Response> {
-    caller.require(Scope::Read)?;
     let number: usize = n.parse().map_err(|_| Problem::not_found("result"))?;
     let job = app.job(&caller, &id).await?;
     blocking(move || {
@@ -70,11 +68,10 @@ pub(crate) struct Version {
     responses((status = 200, description = "A small JPEG", content_type = "image/jpeg", body = Vec<u8>), (status = 404, description = "There is none now", body = ProblemBody)))]
 pub(crate) async fn preview(
     State(app): State<App>,
-    caller: Caller,
+    Can(caller): Can<READ>,
     Path(id): Path<String>,
     Asking(version): Asking<Version>,
 ) -> Result<Response> {
-    caller.require(Scope::Read)?;
     let _ = version.v;
     let job = app.job(&caller, &id).await?;
     let preview = app.engine.preview(job.id).ok_or_else(|| Problem::not_found("preview"))?;
@@ -86,10 +83,9 @@ pub(crate) async fn preview(
     responses((status = 200, description = "The file", content_type = "image/png", body = Vec<u8>), (status = 404, description = "There is none", body = ProblemBody)))]
 pub(crate) async fn input(
     State(app): State<App>,
-    caller: Caller,
+    Can(caller): Can<READ>,
     Path((id, sha256)): Path<(String, String)>,
 ) -> Result<Response> {
-    caller.require(Scope::Read)?;
     let job = app.job(&caller, &id).await?;
     blocking(move || {
         let none = || Problem::not_found("input image");

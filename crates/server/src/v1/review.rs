@@ -14,12 +14,11 @@ use utoipa::ToSchema;
 use super::file;
 use crate::{
     app::App,
-    auth::Caller,
+    auth::{Can, REVIEW},
     extract::JsonBody,
     guard::RequestId,
     hub::blocking,
     job_view::{JobView, Waiting},
-    keys::Scope,
     problem::{Problem, ProblemBody, Result},
 };
 
@@ -56,8 +55,7 @@ pub(crate) struct HeldList {
 
 /// The images that wait for a decision.
 #[utoipa::path(get, path = "/v1/review", tag = "review", responses((status = 200, body = HeldList)))]
-pub(crate) async fn list(State(app): State<App>, caller: Caller) -> Result<Json<HeldList>> {
-    caller.require(Scope::Review)?;
+pub(crate) async fn list(State(app): State<App>, Can(_caller): Can<REVIEW>) -> Result<Json<HeldList>> {
     blocking(move || {
         let list = List { state: Some(JobState::Held), limit: LISTED, ..List::default() };
         let jobs = app.engine.list(&list)?;
@@ -116,12 +114,11 @@ const MAX_REASON: usize = 2000;
     responses((status = 200, body = JobView), (status = 409, description = "It is not held", body = ProblemBody)))]
 pub(crate) async fn decide(
     State(app): State<App>,
-    caller: Caller,
+    Can(caller): Can<REVIEW>,
     Extension(RequestId(request_id)): Extension<RequestId>,
     Path(id): Path<String>,
     JsonBody(verdict): JsonBody<Verdict>,
 ) -> Result<Json<JobView>> {
-    caller.require(Scope::Review)?;
     if verdict.reason.len() > MAX_REASON {
         return Err(Problem::invalid("reason", format!("reason is longer than {MAX_REASON} bytes")));
     }
@@ -139,24 +136,26 @@ pub(crate) async fn decide(
 /// A blurred copy of an image that waits.
 #[utoipa::path(get, path = "/v1/review/{id}/{n}/blurred", tag = "review", params(("id" = String, Path, description = "The job"), ("n" = usize, Path, description = "Which of its images")),
     responses((status = 200, description = "A JPEG", content_type = "image/jpeg", body = Vec<u8>), (status = 404, description = "None waits", body = ProblemBody)))]
-pub(crate) async fn blurred(state: State<App>, caller: Caller, path: Path<(String, String)>) -> Result<Response> {
-    image(state, caller, path, true).await
+pub(crate) async fn blurred(
+    state: State<App>,
+    Can(_caller): Can<REVIEW>,
+    path: Path<(String, String)>,
+) -> Result<Response> {
+    image(state, path, true).await
 }
 
 /// An image that waits, as it was made.
 #[utoipa::path(get, path = "/v1/review/{id}/{n}/original", tag = "review", params(("id" = String, Path, description = "The job"), ("n" = usize, Path, description = "Which of its images")),
     responses((status = 200, description = "The file", content_type = "image/png", body = Vec<u8>), (status = 404, description = "None waits", body = ProblemBody)))]
-pub(crate) async fn original(state: State<App>, caller: Caller, path: Path<(String, String)>) -> Result<Response> {
-    image(state, caller, path, false).await
+pub(crate) async fn original(
+    state: State<App>,
+    Can(_caller): Can<REVIEW>,
+    path: Path<(String, String)>,
+) -> Result<Response> {
+    image(state, path, false).await
 }
 
-async fn image(
-    State(app): State<App>,
-    caller: Caller,
-    Path((id, n)): Path<(String, String)>,
-    is_blurred: bool,
-) -> Result<Response> {
-    caller.require(Scope::Review)?;
+async fn image(State(app): State<App>, Path((id, n)): Path<(String, String)>, is_blurred: bool) -> Result<Response> {
     let none = || Problem::not_found("held image");
     let (id, number) = (id.parse().map_err(|()| none())?, n.parse().map_err(|_| none())?);
     blocking(move || {
