@@ -7,8 +7,8 @@ use std::{
 };
 
 use calotype::{
-    Model, ModelOptions,
-    adapters::AdapterFolders,
+    Model, ModelOptions, Request,
+    adapters::{AdapterFile, AdapterFolders},
     checkpoint::{Listed, ListedKind, list},
 };
 
@@ -151,14 +151,40 @@ impl Catalogue {
         }
     }
 
-    /// Where the adapters are that prompts may name.
-    pub(crate) fn adapters(&self) -> AdapterFolders {
-        self.found().adapters.clone()
+    /// Gives a request the folders of adapters, and takes every path out of it: what it asks for is found by its name or not at all.
+    pub(crate) fn place_adapters(&self, request: &mut Request) -> Result<()> {
+        let found = self.found();
+        let adapters = &mut request.adapters;
+        adapters.folders = found.adapters.clone();
+        let loras = adapters.loras.iter_mut().map(|lora| &mut lora.file);
+        let hypernetworks = adapters.hypernetworks.iter_mut().map(|network| &mut network.file);
+        for file in loras.chain(hypernetworks) {
+            if let AdapterFile::Path(path) = file {
+                *file = AdapterFile::Name(stem(path));
+            }
+        }
+        for embedding in &mut adapters.embeddings {
+            let name = stem(&embedding.file);
+            let known = found.entries.iter().find(|entry| entry.kind == ListedKind::Embedding && entry.id == name);
+            embedding.file = known.and_then(|entry| entry.path.clone()).ok_or_else(|| {
+                let message = format!("there is no embedding {:?}", name.chars().take(100).collect::<String>());
+                calotype::Error::UnknownName { kind: "embedding", name, message }
+            })?;
+        }
+        Ok(())
     }
 
     fn found(&self) -> Arc<Found> {
         Arc::clone(&self.found.read().unwrap_or_else(PoisonError::into_inner))
     }
+}
+
+/// The name of a file that a client gave by its path.
+fn stem(path: &Path) -> String {
+    // Of Windows too: its separators are no separators here.
+    let text = path.to_string_lossy();
+    let last = text.rsplit(['/', '\\']).next().unwrap_or_default();
+    last.rsplit_once('.').map_or(last, |(stem, _)| stem).to_owned()
 }
 
 #[cfg(feature = "builtin")]

@@ -253,7 +253,7 @@ impl Engine {
         let Shared { catalogue, loaded, publisher, options, rates, .. } = &*self.shared;
         options.limits.check_numbers(&order.request)?;
         let mut request = order.request.clone();
-        request.adapters.folders = catalogue.adapters();
+        catalogue.place_adapters(&mut request)?;
         open_images(&mut request, |sha256| self.shared.input(sha256))?;
         let key = Key { model: order.model.clone(), vae: order.vae.clone() };
         let model = loaded.model(catalogue, &key)?;

@@ -133,7 +133,7 @@ impl Attempt<'_> {
         shared.queue.start(job.lease())?;
         shared.tell_events();
         let mut request = order.request.clone();
-        request.adapters.folders = shared.catalogue.adapters();
+        shared.catalogue.place_adapters(&mut request)?;
         let files = open_images(&mut request, |sha256| shared.input(sha256))?;
         let inputs: Vec<InputFile<'_>> = files.iter().map(|bytes| InputFile { name: "input", bytes }).collect();
         let origin = order.asked.origin(Some(job.id));

@@ -20,15 +20,24 @@ use crate::{app::App, hub::gone};
 /// How long taking connections rests when the system has none to give.
 const REST: Duration = Duration::from_millis(50);
 
-/// Serves until `stop` is done, then lets what goes on end within the limit of the config. Whether everything has ended by itself.
+/// Serves until `stop` is done and the engine has ended: probes are answered until then, and whoever waits for a job that still ends is
+/// told. Then streams say goodbye and what is under way is finished. Whether everything has ended within the limit of the config.
 pub(crate) async fn serve(app: App, listener: TcpListener, router: Router, stop: impl Future<Output = ()>) -> bool {
     let http = app.config.http;
     let places = Arc::new(Semaphore::new(http.max_connections));
     let mut connections = JoinSet::new();
-    tokio::pin!(stop);
-    loop {
+    let limit = Duration::from_secs(app.config.drain_seconds);
+    let ended = async {
+        stop.await;
+        tracing::info!("ending: no more jobs are taken");
+        let (engine, begin) = (app.engine.clone(), Instant::now());
+        let worker = tokio::task::spawn_blocking(move || engine.drain(limit));
+        (worker.await.unwrap_or(false), begin)
+    };
+    tokio::pin!(ended);
+    let (has_ended, begin) = loop {
         let accepted = tokio::select! {
-            () = &mut stop => break,
+            ended = &mut ended => break ended,
             accepted = take(&listener, &places) => accepted,
             Some(_) = connections.join_next(), if !connections.is_empty() => continue,
         };
@@ -42,8 +51,15 @@ pub(crate) async fn serve(app: App, listener: TcpListener, router: Router, stop:
             connection(stream, router, going, header_time).await;
             drop(place);
         });
-    }
-    drain(&app, &mut connections).await
+    };
+    drop(listener);
+    app.hub.go();
+    // Whoever is slow to go gets a moment even when the worker took all of the time.
+    let left = limit.saturating_sub(begin.elapsed()).max(Duration::from_secs(1));
+    let all = async { while connections.join_next().await.is_some() {} };
+    let are_gone = timeout(left, all).await.is_ok();
+    connections.abort_all();
+    has_ended && are_gone
 }
 
 /// The next connection, as soon as there is a place for it.
@@ -86,21 +102,4 @@ async fn connection(
     if let Err(error) = served {
         tracing::debug!(%error, "a connection ended");
     }
-}
-
-/// Ends in good order: no new jobs, the running one ends or goes back to the queue, streams say goodbye, answers are finished.
-async fn drain(app: &App, connections: &mut JoinSet<()>) -> bool {
-    let limit = Duration::from_secs(app.config.drain_seconds);
-    let end = Instant::now() + limit;
-    tracing::info!("ending: no more jobs are taken");
-    let engine = app.engine.clone();
-    let worker = tokio::task::spawn_blocking(move || engine.drain(limit));
-    let has_ended = worker.await.unwrap_or(false);
-    app.hub.go();
-    let all = async { while connections.join_next().await.is_some() {} };
-    // Whoever is slow to go gets a moment even when the worker took all of the time.
-    let left = end.saturating_duration_since(Instant::now()).max(Duration::from_secs(1));
-    let are_gone = timeout(left, all).await.is_ok();
-    connections.abort_all();
-    has_ended && are_gone
 }

@@ -329,7 +329,7 @@ fn slow_chopped_and_large_requests_end() {
         stream.write_all(&[b'1', b'\r', b'\n', byte, b'\r', b'\n']).unwrap();
     }
     stream.write_all(b"0\r\n\r\n").unwrap();
-    assert_eq!(common::read(&mut stream).status, 202);
+    assert_eq!(common::read(&mut stream).unwrap().status, 202);
     // What is no HTTP, or says two things.
     for bad in [
         "NONSENSE\r\n\r\n".to_owned(),

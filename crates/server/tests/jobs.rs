@@ -209,7 +209,7 @@ fn images_to_start_from_come_in_four_ways() {
 #[test]
 fn events_are_told_and_told_again() {
     let server = start();
-    let mut events = Events::open(&server, "/v1/events", &[]);
+    let mut events = server.events("/v1/events", &[]);
     let job = server.post("/v1/jobs", &json!({"prompt": "a fox", "steps": 60, "width": 128, "height": 128})).json();
     let mut told = Vec::new();
     for event in &mut events {
@@ -229,12 +229,12 @@ fn events_are_told_and_told_again() {
     let ids: Vec<u64> = told.iter().filter_map(|event| event.id).collect();
     for (at, id) in ids.iter().enumerate().take(ids.len() - 1) {
         let last = id.to_string();
-        let again = Events::open(&server, "/v1/events", &[("last-event-id", &last)]);
+        let again = server.events("/v1/events", &[("last-event-id", &last)]);
         let again: Vec<u64> = again.take(ids.len() - 1 - at).filter_map(|event| event.id).collect();
         assert_eq!(again, ids[at + 1..]);
     }
     // That of one job begins with all of it, and ends with it.
-    let of_job = Events::open(&server, &format!("/v1/jobs/{}/events", job["id"].as_str().unwrap()), &[]);
+    let of_job = server.events(&format!("/v1/jobs/{}/events", job["id"].as_str().unwrap()), &[]);
     assert_eq!(of_job.filter_map(|event| event.id).collect::<Vec<_>>(), ids);
 }
 
@@ -250,7 +250,7 @@ fn a_server_ends_in_good_order_and_goes_on_where_it_was() {
         .json();
     let waits = server.post("/v1/jobs", &fox(1)).json();
     server.until(&long, |job| job["progress"]["step"].as_u64() > Some(0));
-    let streams: Vec<Events> = (0..20).map(|_| Events::open(&server, "/v1/events", &[])).collect();
+    let streams: Vec<Events> = (0..20).map(|_| server.events("/v1/events", &[])).collect();
     let begin = std::time::Instant::now();
     assert!(server.stop());
     assert!(begin.elapsed().as_secs() < 8, "{:?}", begin.elapsed());

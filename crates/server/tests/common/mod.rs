@@ -1,10 +1,12 @@
-//! A server in this process on a port of its own, and a client that sends exactly what it is told.
+//! A server in this process on a port of its own.
 
 #![allow(dead_code, reason = "each test uses a part")]
 #![allow(clippy::unwrap_used, reason = "these are tests")]
 
+mod client;
+
 use std::{
-    io::{BufRead, BufReader, Read, Write},
+    io::Write,
     net::{SocketAddr, TcpStream},
     path::Path,
     thread::{self, JoinHandle},
@@ -12,8 +14,10 @@ use std::{
 };
 
 use calotype_server::{Config, KeyStore, NewKey, Scope, Server};
-use serde_json::{Value, json};
+use serde_json::Value;
 use tempfile::TempDir;
+
+pub(crate) use client::{Answer, Events, connect, fox, read, send};
 
 /// A server, which ends when this is dropped.
 pub(crate) struct Running {
@@ -21,34 +25,6 @@ pub(crate) struct Running {
     stop: Option<std::sync::mpsc::Sender<()>>,
     thread: Option<JoinHandle<bool>>,
     pub(crate) folder: Option<TempDir>,
-}
-
-/// An answer.
-#[derive(Debug)]
-pub(crate) struct Answer {
-    pub(crate) status: u16,
-    pub(crate) headers: Vec<(String, String)>,
-    pub(crate) body: Vec<u8>,
-}
-
-impl Answer {
-    pub(crate) fn json(&self) -> Value {
-        serde_json::from_slice(&self.body).unwrap_or_else(|error| panic!("{error}: {}", self.text()))
-    }
-
-    pub(crate) fn text(&self) -> String {
-        String::from_utf8_lossy(&self.body).into_owned()
-    }
-
-    pub(crate) fn header(&self, name: &str) -> Option<&str> {
-        self.headers.iter().find(|(known, _)| known.eq_ignore_ascii_case(name)).map(|(_, value)| value.as_str())
-    }
-
-    /// The code of a problem.
-    pub(crate) fn code(&self) -> String {
-        assert_eq!(self.header("content-type"), Some("application/problem+json"), "{}", self.text());
-        self.json()["code"].as_str().unwrap().to_owned()
-    }
 }
 
 /// The config of tests: any port, room on the disk whatever there is.
@@ -101,32 +77,22 @@ impl Running {
     }
 
     pub(crate) fn connect(&self) -> TcpStream {
-        let stream = TcpStream::connect(self.address).unwrap();
-        stream.set_read_timeout(Some(Duration::from_secs(120))).unwrap();
-        stream
+        connect(self.address).unwrap()
     }
 
     /// Sends these bytes, and reads one answer.
     pub(crate) fn raw(&self, request: &[u8]) -> Answer {
         let mut stream = self.connect();
         stream.write_all(request).unwrap();
-        read(&mut stream)
+        read(&mut stream).unwrap()
     }
 
     pub(crate) fn send(&self, method: &str, path: &str, headers: &[(&str, &str)], body: &[u8]) -> Answer {
-        let mut head = format!("{method} {path} HTTP/1.1\r\nhost: {}\r\nconnection: close\r\n", self.address);
-        headers.iter().for_each(|(name, value)| head.push_str(&format!("{name}: {value}\r\n")));
-        if !body.is_empty() || !matches!(method, "GET" | "HEAD" | "DELETE") {
-            head.push_str(&format!("content-length: {}\r\n", body.len()));
-        }
-        head.push_str("\r\n");
-        if method == "HEAD" {
-            let mut stream = self.connect();
-            stream.write_all(head.as_bytes()).unwrap();
-            let (status, headers) = read_head(&mut BufReader::new(stream));
-            return Answer { status, headers, body: Vec::new() };
-        }
-        self.raw(&[head.as_bytes(), body].concat())
+        send(self.address, method, path, headers, body).unwrap()
+    }
+
+    pub(crate) fn events(&self, path: &str, headers: &[(&str, &str)]) -> Events {
+        Events::open(self.address, path, headers)
     }
 
     pub(crate) fn get(&self, path: &str) -> Answer {
@@ -170,112 +136,5 @@ impl Running {
 impl Drop for Running {
     fn drop(&mut self) {
         self.stop();
-    }
-}
-
-/// A job of the model of this repository that takes so many steps.
-pub(crate) fn fox(steps: usize) -> Value {
-    json!({"prompt": "a fox", "steps": steps, "seed": 7})
-}
-
-/// Reads one answer from a connection.
-pub(crate) fn read(stream: &mut TcpStream) -> Answer {
-    let mut reader = BufReader::new(stream);
-    let (status, headers) = read_head(&mut reader);
-    let header =
-        |name: &str| headers.iter().find(|(known, _)| known.eq_ignore_ascii_case(name)).map(|(_, value)| value.clone());
-    let mut body = Vec::new();
-    if let Some(length) = header("content-length") {
-        body.resize(length.parse().unwrap(), 0);
-        reader.read_exact(&mut body).unwrap();
-    } else if header("transfer-encoding").is_some() {
-        while let Some(chunk) = read_chunk(&mut reader) {
-            body.extend(chunk);
-        }
-    }
-    Answer { status, headers, body }
-}
-
-/// The status and the headers.
-pub(crate) fn read_head(reader: &mut impl BufRead) -> (u16, Vec<(String, String)>) {
-    let mut line = String::new();
-    reader.read_line(&mut line).unwrap();
-    let status = line.split(' ').nth(1).unwrap_or_else(|| panic!("no status: {line:?}")).parse().unwrap();
-    let mut headers = Vec::new();
-    loop {
-        line.clear();
-        reader.read_line(&mut line).unwrap();
-        match line.trim_end().split_once(':') {
-            Some((name, value)) => headers.push((name.to_owned(), value.trim().to_owned())),
-            None => return (status, headers),
-        }
-    }
-}
-
-/// The next chunk of a body, if there is one.
-pub(crate) fn read_chunk(reader: &mut impl BufRead) -> Option<Vec<u8>> {
-    let mut line = String::new();
-    if reader.read_line(&mut line).ok()? == 0 {
-        return None;
-    }
-    let length = usize::from_str_radix(line.trim(), 16).ok()?;
-    let mut chunk = vec![0; length + 2];
-    reader.read_exact(&mut chunk).ok()?;
-    chunk.truncate(length);
-    (length > 0).then_some(chunk)
-}
-
-/// A stream of events.
-pub(crate) struct Events {
-    reader: BufReader<TcpStream>,
-    text: String,
-}
-
-/// An event.
-#[derive(Clone, Debug, PartialEq)]
-pub(crate) struct Event {
-    pub(crate) name: String,
-    pub(crate) id: Option<u64>,
-    pub(crate) data: Value,
-}
-
-impl Events {
-    pub(crate) fn open(server: &Running, path: &str, headers: &[(&str, &str)]) -> Self {
-        let mut stream = server.connect();
-        let mut head = format!("GET {path} HTTP/1.1\r\nhost: {}\r\naccept: text/event-stream\r\n", server.address);
-        headers.iter().for_each(|(name, value)| head.push_str(&format!("{name}: {value}\r\n")));
-        stream.write_all(format!("{head}\r\n").as_bytes()).unwrap();
-        let mut reader = BufReader::new(stream);
-        let (status, headers) = read_head(&mut reader);
-        assert_eq!(status, 200);
-        assert!(
-            headers.iter().any(|(name, value)| name == "content-type" && value == "text/event-stream"),
-            "{headers:?}"
-        );
-        Self { reader, text: String::new() }
-    }
-}
-
-impl Iterator for Events {
-    type Item = Event;
-
-    fn next(&mut self) -> Option<Event> {
-        loop {
-            if let Some((message, rest)) = self.text.split_once("\n\n") {
-                let field = |name: &str| message.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(": "));
-                let event = field("event").map(|name| Event {
-                    name: name.to_owned(),
-                    id: field("id").map(|id| id.parse().unwrap()),
-                    data: serde_json::from_str(field("data").unwrap_or("null")).unwrap(),
-                });
-                self.text = rest.to_owned();
-                match event {
-                    Some(event) => return Some(event),
-                    None => continue,
-                }
-            }
-            let chunk = read_chunk(&mut self.reader)?;
-            self.text.push_str(std::str::from_utf8(&chunk).unwrap());
-        }
     }
 }
