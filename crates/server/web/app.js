@@ -69,7 +69,7 @@ function Submit() {
 		? `${Math.round((now?.fraction ?? 0) * 100)} %`
 		: [size && `${size[0]}×${size[1]}`, seconds != null && `about ${duration(seconds)}`].filter(Boolean).join(" · ");
 	return html`<div class="submit">
-		<button class="primary large" disabled=${sending.value || !prompt.trim()} aria-keyshortcuts="Control+Enter" onClick=${generate}>
+		<button class="primary large" disabled=${(sending.value && away.value) || !prompt.trim()} aria-keyshortcuts="Control+Enter" onClick=${generate}>
 			<${Icon} name="spark" /><span>${sending.value ? "Sending…" : n > 1 ? `Generate ${n}` : "Generate"}</span>
 		</button>
 		<span class="dim">${note}</span>

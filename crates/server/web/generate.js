@@ -1,6 +1,6 @@
 // Sending jobs.
 import { effect, signal } from "./vendor/preact.js";
-import { lineOf, post, sleep, unique } from "./api.js";
+import { away, lineOf, post, sleep, unique } from "./api.js";
 import { fail, toast } from "./notice.js";
 import { fitSide, form, fromRequest, randomSeed, set, startFrom, toRequest } from "./form.js";
 import { FINAL, cancel, chosen, follow, inputOf, keep, queued, refreshQueue, running, session } from "./store.js";
@@ -51,21 +51,29 @@ export async function sendAll(requests) {
 	}
 }
 
-export async function generate() {
-	if (sending.value) return;
-	const { init, mask } = form.value;
-	for (const [name, picture] of Object.entries({ init, mask })) {
-		if (picture?.file && !picture.blob) {
-			try {
-				set({ [name]: await upload(picture.file) });
-			} catch (error) {
-				fail(error);
-				return;
-			}
+let before = Promise.resolve();
+/** Makes what the form says now, after what was asked for before. */
+export function generate() {
+	// While the server is away the job that is on its way is sent again by itself.
+	if (!form.value.prompt.trim() || (sending.value && away.value)) return;
+	const fields = form.value;
+	remember(fields);
+	before = before.then(() => make(fields));
+}
+
+async function make(fields) {
+	let [job] = await sendAll([toRequest(fields)]);
+	if (!job && fault.value?.param.startsWith("init") && (fields.init?.file || fields.mask?.file)) {
+		// The server keeps files for a day that no job uses; they are still here.
+		const again = async (picture) => (picture?.file ? await upload(picture.file) : picture);
+		try {
+			const sent = { init: await again(fields.init), mask: await again(fields.mask) };
+			set(sent);
+			[job] = await sendAll([toRequest({ ...fields, ...sent })]);
+		} catch (error) {
+			fail(error);
 		}
 	}
-	remember(form.value);
-	const [job] = await sendAll([toRequest()]);
 	if (job?.warnings?.length) toast(job.warnings[0], { ms: 9000 });
 }
 

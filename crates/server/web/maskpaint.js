@@ -1,6 +1,6 @@
 // A mask, as steps that can be undone.
 
-const COLOUR = [233, 79, 30];
+const COLOUR = [214, 0, 140];
 const PAINT = `rgb(${COLOUR})`;
 
 export class MaskPaint {
