@@ -25,6 +25,9 @@ pub struct Order {
     /// Who asked, and how.
     #[serde(default)]
     pub asked: Asked,
+    /// The address that is told when it is over or held.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub webhook: Option<String>,
 }
 
 /// Who asked for a job, and how. Never a secret.

@@ -40,6 +40,7 @@ fn order(steps: usize) -> Order {
         vae: None,
         output: OutputFormat::default(),
         asked: Asked { key: "k_1".to_owned(), ..Asked::default() },
+        webhook: None,
     }
 }
 

@@ -9,6 +9,8 @@
 //! ([documentation](https://huggingface.co/docs/huggingface_hub/guides/manage-cache)), so each reads what the other
 //! wrote. A download that was cut off goes on where it stopped, and no file is seen in the cache before its size and
 //! its SHA-256 (or, for small files, git's SHA-1) are right.
+//!
+//! All outgoing use of the network is in this crate, so what a server tells others ([`Webhook`]) is here too.
 
 mod api;
 mod cache;
@@ -28,6 +30,7 @@ mod select;
 mod tls;
 mod url;
 mod watch;
+mod webhook;
 
 pub use api::{ModelInfo, RemoteFile};
 pub use cache::Cache;
@@ -40,6 +43,7 @@ pub use pull::{Hub, Options, Plan, Planned};
 pub use select::Selection;
 pub use url::Url;
 pub use watch::{Event, Silent, Watch};
+pub use webhook::{Messenger, Webhook, is_public};
 
 use std::path::PathBuf;
 

@@ -14,6 +14,7 @@ use crate::{
     limits::Limiter,
     problem::{Problem, Result},
     secret::Secret,
+    webhooks::Webhooks,
 };
 
 /// Cloning shares it.
@@ -26,6 +27,7 @@ pub(crate) struct Shared {
     pub(crate) hub: Hub,
     pub(crate) limiter: Limiter,
     pub(crate) secret: Secret,
+    pub(crate) webhooks: Webhooks,
     pub(crate) metrics: PrometheusHandle,
     pub(crate) started: Instant,
     /// Whether requests need a key.

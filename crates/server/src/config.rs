@@ -160,10 +160,12 @@ pub struct Style {
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct WebhookConfig {
-    /// Hosts that may be told, exactly as they are in URLs.
+    /// Hosts that may be told, exactly as they are in addresses: `example.com`, `example.com:8443`.
     pub hosts: Vec<String>,
-    /// The secret that messages are signed with, as `whsec_…`.
+    /// The secret that messages are signed with: `whsec_` and base64.
     pub secret: String,
+    /// Whether addresses of this machine without TLS are taken too, for trying out.
+    pub allow_local: bool,
 }
 
 impl Config {

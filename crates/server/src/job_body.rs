@@ -63,6 +63,8 @@ pub(crate) struct JobBody {
     priority: Option<i32>,
     /// Seconds after which nobody wants it any more.
     expires_in_s: Option<u64>,
+    /// An address that is told when the job is over or held, on a host that the server's config allows (Standard Webhooks).
+    webhook: Option<String>,
 }
 
 /// What was made of a body.
@@ -132,8 +134,9 @@ pub(crate) fn parse(
     if let Some(init) = body.get_mut("init") {
         pictures(engine, caller, init, parts)?;
     }
+    let webhook = take(&mut body, "webhook")?;
     let request = request(&Value::Object(body))?;
-    Ok(ParsedJob { order: Order { request, model, vae, output, asked }, priority, expires_in_s })
+    Ok(ParsedJob { order: Order { request, model, vae, output, asked, webhook }, priority, expires_in_s })
 }
 
 /// A request of the library from its JSON.

@@ -34,6 +34,7 @@ mod router;
 mod secret;
 mod serve;
 mod v1;
+mod webhooks;
 
 use std::{
     net::SocketAddr,
@@ -55,6 +56,7 @@ use app::Shared;
 use hub::Hub;
 use limits::Limiter;
 use secret::Secret;
+use webhooks::Webhooks;
 
 /// Threads for requests: they wait more than they work, and the cores are for images.
 const THREADS: usize = 2;
@@ -95,7 +97,9 @@ impl Server {
             told.tell(notice);
         })?;
         engine.start()?;
+        let webhooks = Webhooks::open(&config, &engine)?;
         let app = Shared {
+            webhooks,
             limiter: Limiter::new(&config.http),
             secret: Secret::open(&config.data)?,
             started: Instant::now(),
@@ -149,6 +153,7 @@ impl Server {
         let router = router::router(&app);
         let has_ended = runtime.block_on(async {
             tokio::spawn(notify_service(Arc::clone(&app)));
+            tokio::spawn(webhooks::tell(Arc::clone(&app)));
             serve::serve(app, listener, router, stop).await
         });
         runtime.shutdown_timeout(Duration::from_secs(1));

@@ -70,6 +70,9 @@ pub(crate) async fn submit(
         let (app, caller) = (Arc::clone(&app), caller.clone());
         blocking(move || job_body::parse(&app.engine, &caller, form.body, &form.parts, asked)).await?
     };
+    if let Some(webhook) = &parsed.order.webhook {
+        app.webhooks.check(webhook)?;
+    }
     let submission = Submission {
         priority: parsed.priority,
         expires: parsed.expires_in_s.map(Duration::from_secs),
