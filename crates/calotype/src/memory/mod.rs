@@ -8,4 +8,4 @@ mod system;
 pub use budget::{MemoryBudget, Reservation};
 pub use plan::NetworkNeed;
 pub(crate) use plan::{PassNeed, PassSize};
-pub use system::peak_memory;
+pub use system::{available as available_memory, peak_memory, resident as resident_memory};

@@ -6,8 +6,9 @@ use std::{
 };
 
 /// Bytes that the program can still take: the least of what the machine has available, what the limits of its control
-/// groups leave, and what its resource limits leave.
-pub(crate) fn available() -> Option<u64> {
+/// groups leave, and what its resource limits leave; `None` where the system does not say.
+#[must_use]
+pub fn available() -> Option<u64> {
     let machine = field(&fs::read_to_string("/proc/meminfo").ok()?, "MemAvailable:");
     let groups = fs::read_to_string("/proc/self/cgroup")
         .ok()
@@ -15,8 +16,9 @@ pub(crate) fn available() -> Option<u64> {
     [machine, groups, resource_limits()].into_iter().flatten().min()
 }
 
-/// The bytes of memory that the process holds.
-pub(crate) fn resident() -> Option<u64> {
+/// The bytes of memory that the process holds; `None` where the system does not say.
+#[must_use]
+pub fn resident() -> Option<u64> {
     field(&fs::read_to_string("/proc/self/status").ok()?, "VmRSS:")
 }
 

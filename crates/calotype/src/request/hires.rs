@@ -80,7 +80,7 @@ choices! {
 
 impl Upscaler {
     /// Every one, with A1111's name.
-    pub(crate) const LABELS: [(Self, &'static str); 8] = [
+    pub const LABELS: [(Self, &'static str); 8] = [
         (Self::Latent, "Latent"),
         (Self::LatentAntialiased, "Latent (antialiased)"),
         (Self::LatentBicubic, "Latent (bicubic)"),
@@ -91,8 +91,11 @@ impl Upscaler {
         (Self::Nearest, "Nearest"),
     ];
 
-    /// A picture at a larger size, in pixels.
-    pub(crate) fn enlarge(self, picture: &RgbImage, width: u32, height: u32) -> Result<RgbImage> {
+    /// A picture at a larger size, in pixels; by those of latents as by [`Self::Lanczos`].
+    ///
+    /// # Errors
+    /// A side is 0.
+    pub fn enlarge(self, picture: &RgbImage, width: u32, height: u32) -> Result<RgbImage> {
         if self != Self::Nearest {
             return Ok(resize(picture, width, height)?);
         }

@@ -55,7 +55,8 @@ pub(super) fn read(line: &[u8]) -> Option<Link> {
 }
 
 /// A time in UTC, to the millisecond.
-pub(crate) fn rfc3339(time: SystemTime) -> String {
+#[must_use]
+pub fn rfc3339(time: SystemTime) -> String {
     let since = time.duration_since(SystemTime::UNIX_EPOCH).unwrap_or(Duration::ZERO);
     let (days, second) = (since.as_secs() / 86400, since.as_secs() % 86400);
     // Days to a date: Hinnant, "chrono-compatible low-level date algorithms", civil_from_days. A year begins in March.

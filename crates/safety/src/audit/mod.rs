@@ -27,7 +27,7 @@ mod publish;
 mod search;
 mod verify;
 
-pub(crate) use chain::rfc3339;
+pub use chain::rfc3339;
 pub use entry::{Entry, Kind, Prompt, Score};
 pub(crate) use log::sync_folder;
 pub use log::{Head, Log, Mended, Storage};
