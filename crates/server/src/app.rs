@@ -2,16 +2,19 @@
 
 use std::{sync::Arc, time::Instant};
 
-use calotype_engine::{Engine, Submission};
+use calotype_engine::{Engine, Preparation, Submission};
 use calotype_queue::{Job, JobId, Submitted};
 use metrics_exporter_prometheus::PrometheusHandle;
 
 use crate::{
+    a1111,
+    attend::Attended,
     auth::Caller,
     config::Config,
     hub::{Hub, blocking},
     keys::KeyStore,
     limits::Limiter,
+    openai,
     problem::{Problem, Result},
     secret::Secret,
     webhooks::Webhooks,
@@ -26,6 +29,9 @@ pub(crate) struct Shared {
     pub(crate) keys: KeyStore,
     pub(crate) hub: Hub,
     pub(crate) limiter: Limiter,
+    pub(crate) attended: Attended,
+    pub(crate) a1111: a1111::Memory,
+    pub(crate) openai: openai::Running,
     pub(crate) secret: Secret,
     pub(crate) webhooks: Webhooks,
     pub(crate) metrics: PrometheusHandle,
@@ -35,10 +41,17 @@ pub(crate) struct Shared {
 }
 
 impl Shared {
-    /// Takes a job in for a caller, within the limits of its key.
-    pub(crate) async fn submit(self: &Arc<Self>, caller: &Caller, submission: Submission) -> Result<Submitted> {
+    /// Takes a job in for a caller, within the limits of its key; also what it comes to.
+    pub(crate) async fn submit(
+        self: &Arc<Self>,
+        caller: &Caller,
+        submission: Submission,
+    ) -> Result<(Submitted, Preparation)> {
         let (app, key) = (Arc::clone(self), Arc::clone(&caller.key));
         blocking(move || {
+            if let Some(webhook) = &submission.order.webhook {
+                app.webhooks.check(webhook)?;
+            }
             let prepared = app.engine.prepare(&submission.order)?;
             let images = submission.order.request.batch_size as u64;
             app.limiter.check_job(&app.engine, &key, images, prepared.pixel_steps)?;
@@ -56,7 +69,7 @@ impl Shared {
             if submitted.is_new {
                 metrics::counter!("calotype_jobs_submitted_total", "api" => api).increment(1);
             }
-            Ok(submitted)
+            Ok((submitted, prepared))
         })
         .await
     }

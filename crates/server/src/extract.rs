@@ -5,16 +5,20 @@ use std::time::Duration;
 use axum::{
     body::{Body, Bytes},
     extract::{FromRequest, Multipart, Query, Request},
-    http::{StatusCode, header, request::Parts as Head},
+    http::{HeaderMap, StatusCode, header, request::Parts as Head},
 };
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
+use sha2::{Digest, Sha256};
 
 use crate::{
     app::App,
     job_body::Parts,
     problem::{Problem, Result},
 };
+
+/// The longest idempotency key, in bytes.
+const MAX_KEY: usize = 255;
 
 /// The whole body, read within the limits.
 pub(crate) struct Whole(pub(crate) Bytes);
@@ -142,6 +146,17 @@ pub(crate) async fn form(app: &App, request: Request) -> Result<Vec<(String, Vec
         parts.push((name, field.bytes().await.map_err(broken)?.to_vec()));
     }
     Ok(parts)
+}
+
+/// What the header `Idempotency-Key` says of a body, in one of the APIs.
+pub(crate) fn once(headers: &HeaderMap, api: &str, body: &[u8]) -> Result<Option<(String, [u8; 32])>> {
+    let Some(key) = headers.get("idempotency-key") else { return Ok(None) };
+    let key = key.to_str().unwrap_or_default();
+    if key.is_empty() || key.len() > MAX_KEY {
+        let detail = "Idempotency-Key is empty, longer than 255 bytes, or no plain text";
+        return Err(Problem::invalid("Idempotency-Key", detail));
+    }
+    Ok(Some((format!("{api}:{key}"), Sha256::digest(body).into())))
 }
 
 /// The query of an address, by its type.

@@ -10,7 +10,7 @@ use axum::{
 };
 use calotype_queue::wall_clock;
 
-use crate::{app::App, auth::COOKIE, keys::hex, problem::Problem};
+use crate::{app::App, auth::COOKIE, dialect::Dialect, keys::hex, problem::Problem};
 
 /// Scripts and styles come from this server alone, and nobody may frame it.
 const CSP: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' blob: data:; connect-src 'self'; \
@@ -29,12 +29,16 @@ pub(crate) async fn watch(State(app): State<App>, mut request: Request, next: Ne
     let id = request_id(request.headers());
     request.extensions_mut().insert(RequestId(id.clone()));
     let method = request.method().clone();
+    let path = request.uri().path().to_owned();
     let route =
         request.extensions().get::<MatchedPath>().map_or_else(|| "none".to_owned(), |path| path.as_str().to_owned());
     let mut response = match check(&app, &method, request.uri(), request.headers()) {
         Ok(()) => next.run(request).await,
         Err(problem) => problem.into_response(),
     };
+    if let Some(dialect) = Dialect::of(&path) {
+        response = dialect.translate(response);
+    }
     let took = begin.elapsed();
     let status = response.status();
     let labels = [

@@ -154,7 +154,7 @@ pub(crate) fn request(json: &Value) -> Result<Request> {
 }
 
 /// A member that is the job's own.
-fn take<T: serde::de::DeserializeOwned>(body: &mut Map<String, Value>, name: &str) -> Result<Option<T>> {
+pub(crate) fn take<T: serde::de::DeserializeOwned>(body: &mut Map<String, Value>, name: &str) -> Result<Option<T>> {
     let Some(value) = body.remove(name) else { return Ok(None) };
     serde_json::from_value(value).map(Some).map_err(|error| Problem::invalid(name, format!("{name}: {error}")))
 }
@@ -204,7 +204,15 @@ fn reference(engine: &Engine, caller: &Caller, picture: &Value, parts: &Parts, p
 
 /// Keeps an image.
 pub(crate) fn put(engine: &Engine, bytes: &[u8], param: &str) -> Result<String> {
-    Ok(engine.put_input(bytes).map_err(|error| Problem::from(error).param(param))?.sha256)
+    Ok(engine.put_input(bytes).map_err(|error| not_an_image(error).param(param))?.sha256)
+}
+
+/// What is wrong with an image is the sender's business.
+pub(crate) fn not_an_image(error: calotype_engine::Error) -> Problem {
+    match error {
+        calotype_engine::Error::Calotype(error) => Problem::invalid("image", error.to_string()),
+        other => other.into(),
+    }
 }
 
 /// The bytes of base64, also of a data URL.

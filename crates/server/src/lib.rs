@@ -8,15 +8,19 @@
 //!
 //! | to find | look in |
 //! |---|---|
-//! | a route of our own API | `v1/`, a file for each kind of thing |
+//! | a route of our own API | `v1/`, a file for each kind of thing; of the others: `a1111/`, `openai/` |
 //! | how a body becomes a job | `job_body.rs`; how a job is shown: `job_view.rs` |
 //! | who may do what | `auth.rs`, `keys/`, `limits.rs` |
-//! | errors | `problem.rs` |
+//! | how a connection waits for a job | `attend.rs` |
+//! | errors | `problem.rs`; in the words of other APIs `dialect.rs` |
 //! | the page | `page.rs`, `../web/` |
 
+mod a1111;
 mod app;
+mod attend;
 mod auth;
 mod config;
+mod dialect;
 mod error;
 mod extract;
 mod guard;
@@ -27,6 +31,7 @@ mod job_view;
 mod keys;
 mod limits;
 mod metrics;
+mod openai;
 mod page;
 mod private_file;
 mod problem;
@@ -101,6 +106,9 @@ impl Server {
         let app = Shared {
             webhooks,
             limiter: Limiter::new(&config.http),
+            attended: Default::default(),
+            a1111: Default::default(),
+            openai: Default::default(),
             secret: Secret::open(&config.data)?,
             started: Instant::now(),
             engine,

@@ -4,10 +4,11 @@ use std::borrow::Cow;
 
 use axum::{
     Json,
-    http::{HeaderValue, StatusCode, header},
+    http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header},
     response::{IntoResponse, Response},
 };
 use calotype_engine::Error;
+use calotype_queue::JobError;
 use serde::Serialize;
 use utoipa::ToSchema;
 
@@ -90,20 +91,32 @@ impl Problem {
     }
 }
 
+/// The status of a code of the engine, of an error or of a job that failed, and after how many seconds to try again.
+fn status_of(code: &str) -> (StatusCode, Option<u64>) {
+    match code {
+        "not_found" | "model_not_found" | "input_not_found" => (StatusCode::NOT_FOUND, None),
+        "wrong_state" | "stale_attempt" => (StatusCode::CONFLICT, None),
+        "queue_full" | "quota_queued" => (StatusCode::TOO_MANY_REQUESTS, Some(10)),
+        "draining" => (StatusCode::SERVICE_UNAVAILABLE, Some(10)),
+        "storage" => (StatusCode::SERVICE_UNAVAILABLE, Some(5)),
+        "disk_full" => (StatusCode::INSUFFICIENT_STORAGE, None),
+        "prompt_refused" | "image_refused" | "image_blocked" => (StatusCode::FORBIDDEN, None),
+        "internal" | "cancelled" | "non_finite" | "crashed_repeatedly" => (StatusCode::INTERNAL_SERVER_ERROR, None),
+        _ => (StatusCode::UNPROCESSABLE_ENTITY, None),
+    }
+}
+
+impl From<JobError> for Problem {
+    fn from(error: JobError) -> Self {
+        let (status, retry_after) = status_of(&error.code);
+        Self { retry_after, ..Self::new(status, error.code, error.message) }
+    }
+}
+
 impl From<Error> for Problem {
     fn from(error: Error) -> Self {
         let code = error.code();
-        let (status, retry_after) = match code {
-            "not_found" | "model_not_found" | "input_not_found" => (StatusCode::NOT_FOUND, None),
-            "wrong_state" | "stale_attempt" => (StatusCode::CONFLICT, None),
-            "queue_full" | "quota_queued" => (StatusCode::TOO_MANY_REQUESTS, Some(10)),
-            "draining" => (StatusCode::SERVICE_UNAVAILABLE, Some(10)),
-            "storage" => (StatusCode::SERVICE_UNAVAILABLE, Some(5)),
-            "disk_full" => (StatusCode::INSUFFICIENT_STORAGE, None),
-            "prompt_refused" | "image_refused" => (StatusCode::FORBIDDEN, None),
-            "internal" | "cancelled" | "non_finite" => (StatusCode::INTERNAL_SERVER_ERROR, None),
-            _ => (StatusCode::UNPROCESSABLE_ENTITY, None),
-        };
+        let (status, retry_after) = status_of(code);
         if status.is_server_error() && matches!(code, "internal" | "storage") {
             tracing::error!(%error, "a request failed");
             return Self { status, retry_after, ..Self::internal() };
@@ -127,11 +140,14 @@ impl From<calotype::Error> for Problem {
 
 impl IntoResponse for Problem {
     fn into_response(self) -> Response {
+        let kept = self.clone();
         let Self { status, code, detail, param, hint, retry_after } = self;
         let title = status.canonical_reason().unwrap_or("Error");
         let code = code.into_owned();
         let body = ProblemBody { r#type: "about:blank", title, status: status.as_u16(), detail, code, param, hint };
         let mut response = (status, Json(body)).into_response();
+        // Other APIs say it in their own words.
+        response.extensions_mut().insert(kept);
         let headers = response.headers_mut();
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
         if let Some(seconds) = retry_after {
@@ -141,5 +157,16 @@ impl IntoResponse for Problem {
             headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer realm=\"calotype\""));
         }
         response
+    }
+}
+
+/// Names something that is not done as it was asked for, in a header of the answer.
+pub(crate) fn warn_header(headers: &mut HeaderMap, warning: &str) {
+    const WARNING: HeaderName = HeaderName::from_static("x-calotype-warning");
+    const MOST: usize = 400;
+    let plain: String =
+        warning.chars().take(MOST).map(|c| if c == ' ' || c.is_ascii_graphic() { c } else { '?' }).collect();
+    if let Ok(value) = HeaderValue::from_str(&plain) {
+        headers.append(WARNING, value);
     }
 }

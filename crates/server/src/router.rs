@@ -1,6 +1,6 @@
 //! All routes.
 
-use std::sync::Arc;
+use std::{panic::AssertUnwindSafe, sync::Arc};
 
 use axum::{
     Json, Router,
@@ -9,20 +9,26 @@ use axum::{
     response::{IntoResponse, Response},
     routing::get,
 };
+use futures_util::FutureExt;
+use utoipa_axum::router::OpenApiRouter;
 
-use crate::{app::App, auth, guard, metrics, page, problem::Problem, v1};
+use crate::{a1111, app::App, auth, guard, metrics, openai, page, problem::Problem, v1};
 
 /// The API as OpenAPI describes it.
 #[must_use]
 pub fn openapi() -> utoipa::openapi::OpenApi {
-    v1::router().split_for_parts().1
+    routes().split_for_parts().1
+}
+
+fn routes() -> OpenApiRouter<App> {
+    v1::router().merge(a1111::router()).merge(openai::router())
 }
 
 pub(crate) fn router(app: &App) -> Router {
-    let (v1, openapi) = v1::router().split_for_parts();
+    let (routes, openapi) = routes().split_for_parts();
     let openapi = Arc::new(openapi);
     Router::new()
-        .merge(v1)
+        .merge(routes)
         .route("/openapi.json", get(async move || Json((*openapi).clone())))
         .route("/metrics", get(metrics::metrics))
         .merge(page::router())
@@ -42,10 +48,11 @@ pub(crate) fn router(app: &App) -> Router {
 
 /// A fault of this program is an answer like any other, and the connection goes on.
 async fn catch_panic(request: axum::extract::Request, next: axum::middleware::Next) -> Response {
-    match tokio::spawn(next.run(request)).await {
+    // Not on a task of its own: when the client goes, what is done for it ends.
+    match AssertUnwindSafe(next.run(request)).catch_unwind().await {
         Ok(response) => response,
-        Err(error) => {
-            tracing::error!(%error, "a request ended in a panic");
+        Err(_) => {
+            tracing::error!("a request ended in a panic");
             Problem::internal().into_response()
         }
     }

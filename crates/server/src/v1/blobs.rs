@@ -10,7 +10,8 @@ use crate::{
     auth::{Can, GENERATE},
     extract::Whole,
     hub::blocking,
-    problem::{Problem, ProblemBody, Result},
+    job_body::not_an_image,
+    problem::{ProblemBody, Result},
 };
 
 /// An image that was taken in.
@@ -42,12 +43,4 @@ pub(crate) async fn put(
         Ok((StatusCode::CREATED, Json(blob)))
     })
     .await
-}
-
-/// What is wrong with an image is the sender's business.
-pub(crate) fn not_an_image(error: calotype_engine::Error) -> Problem {
-    match error {
-        calotype_engine::Error::Calotype(error) => Problem::invalid("image", error.to_string()),
-        other => other.into(),
-    }
 }

@@ -11,13 +11,12 @@ use axum::{
 use calotype_engine::{Asked, Preparation, Submission};
 use calotype_queue::{List, State as JobState};
 use serde::{Deserialize, Serialize};
-use sha2::{Digest, Sha256};
 use utoipa::{IntoParams, ToSchema};
 
 use crate::{
     app::App,
     auth::{Can, GENERATE, READ},
-    extract::{Asking, JobForm, JsonBody},
+    extract::{Asking, JobForm, JsonBody, once},
     guard::RequestId,
     hub::blocking,
     job_body::{self, JobBody},
@@ -31,8 +30,6 @@ const MAX_WAIT: u64 = 600;
 /// Jobs in a list, if nothing is said, and at most.
 const LISTED: usize = 50;
 const MAX_LISTED: usize = 500;
-/// The longest idempotency key, in bytes.
-const MAX_KEY: usize = 255;
 
 /// A job as an answer, with its place in the queue.
 async fn view(app: &App, job: calotype_queue::Job) -> Result<JobView> {
@@ -59,27 +56,19 @@ pub(crate) async fn submit(
     form: JobForm,
 ) -> Result<Response> {
     app.limiter.check_request(&caller.key)?;
-    let key = headers.get("idempotency-key").map(|value| value.to_str().unwrap_or_default().to_owned());
-    if key.as_ref().is_some_and(|key| key.is_empty() || key.len() > MAX_KEY) {
-        let detail = "Idempotency-Key is empty, longer than 255 bytes, or no plain text";
-        return Err(Problem::invalid("Idempotency-Key", detail));
-    }
-    let once = key.map(|key| (format!("v1:{key}"), <[u8; 32]>::from(Sha256::digest(&form.bytes))));
+    let once = once(&headers, "v1", &form.bytes)?;
     let asked = Asked { key: caller.key.id.clone(), request: request_id, api: "v1".to_owned() };
     let parsed = {
         let (app, caller) = (Arc::clone(&app), caller.clone());
         blocking(move || job_body::parse(&app.engine, &caller, form.body, &form.parts, asked)).await?
     };
-    if let Some(webhook) = &parsed.order.webhook {
-        app.webhooks.check(webhook)?;
-    }
     let submission = Submission {
         priority: parsed.priority,
         expires: parsed.expires_in_s.map(Duration::from_secs),
         once,
         ..Submission::new(parsed.order, caller.key.id.clone())
     };
-    let submitted = app.submit(&caller, submission).await?;
+    let (submitted, _) = app.submit(&caller, submission).await?;
     let wait = headers.get("prefer").and_then(|value| wait_seconds(value.to_str().ok()?));
     let job = match wait {
         Some(seconds) => app.hub.wait(&app.engine, submitted.job.id, Duration::from_secs(seconds)).await?,

@@ -52,14 +52,16 @@ pub(crate) struct ModelView {
 pub(crate) async fn models(State(app): State<App>, Can(_caller): Can<READ>) -> Result<Json<Value>> {
     blocking(move || {
         let views = model_views(&app);
-        let data: Vec<Value> = views
-            .iter()
-            .filter(|view| view.kind == "model")
-            .map(|view| json!({"id": view.id, "object": "model", "created": 0, "owned_by": "calotype"}))
-            .collect();
+        let data: Vec<Value> =
+            views.iter().filter(|view| view.kind == "model").map(|view| openai_model(&view.id)).collect();
         Ok(Json(json!({"models": views, "object": "list", "data": data})))
     })
     .await
+}
+
+/// A model as OpenAI's clients know it.
+pub(crate) fn openai_model(id: &str) -> Value {
+    json!({"id": id, "object": "model", "created": 0, "owned_by": "calotype"})
 }
 
 pub(crate) fn model_views(app: &App) -> Vec<ModelView> {

@@ -20,6 +20,9 @@ use utoipa::{
 };
 use utoipa_axum::{router::OpenApiRouter, routes};
 
+pub(crate) use lists::openai_model;
+pub(crate) use results::link;
+
 use crate::{app::App, health, problem::ProblemBody};
 
 /// What is said of the API as a whole.

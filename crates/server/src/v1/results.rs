@@ -112,7 +112,6 @@ pub(crate) fn media_type(bytes: &[u8]) -> &'static str {
 }
 
 /// A link to a result, good for so long without a key.
-#[expect(dead_code, reason = "OpenAI's answers have such links")]
 pub(crate) fn link(app: &App, job: calotype_queue::JobId, number: usize, good_for_ms: u64) -> String {
     let end = wall_clock()().saturating_add(good_for_ms);
     let signature = app.secret.sign(LINK, &format!("{job}/{number}/{end}"));

@@ -138,7 +138,11 @@ impl Events {
         let mut head = format!("GET {path} HTTP/1.1\r\nhost: {address}\r\naccept: text/event-stream\r\n");
         headers.iter().for_each(|(name, value)| head.push_str(&format!("{name}: {value}\r\n")));
         stream.write_all(format!("{head}\r\n").as_bytes()).unwrap();
-        let mut reader = BufReader::new(stream);
+        Self::read(BufReader::new(stream))
+    }
+
+    /// The events of an answer.
+    pub(crate) fn read(mut reader: BufReader<TcpStream>) -> Self {
         let (status, headers) = read_head(&mut reader).unwrap();
         assert_eq!(status, 200);
         assert!(

@@ -17,6 +17,7 @@ use calotype_server::{Config, KeyStore, NewKey, Scope, Server};
 use serde_json::Value;
 use tempfile::TempDir;
 
+#[allow(unused_imports, reason = "each test uses a part")]
 pub(crate) use client::{Answer, Events, connect, fox, read, send};
 
 /// A server, which ends when this is dropped.
