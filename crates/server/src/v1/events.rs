@@ -13,7 +13,10 @@ use axum::{
 use calotype_engine::Notice;
 use calotype_queue::{Event, JobId};
 use serde_json::json;
-use tokio::sync::{broadcast::error::RecvError, mpsc};
+use tokio::sync::{
+    broadcast::{Receiver, error::RecvError},
+    mpsc,
+};
 use tokio_stream::wrappers::ReceiverStream;
 
 use crate::{
@@ -53,7 +56,7 @@ impl Of {
     responses((status = 200, description = "Events `state`, `progress`, `resync` and `bye`", content_type = "text/event-stream", body = String)))]
 pub(crate) async fn of_key(State(app): State<App>, Can(caller): Can<READ>, headers: HeaderMap) -> Result<Response> {
     let of = Of { owner: caller.key.id.clone(), job: None };
-    stream(app, &caller, of, &headers)
+    stream(app, &caller, of, &headers).await
 }
 
 /// One job; ends with it.
@@ -67,14 +70,21 @@ pub(crate) async fn of_job(
 ) -> Result<Response> {
     let job = app.job(&caller, &id).await?;
     let of = Of { owner: job.owner, job: Some(job.id) };
-    stream(app, &caller, of, &headers)
+    stream(app, &caller, of, &headers).await
 }
 
-fn stream(app: App, caller: &Caller, of: Of, headers: &HeaderMap) -> Result<Response> {
+async fn stream(app: App, caller: &Caller, of: Of, headers: &HeaderMap) -> Result<Response> {
     let permit = app.limiter.stream(&caller.key)?;
     let after = headers.get("last-event-id").and_then(|value| value.to_str().ok()?.parse::<u64>().ok());
+    // Before the answer begins, so that nothing of what is done after it is missed.
+    let notices = app.hub.listen();
+    let after = match after.or(of.job.map(|_| 0)) {
+        Some(after) => after,
+        // A stream of a job begins with all of it.
+        None => newest(&app).await?,
+    };
     let (send, receive) = mpsc::channel(BEHIND);
-    tokio::spawn(async move { tell(&app, &of, after, &send, permit).await });
+    tokio::spawn(async move { tell(&app, &of, after, notices, &send, permit).await });
     let sse = Sse::new(ReceiverStream::new(receive)).keep_alive(KeepAlive::new().interval(KEEP_ALIVE));
     // Proxies must not wait for more.
     let unbuffered = [
@@ -87,16 +97,17 @@ fn stream(app: App, caller: &Caller, of: Of, headers: &HeaderMap) -> Result<Resp
 type Sender = mpsc::Sender<Result<Message, Infallible>>;
 
 /// Tells a client what happens until it goes, the server goes, or the job is over.
-async fn tell(app: &App, of: &Of, after: Option<u64>, send: &Sender, _permit: Stream) -> Option<()> {
-    let mut notices = app.hub.listen();
+async fn tell(
+    app: &App,
+    of: &Of,
+    mut last: u64,
+    mut notices: Receiver<Arc<Notice>>,
+    send: &Sender,
+    _permit: Stream,
+) -> Option<()> {
     let mut going = app.hub.going();
     let send = async |message: Message| send.send(Ok(message)).await.ok();
     send(Message::default().retry(RETRY).comment("events of jobs")).await?;
-    // A stream of a job begins with all of it.
-    let mut last = match after.or(of.job.map(|_| 0)) {
-        Some(after) => after,
-        None => newest(app).await.unwrap_or(0),
-    };
     loop {
         let missed = missed(app, of, last).await.ok()?;
         let is_all = missed.len() < REPLAYED;
