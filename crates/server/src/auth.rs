@@ -1,10 +1,14 @@
 //! Who asks: a key as `Bearer`, as the password of `Basic`, or in the cookie of a browser that has logged in.
 
-use std::{net::SocketAddr, sync::Arc};
+use std::{
+    convert::Infallible,
+    net::{IpAddr, SocketAddr},
+    sync::Arc,
+};
 
 use axum::{
     extract::{ConnectInfo, FromRequestParts, Request, State},
-    http::{HeaderMap, StatusCode, header, request::Parts},
+    http::{Extensions, HeaderMap, StatusCode, header, request::Parts},
     middleware::Next,
     response::Response,
 };
@@ -51,28 +55,49 @@ impl Caller {
 #[derive(Clone)]
 struct Identity(Result<Caller>);
 
+/// The id of the key that a request came with, for the log.
+#[derive(Clone)]
+pub(crate) struct KeyId(pub(crate) String);
+
 /// Finds out who asks. Whether that is enough is each handler's business.
 pub(crate) async fn identify(State(app): State<App>, mut request: Request, next: Next) -> Response {
-    let address = address(&app, &request);
+    let address = address(&app, request.headers(), request.extensions());
     let headers = request.headers().clone();
     let identity = {
         let app = Arc::clone(&app);
         blocking(move || Ok(caller(&app, &headers, address))).await
     };
-    request.extensions_mut().insert(Identity(identity.and_then(|found| found)));
-    next.run(request).await
+    let identity = identity.and_then(|found| found);
+    let key = identity.as_ref().ok().map(|caller| KeyId(caller.key.id.clone()));
+    request.extensions_mut().insert(Identity(identity));
+    let mut response = next.run(request).await;
+    if let Some(key) = key {
+        response.extensions_mut().insert(key);
+    }
+    response
 }
 
 /// Where a request came from.
-pub(crate) fn address(app: &App, request: &Request) -> Option<std::net::IpAddr> {
-    let direct = request.extensions().get::<ConnectInfo<SocketAddr>>().map(|info| info.0.ip());
+pub(crate) fn address(app: &App, headers: &HeaderMap, extensions: &Extensions) -> Option<IpAddr> {
+    let direct = extensions.get::<ConnectInfo<SocketAddr>>().map(|info| info.0.ip());
     if !app.config.behind_proxy {
         return direct;
     }
     // The last one is what the proxy itself has seen.
-    let forwarded = request.headers().get("x-forwarded-for").and_then(|value| value.to_str().ok());
+    let forwarded = headers.get("x-forwarded-for").and_then(|value| value.to_str().ok());
     let last = forwarded.and_then(|list| list.rsplit(',').next()).and_then(|text| text.trim().parse().ok());
     last.or(direct)
+}
+
+/// Where a request came from, for handlers.
+pub(crate) struct Address(pub(crate) Option<IpAddr>);
+
+impl FromRequestParts<App> for Address {
+    type Rejection = Infallible;
+
+    async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, Infallible> {
+        Ok(Self(address(app, &parts.headers, &parts.extensions)))
+    }
 }
 
 impl FromRequestParts<App> for Caller {
@@ -122,7 +147,7 @@ impl FromRequestParts<App> for MaybeCaller {
     }
 }
 
-fn caller(app: &App, headers: &HeaderMap, address: Option<std::net::IpAddr>) -> Result<Caller> {
+fn caller(app: &App, headers: &HeaderMap, address: Option<IpAddr>) -> Result<Caller> {
     if !app.needs_key {
         // Some clients send an empty or made-up login where none is asked for.
         return Ok(Caller { key: Arc::new(Key::local()) });

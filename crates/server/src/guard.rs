@@ -10,7 +10,13 @@ use axum::{
 };
 use calotype_queue::wall_clock;
 
-use crate::{app::App, auth::COOKIE, dialect::Dialect, keys::hex, problem::Problem};
+use crate::{
+    app::App,
+    auth::{COOKIE, KeyId},
+    dialect::Dialect,
+    keys::hex,
+    problem::Problem,
+};
 
 /// Scripts and styles come from this server alone, and nobody may frame it.
 const CSP: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' blob: data:; connect-src 'self'; \
@@ -36,13 +42,14 @@ pub(crate) async fn watch(State(app): State<App>, mut request: Request, next: Ne
         Ok(()) => next.run(request).await,
         Err(problem) => problem.into_response(),
     };
+    let key = response.extensions().get::<KeyId>().cloned();
     if let Some(dialect) = Dialect::of(&path) {
         response = dialect.translate(response);
     }
     let took = begin.elapsed();
     let status = response.status();
     let labels = [
-        ("http_request_method", method.to_string()),
+        ("http_request_method", known(&method).to_owned()),
         ("http_route", route.clone()),
         ("http_response_status_code", status.as_u16().to_string()),
     ];
@@ -50,7 +57,8 @@ pub(crate) async fn watch(State(app): State<App>, mut request: Request, next: Ne
     // Probes come every few seconds.
     if !matches!(route.as_str(), "/livez" | "/readyz" | "/startupz" | "/metrics") {
         let ms = took.as_secs_f64() * 1e3;
-        tracing::info!(request = %id, %method, %route, status = status.as_u16(), ms, "request");
+        let key = key.map(|id| id.0);
+        tracing::info!(request = %id, key, %method, %route, status = status.as_u16(), ms, "request");
     }
     let headers = response.headers_mut();
     let fixed = [
@@ -71,6 +79,12 @@ pub(crate) async fn watch(State(app): State<App>, mut request: Request, next: Ne
         }
     }
     response
+}
+
+/// A method as a label: whoever sends made-up ones must not fill the memory.
+fn known(method: &Method) -> &str {
+    let all = [Method::GET, Method::POST, Method::PUT, Method::DELETE, Method::HEAD, Method::OPTIONS, Method::PATCH];
+    if all.contains(method) { method.as_str() } else { "_OTHER" }
 }
 
 /// The id that a proxy gave a request, if it is one, or a new one.

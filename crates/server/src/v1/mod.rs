@@ -4,6 +4,7 @@
 
 mod audit;
 mod blobs;
+mod describe;
 mod events;
 mod jobs;
 mod keys;
@@ -49,7 +50,7 @@ impl Modify for Security {
 
 /// All routes, each with its description.
 pub(crate) fn router() -> OpenApiRouter<App> {
-    OpenApiRouter::with_openapi(Api::openapi())
+    let mut router = OpenApiRouter::with_openapi(Api::openapi())
         .routes(routes!(health::livez))
         .routes(routes!(health::readyz))
         .routes(routes!(health::startupz))
@@ -79,7 +80,9 @@ pub(crate) fn router() -> OpenApiRouter<App> {
         .routes(routes!(review::original))
         .routes(routes!(audit::lines))
         .routes(routes!(keys::list, keys::new))
-        .routes(routes!(keys::revoke))
+        .routes(routes!(keys::revoke));
+    describe::complete(router.get_openapi_mut());
+    router
 }
 
 /// Bytes of a file, as an answer: shown in a page, or saved.

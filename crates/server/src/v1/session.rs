@@ -3,7 +3,7 @@
 use axum::{
     Json,
     extract::State,
-    http::{HeaderValue, StatusCode, header},
+    http::{HeaderMap, HeaderValue, StatusCode, header},
     response::{IntoResponse, Response},
 };
 use serde::{Deserialize, Serialize};
@@ -12,7 +12,7 @@ use utoipa::ToSchema;
 
 use crate::{
     app::App,
-    auth::{COOKIE, LOGIN_MS, MaybeCaller, login as cookie},
+    auth::{Address, COOKIE, LOGIN_MS, MaybeCaller, login as cookie},
     extract::JsonBody,
     hub::blocking,
     keys::Key,
@@ -62,17 +62,28 @@ pub(crate) struct Login {
 /// Logs a browser in: its cookie then stands for the key.
 #[utoipa::path(post, path = "/v1/session", tag = "session", security(()), request_body = Login,
     responses((status = 200, body = Session), (status = 401, description = "The key is not known", body = ProblemBody)))]
-pub(crate) async fn login(State(app): State<App>, JsonBody(Login { key }): JsonBody<Login>) -> Result<Response> {
+pub(crate) async fn login(
+    State(app): State<App>,
+    Address(address): Address,
+    headers: HeaderMap,
+    JsonBody(Login { key }): JsonBody<Login>,
+) -> Result<Response> {
     let found = {
         let app = app.clone();
         blocking(move || app.keys.find(key.trim()).map_err(|_| Problem::internal())).await?
     };
     let key = found.ok_or_else(|| {
         let detail = "the key is not known here, has ended or was revoked";
-        app.limiter.wrong_key(None, Problem::new(StatusCode::UNAUTHORIZED, "unauthorized", detail))
+        app.limiter.wrong_key(address, Problem::new(StatusCode::UNAUTHORIZED, "unauthorized", detail))
     })?;
-    let cookie =
-        format!("{COOKIE}={}; Path=/; HttpOnly; SameSite=Strict; Max-Age={}", cookie(&app, &key), LOGIN_MS / 1000);
+    // Behind a proxy that has TLS the cookie never goes without it.
+    let has_tls = app.config.behind_proxy && headers.get("x-forwarded-proto").is_some_and(|proto| proto == "https");
+    let secure = if has_tls { "; Secure" } else { "" };
+    let cookie = format!(
+        "{COOKIE}={}; Path=/; HttpOnly; SameSite=Strict; Max-Age={}{secure}",
+        cookie(&app, &key),
+        LOGIN_MS / 1000
+    );
     let cookie = HeaderValue::from_str(&cookie).map_err(|_| Problem::internal())?;
     Ok(([(header::SET_COOKIE, cookie)], Json(session(&app, Some(&key)))).into_response())
 }
