@@ -1,6 +1,6 @@
 //! A server in this process on a port of its own.
 
-#![allow(dead_code, reason = "each test uses a part")]
+#![allow(dead_code, unused_imports, reason = "each test uses a part")]
 #![allow(clippy::unwrap_used, reason = "these are tests")]
 
 mod client;
