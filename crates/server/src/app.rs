@@ -54,6 +54,9 @@ impl Shared {
             }
             let prepared = app.engine.prepare(&submission.order)?;
             let images = submission.order.request.batch_size as u64;
+            if app.config.log_prompts {
+                tracing::debug!(key = %key.id, prompt = submission.order.request.prompt, "a job comes");
+            }
             app.limiter.check_job(&app.engine, &key, images, prepared.pixel_steps)?;
             let quotas = key.quotas;
             let submission = Submission {
