@@ -172,6 +172,7 @@ pub(crate) struct Shared {
 pub(crate) struct Kept {
     pub(crate) data: PathBuf,
     limits: Limits,
+    max_queued: u64,
     disk_floor: u64,
     pub(crate) keep_results: Duration,
     pub(crate) keep_held: Duration,
@@ -211,6 +212,7 @@ impl Engine {
             options: Kept {
                 data,
                 limits: options.limits,
+                max_queued: options.max_queued,
                 disk_floor: options.disk_floor,
                 keep_results: options.keep_results,
                 keep_held: options.keep_held,
@@ -306,6 +308,11 @@ impl Engine {
             return Err(Error::Draining);
         }
         shared.check_disk()?;
+        // A full queue is told before anything is worked out. What was sent before has its place all the same.
+        let limit = shared.options.max_queued;
+        if submission.once.is_none() && shared.queue.counts()?.queued >= limit {
+            return Err(calotype_queue::Error::Full { limit, of_owner: false }.into());
+        }
         let _inputs_stay = shared.submitting.read().unwrap_or_else(PoisonError::into_inner);
         self.prepare(&submission.order)?;
         let Submission { order, owner, priority, expires, max_queued, max_running, once } = submission;
