@@ -298,6 +298,22 @@ impl Engine {
         *self.shared.told.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Refuses what can't be taken in now, before anything is worked out.
+    ///
+    /// # Errors
+    /// The queue is full, or the engine is going.
+    pub fn check_room(&self, submission: &Submission) -> Result<()> {
+        if self.shared.is_draining() {
+            return Err(Error::Draining);
+        }
+        let limit = self.shared.options.max_queued;
+        // What was sent before has its place all the same.
+        if submission.once.is_none() && self.shared.queue.counts()?.queued >= limit {
+            return Err(calotype_queue::Error::Full { limit, of_owner: false }.into());
+        }
+        Ok(())
+    }
+
     /// Takes a job in: it is on the disk when this returns.
     ///
     /// # Errors
@@ -308,11 +324,6 @@ impl Engine {
             return Err(Error::Draining);
         }
         shared.check_disk()?;
-        // A full queue is told before anything is worked out. What was sent before has its place all the same.
-        let limit = shared.options.max_queued;
-        if submission.once.is_none() && shared.queue.counts()?.queued >= limit {
-            return Err(calotype_queue::Error::Full { limit, of_owner: false }.into());
-        }
         let _inputs_stay = shared.submitting.read().unwrap_or_else(PoisonError::into_inner);
         self.prepare(&submission.order)?;
         let Submission { order, owner, priority, expires, max_queued, max_running, once } = submission;

@@ -52,6 +52,10 @@ impl Shared {
             if let Some(webhook) = &submission.order.webhook {
                 app.webhooks.check(webhook)?;
             }
+            let refused = |error: &calotype_engine::Error| {
+                metrics::counter!("calotype_jobs_rejected_total", "reason" => error.code()).increment(1);
+            };
+            app.engine.check_room(&submission).inspect_err(refused)?;
             let prepared = app.engine.prepare(&submission.order)?;
             let images = submission.order.request.batch_size as u64;
             if app.config.log_prompts {
@@ -66,9 +70,7 @@ impl Shared {
                 ..submission
             };
             let api = submission.order.asked.api.clone();
-            let submitted = app.engine.submit(submission).inspect_err(|error| {
-                metrics::counter!("calotype_jobs_rejected_total", "reason" => error.code()).increment(1);
-            })?;
+            let submitted = app.engine.submit(submission).inspect_err(refused)?;
             if submitted.is_new {
                 metrics::counter!("calotype_jobs_submitted_total", "api" => api).increment(1);
             }
