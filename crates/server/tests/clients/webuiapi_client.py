@@ -40,7 +40,7 @@ assert len(first.images) == 4 and first.info["all_seeds"] == [1003, 1004, 1005, 
 assert first.images[0].size == (64, 64) and "Steps: 4" in first.images[0].info["parameters"]
 assert first.parameters["prompt"] == "a fox"
 again = api.txt2img(prompt="a fox", negative_prompt="dog", seed=1005, cfg_scale=7, **size)
-assert list(again.image.getdata()) == list(first.images[2].getdata())
+assert again.image.tobytes() == first.images[2].tobytes()
 large = api.txt2img(
     prompt="a fox", seed=5, enable_hr=True, hr_scale=2, hr_upscaler=webuiapi.HiResUpscaler.Latent, hr_second_pass_steps=2,
     denoising_strength=0.6, **size)
@@ -62,12 +62,12 @@ both = api.extra_batch_images(images=first.images[:2], upscaler_1="Nearest", ups
 assert [image.size for image in both.images] == [(128, 128)] * 2
 assert "a fox" in api.png_info(first.image).info
 
-# What is not here is an error, as it is there.
+# What is not here is an error, as it is there. (The client keeps scripts from call to call, unless it is given none.)
 for bad in (
     lambda: api.txt2img(prompt="x", script_name="X/Y/Z plot"),
     lambda: api.txt2img(prompt="x", sampler_name="none"),
-    lambda: api.txt2img(prompt="x", controlnet_units=[webuiapi.ControlNetUnit(image=first.image, module="canny", model="m")]),
-    lambda: api.txt2img(prompt="x", reactor=webuiapi.ReActor(img=first.image)),
+    lambda: api.txt2img(prompt="x", alwayson_scripts={}, controlnet_units=[webuiapi.ControlNetUnit(image=first.image, module="canny", model="m")]),
+    lambda: api.txt2img(prompt="x", alwayson_scripts={}, reactor=webuiapi.ReActor(img=first.image)),
     lambda: webuiapi.WebUIApi(host=host, port=port, username="x", password="wrong").txt2img(prompt="x"),
 ):
     try:
