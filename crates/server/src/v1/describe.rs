@@ -15,15 +15,15 @@ pub(super) fn complete(openapi: &mut OpenApi) {
     for (path, item) in openapi.paths.paths.iter_mut().filter(|(path, _)| path.starts_with("/v1/")) {
         let PathItem { get, put, post, delete, .. } = item;
         for operation in [&mut *get, put, delete].into_iter().flatten() {
-            add(operation, false);
+            add(operation, false, false);
         }
         if let Some(operation) = post {
-            add(operation, path == "/v1/jobs" || path == "/v1/blobs");
+            add(operation, path == "/v1/jobs" || path == "/v1/blobs", path.starts_with("/v1/jobs"));
         }
     }
 }
 
-fn add(operation: &mut Operation, takes_disk: bool) {
+fn add(operation: &mut Operation, takes_disk: bool, names_models: bool) {
     let has = |wanted: &ParameterIn| {
         let mut all = operation.parameters.iter().flatten();
         all.any(|parameter| matches!(parameter, RefOr::T(parameter) if parameter.parameter_in == *wanted))
@@ -40,7 +40,7 @@ fn add(operation: &mut Operation, takes_disk: bool) {
         ("400", has_body || !is_open, "The request can't be read"),
         ("401", !is_open, "There is no key with it, or one that does not count"),
         ("403", has_body || !is_open, "The key lacks the scope, or a page of another site sends it"),
-        ("404", has(&ParameterIn::Path), "There is none, or it is another key's"),
+        ("404", names_models || has(&ParameterIn::Path), "There is none, or it is another key's"),
         ("408", has_body, "The body did not come in time"),
         ("413", has_body, "The body is too large"),
         ("415", takes(JSON), "The body is not said to be JSON"),
