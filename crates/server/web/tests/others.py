@@ -88,7 +88,7 @@ def with_keys(browser, _):
     server.start()
     try:
         with browser.page(server.url) as page:
-            field = page.get_by_label("Key")
+            field = page.get_by_label("Key", exact=True)
             expect(field).to_be_visible()
             browser.check_axe(page, "the login")
             browser.picture(page, "login")
@@ -110,7 +110,7 @@ def with_keys(browser, _):
             row = page.locator("li.card", has_text="bob")
             expect(row).to_contain_text("generate, read")
             with browser.page(server.url) as other:
-                other.get_by_label("Key").fill(bob)
+                other.get_by_label("Key", exact=True).fill(bob)
                 other.keyboard.press("Enter")
                 ready(other)
                 expect(other.get_by_role("navigation").get_by_role("link")).to_have_count(3)
@@ -123,13 +123,13 @@ def with_keys(browser, _):
                 expect(row).to_contain_text("revoked")
                 # The page may have noticed by itself; else it does with the next request.
                 other.evaluate("document.querySelector('.submit button')?.click()")
-                expect(other.get_by_label("Key")).to_be_visible()
+                expect(other.get_by_label("Key", exact=True)).to_be_visible()
             # Another key's pictures are not here.
             page.get_by_role("link", name="Create").click()
             expect(page.locator(".thumb")).to_have_count(0)
             page.get_by_role("link", name="Settings").click()
             page.get_by_role("button", name="Log out").click()
-            expect(page.get_by_label("Key")).to_be_visible()
+            expect(page.get_by_label("Key", exact=True)).to_be_visible()
     finally:
         server.stop()
 
