@@ -1,10 +1,21 @@
-//! Files that their owner alone can read.
+//! Files and folders that their owner alone can read.
 
 use std::{
     fs::{self, File, OpenOptions},
     io::{self, Write},
     path::Path,
 };
+
+/// Makes a folder that its owner alone can look into, if it is not there; one that is there stays as it is.
+pub(crate) fn make_folder(folder: &Path) -> io::Result<()> {
+    if folder.is_dir() {
+        return Ok(());
+    }
+    fs::create_dir_all(folder)?;
+    #[cfg(unix)]
+    fs::set_permissions(folder, std::os::unix::fs::PermissionsExt::from_mode(0o700))?;
+    Ok(())
+}
 
 /// Opens a file, which is made so that its owner alone can read it.
 pub(crate) fn open(path: &Path) -> io::Result<File> {

@@ -59,7 +59,7 @@ impl KeyStore {
     /// # Errors
     /// The folder or the file can't be used.
     pub fn open(folder: &Path) -> Result<Self> {
-        let made = fs::create_dir_all(folder);
+        let made = private_file::make_folder(folder);
         made.map_err(|error| Error::Key(format!("{}: {error}", folder.display())))?;
         let store = Self { folder: folder.to_owned(), read: RwLock::default() };
         store.all()?;
@@ -215,8 +215,11 @@ mod tests {
         #[cfg(unix)]
         {
             use std::os::unix::fs::PermissionsExt;
-            let mode = fs::metadata(folder.path().join(FILE)).unwrap().permissions().mode();
-            assert_eq!(mode & 0o077, 0);
+            let new = folder.path().join("new");
+            KeyStore::open(&new).unwrap();
+            for private in [folder.path().join(FILE), new] {
+                assert_eq!(fs::metadata(private).unwrap().permissions().mode() & 0o077, 0);
+            }
         }
     }
 
