@@ -41,15 +41,20 @@ impl Secret {
     }
 
     fn mac(&self, used_for: &str, text: &str) -> Hmac<Sha256> {
-        // HMAC takes keys of any length.
-        let mut mac = match Hmac::<Sha256>::new_from_slice(&self.0) {
-            Ok(mac) => mac,
-            Err(never) => unreachable!("{never}"),
-        };
+        let mut mac = keyed(&self.0);
         mac.update(used_for.as_bytes());
         mac.update(&[0]);
         mac.update(text.as_bytes());
         mac
+    }
+}
+
+/// HMAC-SHA-256 with a key.
+pub(crate) fn keyed(key: &[u8]) -> Hmac<Sha256> {
+    // HMAC takes keys of any length.
+    match Hmac::new_from_slice(key) {
+        Ok(mac) => mac,
+        Err(never) => unreachable!("{never}"),
     }
 }
 

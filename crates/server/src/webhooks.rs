@@ -12,10 +12,9 @@ use base64::{Engine as _, engine::general_purpose::STANDARD};
 use calotype_engine::{Engine, Notice, Order};
 use calotype_hub::{Messenger, Webhook};
 use calotype_queue::{JobId, State, wall_clock};
-use hmac::{Hmac, KeyInit, Mac};
+use hmac::Mac;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
-use sha2::Sha256;
 
 use crate::{
     Error,
@@ -25,6 +24,7 @@ use crate::{
     job_view::{JobView, Waiting},
     private_file,
     problem::{Problem, Result},
+    secret::keyed,
 };
 
 /// What is still to be told.
@@ -181,11 +181,7 @@ impl Webhooks {
     }
 
     fn sign(&self, text: &str) -> String {
-        // HMAC takes keys of any length.
-        let mut mac = match Hmac::<Sha256>::new_from_slice(&self.secret) {
-            Ok(mac) => mac,
-            Err(never) => unreachable!("{never}"),
-        };
+        let mut mac = keyed(&self.secret);
         mac.update(text.as_bytes());
         format!("v1,{}", STANDARD.encode(mac.finalize().into_bytes()))
     }
