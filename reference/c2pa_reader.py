@@ -32,7 +32,7 @@ def main() -> None:
         def run(*args: str) -> None:
             subprocess.run([program, *args], cwd=folder, check=True, stdout=subprocess.DEVNULL)
 
-        run("keys", "new", "--output", "keys")
+        run("keys", "signing", "--output", "keys")
         root = (folder / "keys/root.pem").read_text()
         key = ["--sign-key", "keys/key.pem", "--sign-cert", "keys/chain.pem", "--steps", "2"]
         checked = 0
