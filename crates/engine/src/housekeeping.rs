@@ -10,7 +10,7 @@ use std::{
 use calotype_publish::{self as review, Entry};
 use calotype_queue::{Beat, Decision, Job, JobId, List, Queue, State, wall_clock};
 
-use crate::{Error, Order, Result, engine::Shared};
+use crate::{Error, Order, Result, shared::Shared};
 
 /// How often leases are renewed and deadlines looked at.
 const OFTEN: Duration = Duration::from_secs(2);

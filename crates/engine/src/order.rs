@@ -199,3 +199,12 @@ pub(crate) fn open_images(request: &mut Request, get: impl Fn(&str) -> Result<Ve
     request.open_images(&given)?;
     Ok(files)
 }
+
+/// A seed that nobody else gets: 32 bits, as other programs' seeds are.
+///
+/// # Errors
+/// The system has no random numbers.
+pub fn random_seed() -> Result<u64> {
+    let number = getrandom::u32().map_err(|error| Error::Internal(format!("no random numbers: {error}")))?;
+    Ok(u64::from(number))
+}

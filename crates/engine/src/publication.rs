@@ -8,7 +8,7 @@ use calotype_publish::{FileOptions, HeldImage, InputFile, Judged, Made, Origin, 
 use calotype_queue::{JobError, Outcome, ResultFile};
 use serde_json::{Value, json};
 
-use crate::{Notice, Order, Result, engine::Shared};
+use crate::{Notice, Order, Result, shared::Shared};
 
 /// The images of a job on their way out.
 pub(crate) struct Publication<'a> {

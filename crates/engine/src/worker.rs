@@ -15,11 +15,11 @@ use calotype_queue::{Job, JobError, Lease, Outcome, Queue, Worker};
 
 use crate::{
     Error, Notice, Order, Result,
-    engine::Shared,
     live::{LiveJob, Preview},
     loaded::Key,
     order::open_images,
     publication::Publication,
+    shared::Shared,
 };
 
 /// How long a worker waits for news when there is nothing to do.

@@ -44,16 +44,8 @@ fn order(steps: usize) -> Order {
     }
 }
 
-fn submission(order: Order) -> Submission {
-    Submission {
-        order,
-        owner: "k_1".to_owned(),
-        priority: 0,
-        expires: None,
-        max_queued: None,
-        max_running: None,
-        once: None,
-    }
+fn submit(engine: &Engine, order: Order) -> Result<Job, Error> {
+    engine.submit(Submission::new(order, "k_1"), |_| Ok::<(), Error>(())).map(|(submitted, _)| submitted.job)
 }
 
 fn wait(engine: &Engine, job: &Job, is_it: impl Fn(&Job) -> bool) -> Job {
@@ -82,7 +74,7 @@ fn a_job_becomes_images_that_make_themselves_again() {
         output: OutputFormat { format: Format::Webp, ..OutputFormat::default() },
         ..order(3)
     };
-    let job = engine.submit(submission(two)).unwrap().job;
+    let job = submit(&engine, two).unwrap();
     let done = wait(&engine, &job, is_over);
     assert_eq!((done.state, done.results.len()), (State::Succeeded, 2), "{:?}", done.error);
     let (file, bytes) = engine.result(&done, 1).unwrap();
@@ -93,7 +85,7 @@ fn a_job_becomes_images_that_make_themselves_again() {
 
     // The same image alone, and the same bytes but for its watermark's random id: so compare pixels' request.
     let alone = Order { request: Request { seed: 8, ..order(3).request }, ..order(3) };
-    let job = engine.submit(submission(alone)).unwrap().job;
+    let job = submit(&engine, alone).unwrap();
     let alone = wait(&engine, &job, is_over);
     let pixels = |bytes: &[u8]| calotype_image::decode(bytes, &calotype_image::Limits::default()).unwrap();
     let psnr = calotype_image::psnr(&pixels(&bytes), &pixels(&engine.result(&alone, 0).unwrap().1)).unwrap();
@@ -123,8 +115,8 @@ fn a_job_is_cancelled_while_it_is_worked_on() {
     let folder = TempDir::new().unwrap();
     let (engine, notices) = engine(folder.path());
     engine.start().unwrap();
-    let job = engine.submit(submission(order(150))).unwrap().job;
-    let next = engine.submit(submission(order(2))).unwrap().job;
+    let job = submit(&engine, order(150)).unwrap();
+    let next = submit(&engine, order(2)).unwrap();
     wait(&engine, &job, |job| engine.progress(job.id).is_some_and(|progress| progress.step > 1));
     let preview = engine.preview(job.id).unwrap();
     assert!(preview.jpeg.starts_with(&[0xff, 0xd8]));
@@ -150,11 +142,11 @@ fn what_was_worked_on_when_the_engine_went_is_worked_on_again() {
         let (engine, _) = engine(folder.path());
         engine.start().unwrap();
         let long = Request { width: Some(512), height: Some(512), ..order(100).request };
-        let job = engine.submit(submission(Order { request: long, ..order(100) })).unwrap().job;
+        let job = submit(&engine, Order { request: long, ..order(100) }).unwrap();
         wait(&engine, &job, |job| engine.progress(job.id).is_some_and(|progress| progress.step > 1));
         // It has longer to go than this.
         assert!(engine.drain(Duration::from_secs(1)));
-        assert!(matches!(engine.submit(submission(order(1))), Err(Error::Draining)));
+        assert!(matches!(submit(&engine, order(1)), Err(Error::Draining)));
         let job = engine.job(job.id).unwrap().unwrap();
         assert_eq!((job.state, job.attempt, job.deaths), (State::Queued, 1, 0));
         job
@@ -171,7 +163,7 @@ fn what_was_worked_on_when_the_engine_went_is_worked_on_again() {
 fn what_can_not_be_made_is_refused_before_it_is_taken() {
     let folder = TempDir::new().unwrap();
     let (engine, _) = engine(folder.path());
-    let refused = |order: Order| engine.submit(submission(order)).unwrap_err();
+    let refused = |order: Order| submit(&engine, order).unwrap_err();
     let with = |change: &dyn Fn(&mut Order)| {
         let mut order = order(2);
         change(&mut order);
@@ -196,7 +188,7 @@ fn what_can_not_be_made_is_refused_before_it_is_taken() {
     let mut full = options(&folder.path().join("full"));
     full.disk_floor = u64::MAX;
     let full = Engine::open(full, |_| {}).unwrap();
-    assert!(matches!(full.submit(submission(order(2))), Err(Error::DiskFull { .. })));
+    assert!(matches!(submit(&full, order(2)), Err(Error::DiskFull { .. })));
     assert!(full.check_ready().is_err() && engine.check_ready().is_ok());
 }
 
@@ -213,7 +205,7 @@ fn an_input_image_is_what_a_job_starts_from() {
     assert!(engine.put_input(b"no image").is_err());
     let init = Init { strength: 0.3, ..Init::new(InputImage::from_bytes(&png).unwrap()) };
     let order = Order { request: Request { init: Some(init), ..order(6).request }, ..order(6) };
-    let job = engine.submit(submission(order)).unwrap().job;
+    let job = submit(&engine, order).unwrap();
     let done = wait(&engine, &job, is_over);
     assert_eq!(done.state, State::Succeeded, "{:?}", done.error);
     let (_, bytes) = engine.result(&done, 0).unwrap();

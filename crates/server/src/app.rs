@@ -52,16 +52,11 @@ impl Shared {
             if let Some(webhook) = &submission.order.webhook {
                 app.webhooks.check(webhook)?;
             }
-            let refused = |error: &calotype_engine::Error| {
-                metrics::counter!("calotype_jobs_rejected_total", "reason" => error.code()).increment(1);
-            };
-            app.engine.check_room(&submission).inspect_err(refused)?;
-            let prepared = app.engine.prepare(&submission.order)?;
-            let images = submission.order.request.batch_size as u64;
+            let Submission { order, .. } = &submission;
             if app.config.log_prompts {
-                tracing::debug!(key = %key.id, prompt = submission.order.request.prompt, "a job comes");
+                tracing::debug!(key = %key.id, prompt = order.request.prompt, "a job comes");
             }
-            app.limiter.check_job(&app.engine, &key, images, prepared.pixel_steps)?;
+            let (images, api) = (order.request.batch_size as u64, order.asked.api.clone());
             let quotas = key.quotas;
             let submission = Submission {
                 max_queued: quotas.max_queued,
@@ -69,8 +64,11 @@ impl Shared {
                 owner: key.id.clone(),
                 ..submission
             };
-            let api = submission.order.asked.api.clone();
-            let submitted = app.engine.submit(submission).inspect_err(refused)?;
+            let admit = |prepared: &Preparation| app.limiter.check_job(&app.engine, &key, images, prepared.pixel_steps);
+            let (submitted, prepared) = app.engine.submit(submission, admit).inspect_err(|problem: &Problem| {
+                let reason = problem.code.to_string();
+                metrics::counter!("calotype_jobs_rejected_total", "reason" => reason).increment(1);
+            })?;
             if submitted.is_new {
                 metrics::counter!("calotype_jobs_submitted_total", "api" => api).increment(1);
             }

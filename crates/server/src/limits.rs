@@ -114,7 +114,7 @@ impl Limiter {
             if made.saturating_add(images) > most {
                 let wait = oldest.map_or(DAY_MS, |at| (at + DAY_MS).saturating_sub(wall_clock()()));
                 let detail = format!("this key has made {made} of its {most} images in 24 hours");
-                return Err(rejected("quota_images", Problem::too_many("quota_images", detail, wait / 1000)));
+                return Err(Problem::too_many("quota_images", detail, wait / 1000));
             }
         }
         let Some(per_hour) = key.quotas.mega_pixel_steps_per_hour.and_then(NonZeroU32::new) else { return Ok(()) };
@@ -130,20 +130,15 @@ impl Limiter {
                 let seconds = seconds(wait.wait_time_from(DefaultClock::default().now()));
                 let detail =
                     format!("this key may take {per_hour} million pixel-steps in an hour; this job takes {cost}");
-                Err(rejected("rate", Problem::too_many("rate_limit_exceeded", detail, seconds)))
+                Err(Problem::too_many("rate_limit_exceeded", detail, seconds))
             }
             Err(_) => {
                 let detail =
                     format!("this job takes {cost} million pixel-steps, and the key has {per_hour} in an hour");
-                Err(rejected("rate", Problem::forbidden("quota_exceeded", detail).hint("make it smaller")))
+                Err(Problem::forbidden("quota_exceeded", detail).hint("make it smaller"))
             }
         }
     }
-}
-
-fn rejected(reason: &'static str, problem: Problem) -> Problem {
-    metrics::counter!("calotype_jobs_rejected_total", "reason" => reason).increment(1);
-    problem
 }
 
 /// Images of a key's jobs of the last 24 hours, and when the first of them was sent.

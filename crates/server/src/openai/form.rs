@@ -9,7 +9,7 @@ use serde_json::{Map, Value, json};
 
 use crate::{
     app::App,
-    extract::form,
+    extract::{JobForm, form},
     job_body::{Parts, take},
     problem::{Problem, Result},
 };
@@ -24,13 +24,8 @@ const FAITHFUL: f64 = 0.6;
 /// Alpha below this is transparent.
 const OPAQUE: u8 = 128;
 
-/// A form as it came.
-pub(super) struct ImageForm {
-    pub(super) body: Map<String, Value>,
-    pub(super) parts: Parts,
-    /// What makes two of them the same: clients choose new boundaries when they send it again.
-    pub(super) bytes: Vec<u8>,
-}
+/// A form as it came. Its bytes are without the boundaries: clients choose new ones when they send it again.
+pub(super) struct ImageForm(JobForm);
 
 impl FromRequest<App> for ImageForm {
     type Rejection = Problem;
@@ -60,7 +55,7 @@ impl FromRequest<App> for ImageForm {
                 }
             }
         }
-        Ok(Self { body, parts, bytes })
+        Ok(Self(JobForm { body, parts, bytes }))
     }
 }
 
@@ -83,10 +78,11 @@ fn insert(body: &mut Map<String, Value>, name: &str, text: String) {
 
 impl ImageForm {
     /// Makes the members of a job of what was sent to be edited.
-    pub(super) fn edit(mut self) -> Result<Self> {
-        let image = self.parts.get("image").ok_or_else(|| missing("image"))?;
-        let has_mask = self.parts.contains_key("mask");
-        let mask = match self.parts.get("mask") {
+    pub(super) fn edit(self) -> Result<JobForm> {
+        let mut job = self.0;
+        let image = job.parts.get("image").ok_or_else(|| missing("image"))?;
+        let has_mask = job.parts.contains_key("mask");
+        let mask = match job.parts.get("mask") {
             Some(mask) => Some((mask, "mask")),
             None => Some((image, "image")),
         };
@@ -95,8 +91,8 @@ impl ImageForm {
             let detail = "the mask has no transparent parts: make transparent what is to be made anew";
             return Err(Problem::invalid("mask", detail));
         }
-        let fidelity: Option<String> = take(&mut self.body, "input_fidelity")?;
-        let strength = match (take::<f64>(&mut self.body, "strength")?, is_masked, fidelity.as_deref()) {
+        let fidelity: Option<String> = take(&mut job.body, "input_fidelity")?;
+        let strength = match (take::<f64>(&mut job.body, "strength")?, is_masked, fidelity.as_deref()) {
             (Some(strength), ..) => strength,
             (None, true, _) => MASKED,
             (None, false, Some("high")) => FAITHFUL,
@@ -109,19 +105,20 @@ impl ImageForm {
         } else if is_masked {
             init["inpaint"] = json!({});
         }
-        self.body.insert("init".to_owned(), init);
-        Ok(self)
+        job.body.insert("init".to_owned(), init);
+        Ok(job)
     }
 
     /// The same of what is to be varied: the image without words.
-    pub(super) fn vary(mut self) -> Result<Self> {
-        if !self.parts.contains_key("image") {
+    pub(super) fn vary(self) -> Result<JobForm> {
+        let mut job = self.0;
+        if !job.parts.contains_key("image") {
             return Err(missing("image"));
         }
-        let strength: f64 = take(&mut self.body, "strength")?.unwrap_or(FAITHFUL);
-        self.body.entry("prompt").or_insert_with(|| json!(""));
-        self.body.insert("init".to_owned(), json!({"picture": {"part": "image"}, "strength": strength}));
-        Ok(self)
+        let strength: f64 = take(&mut job.body, "strength")?.unwrap_or(FAITHFUL);
+        job.body.entry("prompt").or_insert_with(|| json!(""));
+        job.body.insert("init".to_owned(), json!({"picture": {"part": "image"}, "strength": strength}));
+        Ok(job)
     }
 }
 

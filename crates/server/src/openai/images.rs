@@ -3,15 +3,15 @@
 use std::sync::Arc;
 
 use axum::{
-    Extension, Json,
-    extract::State,
-    http::{HeaderMap, header},
+    Json,
+    extract::FromRequestParts,
+    http::{self, HeaderMap, header},
     response::{IntoResponse, Response},
 };
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use calotype_engine::Asked;
 use calotype_queue::{JobId, wall_clock};
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 
 use super::{
     body::Wanted,
@@ -26,8 +26,8 @@ use crate::{
     extract::JobForm,
     guard::RequestId,
     hub::blocking,
-    job_body::{self, Parts},
-    problem::{Result, warn_header},
+    job_body,
+    problem::{Problem, Result, warn_header},
     v1::link,
 };
 
@@ -42,60 +42,48 @@ pub(super) enum Route {
     Variations,
 }
 
-/// What came: whose, and what.
-struct Asking {
+/// Who asks.
+pub(super) struct Client {
     app: App,
     caller: Caller,
     request_id: String,
     headers: HeaderMap,
-    route: Route,
+}
+
+impl FromRequestParts<App> for Client {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut http::request::Parts, app: &App) -> Result<Self> {
+        let Can(caller) = Can::<GENERATE>::from_request_parts(parts, app).await?;
+        let id = parts.extensions.get::<RequestId>().map(|RequestId(id)| id.clone());
+        Ok(Self { app: app.clone(), caller, request_id: id.unwrap_or_default(), headers: parts.headers.clone() })
+    }
 }
 
 /// Images from text. Beside OpenAI's members those of a job are taken: `seed`, `negative_prompt`, `steps`, `cfg_scale`, `sampler`, and so on.
 #[utoipa::path(post, path = "/v1/images/generations", tag = "openai", request_body = Value,
     responses((status = 200, description = "`created` and `data`, or a stream of events", body = Value), (status = 400, description = "It can't be made as it was asked for", body = Value), (status = 404, description = "There is no such model", body = Value)))]
-pub(super) async fn generations(
-    State(app): State<App>,
-    Can(caller): Can<GENERATE>,
-    Extension(RequestId(request_id)): Extension<RequestId>,
-    headers: HeaderMap,
-    form: JobForm,
-) -> Result<Response> {
-    let JobForm { body, parts, bytes } = form;
-    let asking = Asking { app, caller, request_id, headers, route: Route::Generations };
-    make(asking, body, parts, bytes).await
+pub(super) async fn generations(client: Client, form: JobForm) -> Result<Response> {
+    make(client, Route::Generations, form).await
 }
 
 /// An image made from another: with a mask what is transparent in it, else all of it. `strength` says how much.
 #[utoipa::path(post, path = "/v1/images/edits", tag = "openai", request_body(content = Value, content_type = "multipart/form-data"),
     responses((status = 200, description = "`created` and `data`, or a stream of events", body = Value), (status = 400, description = "It can't be made as it was asked for", body = Value)))]
-pub(super) async fn edits(
-    State(app): State<App>,
-    Can(caller): Can<GENERATE>,
-    Extension(RequestId(request_id)): Extension<RequestId>,
-    headers: HeaderMap,
-    form: ImageForm,
-) -> Result<Response> {
-    let ImageForm { body, parts, bytes } = blocking(move || form.edit()).await?;
-    make(Asking { app, caller, request_id, headers, route: Route::Edits }, body, parts, bytes).await
+pub(super) async fn edits(client: Client, form: ImageForm) -> Result<Response> {
+    make(client, Route::Edits, blocking(move || form.edit()).await?).await
 }
 
 /// An image like another.
 #[utoipa::path(post, path = "/v1/images/variations", tag = "openai", request_body(content = Value, content_type = "multipart/form-data"),
     responses((status = 200, description = "`created` and `data`", body = Value), (status = 400, description = "It can't be made as it was asked for", body = Value)))]
-pub(super) async fn variations(
-    State(app): State<App>,
-    Can(caller): Can<GENERATE>,
-    Extension(RequestId(request_id)): Extension<RequestId>,
-    headers: HeaderMap,
-    form: ImageForm,
-) -> Result<Response> {
-    let ImageForm { body, parts, bytes } = form.vary()?;
-    make(Asking { app, caller, request_id, headers, route: Route::Variations }, body, parts, bytes).await
+pub(super) async fn variations(client: Client, form: ImageForm) -> Result<Response> {
+    make(client, Route::Variations, form.vary()?).await
 }
 
-async fn make(asking: Asking, mut body: Map<String, Value>, parts: Parts, bytes: Vec<u8>) -> Result<Response> {
-    let Asking { app, caller, request_id, headers, route } = asking;
+async fn make(client: Client, route: Route, form: JobForm) -> Result<Response> {
+    let Client { app, caller, request_id, headers } = client;
+    let JobForm { mut body, parts, bytes } = form;
     app.limiter.check_request(&caller.key)?;
     let asked = Asked { key: caller.key.id.clone(), request: request_id, api: "openai".to_owned() };
     let (wanted, parsed) = {
