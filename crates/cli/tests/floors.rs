@@ -4,13 +4,14 @@
 
 use std::{collections::BTreeMap, process::Command};
 
-const FLOORS: [(&str, i8); 19] = [
+const FLOORS: [(&str, i8); 20] = [
     ("calotype-files", -1),
     ("calotype-tensor", 0),
     ("calotype-formats", 0),
     ("calotype-text", 0),
     ("calotype-image", 0),
     ("calotype-diffusion", 1),
+    ("calotype-gpu", 1),
     ("calotype-models", 1),
     ("calotype-hub", 1),
     ("calotype-checkpoint", 2),

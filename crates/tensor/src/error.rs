@@ -35,6 +35,14 @@ pub enum Error {
     /// The backend's [`CancelToken`](crate::CancelToken) was cancelled.
     #[error("cancelled")]
     Cancelled,
+    /// A device beside the processor failed: it was lost, or its driver refused what it was asked for.
+    #[error("{device}: {message}")]
+    Device {
+        /// The name of the device.
+        device: String,
+        /// What failed, and what to do.
+        message: String,
+    },
     /// The values of a parameter can't be read; the reason is the source's own.
     #[error(transparent)]
     Data(Arc<dyn std::error::Error + Send + Sync>),

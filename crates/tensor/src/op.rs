@@ -193,7 +193,10 @@ impl Op {
     }
 
     /// Refuses arguments that the operation does not take.
-    pub(crate) fn refuse<T>(&self, tensors: usize, params: usize) -> Result<T> {
+    ///
+    /// # Errors
+    /// Always.
+    pub fn refuse<T>(&self, tensors: usize, params: usize) -> Result<T> {
         let message = format!("it does not take {tensors} tensors and {params} parameters");
         Err(Error::Invalid { op: self.name(), message })
     }

@@ -6,6 +6,7 @@
 mod run;
 mod table;
 mod timing;
+pub mod truth;
 mod values;
 
 use std::fmt;

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 /// Free intervals of `0..end`, none of which touch.
 #[derive(Debug, Default)]
-pub(crate) struct Intervals {
+pub struct Intervals {
     /// Length by start.
     free: BTreeMap<usize, usize>,
     end: usize,
@@ -12,19 +12,19 @@ pub(crate) struct Intervals {
 
 impl Intervals {
     /// All of `0..end` is free.
-    pub(crate) fn new(end: usize) -> Self {
+    pub fn new(end: usize) -> Self {
         let mut intervals = Self { free: BTreeMap::new(), end };
         intervals.give(0, end);
         intervals
     }
 
     /// Where it ends.
-    pub(crate) fn end(&self) -> usize {
+    pub fn end(&self) -> usize {
         self.end
     }
 
     /// The start of `length` bytes of the smallest interval that has them, which are free no longer.
-    pub(crate) fn take(&mut self, length: usize) -> Option<usize> {
+    pub fn take(&mut self, length: usize) -> Option<usize> {
         let fitting = self.free.iter().filter(|&(_, &free)| free >= length);
         let (&start, &free) = fitting.min_by_key(|&(_, &free)| free)?;
         self.free.remove(&start);
@@ -33,7 +33,7 @@ impl Intervals {
     }
 
     /// As [`take`](Self::take), at a new end where nothing free has them.
-    pub(crate) fn take_or_grow(&mut self, length: usize) -> usize {
+    pub fn take_or_grow(&mut self, length: usize) -> usize {
         self.take(length).unwrap_or_else(|| {
             // What is free at the end is a part of it.
             let last = self.free.last_key_value().filter(|&(start, free)| start + free == self.end);
@@ -45,7 +45,7 @@ impl Intervals {
     }
 
     /// Makes an interval free that was taken.
-    pub(crate) fn give(&mut self, mut start: usize, mut length: usize) {
+    pub fn give(&mut self, mut start: usize, mut length: usize) {
         if length == 0 {
             return;
         }

@@ -1,11 +1,11 @@
 //! What a run will need of memory, found before it computes anything.
 
-pub(crate) mod intervals;
+mod intervals;
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::{Backend, DType, Op, ParamData, ParamRole, Result, Shape, Threads, op_shapes};
-use intervals::Intervals;
+pub use intervals::Intervals;
 
 /// What a backend takes of memory: what [`MemoryPlan`] asks it.
 ///

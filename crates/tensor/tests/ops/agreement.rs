@@ -2,7 +2,7 @@
 
 use calotype_tensor::{Differentiable, Result, reference::Reference};
 
-use crate::truth::{Expected, ROUNDING, TRUTHS, Truth, distance, widen};
+use crate::truth::{Expected, ROUNDING, TRUTHS, Truth};
 
 /// What a backend's number types and algorithms may cost in exactness.
 #[derive(Clone, Copy)]
@@ -27,16 +27,10 @@ fn fault<B: Differentiable>(
     exactness: Exactness,
 ) -> Result<Option<String>> {
     let Expected { name, value, .. } = expected;
-    let tolerance = expected.tolerance(exactness.rounding, exactness.looser);
     if backend.shape(got) != value.shape() {
         return Ok(Some(format!("{name}: shape {}, expected {}", backend.shape(got), value.shape())));
     }
-    let got = widen(&backend.to_f32(got)?);
-    if let Some((got, truth)) = got.iter().zip(value.data()).find(|(got, _)| !got.is_finite()) {
-        return Ok(Some(format!("{name}: an element is {got}, expected {truth}")));
-    }
-    let error = distance(&got, value.data());
-    Ok((error > tolerance).then(|| format!("{name}: error {error:.1e}, at most {tolerance:.1e}")))
+    Ok(expected.fault(&backend.to_f32(got)?, exactness.rounding, exactness.looser))
 }
 
 fn faults<B: Differentiable + Clone>(backend: &B, truth: &Truth, exactness: Exactness) -> Result<Vec<String>> {

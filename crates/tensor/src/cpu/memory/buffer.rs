@@ -10,7 +10,7 @@ use std::{
     },
 };
 
-use crate::{Error, Result, memory::intervals::Intervals};
+use crate::{Error, Intervals, Result};
 
 /// Bytes of a cache line, and of the widest vector.
 const ALIGN: usize = 64;

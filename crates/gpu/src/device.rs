@@ -1,0 +1,210 @@
+use std::sync::Arc;
+
+use calotype_tensor::{BackendOptions, CancelToken, DType, Device, Error, Precision, Result, Threads};
+use wgpu::{DeviceType, Features};
+
+use crate::{Gpu, arena::Pool, context::Context, wait::now};
+
+/// Bytes of workgroup memory that the kernels take at most.
+const WORKGROUP_BYTES: u32 = 24 << 10;
+/// Threads of their workgroups.
+const WORKGROUP_THREADS: u32 = 256;
+/// Bytes of their parameters.
+const IMMEDIATE_BYTES: u32 = 64;
+/// Buffers that they are bound to.
+const BINDINGS: u32 = 5;
+
+/// How a [`GpuDevice`] is chosen and made.
+#[derive(Clone, Debug, Default)]
+pub struct GpuDeviceOptions {
+    /// Its place in [`GpuDevice::adapters`]; the first that is a card when none.
+    pub adapter: Option<usize>,
+    /// Whether a driver that computes on the processor may be taken where no place is given.
+    pub software: bool,
+    /// The threads that prepare its data.
+    pub threads: Option<Threads>,
+    /// What tests let fail.
+    pub faults: Faults,
+}
+
+/// What tests let fail.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Faults {
+    /// The memory that is asked for the nth time is not there.
+    pub allocation: Option<usize>,
+    /// The device is lost at the nth submission.
+    pub submission: Option<usize>,
+    /// Every place of a tensor is filled with what is not a number before an operation writes there.
+    pub poison: bool,
+}
+
+/// A graphics card, or what its driver says to be one.
+#[derive(Clone, Debug)]
+pub struct AdapterInfo {
+    /// Its name.
+    pub name: String,
+    /// The name and version of the driver.
+    pub driver: String,
+    /// `vulkan` or `metal`.
+    pub api: String,
+    /// Whether it computes on the processor.
+    pub software: bool,
+    /// Whether it keeps elements in f16.
+    pub f16: bool,
+    /// What it lacks, if it can't be used.
+    pub lacks: Option<String>,
+}
+
+/// A graphics card, opened. Cloning shares it.
+#[derive(Clone)]
+pub struct GpuDevice {
+    pub(crate) context: Arc<Context>,
+}
+
+/// All adapters: cards first, drivers on the processor last.
+fn adapters() -> Vec<wgpu::Adapter> {
+    let mut descriptor = wgpu::InstanceDescriptor::new_without_display_handle();
+    descriptor.backends = wgpu::Backends::VULKAN | wgpu::Backends::METAL;
+    descriptor.flags = wgpu::InstanceFlags::empty();
+    let instance = wgpu::Instance::new(descriptor);
+    let mut adapters = now(instance.enumerate_adapters(wgpu::Backends::all())).unwrap_or_default();
+    adapters.sort_by_key(|adapter| match adapter.get_info().device_type {
+        DeviceType::DiscreteGpu => 0,
+        DeviceType::IntegratedGpu => 1,
+        DeviceType::VirtualGpu => 2,
+        DeviceType::Other => 3,
+        DeviceType::Cpu => 4,
+    });
+    adapters
+}
+
+/// What an adapter lacks that the kernels need.
+fn lacks(adapter: &wgpu::Adapter) -> Option<String> {
+    let limits = adapter.limits();
+    if !adapter.features().contains(Features::IMMEDIATES) {
+        return Some("push constants".into());
+    }
+    let needs = [
+        ("bytes of push constants", limits.max_immediate_size, IMMEDIATE_BYTES),
+        ("bytes of workgroup memory", limits.max_compute_workgroup_storage_size, WORKGROUP_BYTES),
+        ("threads of a workgroup", limits.max_compute_invocations_per_workgroup, WORKGROUP_THREADS),
+        ("storage buffers", limits.max_storage_buffers_per_shader_stage, BINDINGS),
+    ];
+    let short = needs.iter().find(|(_, has, needed)| has < needed);
+    short.map(|(what, has, needed)| format!("{needed} {what} (it has {has})"))
+}
+
+fn describe(adapter: &wgpu::Adapter) -> AdapterInfo {
+    let info = adapter.get_info();
+    AdapterInfo {
+        name: info.name,
+        driver: format!("{} {}", info.driver, info.driver_info).trim().to_owned(),
+        api: info.backend.to_str().to_owned(),
+        software: info.device_type == DeviceType::Cpu,
+        f16: adapter.features().contains(Features::SHADER_F16),
+        lacks: lacks(adapter),
+    }
+}
+
+fn no_device(message: String) -> Error {
+    Error::Device { device: "gpu".into(), message }
+}
+
+impl GpuDevice {
+    /// What there is, cards first.
+    #[must_use]
+    pub fn adapters() -> Vec<AdapterInfo> {
+        adapters().iter().map(describe).collect()
+    }
+
+    /// Opens one.
+    ///
+    /// # Errors
+    /// There is none, it lacks something, or its driver refuses.
+    pub fn new(options: GpuDeviceOptions) -> Result<Self> {
+        let GpuDeviceOptions { adapter, software, threads, faults } = options;
+        let adapters = adapters();
+        let chosen = match adapter {
+            Some(index) => adapters.get(index).ok_or_else(|| {
+                no_device(format!(
+                    "there is no adapter {index}, only {}; `calotype devices` lists them",
+                    adapters.len()
+                ))
+            })?,
+            None => {
+                let fits = |a: &&wgpu::Adapter| {
+                    lacks(a).is_none() && (software || a.get_info().device_type != DeviceType::Cpu)
+                };
+                adapters.iter().find(fits).ok_or_else(|| {
+                    no_device("no card with a Vulkan or Metal driver was found: install the card's driver".into())
+                })?
+            }
+        };
+        let info = describe(chosen);
+        if let Some(lacks) = info.lacks {
+            return Err(no_device(format!("{} lacks {lacks}: update its driver, or take another device", info.name)));
+        }
+        let mut features = Features::IMMEDIATES;
+        features.set(Features::SHADER_F16, info.f16);
+        let opened = now(chosen.request_device(&wgpu::DeviceDescriptor {
+            required_features: features,
+            required_limits: chosen.limits(),
+            ..Default::default()
+        }));
+        let opened = match opened {
+            Some(Ok(opened)) => opened,
+            Some(Err(error)) => return Err(no_device(format!("{} can't be opened: {error}", info.name))),
+            None => return Err(no_device(format!("{} does not answer", info.name))),
+        };
+        let threads = match threads {
+            Some(threads) => threads,
+            None => Threads::new(0)?,
+        };
+        let name = format!("gpu ({}, {})", info.name, info.api);
+        Ok(Self { context: Context::new(opened, name, info.f16, threads, faults)? })
+    }
+
+    /// How many buffers were made so far: what [`Faults::allocation`] counts.
+    #[must_use]
+    pub fn allocations(&self) -> usize {
+        self.context.allocations()
+    }
+
+    /// How many submissions there were so far: what [`Faults::submission`] counts.
+    #[must_use]
+    pub fn submissions(&self) -> usize {
+        self.context.submissions()
+    }
+}
+
+impl Device for GpuDevice {
+    type Backend = Gpu;
+
+    fn name(&self) -> String {
+        self.context.name.clone()
+    }
+
+    fn backend(&self, options: BackendOptions) -> Result<Gpu> {
+        let BackendOptions { precision, cancel } = options;
+        let dtype = match precision {
+            Precision::F32 => DType::F32,
+            Precision::F16 if self.context.f16 => DType::F16,
+            Precision::F16 => return Err(self.context.error("it has no f16: take f32")),
+            other => return Err(self.context.error(format!("it does not compute in {other}: take f16 or f32"))),
+        };
+        let pool = || Arc::new(Pool::new(&self.context));
+        Ok(Gpu { context: self.context.clone(), dtype, cancel, tensors: pool(), params: pool() })
+    }
+
+    fn with_cancel(backend: &Gpu, cancel: CancelToken) -> Gpu {
+        Gpu { cancel, ..backend.clone() }
+    }
+
+    fn fastest_precision(&self) -> Precision {
+        if self.context.f16 { Precision::F16 } else { Precision::F32 }
+    }
+
+    fn threads(&self) -> &Threads {
+        &self.context.threads
+    }
+}

@@ -1,0 +1,172 @@
+//! The kernels: which there are, their options, and the WGSL of each.
+
+use crate::template::expand;
+
+/// What a kernel computes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum Program {
+    /// A matrix product, perhaps with GEGLU.
+    Product {
+        geglu: bool,
+    },
+    /// Attention with so many chunks of 64 channels in a head.
+    Attention {
+        chunks: u32,
+    },
+    GroupStats,
+    GroupMerge,
+    GroupApply,
+    RowNorm,
+    Unary,
+    Binary,
+    Channels,
+    Geglu,
+    Move,
+    Embedding,
+    Pool,
+    Depthwise,
+    Mean,
+    Fill,
+}
+
+/// A kernel with its options.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct Kernel {
+    pub(crate) program: Program,
+    /// Whether elements are kept in f16.
+    pub(crate) f16: bool,
+    /// Whether it reads four elements at a time, which channels must be a multiple of.
+    pub(crate) wide: bool,
+}
+
+/// The widest head of an attention: what the sums of a thread have registers for.
+pub(crate) const WIDEST_HEAD: usize = 1024;
+
+impl Program {
+    /// Tensors, then parameters, that it is bound to.
+    pub(crate) fn bindings(self) -> [usize; 2] {
+        match self {
+            Self::Product { .. } => [3, 2],
+            Self::Attention { .. } => [4, 0],
+            Self::GroupApply => [3, 2],
+            Self::RowNorm | Self::Depthwise => [2, 2],
+            Self::Embedding => [2, 1],
+            Self::Binary | Self::Channels => [3, 0],
+            Self::Fill => [1, 0],
+            Self::GroupStats | Self::GroupMerge | Self::Unary | Self::Geglu | Self::Move | Self::Pool | Self::Mean => {
+                [2, 0]
+            }
+        }
+    }
+
+    /// The 32-bit words of its parameters.
+    pub(crate) fn words(self) -> usize {
+        match self {
+            Self::Product { .. } => 16,
+            Self::Attention { .. } => 6,
+            Self::GroupStats | Self::Move => 7,
+            Self::GroupMerge | Self::Unary | Self::Pool => 4,
+            Self::GroupApply => 8,
+            Self::RowNorm => 5,
+            Self::Channels => 3,
+            Self::Binary | Self::Geglu | Self::Embedding | Self::Fill => 2,
+            Self::Depthwise => 12,
+            Self::Mean => 1,
+        }
+    }
+
+    fn source(self) -> &'static str {
+        match self {
+            Self::Product { .. } => include_str!("kernels/product.wgsl"),
+            Self::Attention { .. } => include_str!("kernels/attention.wgsl"),
+            Self::GroupStats => include_str!("kernels/group_stats.wgsl"),
+            Self::GroupMerge => include_str!("kernels/group_merge.wgsl"),
+            Self::GroupApply => include_str!("kernels/group_apply.wgsl"),
+            Self::RowNorm => include_str!("kernels/row_norm.wgsl"),
+            Self::Unary => include_str!("kernels/unary.wgsl"),
+            Self::Binary => include_str!("kernels/binary.wgsl"),
+            Self::Channels => include_str!("kernels/channels.wgsl"),
+            Self::Geglu => include_str!("kernels/geglu.wgsl"),
+            Self::Move => include_str!("kernels/move.wgsl"),
+            Self::Embedding => include_str!("kernels/embedding.wgsl"),
+            Self::Pool => include_str!("kernels/pool.wgsl"),
+            Self::Depthwise => include_str!("kernels/depthwise.wgsl"),
+            Self::Mean => include_str!("kernels/mean.wgsl"),
+            Self::Fill => include_str!("kernels/fill.wgsl"),
+        }
+    }
+
+    /// Whether it computes activations.
+    fn has_functions(self) -> bool {
+        matches!(self, Self::Product { .. } | Self::GroupApply | Self::Unary | Self::Geglu)
+    }
+
+    /// Whether it computes with four elements at a time however they lie in memory.
+    fn computes_wide(self) -> bool {
+        matches!(self, Self::Product { .. } | Self::Attention { .. })
+    }
+}
+
+/// How many queries a workgroup of attention has: fewer where the sums of a wide head take the registers.
+pub(crate) fn queries(chunks: u32) -> u32 {
+    if chunks > 3 { 16 } else { 64 }
+}
+
+impl Kernel {
+    /// Its WGSL.
+    pub(crate) fn wgsl(&self) -> String {
+        let wide_types = self.wide || self.program.computes_wide();
+        let (geglu, chunks) = match self.program {
+            Program::Product { geglu } => (geglu, 0),
+            Program::Attention { chunks } => (false, chunks),
+            _ => (false, 0),
+        };
+        let queries = queries(chunks);
+        let constants = [
+            ("F16", self.f16.into()),
+            ("WIDE", wide_types.into()),
+            ("LOOSE", (wide_types && !self.wide).into()),
+            ("GEGLU", geglu.into()),
+            ("CHUNKS", chunks),
+            ("ROWS", queries / 16),
+            ("QUERIES", queries),
+            ("QUERY_PLACES", queries * 5),
+            ("WEIGHT_PLACES", queries * 33),
+        ];
+        let functions = if self.program.has_functions() { include_str!("kernels/functions.wgsl") } else { "" };
+        let sources = [include_str!("kernels/common.wgsl"), functions, self.program.source()];
+        expand(&sources.join("\n"), &constants)
+    }
+
+    /// Every kernel that heads of the widths of Stable Diffusion need, with every option.
+    pub(crate) fn all() -> Vec<Self> {
+        let mut programs = vec![
+            Program::Product { geglu: false },
+            Program::Product { geglu: true },
+            Program::GroupStats,
+            Program::GroupMerge,
+            Program::GroupApply,
+            Program::RowNorm,
+            Program::Unary,
+            Program::Binary,
+            Program::Channels,
+            Program::Geglu,
+            Program::Move,
+            Program::Embedding,
+            Program::Pool,
+            Program::Depthwise,
+            Program::Mean,
+            Program::Fill,
+        ];
+        programs.extend([1, 2, 3, 8, 16].map(|chunks| Program::Attention { chunks }));
+        let options = [[false, false], [false, true], [true, false], [true, true]];
+        let kernel = |program| options.map(|[f16, wide]| Self { program, f16, wide });
+        programs.into_iter().flat_map(kernel).collect()
+    }
+}
+
+/// Name and WGSL of every kernel, for tools that read them without a device.
+#[must_use]
+pub fn kernels() -> Vec<(String, String)> {
+    Kernel::all().iter().map(|kernel| (format!("{kernel:?}"), kernel.wgsl())).collect()
+}

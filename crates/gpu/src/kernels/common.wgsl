@@ -1,0 +1,30 @@
+// What every kernel begins with. Elements are kept as T and computed with in f32; V and F are as many of them as are read at a time.
+//# if F16
+enable f16;
+alias T = f16;
+//# else
+alias T = f32;
+//# end
+//# if WIDE
+alias V = vec4<T>;
+alias F = vec4<f32>;
+alias U = vec4<u32>;
+alias I = vec4<i32>;
+const LANES = 4u;
+//# else
+alias V = T;
+alias F = f32;
+alias U = u32;
+alias I = i32;
+const LANES = 1u;
+//# end
+
+// A result as it is kept: in f16 within its range, and what is not a number stays so.
+fn kept(y: F) -> V {
+//# if F16
+    let nan = (bitcast<U>(y) & U(0x7fffffffu)) > U(0x7f800000u);
+    return V(select(clamp(y, F(-65504.0), F(65504.0)), y, nan));
+//# else
+    return y;
+//# end
+}

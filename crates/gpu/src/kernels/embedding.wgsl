@@ -1,0 +1,24 @@
+// Rows of a table.
+struct Params {
+    // Of the result, in units of V.
+    count: u32,
+    width: u32,
+}
+
+@group(0) @binding(0) var<storage, read_write> y: array<V>;
+@group(0) @binding(1) var<storage, read_write> ids: array<u32>;
+@group(0) @binding(2) var<storage, read> table: array<V>;
+var<immediate> p: Params;
+
+@compute @workgroup_size(256)
+fn main(
+    @builtin(workgroup_id) workgroup: vec3<u32>,
+    @builtin(num_workgroups) grid: vec3<u32>,
+    @builtin(local_invocation_index) t: u32,
+) {
+    let i = (workgroup.x + workgroup.y * grid.x) * 256u + t;
+    if i >= p.count {
+        return;
+    }
+    y[i] = table[ids[i / p.width] * p.width + i % p.width];
+}

@@ -1,0 +1,36 @@
+// Part of each row to part of another, or to four pixels.
+struct Params {
+    // Of the result, in units of V.
+    count: u32,
+    // What is moved of a row, in units of V, as all that follow.
+    width: u32,
+    from_stride: u32,
+    from_start: u32,
+    to_stride: u32,
+    to_start: u32,
+    // Pixels of a line of the result of nearest upsampling, or 0.
+    line: u32,
+}
+
+@group(0) @binding(0) var<storage, read_write> y: array<V>;
+@group(0) @binding(1) var<storage, read_write> x: array<V>;
+var<immediate> p: Params;
+
+@compute @workgroup_size(256)
+fn main(
+    @builtin(workgroup_id) workgroup: vec3<u32>,
+    @builtin(num_workgroups) grid: vec3<u32>,
+    @builtin(local_invocation_index) t: u32,
+) {
+    let i = (workgroup.x + workgroup.y * grid.x) * 256u + t;
+    if i >= p.count {
+        return;
+    }
+    let row = i / p.width;
+    let column = i % p.width;
+    var source = row;
+    if p.line != 0u {
+        source = row / p.line / 2u * (p.line / 2u) + row % p.line / 2u;
+    }
+    y[row * p.to_stride + p.to_start + column] = x[source * p.from_stride + p.from_start + column];
+}

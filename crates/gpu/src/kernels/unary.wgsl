@@ -1,0 +1,38 @@
+// A function of each element.
+struct Params {
+    // Of the result, in units of V.
+    count: u32,
+    // Activations, then those of `UnaryFunction`.
+    code: u32,
+    a: f32,
+    b: f32,
+}
+
+@group(0) @binding(0) var<storage, read_write> y: array<V>;
+@group(0) @binding(1) var<storage, read_write> x: array<V>;
+var<immediate> p: Params;
+
+@compute @workgroup_size(256)
+fn main(
+    @builtin(workgroup_id) workgroup: vec3<u32>,
+    @builtin(num_workgroups) grid: vec3<u32>,
+    @builtin(local_invocation_index) t: u32,
+) {
+    let i = (workgroup.x + workgroup.y * grid.x) * 256u + t;
+    if i >= p.count {
+        return;
+    }
+    let value = F(x[i]);
+    var result = value;
+    switch p.code {
+        case 16u: { result = value * p.a; }
+        case 17u: { result = abs(value); }
+        case 18u: { result = exponential(value); }
+        case 19u: {
+            result = select(value, F(p.a), value < F(p.a));
+            result = select(result, F(p.b), result > F(p.b));
+        }
+        default: { result = activate(value, p.code); }
+    }
+    y[i] = kept(result);
+}

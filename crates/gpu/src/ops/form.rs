@@ -1,0 +1,95 @@
+//! Operations that only move elements.
+
+use calotype_tensor::{Result, Shape, op_shapes};
+
+use super::{Run, lanes, words};
+use crate::{Gpu, Param, Tensor, kernel::Program};
+
+/// What is moved of each row, and where to; in elements.
+struct Move {
+    rows: usize,
+    width: usize,
+    /// Elements of a row, and where the part begins.
+    from: [usize; 2],
+    to: [usize; 2],
+    /// Pixels of a line after nearest upsampling, or 0.
+    line: usize,
+}
+
+impl Gpu {
+    fn moved(&self, op: &'static str, y: &Tensor, x: &Tensor, part: &Move) -> Result<()> {
+        let &Move { rows, width, from, to, line } = part;
+        let lanes = lanes(&[width, from[0], from[1], to[0], to[1]]);
+        let count = rows * width / lanes;
+        let units = [width, from[0], from[1], to[0], to[1]].map(|elements| elements / lanes);
+        self.launch(Run {
+            program: Program::Move,
+            wide: lanes == 4,
+            spans: &[Some(y.span()), Some(x.span())],
+            words: &[&words(op, [count])?[..], &words(op, units)?, &words(op, [line])?].concat(),
+            grid: self.blocks(count.div_ceil(256))?,
+        })
+    }
+
+    pub(crate) fn take_channels(&self, x: &Tensor, start: usize, shape: Shape) -> Result<Tensor> {
+        let y = self.tensor(shape)?;
+        let width = shape.last();
+        let part = Move { rows: shape.rows(), width, from: [x.shape.last(), start], to: [width, 0], line: 0 };
+        self.moved("narrow", &y, x, &part)?;
+        Ok(y)
+    }
+
+    pub(crate) fn join(&self, a: &Tensor, b: &Tensor, shape: Shape) -> Result<Tensor> {
+        let y = self.tensor(shape)?;
+        let rows = shape.rows();
+        let [left, right] = [a.shape.last(), b.shape.last()];
+        for (x, width, start) in [(a, left, 0), (b, right, left)] {
+            let part = Move { rows, width, from: [width, 0], to: [left + right, start], line: 0 };
+            self.moved("concat", &y, x, &part)?;
+        }
+        Ok(y)
+    }
+
+    pub(crate) fn double_pixels(&self, x: &Tensor, shape: Shape) -> Result<Tensor> {
+        let y = self.tensor(shape)?;
+        let [_, _, line, width] = op_shapes::picture("upsample_nearest_2x", "y", shape)?;
+        let part = Move { rows: shape.rows(), width, from: [width, 0], to: [width, 0], line };
+        self.moved("upsample_nearest_2x", &y, x, &part)?;
+        Ok(y)
+    }
+
+    pub(crate) fn pool(&self, x: &Tensor, shape: Shape) -> Result<Tensor> {
+        let op = "max_pool_2x";
+        let [_, height, width, channels] = op_shapes::picture(op, "x", x.shape)?;
+        let lanes = lanes(&[channels]);
+        let y = self.tensor(shape)?;
+        let count = shape.count() / lanes;
+        self.launch(Run {
+            program: Program::Pool,
+            wide: lanes == 4,
+            spans: &[Some(y.span()), Some(x.span())],
+            words: &words(op, [count, channels / lanes, width, height])?,
+            grid: self.blocks(count.div_ceil(256))?,
+        })?;
+        Ok(y)
+    }
+
+    pub(crate) fn look_up(&self, table: &Param, ids: &[u32], shape: Shape) -> Result<Tensor> {
+        let op = "embedding";
+        let table = table.table(op)?;
+        let workspace = self.place(4 * ids.len())?;
+        let y = self.tensor(shape)?;
+        let bytes: Vec<u8> = ids.iter().flat_map(|id| id.to_le_bytes()).collect();
+        self.context.upload(&bytes, workspace.span(0, bytes.len()))?;
+        let lanes = lanes(&[shape.last()]);
+        let count = shape.count() / lanes;
+        self.launch(Run {
+            program: Program::Embedding,
+            wide: lanes == 4,
+            spans: &[Some(y.span()), Some(workspace.span(0, bytes.len())), Some(table)],
+            words: &words(op, [count, shape.last() / lanes])?,
+            grid: self.blocks(count.div_ceil(256))?,
+        })?;
+        Ok(y)
+    }
+}

@@ -1,0 +1,193 @@
+//! What the device is asked to do: recorded into one open pass, and submitted in parts that are short enough for drivers that stop
+//! what takes seconds.
+
+use std::{collections::HashMap, sync::mpsc};
+
+use calotype_tensor::{CancelToken, Result};
+
+use crate::{
+    arena::{Span, lock},
+    context::Context,
+    kernel::Kernel,
+};
+
+/// After so many dispatches what is recorded is submitted.
+const DISPATCHES: usize = 64;
+/// After so many floating-point operations too: 50 ms of a slow card.
+const WORK: f64 = 5e10;
+/// After so many bytes of uploads too, so that not all of a model's staging is held at a time.
+const UPLOADED: usize = 64 << 20;
+/// Bind groups that are kept; a step of a UNet has about 500.
+const GROUPS: usize = 8192;
+
+/// What is recorded and not yet submitted. Fields are dropped in this order: a pass before its encoder.
+#[derive(Default)]
+pub(crate) struct Recorder {
+    pass: Option<wgpu::ComputePass<'static>>,
+    encoder: Option<wgpu::CommandEncoder>,
+    dispatches: usize,
+    work: f64,
+    uploaded: usize,
+    submissions: usize,
+    /// Bind groups by kernel and bound spans: a network's next step binds the same again.
+    groups: HashMap<(Kernel, Vec<[u64; 3]>), wgpu::BindGroup>,
+}
+
+impl Recorder {
+    /// Forgets bind groups, which keep buffers: called when a buffer goes.
+    pub(crate) fn forget(&mut self) {
+        self.groups.clear();
+    }
+
+    fn encoder(&mut self, device: &wgpu::Device) -> &mut wgpu::CommandEncoder {
+        self.pass = None;
+        self.encoder.get_or_insert_with(|| device.create_command_encoder(&Default::default()))
+    }
+
+    fn pass(&mut self, device: &wgpu::Device) -> &mut wgpu::ComputePass<'static> {
+        let encoder = self.encoder.get_or_insert_with(|| device.create_command_encoder(&Default::default()));
+        self.pass.get_or_insert_with(|| encoder.begin_compute_pass(&Default::default()).forget_lifetime())
+    }
+}
+
+/// One run of a kernel.
+pub(crate) struct Dispatch<'a> {
+    pub(crate) kernel: Kernel,
+    /// What it is bound to: tensors, then parameters; none where it has none.
+    pub(crate) spans: &'a [Option<Span<'a>>],
+    /// Its parameters.
+    pub(crate) words: &'a [u32],
+    pub(crate) grid: [usize; 3],
+}
+
+impl Context {
+    /// Records a run of a kernel.
+    pub(crate) fn dispatch<'a>(&'a self, dispatch: &Dispatch<'a>) -> Result<()> {
+        self.check()?;
+        let &Dispatch { kernel, spans, words, grid } = dispatch;
+        debug_assert_eq!(kernel.program.bindings().iter().sum::<usize>(), spans.len(), "{kernel:?}");
+        debug_assert_eq!(kernel.program.words(), words.len(), "{kernel:?}");
+        let most = self.limits.max_storage_buffer_binding_size;
+        if let Some(span) = spans.iter().flatten().find(|span| span.length > most) {
+            let message = format!("it binds at most {most} bytes, a tensor has {}: take a smaller image", span.length);
+            return Err(self.error(message));
+        }
+        let most = self.limits.max_compute_workgroups_per_dimension as usize;
+        if grid.iter().any(|&extent| extent > most) {
+            return Err(self.error(format!("it runs at most {most} workgroups in a direction, not {grid:?}")));
+        }
+        let pipeline = self.pipeline(kernel)?;
+        let mut guard = lock(&self.recorder);
+        let recorder = &mut *guard;
+        let key = spans.iter().map(|span| span.map_or([0; 3], |span| [span.id, span.offset, span.length])).collect();
+        if recorder.groups.len() >= GROUPS {
+            recorder.forget();
+        }
+        let group = recorder.groups.entry((kernel, key)).or_insert_with(|| {
+            let bound = |(binding, span): (usize, &Option<Span<'a>>)| {
+                let resource = match *span {
+                    Some(Span { buffer, offset, length, .. }) => wgpu::BindingResource::Buffer(wgpu::BufferBinding {
+                        buffer,
+                        offset,
+                        size: std::num::NonZeroU64::new(length),
+                    }),
+                    None => self.nothing.as_entire_binding(),
+                };
+                wgpu::BindGroupEntry { binding: binding as u32, resource }
+            };
+            let entries: Vec<_> = spans.iter().enumerate().map(bound).collect();
+            let descriptor = wgpu::BindGroupDescriptor { label: None, layout: &pipeline.layout, entries: &entries };
+            self.device.create_bind_group(&descriptor)
+        });
+        let group = group.clone();
+        let bytes: Vec<u8> = words.iter().flat_map(|word| word.to_ne_bytes()).collect();
+        let pass = recorder.pass(&self.device);
+        pass.set_pipeline(&pipeline.pipeline);
+        pass.set_bind_group(0, &group, &[]);
+        pass.set_immediates(0, &bytes);
+        let [x, y, z] = grid.map(|extent| extent as u32);
+        pass.dispatch_workgroups(x, y, z);
+        recorder.dispatches += 1;
+        if recorder.dispatches >= DISPATCHES {
+            self.submit(recorder)?;
+        }
+        Ok(())
+    }
+
+    /// Counts floating-point operations that were recorded.
+    pub(crate) fn worked(&self, flops: f64) -> Result<()> {
+        let mut recorder = lock(&self.recorder);
+        recorder.work += flops;
+        if recorder.work >= WORK { self.submit(&mut recorder) } else { Ok(()) }
+    }
+
+    fn submit(&self, recorder: &mut Recorder) -> Result<()> {
+        recorder.pass = None;
+        (recorder.dispatches, recorder.work, recorder.uploaded) = (0, 0.0, 0);
+        if let Some(encoder) = recorder.encoder.take() {
+            if self.faults.submission == Some(recorder.submissions) {
+                self.device.destroy();
+            }
+            recorder.submissions += 1;
+            self.queue.submit([encoder.finish()]);
+        }
+        self.check()
+    }
+
+    /// How many submissions there were so far.
+    pub(crate) fn submissions(&self) -> usize {
+        lock(&self.recorder).submissions
+    }
+
+    /// Records a copy of bytes to a span, which it fills.
+    pub(crate) fn upload(&self, bytes: &[u8], to: Span) -> Result<()> {
+        let length = bytes.len().next_multiple_of(4);
+        let usage = wgpu::BufferUsages::MAP_WRITE | wgpu::BufferUsages::COPY_SRC;
+        let staging = self.buffer(length, usage, true)?;
+        let mut view = staging.get_mapped_range_mut(..).map_err(|error| self.error(error.to_string()))?;
+        view.slice(..bytes.len()).copy_from_slice(bytes);
+        drop(view);
+        staging.unmap();
+        let mut recorder = lock(&self.recorder);
+        let encoder = recorder.encoder(&self.device);
+        encoder.copy_buffer_to_buffer(&staging, 0, to.buffer, to.offset, length as u64);
+        recorder.uploaded += length;
+        if recorder.uploaded < UPLOADED {
+            return self.check();
+        }
+        self.submit(&mut recorder)?;
+        drop(recorder);
+        self.finish(&CancelToken::new())
+    }
+
+    /// Waits for everything that was asked for.
+    pub(crate) fn finish(&self, cancel: &CancelToken) -> Result<()> {
+        let (sender, receiver) = mpsc::channel();
+        self.submit(&mut lock(&self.recorder))?;
+        self.queue.on_submitted_work_done(move || {
+            // Nobody listens once a wait was cancelled.
+            let _ = sender.send(());
+        });
+        self.wait(&receiver, cancel)?;
+        self.check()
+    }
+
+    /// The bytes of a span, once everything before has run.
+    pub(crate) fn download(&self, span: Span, cancel: &CancelToken) -> Result<Vec<u8>> {
+        let usage = wgpu::BufferUsages::MAP_READ | wgpu::BufferUsages::COPY_DST;
+        let staging = self.buffer(span.length as usize, usage, false)?;
+        let mut recorder = lock(&self.recorder);
+        recorder.encoder(&self.device).copy_buffer_to_buffer(span.buffer, span.offset, &staging, 0, span.length);
+        self.submit(&mut recorder)?;
+        drop(recorder);
+        let (sender, receiver) = mpsc::channel();
+        staging.map_async(wgpu::MapMode::Read, .., move |result| {
+            let _ = sender.send(result);
+        });
+        let mapped = self.wait(&receiver, cancel)?;
+        self.check()?;
+        mapped.map_err(|error| self.error(error.to_string()))?;
+        let view = staging.get_mapped_range(..).map_err(|error| self.error(error.to_string()))?;
+        Ok(view.to_vec())
+    }
+}

@@ -1,0 +1,68 @@
+//! The same bits each time, and whatever the batch.
+
+use calotype_gpu::Gpu;
+use calotype_tensor::{
+    Backend, Result, Shape,
+    cases::{self, Case, Role},
+};
+
+use crate::setup::{backend, device, precisions};
+
+fn bits(gpu: &Gpu, case: &Case, inputs: &[Vec<f32>]) -> Result<Vec<u32>> {
+    let y = case.forward(gpu, &case.upload(gpu, inputs)?)?;
+    Ok(gpu.to_f32(&y)?.into_iter().map(f32::to_bits).collect())
+}
+
+#[test]
+fn two_runs_give_the_same_bits() -> Result<()> {
+    let Some(device) = device() else { return Ok(()) };
+    for precision in precisions(device) {
+        let gpu = backend(device, precision)?;
+        for case in cases::table() {
+            let inputs = case.inputs(1);
+            assert_eq!(bits(&gpu, &case, &inputs)?, bits(&gpu, &case, &inputs)?, "{precision}: {case}");
+        }
+    }
+    Ok(())
+}
+
+/// The case with its tensors after others of the same shapes in a batch, if its tensors have a batch.
+fn batched(case: &Case, inputs: &[Vec<f32>], others: &[Vec<f32>]) -> Option<(Case, Vec<Vec<f32>>)> {
+    use calotype_tensor::Op;
+    if matches!(case.op, Op::Mean | Op::Reshape(_) | Op::Embedding { .. }) {
+        return None;
+    }
+    let (mut case, mut inputs) = (case.clone(), inputs.to_vec());
+    for ((input, data), other) in case.inputs.iter_mut().zip(&mut inputs).zip(others) {
+        if input.role == Role::Tensor {
+            if input.shape.len() < 2 {
+                return None;
+            }
+            let mut shape = input.shape.to_vec();
+            shape[0] *= 2;
+            input.shape = Shape::new(&shape).ok()?;
+            let mut both = other.clone();
+            both.append(data);
+            *data = both;
+        }
+    }
+    Some((case, inputs))
+}
+
+#[test]
+fn the_batch_changes_no_bit() -> Result<()> {
+    let Some(device) = device() else { return Ok(()) };
+    let mut compared = 0;
+    for precision in precisions(device) {
+        let gpu = backend(device, precision)?;
+        for case in cases::table() {
+            let inputs = case.inputs(1);
+            let Some((twice, both)) = batched(&case, &inputs, &case.inputs(2)) else { continue };
+            let alone = bits(&gpu, &case, &inputs)?;
+            assert_eq!(bits(&gpu, &twice, &both)?[alone.len()..], alone, "{precision}: {case}");
+            compared += 1;
+        }
+    }
+    assert!(compared > 80, "{compared} cases");
+    Ok(())
+}

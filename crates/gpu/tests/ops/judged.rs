@@ -1,0 +1,123 @@
+//! What a backend takes, refuses, and does at the edge of its numbers.
+
+use calotype_gpu::Gpu;
+use calotype_tensor::{
+    Activation, Attention, Backend, BackendOptions, CancelToken, Conv2d, Device, Error, ParamKind, Precision, Result,
+    Shape, cases,
+};
+
+use crate::setup::{backend, device, open, precisions};
+
+#[test]
+fn precisions_that_a_card_lacks_are_refused() {
+    let Some(device) = device() else { return };
+    for precision in [Precision::BF16, Precision::Int8] {
+        let error = backend(device, precision).err().unwrap();
+        assert!(matches!(&error, Error::Device { .. }), "{error}");
+        assert!(error.to_string().contains("take f16 or f32"), "{error}");
+    }
+    assert!(backend(device, device.fastest_precision()).is_ok());
+    assert!(device.name().starts_with("gpu ("));
+}
+
+/// The case with input `index` of another shape is refused, never a panic; what fits is computed.
+#[test]
+fn misshapen_inputs_are_errors() -> Result<()> {
+    let Some(device) = device() else { return Ok(()) };
+    let gpu = backend(device, Precision::F32)?;
+    let mut refused = 0;
+    for case in cases::table().iter().filter(|case| case.inputs.iter().all(|input| input.shape.count() < 2000)) {
+        for index in 0..case.inputs.len() {
+            let mut shape = case.inputs[index].shape.to_vec();
+            shape.insert(0, 2);
+            let Ok(shape) = Shape::new(&shape) else { continue };
+            let mut case = case.clone();
+            case.inputs[index].shape = shape;
+            let run = |b: &Gpu| b.to_f32(&case.forward(b, &case.upload(b, &case.inputs(1))?)?);
+            refused += usize::from(run(&gpu).is_err());
+        }
+    }
+    assert!(refused > 50, "{refused}");
+    Ok(())
+}
+
+#[test]
+fn weights_and_tensors_of_another_kind_are_refused() -> Result<()> {
+    let Some(device) = device() else { return Ok(()) };
+    let gpu = backend(device, Precision::F32)?;
+    let x = gpu.from_f32([1, 2, 2, 4].into(), vec![1.0; 16])?;
+    let shape = Shape::from([4, 4, 3, 3]);
+    let upsampled = gpu.param("w", ParamKind::UpsampledConv, shape, &vec![1.0; 144])?;
+    let conv = gpu.param("w", ParamKind::Conv, shape, &vec![1.0; 144])?;
+    let table = gpu.param("t", ParamKind::Table, [4, 4].into(), &vec![1.0; 16])?;
+    assert!(gpu.conv2d(&x, &upsampled, None, None, Conv2d::padded(1)).is_err());
+    assert!(gpu.linear(&x, &table, None, None, Activation::None).is_err());
+    assert!(gpu.embedding(&conv, &[0], 1).is_err());
+    assert!(gpu.param("w", ParamKind::UpsampledConv, [4, 4, 1, 1].into(), &vec![1.0; 16]).is_err());
+    // A weight of any convolution does for one after upsampling.
+    let [a, b] = [&conv, &upsampled].map(|weight| gpu.upsample_conv2d(&x, weight, None));
+    assert_eq!(gpu.to_f32(&a?)?, gpu.to_f32(&b?)?);
+    let wide = gpu.from_f32([1, 1, 1032].into(), vec![1.0; 1032])?;
+    assert!(gpu.attention(&wide, &wide, &wide, Attention { heads: 1, causal: false }).is_err());
+    // Of another device.
+    let other = backend(&open(Default::default())?, Precision::F32)?;
+    assert!(other.add(&x, &x).is_err());
+    if let Ok(narrow) = backend(device, Precision::F16) {
+        assert!(narrow.add(&x, &x).err().unwrap().to_string().contains("another backend's"));
+    }
+    Ok(())
+}
+
+/// What is not a number stays so, and f16 ends at its greatest number.
+#[test]
+fn numbers_at_the_edge() -> Result<()> {
+    let Some(device) = device() else { return Ok(()) };
+    for precision in precisions(device) {
+        let gpu = backend(device, precision)?;
+        let x = gpu.from_f32([1, 1, 2, 2].into(), vec![1.0, f32::NAN, 2.0, 3.0])?;
+        let vector = |value: f32| gpu.param("p", ParamKind::Vector, [2].into(), &[value; 2]);
+        let q = gpu.reshape(&x, [1, 2, 2].into())?;
+        for (what, y) in [
+            ("silu", gpu.activation(&x, Activation::Silu)?),
+            ("gelu", gpu.activation(&x, Activation::Gelu)?),
+            ("exp", gpu.exp(&x)?),
+            ("abs", gpu.abs(&x)?),
+            ("scale", gpu.scale(&x, 2.0)?),
+            ("clamp", gpu.clamp(&x, -1.0, 1.0)?),
+            ("layer_norm", gpu.layer_norm(&x, &vector(1.0)?, &vector(0.0)?, 1e-5)?),
+            ("group_norm", gpu.group_norm(&x, &vector(1.0)?, &vector(0.0)?, 1, 1e-5, Activation::Silu)?),
+            ("attention", gpu.attention(&q, &q, &q, Attention { heads: 1, causal: false })?),
+        ] {
+            assert!(gpu.to_f32(&y)?[1].is_nan(), "{precision}: {what}");
+        }
+        let large = gpu.from_f32([2].into(), vec![6e4, -6e4])?;
+        let (greatest, exp) = (gpu.to_f32(&gpu.scale(&large, 10.0)?)?, gpu.to_f32(&gpu.exp(&large)?)?);
+        match precision {
+            Precision::F16 => assert_eq!((greatest, exp), (vec![65504.0, -65504.0], vec![65504.0, 0.0])),
+            _ => assert_eq!((greatest, exp), (vec![6e5, -6e5], vec![f32::INFINITY, 0.0])),
+        }
+        // One large score takes all the weight.
+        let hot: Vec<f32> = (0..40 * 8).map(|i| if i % 8 == i / 8 % 8 { 1e4 } else { 0.0 }).collect();
+        let hot = gpu.from_f32([1, 40, 8].into(), hot)?;
+        let values: Vec<f32> = (0..40 * 8).map(|i| (i / 8 % 8) as f32 + 1.0).collect();
+        let v = gpu.from_f32([1, 40, 8].into(), values.clone())?;
+        let y = gpu.to_f32(&gpu.attention(&hot, &hot, &v, Attention { heads: 1, causal: true })?)?;
+        assert!(y.iter().zip(&values).all(|(y, v)| (y - v).abs() <= 1e-3 * v), "{precision}: {y:?}");
+    }
+    Ok(())
+}
+
+#[test]
+fn a_cancelled_token_stops_operations_and_reading() -> Result<()> {
+    let Some(device) = device() else { return Ok(()) };
+    let cancel = CancelToken::new();
+    let gpu = device.backend(BackendOptions { cancel: cancel.clone(), ..BackendOptions::default() })?;
+    let x = gpu.from_f32([4].into(), vec![1.0; 4])?;
+    cancel.cancel();
+    assert!(matches!(gpu.add(&x, &x), Err(Error::Cancelled)));
+    assert!(matches!(gpu.to_f32(&x), Err(Error::Cancelled)));
+    assert!(matches!(gpu.param("p", ParamKind::Vector, [1].into(), &[1.0]), Err(Error::Cancelled)));
+    // What it holds can be used by another token.
+    assert_eq!(<calotype_gpu::GpuDevice as Device>::with_cancel(&gpu, CancelToken::new()).to_f32(&x)?, [1.0; 4]);
+    Ok(())
+}
