@@ -32,7 +32,7 @@ impl Gpu {
     /// A place of so many bytes among the tensors.
     pub(crate) fn place(&self, bytes: usize) -> Result<Place> {
         let place = self.tensors.place(bytes)?;
-        if self.context.faults.poison {
+        if self.context.faults().poison {
             let span = place.whole();
             let count = span.length as usize / 4;
             let kernel = Kernel { program: Program::Fill, f16: false, wide: false };

@@ -4,7 +4,7 @@ use std::{
     collections::HashMap,
     sync::{
         Arc, Mutex, OnceLock,
-        atomic::{AtomicUsize, Ordering},
+        atomic::{AtomicBool, AtomicUsize, Ordering},
         mpsc::{Receiver, TryRecvError},
     },
     time::Duration,
@@ -16,7 +16,7 @@ use wgpu::PollType;
 use crate::{
     arena::lock,
     device::Faults,
-    kernel::Kernel,
+    kernel::{Kernel, Matrices},
     pipeline::{Pipeline, compile},
     recorder::Recorder,
     wait::now,
@@ -36,8 +36,10 @@ pub(crate) struct Context {
     pub(crate) name: String,
     /// Whether elements can be kept in f16.
     pub(crate) f16: bool,
+    /// The cooperative matrices that products in f16 are computed by, if it has any.
+    pub(crate) matrices: Option<Matrices>,
     pub(crate) threads: Threads,
-    pub(crate) faults: Faults,
+    faults: Faults,
     pub(crate) recorder: Mutex<Recorder>,
     /// What is bound where an operation has no parameter.
     pub(crate) nothing: wgpu::Buffer,
@@ -45,6 +47,8 @@ pub(crate) struct Context {
     /// The first thing that went wrong beside an operation: then nothing that is on the device can be trusted.
     fault: Arc<OnceLock<String>>,
     allocations: AtomicUsize,
+    /// Whether faults happen: not while the device is opened and checked.
+    armed: AtomicBool,
 }
 
 impl Context {
@@ -52,6 +56,7 @@ impl Context {
         (device, queue): (wgpu::Device, wgpu::Queue),
         name: String,
         f16: bool,
+        matrices: Option<Matrices>,
         threads: Threads,
         faults: Faults,
     ) -> Result<Arc<Self>> {
@@ -77,6 +82,7 @@ impl Context {
             queue,
             name,
             f16,
+            matrices,
             threads,
             faults,
             recorder: Mutex::default(),
@@ -84,6 +90,7 @@ impl Context {
             pipelines: Mutex::default(),
             fault,
             allocations: AtomicUsize::new(0),
+            armed: AtomicBool::new(false),
         };
         context.check()?;
         Ok(Arc::new(context))
@@ -96,6 +103,18 @@ impl Context {
         Error::Device { device: self.name.clone(), message: words.join(" ") }
     }
 
+    /// Lets faults happen from now on, and counts from here.
+    pub(crate) fn arm(&self) {
+        self.allocations.store(0, Ordering::Relaxed);
+        lock(&self.recorder).count_anew();
+        self.armed.store(true, Ordering::Relaxed);
+    }
+
+    /// The faults that tests ask for.
+    pub(crate) fn faults(&self) -> Faults {
+        if self.armed.load(Ordering::Relaxed) { self.faults } else { Faults::default() }
+    }
+
     /// Goes on, or tells what has gone wrong.
     pub(crate) fn check(&self) -> Result<()> {
         self.fault.get().map_or(Ok(()), |fault| Err(self.error(fault)))
@@ -105,7 +124,7 @@ impl Context {
     pub(crate) fn buffer(&self, size: usize, usage: wgpu::BufferUsages, mapped: bool) -> Result<wgpu::Buffer> {
         self.check()?;
         let none = Error::OutOfMemory { needed: size };
-        if self.faults.allocation == Some(self.allocations.fetch_add(1, Ordering::Relaxed))
+        if self.faults().allocation == Some(self.allocations.fetch_add(1, Ordering::Relaxed))
             || size as u64 > self.limits.max_buffer_size
         {
             return Err(none);

@@ -3,7 +3,14 @@ use std::sync::Arc;
 use calotype_tensor::{BackendOptions, CancelToken, DType, Device, Error, Precision, Result, Threads};
 use wgpu::{DeviceType, Features};
 
-use crate::{Gpu, arena::Pool, context::Context, wait::now};
+use crate::{
+    Gpu, Tier,
+    arena::Pool,
+    context::Context,
+    kernel::Matrices,
+    tier::{asked, matrices, multiplies},
+    wait::now,
+};
 
 /// Bytes of workgroup memory that the kernels take at most.
 const WORKGROUP_BYTES: u32 = 24 << 10;
@@ -14,6 +21,9 @@ const IMMEDIATE_BYTES: u32 = 64;
 /// Buffers that they are bound to.
 const BINDINGS: u32 = 5;
 
+/// What cooperative matrices take.
+const MATRIX_FEATURES: Features = Features::SUBGROUP.union(Features::EXPERIMENTAL_COOPERATIVE_MATRIX);
+
 /// How a [`GpuDevice`] is chosen and made.
 #[derive(Clone, Debug, Default)]
 pub struct GpuDeviceOptions {
@@ -21,6 +31,8 @@ pub struct GpuDeviceOptions {
     pub adapter: Option<usize>,
     /// Whether a driver that computes on the processor may be taken where no place is given.
     pub software: bool,
+    /// How products are computed; the best that the device has when none, or what `CALOTYPE_GPU_TIER` says.
+    pub tier: Option<Tier>,
     /// The threads that prepare its data.
     pub threads: Option<Threads>,
     /// What tests let fail.
@@ -51,6 +63,8 @@ pub struct AdapterInfo {
     pub software: bool,
     /// Whether it keeps elements in f16.
     pub f16: bool,
+    /// The best tier that it says it has: it is checked when the adapter is opened.
+    pub tier: Tier,
     /// What it lacks, if it can't be used.
     pub lacks: Option<String>,
 }
@@ -94,6 +108,14 @@ fn lacks(adapter: &wgpu::Adapter) -> Option<String> {
     short.map(|(what, has, needed)| format!("{needed} {what} (it has {has})"))
 }
 
+/// The cooperative matrices of an adapter that the kernels can use.
+fn matrices_of(adapter: &wgpu::Adapter) -> Option<Matrices> {
+    let has = adapter.features().contains(Features::SHADER_F16 | MATRIX_FEATURES);
+    let info = adapter.get_info();
+    let subgroups = [info.subgroup_min_size, info.subgroup_max_size];
+    if has { matrices(&adapter.cooperative_matrix_properties(), subgroups) } else { None }
+}
+
 fn describe(adapter: &wgpu::Adapter) -> AdapterInfo {
     let info = adapter.get_info();
     AdapterInfo {
@@ -102,6 +124,7 @@ fn describe(adapter: &wgpu::Adapter) -> AdapterInfo {
         api: info.backend.to_str().to_owned(),
         software: info.device_type == DeviceType::Cpu,
         f16: adapter.features().contains(Features::SHADER_F16),
+        tier: if matrices_of(adapter).is_some() { Tier::Khr } else { Tier::Plain },
         lacks: lacks(adapter),
     }
 }
@@ -122,7 +145,8 @@ impl GpuDevice {
     /// # Errors
     /// There is none, it lacks something, or its driver refuses.
     pub fn new(options: GpuDeviceOptions) -> Result<Self> {
-        let GpuDeviceOptions { adapter, software, threads, faults } = options;
+        let GpuDeviceOptions { adapter, software, tier, threads, faults } = options;
+        let asked = tier.map_or_else(asked, |tier| Ok(Some(tier)))?;
         let adapters = adapters();
         let chosen = match adapter {
             Some(index) => adapters.get(index).ok_or_else(|| {
@@ -144,11 +168,39 @@ impl GpuDevice {
         if let Some(lacks) = info.lacks {
             return Err(no_device(format!("{} lacks {lacks}: update its driver, or take another device", info.name)));
         }
+        let threads = match threads {
+            Some(threads) => threads,
+            None => Threads::new(0)?,
+        };
+        let open = |tier: Tier| Self::open(chosen, tier, &threads, faults);
+        match (asked, info.tier) {
+            (Some(Tier::Khr), Tier::Plain) => {
+                Err(no_device(format!("{} has no cooperative matrices of f16: take the tier plain", info.name)))
+            }
+            (Some(tier), _) => open(tier),
+            // One that is wrong or fails is not taken, whatever the driver says.
+            (None, Tier::Khr) => open(Tier::Khr).or_else(|_| open(Tier::Plain)),
+            (None, tier) => open(tier),
+        }
+    }
+
+    /// Opens an adapter in a tier, and checks that it computes.
+    fn open(adapter: &wgpu::Adapter, tier: Tier, threads: &Threads, faults: Faults) -> Result<Self> {
+        let info = describe(adapter);
+        let matrices = if tier == Tier::Khr { matrices_of(adapter) } else { None };
         let mut features = Features::IMMEDIATES;
         features.set(Features::SHADER_F16, info.f16);
-        let opened = now(chosen.request_device(&wgpu::DeviceDescriptor {
+        features.set(MATRIX_FEATURES, matrices.is_some());
+        let experimental_features = match matrices {
+            // SAFETY: of the experimental features only cooperative matrices are used. What their kernels load and store lies in
+            // workgroup memory of the size that they declare, and each device is checked on a product before it is used.
+            Some(_) => unsafe { wgpu::ExperimentalFeatures::enabled() },
+            None => wgpu::ExperimentalFeatures::disabled(),
+        };
+        let opened = now(adapter.request_device(&wgpu::DeviceDescriptor {
             required_features: features,
-            required_limits: chosen.limits(),
+            required_limits: adapter.limits(),
+            experimental_features,
             ..Default::default()
         }));
         let opened = match opened {
@@ -156,12 +208,17 @@ impl GpuDevice {
             Some(Err(error)) => return Err(no_device(format!("{} can't be opened: {error}", info.name))),
             None => return Err(no_device(format!("{} does not answer", info.name))),
         };
-        let threads = match threads {
-            Some(threads) => threads,
-            None => Threads::new(0)?,
-        };
-        let name = format!("gpu ({}, {})", info.name, info.api);
-        Ok(Self { context: Context::new(opened, name, info.f16, threads, faults)? })
+        let name = format!("gpu ({}, {}, {tier})", info.name, info.api);
+        let device = Self { context: Context::new(opened, name, info.f16, matrices, threads.clone(), faults)? };
+        multiplies(&device)?;
+        device.context.arm();
+        Ok(device)
+    }
+
+    /// How products are computed.
+    #[must_use]
+    pub fn tier(&self) -> Tier {
+        if self.context.matrices.is_some() { Tier::Khr } else { Tier::Plain }
     }
 
     /// How many buffers were made so far: what [`Faults::allocation`] counts.

@@ -9,6 +9,11 @@ pub(crate) enum Program {
     Product {
         geglu: bool,
     },
+    /// The same by cooperative matrices: of f16 and wide only.
+    MatrixProduct {
+        geglu: bool,
+        matrices: Matrices,
+    },
     /// Attention with so many chunks of 64 channels in a head.
     Attention {
         chunks: u32,
@@ -29,6 +34,35 @@ pub(crate) enum Program {
     Fill,
 }
 
+/// The cooperative matrices of a device, and how the kernels use them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct Matrices {
+    /// Rows and columns of a matrix: 8 or 16.
+    pub(crate) side: u32,
+    /// Threads of a workgroup: those of four subgroups, of the largest that the device makes.
+    pub(crate) threads: u32,
+    /// How many subgroups they are at most.
+    pub(crate) subgroups: u32,
+}
+
+impl Matrices {
+    /// Of a device whose smallest and largest subgroups have so many threads.
+    pub(crate) fn new(side: u32, [smallest, largest]: [u32; 2]) -> Self {
+        Self { side, threads: 4 * largest, subgroups: 4 * largest / smallest.max(1) }
+    }
+
+    /// Matrices of a subgroup in each direction.
+    fn per(self) -> u32 {
+        // Small subgroups are those of a software driver, which compiles the less the better.
+        if self.side == 8 && self.threads >= 128 { 4 } else { 2 }
+    }
+
+    /// Rows, and columns, of a workgroup.
+    pub(crate) fn block(self) -> u32 {
+        2 * self.per() * self.side
+    }
+}
+
 /// A kernel with its options.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Kernel {
@@ -46,7 +80,7 @@ impl Program {
     /// Tensors, then parameters, that it is bound to.
     pub(crate) fn bindings(self) -> [usize; 2] {
         match self {
-            Self::Product { .. } => [3, 2],
+            Self::Product { .. } | Self::MatrixProduct { .. } => [3, 2],
             Self::Attention { .. } => [4, 0],
             Self::GroupApply => [3, 2],
             Self::RowNorm | Self::Depthwise => [2, 2],
@@ -62,7 +96,7 @@ impl Program {
     /// The 32-bit words of its parameters.
     pub(crate) fn words(self) -> usize {
         match self {
-            Self::Product { .. } => 16,
+            Self::Product { .. } | Self::MatrixProduct { .. } => 16,
             Self::Attention { .. } => 6,
             Self::GroupStats | Self::Move => 7,
             Self::GroupMerge | Self::Unary | Self::Pool => 4,
@@ -78,6 +112,7 @@ impl Program {
     fn source(self) -> &'static str {
         match self {
             Self::Product { .. } => include_str!("kernels/product.wgsl"),
+            Self::MatrixProduct { .. } => include_str!("kernels/product_khr.wgsl"),
             Self::Attention { .. } => include_str!("kernels/attention.wgsl"),
             Self::GroupStats => include_str!("kernels/group_stats.wgsl"),
             Self::GroupMerge => include_str!("kernels/group_merge.wgsl"),
@@ -98,7 +133,7 @@ impl Program {
 
     /// Whether it computes activations.
     fn has_functions(self) -> bool {
-        matches!(self, Self::Product { .. } | Self::GroupApply | Self::Unary | Self::Geglu)
+        matches!(self, Self::Product { .. } | Self::MatrixProduct { .. } | Self::GroupApply | Self::Unary | Self::Geglu)
     }
 
     /// Whether it computes with four elements at a time however they lie in memory.
@@ -116,11 +151,14 @@ impl Kernel {
     /// Its WGSL.
     pub(crate) fn wgsl(&self) -> String {
         let wide_types = self.wide || self.program.computes_wide();
-        let (geglu, chunks) = match self.program {
-            Program::Product { geglu } => (geglu, 0),
-            Program::Attention { chunks } => (false, chunks),
-            _ => (false, 0),
+        let (geglu, chunks, matrices) = match self.program {
+            Program::Product { geglu } => (geglu, 0, None),
+            Program::MatrixProduct { geglu, matrices } => (geglu, 0, Some(matrices)),
+            Program::Attention { chunks } => (false, chunks, None),
+            _ => (false, 0, None),
         };
+        let Matrices { side, threads, subgroups } = matrices.unwrap_or(Matrices { side: 0, threads: 0, subgroups: 0 });
+        let block = matrices.map_or(0, Matrices::block);
         let queries = queries(chunks);
         let constants = [
             ("F16", self.f16.into()),
@@ -132,6 +170,14 @@ impl Kernel {
             ("QUERIES", queries),
             ("QUERY_PLACES", queries * 5),
             ("WEIGHT_PLACES", queries * 33),
+            ("MATRICES", side),
+            ("SIDE", side),
+            ("THREADS", threads),
+            ("PER", matrices.map_or(0, Matrices::per)),
+            ("BLOCK", block),
+            ("X_PLACES", block * (2 * side + 8)),
+            ("W_PLACES", 2 * side * (block + 8)),
+            ("SUM_PLACES", subgroups * side * side),
         ];
         let functions = if self.program.has_functions() { include_str!("kernels/functions.wgsl") } else { "" };
         let sources = [include_str!("kernels/common.wgsl"), functions, self.program.source()];
@@ -161,7 +207,16 @@ impl Kernel {
         programs.extend([1, 2, 3, 8, 16].map(|chunks| Program::Attention { chunks }));
         let options = [[false, false], [false, true], [true, false], [true, true]];
         let kernel = |program| options.map(|[f16, wide]| Self { program, f16, wide });
-        programs.into_iter().flat_map(kernel).collect()
+        let mut kernels: Vec<_> = programs.into_iter().flat_map(kernel).collect();
+        for (side, subgroup) in [(16, [32, 32]), (16, [32, 64]), (8, [32, 32]), (8, [8, 8])] {
+            let matrices = Matrices::new(side, subgroup);
+            kernels.extend([false, true].map(|geglu| Self {
+                program: Program::MatrixProduct { geglu, matrices },
+                f16: true,
+                wide: true,
+            }));
+        }
+        kernels
     }
 }
 

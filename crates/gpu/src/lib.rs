@@ -19,6 +19,7 @@ mod pipeline;
 mod recorder;
 mod template;
 mod tensor;
+mod tier;
 mod wait;
 
 pub use backend::Gpu;
@@ -26,3 +27,4 @@ pub use device::{AdapterInfo, Faults, GpuDevice, GpuDeviceOptions};
 pub use kernel::kernels;
 pub use param::Param;
 pub use tensor::Tensor;
+pub use tier::Tier;

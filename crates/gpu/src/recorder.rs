@@ -39,6 +39,11 @@ impl Recorder {
         self.groups.clear();
     }
 
+    /// Counts submissions from here.
+    pub(crate) fn count_anew(&mut self) {
+        self.submissions = 0;
+    }
+
     fn encoder(&mut self, device: &wgpu::Device) -> &mut wgpu::CommandEncoder {
         self.pass = None;
         self.encoder.get_or_insert_with(|| device.create_command_encoder(&Default::default()))
@@ -125,7 +130,7 @@ impl Context {
         recorder.pass = None;
         (recorder.dispatches, recorder.work, recorder.uploaded) = (0, 0.0, 0);
         if let Some(encoder) = recorder.encoder.take() {
-            if self.faults.submission == Some(recorder.submissions) {
+            if self.faults().submission == Some(recorder.submissions) {
                 self.device.destroy();
             }
             recorder.submissions += 1;

@@ -9,10 +9,10 @@ use naga::{
 
 fn valid(name: &str, wgsl: &str) -> (naga::Module, ModuleInfo) {
     let module = naga::front::wgsl::parse_str(wgsl)
-        .unwrap_or_else(|error| panic!("{name}: {}\n{wgsl}", error.emit_to_string(wgsl)));
+        .unwrap_or_else(|error| panic!("{wgsl}\n{name}: {}", error.emit_to_string(wgsl)));
     let info = Validator::new(ValidationFlags::all(), Capabilities::all())
         .validate(&module)
-        .unwrap_or_else(|error| panic!("{name}: {}\n{wgsl}", error.emit_to_string(wgsl)));
+        .unwrap_or_else(|error| panic!("{wgsl}\n{name}: {}", error.emit_to_string(wgsl)));
     (module, info)
 }
 

@@ -1,6 +1,9 @@
 // What every kernel begins with. Elements are kept as T and computed with in f32; V and F are as many of them as are read at a time.
 //# if F16
 enable f16;
+//# if MATRICES
+enable wgpu_cooperative_matrix;
+//# end
 alias T = f16;
 //# else
 alias T = f32;

@@ -1,6 +1,6 @@
 //! Products: linear maps and convolutions, by one kernel.
 
-use calotype_tensor::{Activation, Backend, Conv2d, Op, Padding, Result, Shape, op_shapes};
+use calotype_tensor::{Activation, Backend, Conv2d, DType, Op, Padding, Result, Shape, op_shapes};
 
 use super::{Run, activation_code, lanes, words};
 use crate::{Gpu, Param, Tensor, arena::Span, kernel::Program, param::padded};
@@ -126,10 +126,17 @@ impl Gpu {
         let walk = [kernel[1], kernel[0] * kernel[1], stride, padding[0], padding[1], phases];
         let flags = u32::from(bias.is_some()) + 2 * u32::from(residual.is_some());
         let words = [&words(op, extents)?[..], &words(op, walk)?, &[activation_code(activation), flags]].concat();
-        let [x_blocks, y_blocks, _] = self.blocks(rows.div_ceil(64) * columns.div_ceil(if geglu { 32 } else { 64 }))?;
+        let wide = lanes(&[inputs, columns]) == 4;
+        // None of this depends on the number of rows, as the batch may not.
+        let (program, block) = match self.context.matrices.filter(|_| wide && self.dtype == DType::F16) {
+            Some(matrices) => (Program::MatrixProduct { geglu, matrices }, matrices.block() as usize),
+            None => (Program::Product { geglu }, 64),
+        };
+        let column_blocks = columns.div_ceil(if geglu { block / 2 } else { block });
+        let [x_blocks, y_blocks, _] = self.blocks(rows.div_ceil(block) * column_blocks)?;
         self.launch(Run {
-            program: Program::Product { geglu },
-            wide: lanes(&[inputs, columns]) == 4,
+            program,
+            wide,
             // What is not read may be anything.
             spans: &[Some(y.span()), Some(x.span()), Some(residual.map_or(y.span(), Tensor::span)), Some(weight), bias],
             words: &words,

@@ -2,14 +2,14 @@
 
 use calotype_gpu::Gpu;
 use calotype_tensor::{
-    Attention, Backend, Op, Precision, Result, Shape,
+    Backend, Precision, Result,
     cases::{
-        self, Case, Input, Role, Values,
+        self, Case,
         truth::{ROUNDING, Truth},
     },
 };
 
-use crate::setup::{backend, device, precisions};
+use crate::{setup::backends, wide};
 
 /// Half a unit in the last place near 1, and how much looser arithmetic is.
 fn exactness(precision: Precision) -> (f64, f64) {
@@ -30,18 +30,16 @@ fn fault(gpu: &Gpu, truth: &Truth, (rounding, looser): (f64, f64)) -> Result<Opt
 }
 
 fn agrees(cases: &[Case]) {
-    let Some(device) = device() else { return };
-    for precision in precisions(device) {
-        let gpu = backend(device, precision).unwrap();
-        let faults: Vec<String> = cases
+    let truths: Vec<Truth> = cases.iter().map(|case| Truth::new(case, false).unwrap()).collect();
+    for (name, precision, gpu) in backends() {
+        let faults: Vec<String> = truths
             .iter()
-            .filter_map(|case| {
-                let truth = Truth::new(case, false).unwrap();
-                let fault = fault(&gpu, &truth, exactness(precision)).unwrap_or_else(|error| Some(error.to_string()));
-                fault.map(|fault| format!("{case}: {fault}"))
+            .filter_map(|truth| {
+                let fault = fault(&gpu, truth, exactness(precision)).unwrap_or_else(|error| Some(error.to_string()));
+                fault.map(|fault| format!("{}: {fault}", truth.case))
             })
             .collect();
-        assert!(faults.is_empty(), "{precision}: {} results are off\n{}", faults.len(), faults.join("\n"));
+        assert!(faults.is_empty(), "{name}: {} results are off\n{}", faults.len(), faults.join("\n"));
     }
 }
 
@@ -50,18 +48,7 @@ fn the_table_agrees_with_the_reference() {
     agrees(&cases::table());
 }
 
-/// The decoder's head, and a width that takes several chunks and is no multiple of four.
 #[test]
-fn wide_heads_agree_with_the_reference() {
-    let attention = |[queries, keys]: [usize; 2], dim: usize, causal: bool| {
-        let tensor = |name, length| Input {
-            name,
-            shape: Shape::from([1, length, dim]),
-            role: Role::Tensor,
-            values: Values::Uniform { low: -2.0, high: 2.0 },
-        };
-        let op = Op::Attention(Attention { heads: 1, causal });
-        Case { op, inputs: vec![tensor("q", queries), tensor("k", keys), tensor("v", keys)] }
-    };
-    agrees(&[attention([37, 70], 512, false), attention([21, 40], 230, true)]);
+fn wide_channels_agree_with_the_reference() {
+    agrees(&wide::cases());
 }

@@ -1,6 +1,6 @@
 //! A device that fails: every allocation, and every submission, is a typed error and no panic.
 
-use calotype_gpu::{Faults, GpuDevice};
+use calotype_gpu::{Faults, GpuDevice, Tier};
 use calotype_tensor::{Backend, Error, Precision, Result};
 
 use crate::{
@@ -22,12 +22,12 @@ fn every_allocation_that_fails_is_an_error() -> Result<()> {
     if device().is_none() {
         return Ok(());
     }
-    let whole = open(Faults::default())?;
+    let whole = open(Tier::Plain, Faults::default())?;
     let expected = run(&whole)?;
     let allocations = whole.allocations();
     assert!(allocations > 20, "{allocations}");
     for n in 0..allocations {
-        let device = open(Faults { allocation: Some(n), ..Faults::default() })?;
+        let device = open(Tier::Plain, Faults { allocation: Some(n), ..Faults::default() })?;
         let error = run(&device).err();
         assert!(matches!(error, Some(Error::OutOfMemory { .. })), "allocation {n}: {error:?}");
         // The device is whole: the next run has what it needs.
@@ -41,12 +41,12 @@ fn a_device_that_is_lost_at_any_submission_is_an_error() -> Result<()> {
     if device().is_none() {
         return Ok(());
     }
-    let whole = open(Faults::default())?;
+    let whole = open(Tier::Plain, Faults::default())?;
     run(&whole)?;
     let submissions = whole.submissions();
     assert!(submissions > 1, "{submissions}");
     for n in 0..submissions {
-        let device = open(Faults { submission: Some(n), ..Faults::default() })?;
+        let device = open(Tier::Plain, Faults { submission: Some(n), ..Faults::default() })?;
         for again in 0..2 {
             let error = run(&device).err();
             assert!(matches!(error, Some(Error::Device { .. })), "submission {n}, run {again}: {error:?}");

@@ -1,12 +1,12 @@
 //! What a backend takes, refuses, and does at the edge of its numbers.
 
-use calotype_gpu::Gpu;
+use calotype_gpu::{Faults, Gpu, GpuDevice, GpuDeviceOptions, Tier};
 use calotype_tensor::{
     Activation, Attention, Backend, BackendOptions, CancelToken, Conv2d, Device, Error, ParamKind, Precision, Result,
     Shape, cases,
 };
 
-use crate::setup::{backend, device, open, precisions};
+use crate::setup::{backend, backends, device, open};
 
 #[test]
 fn precisions_that_a_card_lacks_are_refused() {
@@ -18,6 +18,24 @@ fn precisions_that_a_card_lacks_are_refused() {
     }
     assert!(backend(device, device.fastest_precision()).is_ok());
     assert!(device.name().starts_with("gpu ("));
+}
+
+#[test]
+fn adapters_are_listed_and_what_is_not_there_is_an_error() {
+    let adapters = GpuDevice::adapters();
+    let refused = GpuDevice::new(GpuDeviceOptions { adapter: Some(1000), ..GpuDeviceOptions::default() });
+    let error = refused.err().unwrap().to_string();
+    assert!(error.contains(&format!("there is no adapter 1000, only {}", adapters.len())), "{error}");
+    // A driver on the processor is not a card.
+    if adapters.iter().all(|adapter| adapter.software) {
+        let error = GpuDevice::new(GpuDeviceOptions::default()).err().unwrap();
+        assert!(matches!(error, Error::Device { .. }) && error.to_string().contains("install"), "{error}");
+    }
+    if let Some(device) = device() {
+        assert!(adapters.iter().any(|adapter| device.name().contains(&adapter.name) && adapter.lacks.is_none()));
+    }
+    assert_eq!("khr".parse(), Ok(Tier::Khr));
+    assert!("nv2".parse::<Tier>().unwrap_err().contains("expected plain or khr"));
 }
 
 /// The case with input `index` of another shape is refused, never a panic; what fits is computed.
@@ -60,7 +78,7 @@ fn weights_and_tensors_of_another_kind_are_refused() -> Result<()> {
     let wide = gpu.from_f32([1, 1, 1032].into(), vec![1.0; 1032])?;
     assert!(gpu.attention(&wide, &wide, &wide, Attention { heads: 1, causal: false }).is_err());
     // Of another device.
-    let other = backend(&open(Default::default())?, Precision::F32)?;
+    let other = backend(&open(Tier::Plain, Faults::default())?, Precision::F32)?;
     assert!(other.add(&x, &x).is_err());
     if let Ok(narrow) = backend(device, Precision::F16) {
         assert!(narrow.add(&x, &x).err().unwrap().to_string().contains("another backend's"));
@@ -71,9 +89,7 @@ fn weights_and_tensors_of_another_kind_are_refused() -> Result<()> {
 /// What is not a number stays so, and f16 ends at its greatest number.
 #[test]
 fn numbers_at_the_edge() -> Result<()> {
-    let Some(device) = device() else { return Ok(()) };
-    for precision in precisions(device) {
-        let gpu = backend(device, precision)?;
+    for (name, precision, gpu) in backends() {
         let x = gpu.from_f32([1, 1, 2, 2].into(), vec![1.0, f32::NAN, 2.0, 3.0])?;
         let vector = |value: f32| gpu.param("p", ParamKind::Vector, [2].into(), &[value; 2]);
         let q = gpu.reshape(&x, [1, 2, 2].into())?;
@@ -88,7 +104,7 @@ fn numbers_at_the_edge() -> Result<()> {
             ("group_norm", gpu.group_norm(&x, &vector(1.0)?, &vector(0.0)?, 1, 1e-5, Activation::Silu)?),
             ("attention", gpu.attention(&q, &q, &q, Attention { heads: 1, causal: false })?),
         ] {
-            assert!(gpu.to_f32(&y)?[1].is_nan(), "{precision}: {what}");
+            assert!(gpu.to_f32(&y)?[1].is_nan(), "{name}: {what}");
         }
         let large = gpu.from_f32([2].into(), vec![6e4, -6e4])?;
         let (greatest, exp) = (gpu.to_f32(&gpu.scale(&large, 10.0)?)?, gpu.to_f32(&gpu.exp(&large)?)?);
@@ -102,7 +118,7 @@ fn numbers_at_the_edge() -> Result<()> {
         let values: Vec<f32> = (0..40 * 8).map(|i| (i / 8 % 8) as f32 + 1.0).collect();
         let v = gpu.from_f32([1, 40, 8].into(), values.clone())?;
         let y = gpu.to_f32(&gpu.attention(&hot, &hot, &v, Attention { heads: 1, causal: true })?)?;
-        assert!(y.iter().zip(&values).all(|(y, v)| (y - v).abs() <= 1e-3 * v), "{precision}: {y:?}");
+        assert!(y.iter().zip(&values).all(|(y, v)| (y - v).abs() <= 1e-3 * v), "{name}: {y:?}");
     }
     Ok(())
 }
@@ -118,6 +134,6 @@ fn a_cancelled_token_stops_operations_and_reading() -> Result<()> {
     assert!(matches!(gpu.to_f32(&x), Err(Error::Cancelled)));
     assert!(matches!(gpu.param("p", ParamKind::Vector, [1].into(), &[1.0]), Err(Error::Cancelled)));
     // What it holds can be used by another token.
-    assert_eq!(<calotype_gpu::GpuDevice as Device>::with_cancel(&gpu, CancelToken::new()).to_f32(&x)?, [1.0; 4]);
+    assert_eq!(<GpuDevice as Device>::with_cancel(&gpu, CancelToken::new()).to_f32(&x)?, [1.0; 4]);
     Ok(())
 }

@@ -8,3 +8,4 @@ mod faults;
 mod judged;
 mod memory;
 mod setup;
+mod wide;

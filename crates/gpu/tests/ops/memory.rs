@@ -4,7 +4,7 @@ use calotype_tensor::{
     Activation, Attention, Backend, Conv2d, Error, Memory, MemoryPlan, ParamKind, Precision, Result, Shape,
 };
 
-use crate::setup::{backend, device, precisions};
+use crate::setup::{backend, backends, device};
 
 /// Some of every kind of operation, with tensors that outlive others.
 pub(crate) fn network<B: Backend>(b: &B) -> Result<B::Tensor> {
@@ -34,19 +34,17 @@ pub(crate) fn network<B: Backend>(b: &B) -> Result<B::Tensor> {
 
 #[test]
 fn a_run_takes_its_planned_arena() -> Result<()> {
-    let Some(device) = device() else { return Ok(()) };
-    for precision in precisions(device) {
-        let gpu = backend(device, precision)?;
+    for (name, _, gpu) in backends() {
         let plan = MemoryPlan::new(&gpu);
         network(&plan)?;
         gpu.reserve(plan.arena_bytes())?;
         assert_eq!(gpu.arena(), (1, plan.arena_bytes()));
         let y = network(&gpu)?;
-        assert_eq!(gpu.arena(), (1, plan.arena_bytes()), "{precision}: all of it is in the arena");
+        assert_eq!(gpu.arena(), (1, plan.arena_bytes()), "{name}: all of it is in the arena");
         let truth = network(&calotype_tensor::reference::Reference::<f32>::new())?;
         let error = gpu.to_f32(&y)?.iter().zip(truth.data()).map(|(y, x)| (y - x).abs()).fold(0.0, f32::max);
         let greatest = truth.data().iter().copied().fold(0.0, f32::max);
-        assert!(error < 4e-3 * greatest, "{precision}: error {error} of {greatest}");
+        assert!(error < 4e-3 * greatest, "{name}: error {error} of {greatest}");
         // Nothing is given back that is in use.
         gpu.trim();
         assert_eq!(gpu.arena().0, 1);
