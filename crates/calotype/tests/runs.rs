@@ -86,8 +86,15 @@ fn a_run_tells_its_stages_in_order() {
     let unet = ["loading the UNet", "denoising", "step 0", "step 1", "step 2"];
     let decode = ["loading the VAE", "decoding", "image 0 of 1"];
     assert_eq!(stages(short("a tree")), [&encode[..], &unet, &decode].concat());
-    // The prompt is remembered.
+    // The last 16 prompts are remembered, those used last the longest.
     assert_eq!(stages(short("a tree")), [&unet[..], &decode].concat());
+    for n in 0..15 {
+        stages(short(&format!("{n} trees")));
+    }
+    assert_eq!(stages(short("a tree")), [&unet[..], &decode].concat());
+    stages(short("a hill"));
+    assert_eq!(stages(short("a tree")), [&unet[..], &decode].concat());
+    assert_eq!(stages(short("0 trees")), [&encode[..], &unet, &decode].concat());
     let init = Some(Init { strength: 1.0, ..Init::new(picture(folder.path())) });
     let image = ["loading the VAE", "encoding the image"];
     assert_eq!(stages(Request { init, ..short("a tree") }), [&image[..], &unet, &decode].concat());

@@ -56,7 +56,7 @@ struct Shared {
     options: PipelineOptions,
     networks: Box<dyn Networks>,
     /// The last prompts that were encoded.
-    encoded: Mutex<Option<EncodedPrompts>>,
+    encoded: Mutex<Vec<EncodedPrompts>>,
     /// The files of adapters that are open.
     library: Mutex<Library>,
 }
@@ -94,7 +94,7 @@ impl Pipeline {
     pub fn new(device: impl Device, model: impl Into<Arc<Model>>, options: PipelineOptions) -> Self {
         let model = model.into();
         let networks = Box::new(OnDevice::new(device, Arc::clone(&model), options.clone()));
-        let (encoded, library) = (Mutex::new(None), Mutex::default());
+        let (encoded, library) = (Mutex::default(), Mutex::default());
         Self(Arc::new(Shared { model, options, networks, encoded, library }))
     }
 

@@ -11,6 +11,9 @@ use crate::{
     sampling::Conditioning,
 };
 
+/// Of so many prompts it is kept what was made of them: those of several people who make images in turns.
+const KEPT: usize = 16;
+
 /// Prompts, and what was made of them.
 pub(super) struct EncodedPrompts {
     inputs: Arc<PromptInputs>,
@@ -60,11 +63,14 @@ impl Pipeline {
         Ok((conditioning, warnings))
     }
 
-    /// What was made of the same prompts the last time.
+    /// What was made of the same prompts before.
     pub(super) fn encoded(&self, inputs: &PromptInputs, adapters: &LoadedAdapters) -> Option<Encoded> {
         let key = adapters.text_key();
-        let last = self.0.encoded.lock().unwrap_or_else(PoisonError::into_inner);
-        last.as_ref().filter(|last| *last.inputs == *inputs && last.key == key).map(|last| last.encoded.clone())
+        let mut kept = self.0.encoded.lock().unwrap_or_else(PoisonError::into_inner);
+        let at = kept.iter().position(|kept| *kept.inputs == *inputs && kept.key == key)?;
+        // Those used last are at the end.
+        kept[at..].rotate_left(1);
+        kept.last().map(|last| last.encoded.clone())
     }
 
     /// Encodes the prompts of one pass of a plan whose adapters are open.
@@ -77,7 +83,11 @@ impl Pipeline {
         let (conditioning, warnings) = self.encoder(adapters, text_encoder).conditioning(inputs)?;
         let encoded = (Arc::new(conditioning), warnings);
         let last = EncodedPrompts { inputs: Arc::clone(inputs), key: adapters.text_key(), encoded: encoded.clone() };
-        *self.0.encoded.lock().unwrap_or_else(PoisonError::into_inner) = Some(last);
+        let mut kept = self.0.encoded.lock().unwrap_or_else(PoisonError::into_inner);
+        if kept.len() >= KEPT {
+            kept.remove(0);
+        }
+        kept.push(last);
         Ok(encoded)
     }
 
