@@ -23,6 +23,7 @@
 mod chain;
 mod entry;
 mod log;
+mod newest;
 mod publish;
 mod search;
 mod verify;
@@ -31,6 +32,7 @@ pub use chain::rfc3339;
 pub use entry::{Entry, Kind, Prompt, Score};
 pub(crate) use log::sync_folder;
 pub use log::{Head, Log, Mended, Storage};
+pub use newest::Newest;
 pub use publish::publish;
 pub use search::{Query, search};
 pub use verify::{Fault, FaultKind, Report, verify};

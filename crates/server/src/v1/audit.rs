@@ -1,6 +1,7 @@
 //! The audit log.
 
 use axum::{Json, extract::State};
+use calotype_safety::audit::Newest;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use utoipa::{IntoParams, ToSchema};
@@ -16,8 +17,6 @@ use crate::{
 /// Lines in an answer, at most.
 const MAX_LINES: usize = 1000;
 const LINES: usize = 100;
-/// The largest log that is read for this.
-const MAX_BYTES: u64 = 4 << 30;
 
 /// Which lines.
 #[derive(Deserialize, IntoParams)]
@@ -57,19 +56,22 @@ pub(crate) async fn lines(
     blocking(move || {
         let publisher = app.engine.publisher();
         let path = publisher.audit().ok_or_else(|| Problem::not_found("audit log"))?;
-        let text = calotype_files::read_text(path, MAX_BYTES).map_err(|error| {
+        let unreadable = |error| {
             tracing::error!(%error, "the audit log can't be read");
             Problem::internal()
-        })?;
+        };
         let before = which.before.unwrap_or(u64::MAX);
-        let lines: Vec<Value> = text
-            .lines()
-            .rev()
-            .filter(|line| which.q.as_ref().is_none_or(|q| line.contains(q.as_str())))
-            .filter_map(|line| serde_json::from_str(line).ok())
-            .filter(|line: &Value| line["seq"].as_u64().is_some_and(|seq| seq < before))
-            .take(limit)
-            .collect();
+        let has = |line: &str| which.q.as_ref().is_none_or(|q| line.contains(q.as_str()));
+        let mut lines: Vec<Value> = Vec::new();
+        for line in Newest::open(path).map_err(unreadable)? {
+            let line = line.map_err(unreadable)?;
+            // What is no line is told by `audit verify`.
+            let line = has(&line).then(|| serde_json::from_str::<Value>(&line).ok()).flatten();
+            lines.extend(line.filter(|line| line["seq"].as_u64().is_some_and(|seq| seq < before)));
+            if lines.len() == limit {
+                break;
+            }
+        }
         let next = lines.last().filter(|_| lines.len() == limit).and_then(|line| line["seq"].as_u64());
         let head = publisher.audit_head().ok().flatten().map(|head| head.hash);
         Ok(Json(Lines { lines, next, head }))
