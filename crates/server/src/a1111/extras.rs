@@ -14,7 +14,7 @@ use serde_json::{Map, Value, json};
 
 use super::{
     fields::{Fields, Warnings},
-    request::{unknown_upscaler, upscaler},
+    hires::{unknown_upscaler, upscaler},
 };
 use crate::{
     app::App,

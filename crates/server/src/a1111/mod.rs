@@ -2,7 +2,7 @@
 //!
 //! | to find | look in |
 //! |---|---|
-//! | how a body becomes a request | `request.rs`, its members `fields.rs`, its scripts `scripts.rs` |
+//! | how a body becomes a request | `request.rs`, with `prompts.rs`, `hires.rs` and `init.rs`; its members `fields.rs`, its scripts `scripts.rs` |
 //! | what a key has chosen | `settings.rs`, its routes `options.rs` |
 //! | the answer | `answer.rs` |
 
@@ -12,11 +12,14 @@ mod answer;
 mod extras;
 mod fields;
 mod generate;
+mod hires;
+mod init;
 mod lists;
 mod memory;
 mod models;
 mod options;
 mod progress;
+mod prompts;
 mod request;
 mod scripts;
 mod settings;

@@ -5,29 +5,27 @@ use calotype::{
     Request,
     checkpoint::ListedKind,
     metadata::{Metadata, Reading},
-    request::{FileRef, Fill, Hires, Init, Inpaint, InputImage, PromptStyle, ResizeMode, Tiling, Upscaler},
+    request::{PromptStyle, Tiling},
     sampling::{SamplerKind, ScheduleKind},
 };
-use calotype_engine::{Asked, Engine, Order, random_seed};
+use calotype_engine::{Asked, Order, random_seed};
 use serde_json::{Map, Value};
 
 use super::{
     fields::{Fields, Warnings},
-    scripts,
+    hires, init, prompts, scripts,
     settings::Settings,
 };
 use crate::{
     app::App,
-    config::Style,
-    job_body::{decode_base64, put},
     problem::{Problem, Result},
 };
 
 /// A1111's own, where nothing is said.
 const STEPS: usize = 50;
 const CFG_SCALE: f32 = 7.0;
-const STRENGTH: f64 = 0.75;
-const MASK_BLUR: i64 = 4;
+/// How much an image is changed, where nothing is said.
+pub(super) const STRENGTH: f64 = 0.75;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Kind {
@@ -74,19 +72,15 @@ pub(super) fn parse(app: &App, key: &str, kind: Kind, body: &Map<String, Value>,
         }
     }
     let vae = settings.vae();
-    prompts(&fields, &mut request)?;
-    let styles = styles(&fields, &app.config.styles, &mut request, &warnings)?;
-    if fields.flag("disable_extra_networks")? {
-        request.prompt = without_tags(&request.prompt);
-    }
+    let styles = prompts::fill(&fields, &app.config.styles, &mut request, &warnings)?;
     sampler(&fields, &mut request, reading.is_none(), &warnings)?;
     if reading.is_none() || fields.get("eta").is_some() {
         settings.apply_to_sampler(&mut request, &fields)?;
     }
     numbers(&fields, &mut request)?;
     match kind {
-        Kind::Txt2Img => hires(app, &fields, &mut request, &model, vae.as_deref())?,
-        Kind::Img2Img => init(&app.engine, &fields, &settings, &mut request, &warnings)?,
+        Kind::Txt2Img => hires::fill(app, &fields, &mut request, &model, vae.as_deref())?,
+        Kind::Img2Img => init::fill(&app.engine, &fields, &settings, &mut request, &warnings)?,
     }
     let output = settings.output()?;
     let order = Order { request, model, vae, output, asked, webhook: None };
@@ -140,66 +134,6 @@ fn base(settings: &Settings, reading: Option<&Reading>, are_overridden: bool) ->
         settings.apply(&mut request)?;
     }
     Ok(request)
-}
-
-fn prompts(fields: &Fields<'_>, request: &mut Request) -> Result<()> {
-    for (name, text) in [("prompt", &mut request.prompt), ("negative_prompt", &mut request.negative_prompt)] {
-        // An empty one is as if it were left out where an infotext has one.
-        if let Some(given) = fields.text(name)?.filter(|given| !given.is_empty()) {
-            *text = given;
-        }
-    }
-    Ok(())
-}
-
-/// Puts the words of styles around the prompts, and gives the names of those that there are.
-fn styles(fields: &Fields<'_>, known: &[Style], request: &mut Request, warnings: &Warnings) -> Result<Vec<String>> {
-    let mut used = Vec::new();
-    for name in fields.texts("styles")? {
-        let Some(style) = known.iter().find(|style| style.name == name) else {
-            if !name.is_empty() && name != "None" {
-                warnings.add(format!("there is no style {name:?}"));
-            }
-            continue;
-        };
-        request.prompt = styled(&request.prompt, &style.prompt);
-        request.negative_prompt = styled(&request.negative_prompt, &style.negative_prompt);
-        used.push(name);
-    }
-    Ok(used)
-}
-
-/// `{prompt}` is where the prompt goes; without it the words come after it (A1111's `merge_prompts`).
-fn styled(prompt: &str, style: &str) -> String {
-    if style.contains("{prompt}") {
-        return style.replace("{prompt}", prompt);
-    }
-    let parts: Vec<&str> = [prompt.trim(), style.trim()].into_iter().filter(|part| !part.is_empty()).collect();
-    parts.join(", ")
-}
-
-/// A prompt without `<lora:name:1>` and the like.
-fn without_tags(prompt: &str) -> String {
-    let (mut text, mut rest) = (String::with_capacity(prompt.len()), prompt);
-    while let Some(start) = rest.find('<') {
-        let is_tag = |tag: &str| {
-            let name = tag.split_once(':').map_or("", |(name, _)| name);
-            !name.is_empty() && name.bytes().all(|c| c.is_ascii_alphanumeric() || c == b'_')
-        };
-        let end = rest[start..].find('>').map(|length| start + length);
-        let kept = match end.filter(|&end| is_tag(&rest[start + 1..end])) {
-            Some(end) => {
-                text.push_str(&rest[..start]);
-                end + 1
-            }
-            None => {
-                text.push_str(&rest[..=start]);
-                start + 1
-            }
-        };
-        rest = &rest[kept..];
-    }
-    text + rest
 }
 
 /// The sampler and its schedule: `sampler_name` comes before `sampler_index`, and a schedule of its own before one in the name.
@@ -279,190 +213,4 @@ fn seed(fields: &Fields<'_>, name: &str) -> Result<Option<Option<u64>>> {
             Some(Some(u64::try_from(seed).map_err(out_of_range)?))
         }
     })
-}
-
-/// A second, larger pass.
-fn hires(app: &App, fields: &Fields<'_>, request: &mut Request, model: &str, vae: Option<&str>) -> Result<()> {
-    if fields.get("enable_hr").is_some() {
-        request.hires = None;
-    }
-    if !fields.flag("enable_hr")? {
-        return Ok(());
-    }
-    refuse_another_second_pass(fields, request)?;
-    let [first_width, first_height] = ["firstphase_width", "firstphase_height"].map(|name| fields.count(name));
-    let mut target = [fields.count("hr_resize_x")?.unwrap_or(0), fields.count("hr_resize_y")?.unwrap_or(0)];
-    let model = app.engine.model(model, vae)?;
-    let (default_width, default_height) = model.default_size();
-    let whole = [request.width.unwrap_or(default_width), request.height.unwrap_or(default_height)];
-    let mut first = whole;
-    // Clients of old times give the size of the first pass beside that of the image.
-    if let (Some(width @ 1..), Some(height @ 1..)) = (first_width?, first_height?) {
-        (first, target) = ([width, height], whole);
-        (request.width, request.height) = (Some(width), Some(height));
-    }
-    if target == [0, 0] {
-        let scale = fields.float("hr_scale")?.unwrap_or(2.0);
-        if !(1.0..=16.0).contains(&scale) {
-            return Err(Problem::invalid("hr_scale", format!("hr_scale {scale} is out of range: give 1 to 16")));
-        }
-        let multiple = model.size_multiple().max(1);
-        target = first.map(|side| (side as f64 * scale) as usize / multiple * multiple);
-    }
-    let upscaler = match fields.word("hr_upscaler")? {
-        None => Upscaler::default(),
-        Some(name) => upscaler(&name).ok_or_else(|| unknown_upscaler("hr_upscaler", &name))?,
-    };
-    request.hires = Some(Hires {
-        width: target[0],
-        height: target[1],
-        num_inference_steps: fields.count("hr_second_pass_steps")?.filter(|steps| *steps > 0),
-        strength: fields.float("denoising_strength")?.unwrap_or(STRENGTH),
-        upscaler,
-    });
-    Ok(())
-}
-
-/// The second pass has the model, the sampler and the prompts of the first.
-fn refuse_another_second_pass(fields: &Fields<'_>, request: &Request) -> Result<()> {
-    let other = |name: &str| Ok::<_, Problem>(fields.word(name)?.filter(|value| !value.starts_with("Use same ")));
-    let refused = |name: &str, what: &str| {
-        Err(Problem::invalid(name, format!("{name}: the second pass has the {what} of the first here: leave it out")))
-    };
-    if other("hr_checkpoint_name")?.is_some() {
-        return refused("hr_checkpoint_name", "model");
-    }
-    let sampler = |name: String| SamplerKind::parse_with_schedule(&name).map(|(sampler, _)| sampler).ok();
-    if other("hr_sampler_name")?.is_some_and(|name| sampler(name) != Some(request.sampler)) {
-        return refused("hr_sampler_name", "sampler");
-    }
-    if other("hr_scheduler")?.is_some_and(|name| name.parse().ok() != Some(request.schedule)) {
-        return refused("hr_scheduler", "schedule");
-    }
-    for (name, first) in [("hr_prompt", &request.prompt), ("hr_negative_prompt", &request.negative_prompt)] {
-        if fields.word(name)?.is_some_and(|second| second != *first) {
-            return refused(name, "prompts");
-        }
-    }
-    Ok(())
-}
-
-/// A way to enlarge by A1111's name of it.
-pub(super) fn upscaler(name: &str) -> Option<Upscaler> {
-    Upscaler::LABELS.iter().find(|(_, label)| label.eq_ignore_ascii_case(name)).map(|(upscaler, _)| *upscaler)
-}
-
-pub(super) fn unknown_upscaler(param: &str, name: &str) -> Problem {
-    let known = Upscaler::LABELS.map(|(_, label)| label).join(", ");
-    let name: String = name.chars().take(100).collect();
-    Problem::invalid(param, format!("could not find upscaler named {name}: use one of {known}"))
-}
-
-/// The image to start from, and what of it is to change.
-fn init(
-    engine: &Engine,
-    fields: &Fields<'_>,
-    settings: &Settings,
-    request: &mut Request,
-    warnings: &Warnings,
-) -> Result<()> {
-    let images = fields.texts("init_images")?;
-    let [image] = images.as_slice() else {
-        return Err(match images.len() {
-            0 => Problem::new(StatusCode::NOT_FOUND, "no_init_image", "Init image not found").param("init_images"),
-            n => Problem::invalid("init_images", format!("there are {n} init_images: send a request for each")),
-        });
-    };
-    let open = |text: &str, param: &str| {
-        let sha256 = put(engine, &decode_base64(text, param)?, param)?;
-        Ok::<_, Problem>(InputImage::from(FileRef { file: String::new(), sha256 }))
-    };
-    let mode = match fields.int("resize_mode")?.unwrap_or(0) {
-        0 => ResizeMode::JustResize,
-        1 => ResizeMode::Crop,
-        2 => ResizeMode::Fill,
-        3 => ResizeMode::Latent,
-        other => return Err(Problem::invalid("resize_mode", format!("resize_mode {other} is none of 0, 1, 2 and 3"))),
-    };
-    if let Some(multiplier) = fields.float("initial_noise_multiplier")? {
-        request.init_noise_multiplier = multiplier;
-    }
-    let inpaint = match fields.word("mask")? {
-        Some(mask) => Some(inpaint(fields, settings, open(&mask, "mask")?)?),
-        None => None,
-    };
-    if fields.flag("include_init_images")? {
-        warnings.add("include_init_images: the answer has them in parameters only");
-    }
-    request.init = Some(Init {
-        strength: fields.float("denoising_strength")?.unwrap_or(STRENGTH),
-        strength_rule: settings.strength_rule(),
-        resize_mode: mode,
-        inpaint,
-        ..Init::new(open(image, "init_images")?)
-    });
-    Ok(())
-}
-
-fn inpaint(fields: &Fields<'_>, settings: &Settings, mask: InputImage) -> Result<Inpaint> {
-    let [x, y] = match fields.float("mask_blur")? {
-        Some(blur) => [blur; 2],
-        None => [
-            fields.float("mask_blur_x")?.unwrap_or(MASK_BLUR as f64),
-            fields.float("mask_blur_y")?.unwrap_or(MASK_BLUR as f64),
-        ],
-    };
-    if x != y {
-        return Err(Problem::invalid("mask_blur_y", "mask_blur_x and mask_blur_y: give both the same"));
-    }
-    let fill = match fields.int("inpainting_fill")?.unwrap_or(0) {
-        0 => Fill::Fill,
-        1 => Fill::Original,
-        2 => Fill::LatentNoise,
-        3 => Fill::LatentNothing,
-        other => {
-            let detail = format!("inpainting_fill {other} is none of 0, 1, 2 and 3");
-            return Err(Problem::invalid("inpainting_fill", detail));
-        }
-    };
-    let is_of_part = fields.get("inpaint_full_res").is_none() || fields.flag("inpaint_full_res")?;
-    let padding = fields.count("inpaint_full_res_padding")?.unwrap_or(0);
-    Ok(Inpaint {
-        mask_blur: x,
-        invert_mask: fields.int("inpainting_mask_invert")?.unwrap_or(0) != 0,
-        only_masked_padding: is_of_part.then(|| u32::try_from(padding).unwrap_or(u32::MAX)),
-        fill,
-        conditioning_mask_strength: settings.mask_weight()?,
-        ..Inpaint::new(Some(mask))
-    })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn styles_are_put_around_prompts() {
-        for (prompt, style, expected) in [
-            ("a fox", "oil painting of {prompt}, thick paint", "oil painting of a fox, thick paint"),
-            ("a fox", " best quality ", "a fox, best quality"),
-            ("", "best quality", "best quality"),
-            ("a fox", "", "a fox"),
-        ] {
-            assert_eq!(styled(prompt, style), expected);
-        }
-    }
-
-    #[test]
-    fn tags_are_taken_out() {
-        for (prompt, expected) in [
-            ("a fox <lora:ink:0.8>, snow", "a fox , snow"),
-            ("<hypernet:x:1>a < b > c", "a < b > c"),
-            ("a <3 fox <lora:x", "a <3 fox <lora:x"),
-            ("é<lora:é:1>è", "éè"),
-            ("<<lora:a:1>>", "<>"),
-        ] {
-            assert_eq!(without_tags(prompt), expected, "{prompt}");
-        }
-    }
 }
