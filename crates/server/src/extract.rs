@@ -148,7 +148,7 @@ pub(crate) async fn form(app: &App, request: Request) -> Result<Vec<(String, Vec
     Ok(parts)
 }
 
-/// What the header `Idempotency-Key` says of a body, in one of the APIs.
+/// What the header `Idempotency-Key` says of a body in one of the APIs; in another it is another request.
 pub(crate) fn once(headers: &HeaderMap, api: &str, body: &[u8]) -> Result<Option<(String, [u8; 32])>> {
     let Some(key) = headers.get("idempotency-key") else { return Ok(None) };
     let key = key.to_str().unwrap_or_default();
@@ -156,7 +156,8 @@ pub(crate) fn once(headers: &HeaderMap, api: &str, body: &[u8]) -> Result<Option
         let detail = "Idempotency-Key is empty, longer than 255 bytes, or no plain text";
         return Err(Problem::invalid("Idempotency-Key", detail));
     }
-    Ok(Some((format!("{api}:{key}"), Sha256::digest(body).into())))
+    let hash = Sha256::new().chain_update(api).chain_update([0]).chain_update(body).finalize();
+    Ok(Some((key.to_owned(), hash.into())))
 }
 
 /// The query of an address, by its type.

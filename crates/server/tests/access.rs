@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use calotype_server::{KeyStore, NewKey, Scope};
-use common::{Running, fox, start, start_with_keys};
+use common::{Events, Running, fox, start, start_with_keys};
 use serde_json::{Value, json};
 
 /// Routes that need no key, and what scope the others need.
@@ -319,6 +319,15 @@ fn administrators_make_and_revoke_keys() {
     assert_eq!(server.as_key(&admin, "DELETE", "/v1/keys/k_none", None).status, 404);
     assert_eq!(server.as_key(&alice, "GET", "/v1/keys", None).status, 403);
     assert_eq!(server.as_key(&admin, "POST", "/v1/keys", Some(&json!({"name": ""}))).status, 422);
+
+    // A stream that is open ends with its key.
+    let mut events = Events::open(server.address, "/v1/events", &[("authorization", &format!("Bearer {alice}"))]);
+    let keys = list.json()["keys"].clone();
+    let of_alice = keys.as_array().unwrap().iter().find(|key| key["name"] == "alice").unwrap();
+    let path = format!("/v1/keys/{}", of_alice["id"].as_str().unwrap());
+    assert_eq!(server.as_key(&admin, "DELETE", &path, None).status, 200);
+    assert_eq!(events.next().unwrap().name, "bye");
+    assert!(events.next().is_none() && server.as_key(&alice, "GET", "/v1/jobs", None).status == 401);
 }
 
 /// Guessing keys is slowed down, whoever is right gets in.

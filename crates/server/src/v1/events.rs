@@ -24,6 +24,7 @@ use crate::{
     auth::{Caller, Can, READ},
     hub::{blocking, gone},
     job_view::progress_view,
+    keys::Key,
     limits::Stream,
     problem::Result,
 };
@@ -34,10 +35,13 @@ const REPLAYED: usize = 1000;
 const BEHIND: usize = 64;
 const KEEP_ALIVE: Duration = Duration::from_secs(15);
 const RETRY: Duration = Duration::from_secs(2);
+/// How soon a key that was revoked or has ended hears no more.
+const KEY_CHECK: Duration = Duration::from_secs(5);
 
-/// Whose events a stream has.
+/// Whose events a stream has, and for which key.
 #[derive(Clone)]
 struct Of {
+    key: Arc<Key>,
     owner: String,
     job: Option<JobId>,
 }
@@ -55,7 +59,7 @@ impl Of {
 #[utoipa::path(get, path = "/v1/events", tag = "events", params(("Last-Event-ID" = Option<String>, Header, description = "Goes on after this event")),
     responses((status = 200, description = "Events `state`, `progress`, `resync` and `bye`", content_type = "text/event-stream", body = String)))]
 pub(crate) async fn of_key(State(app): State<App>, Can(caller): Can<READ>, headers: HeaderMap) -> Result<Response> {
-    let of = Of { owner: caller.key.id.clone(), job: None };
+    let of = Of { key: Arc::clone(&caller.key), owner: caller.key.id.clone(), job: None };
     stream(app, &caller, of, &headers).await
 }
 
@@ -69,7 +73,7 @@ pub(crate) async fn of_job(
     headers: HeaderMap,
 ) -> Result<Response> {
     let job = app.job(&caller, &id).await?;
-    let of = Of { owner: job.owner, job: Some(job.id) };
+    let of = Of { key: Arc::clone(&caller.key), owner: job.owner, job: Some(job.id) };
     stream(app, &caller, of, &headers).await
 }
 
@@ -124,10 +128,16 @@ async fn tell(
         send(Message::default().event("resync").data("{}")).await?;
         last = newest(app).await.unwrap_or(last);
     }
+    let mut checks = tokio::time::interval(KEY_CHECK);
     loop {
+        let bye = || Message::default().event("bye").data("{}");
         let notice = tokio::select! {
-            () = gone(&mut going) => {
-                return send(Message::default().event("bye").data("{}")).await;
+            () = gone(&mut going) => return send(bye()).await,
+            _ = checks.tick() => {
+                if app.needs_key && !matches!(app.keys.by_id(&of.key.id), Ok(Some(_))) {
+                    return send(bye()).await;
+                }
+                continue;
             }
             notice = notices.recv() => notice,
         };
