@@ -9,22 +9,25 @@ import { Notices } from "./notice.js";
 import { Prompt } from "./prompt.js";
 import { Settings } from "./settings.js";
 import { Init, painting } from "./init.js";
-import { MaskEditor } from "./mask.js";
 import { Stage, viewing } from "./stage.js";
 import { Gallery } from "./gallery.js";
-import { Viewer } from "./viewer.js";
-import { Queue } from "./queue.js";
-import { Review } from "./review.js";
-import { Audit } from "./audit.js";
-import { Keys } from "./keys.js";
-import { Login } from "./login.js";
-import { Preferences } from "./preferences.js";
-import { GridDialog, making } from "./grid.js";
+import { making } from "./grid.js";
 import { Incoming, listenToFiles, receive } from "./incoming.js";
 import { Help, helping, listenToKeys } from "./shortcuts.js";
 import { chooseFile } from "./files.js";
 import { Button, duration } from "./ui.js";
 import { Icon } from "./icons.js";
+import { later } from "./later.js";
+
+const Queue = later("queue.js", "Queue");
+const Review = later("review.js", "Review");
+const Audit = later("audit.js", "Audit");
+const Keys = later("keys.js", "Keys");
+const Preferences = later("preferences.js", "Preferences");
+const Login = later("login.js", "Login");
+const MaskEditor = later("mask.js", "MaskEditor");
+const Viewer = later("viewer.js", "Viewer");
+const GridDialog = later("compare.js", "GridDialog");
 
 const TABS = [
 	["create", "Create", "generate"],

@@ -4,11 +4,13 @@ import { form, model, set } from "./form.js";
 import { adapters, styles } from "./store.js";
 import { estimate, fault } from "./generate.js";
 import { HistoryDialog, step } from "./history.js";
-import { StylesDialog } from "./styledialog.js";
 import { ownStyles } from "./styles.js";
 import { Picker } from "./picker.js";
 import { Button, Dialog, NumberField } from "./ui.js";
 import { Icon } from "./icons.js";
+import { later } from "./later.js";
+
+const StylesDialog = later("styledialog.js", "StylesDialog");
 
 export const dialog = signal(null);
 

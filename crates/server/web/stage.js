@@ -8,9 +8,12 @@ import { Details } from "./details.js";
 import { Picture, isBlurred, isWithheld, useShape } from "./picture.js";
 import { prefs } from "./prefs.js";
 import { say } from "./notice.js";
-import { gridOf, GridTable } from "./grid.js";
+import { gridOf } from "./grid.js";
 import { Button, duration } from "./ui.js";
 import { Icon } from "./icons.js";
+import { later } from "./later.js";
+
+const GridTable = later("compare.js", "GridTable");
 
 export const viewing = signal(false);
 

@@ -215,4 +215,17 @@ def requests(browser, server):
             assert ("width" in made) == ("width" in given)
 
 
-TESTS = [orders, requests, queue, keyboard, accessible, narrow, preferences]
+def small(browser, server):
+    """What the first view loads is less than 60 KB; other views are loaded when they are shown, and again if that failed."""
+    with browser.page(server.url) as page:
+        ready(page)
+        sizes = page.evaluate("performance.getEntries().filter(entry => entry.name.includes('/web/') || entry.entryType === 'navigation').map(entry => [entry.name, entry.encodedBodySize])")
+        assert sum(size for _, size in sizes) < 60_000, (sum(size for _, size in sizes), sizes)
+        assert not any("audit.js" in name for name, _ in sizes), sizes
+        page.route("**/web/audit.js", lambda route: route.abort())
+        page.get_by_role("link", name="Audit").click()
+        page.get_by_role("button", name="Try again").click()
+        expect(page.get_by_role("heading", name="Audit")).to_be_visible()
+
+
+TESTS = [small, orders, requests, queue, keyboard, accessible, narrow, preferences]
