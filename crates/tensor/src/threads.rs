@@ -1,6 +1,9 @@
 //! Work divided among threads.
 
-use std::sync::Arc;
+use std::sync::{
+    Arc,
+    atomic::{AtomicBool, Ordering},
+};
 
 use rayon::prelude::*;
 
@@ -11,7 +14,14 @@ use crate::{Error, Result};
 /// One thread is the caller's own: then no other is ever started. What a task computes must not depend on which thread runs it, nor on
 /// how many there are: that keeps results the same on every machine with the same instructions.
 #[derive(Clone, Debug)]
-pub struct Threads(Option<Arc<rayon::ThreadPool>>);
+pub struct Threads(Option<Arc<Pool>>);
+
+#[derive(Debug)]
+struct Pool {
+    threads: rayon::ThreadPool,
+    /// Whether work runs inside, see [`Threads::enter`].
+    is_entered: AtomicBool,
+}
 
 impl Threads {
     /// `count` threads; as many as there are cores when it is 0.
@@ -27,10 +37,10 @@ impl Threads {
             return Ok(Self(None));
         }
         let name = |i| format!("calotype-{i}");
-        let pool = rayon::ThreadPoolBuilder::new().num_threads(count).thread_name(name).build();
-        let pool = pool
+        let threads = rayon::ThreadPoolBuilder::new().num_threads(count).thread_name(name).build();
+        let threads = threads
             .map_err(|e| Error::Invalid { op: "threads", message: format!("{count} threads can't be started: {e}") })?;
-        Ok(Self(Some(Arc::new(pool))))
+        Ok(Self(Some(Arc::new(Pool { threads, is_entered: AtomicBool::new(false) }))))
     }
 
     /// The thread that asks, alone.
@@ -39,12 +49,33 @@ impl Threads {
     /// How many threads there are.
     #[must_use]
     pub fn count(&self) -> usize {
-        self.0.as_ref().map_or(1, |pool| pool.current_num_threads())
+        self.0.as_ref().map_or(1, |pool| pool.threads.current_num_threads())
     }
 
     /// The pool, where work of so many tasks is worth it.
     fn pool(&self, count: usize) -> Option<&rayon::ThreadPool> {
-        self.0.as_deref().filter(|_| count > 1)
+        self.0.as_deref().filter(|_| count > 1).map(|pool| &pool.threads)
+    }
+
+    /// Runs `work`, which divides many small pieces of work among the threads, on one of them: each piece then begins without waking
+    /// who waits for it. A second caller's work runs on its own thread meanwhile, so that nobody waits for a whole network.
+    ///
+    /// `work` must hold no lock that other work on these threads takes: a thread that waits for a piece does other pieces.
+    pub fn enter<R: Send>(&self, work: impl FnOnce() -> R + Send) -> R {
+        /// Leaves even if the work panics.
+        struct Inside<'a>(&'a AtomicBool);
+        impl Drop for Inside<'_> {
+            fn drop(&mut self) {
+                self.0.store(false, Ordering::Release);
+            }
+        }
+        match &self.0 {
+            Some(pool) if !pool.is_entered.swap(true, Ordering::Acquire) => {
+                let _inside = Inside(&pool.is_entered);
+                pool.threads.install(work)
+            }
+            _ => work(),
+        }
     }
 
     /// Runs `task(0..count)` on all threads.
@@ -98,5 +129,35 @@ impl Threads {
                 data.par_chunks_mut(length).with_max_len(1).enumerate().for_each(|(i, chunk)| task(i * length, chunk))
             }),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{
+        panic::{AssertUnwindSafe, catch_unwind},
+        thread,
+    };
+
+    use super::*;
+
+    fn is_inside() -> bool {
+        thread::current().name().is_some_and(|name| name.starts_with("calotype-"))
+    }
+
+    #[test]
+    fn one_caller_at_a_time_is_inside() {
+        let threads = Threads::new(2).unwrap();
+        let sum = |threads: &Threads| threads.map(100, |n| n).iter().sum::<usize>();
+        let inside = threads.enter(|| {
+            let second = thread::scope(|scope| scope.spawn(|| threads.enter(|| (is_inside(), sum(&threads)))).join());
+            let nested = threads.enter(|| (is_inside(), sum(&threads)));
+            (is_inside(), nested, second.unwrap())
+        });
+        assert_eq!(inside, (true, (true, 4950), (false, 4950)));
+        let broken = catch_unwind(AssertUnwindSafe(|| threads.enter(|| -> usize { panic!("on purpose") })));
+        assert!(broken.is_err());
+        assert!(threads.enter(is_inside) && !is_inside());
+        assert!(!Threads::CALLER.enter(is_inside));
     }
 }

@@ -64,11 +64,20 @@ pub struct StepWork {
 pub fn bench(
     source: StepSource<'_>,
     threads: usize,
-    next: &mut dyn FnMut(&StepWork, Option<f64>) -> bool,
+    next: &mut (dyn FnMut(&StepWork, Option<f64>) -> bool + Send),
 ) -> Result<StepWork> {
     let source = Source::read(source)?;
+    let cpu = backend(threads, source.train().mixed_precision)?;
+    Backend::threads(&cpu).clone().enter(move || time_steps(source, cpu, next))
+}
+
+fn time_steps(
+    source: Source<'_>,
+    cpu: Cpu,
+    next: &mut (dyn FnMut(&StepWork, Option<f64>) -> bool + Send),
+) -> Result<StepWork> {
     let mixed_precision = source.train().mixed_precision;
-    let tape = Tape::new(backend(threads, mixed_precision)?);
+    let tape = Tape::new(cpu);
     let mut step = source.step(&tape)?;
     let parameters = tape.parameters();
     let work = StepWork {

@@ -40,7 +40,7 @@ mod weights;
 
 use std::path::Path;
 
-use calotype_tensor::{cpu::Cpu, tape::Tape};
+use calotype_tensor::{Backend, cpu::Cpu, tape::Tape};
 
 use autoencoder::AutoencoderTask;
 use check::Config;
@@ -66,10 +66,13 @@ pub use run::{Notice, Progress, RunOptions, Summary};
 pub fn train_autoencoder(config: &Path, mut options: RunOptions<'_>) -> Result<Summary> {
     let config: AutoencoderConfig = check::read(config)?;
     let folder = RunFolder::open(&config.output, options.resume)?;
-    let tape = Tape::new(backend(options.threads, config.train.mixed_precision)?);
-    let task = AutoencoderTask::new(&tape, &config, &mut options)?;
-    let plan = Plan { folder: &folder, train: &config.train, report: &config.report, fixed: config.fixed()? };
-    run(&task, &tape, &plan, &mut options)
+    let cpu = backend(options.threads, config.train.mixed_precision)?;
+    Backend::threads(&cpu).clone().enter(move || {
+        let tape = Tape::new(cpu);
+        let task = AutoencoderTask::new(&tape, &config, &mut options)?;
+        let plan = Plan { folder: &folder, train: &config.train, report: &config.report, fixed: config.fixed()? };
+        run(&task, &tape, &plan, &mut options)
+    })
 }
 
 /// Trains latent diffusion with its text encoder as the config file says, on the CPU.
@@ -79,10 +82,13 @@ pub fn train_autoencoder(config: &Path, mut options: RunOptions<'_>) -> Result<S
 pub fn train_diffusion(config: &Path, mut options: RunOptions<'_>) -> Result<Summary> {
     let config: DiffusionConfig = check::read(config)?;
     let folder = RunFolder::open(&config.output, options.resume)?;
-    let tape = Tape::new(backend(options.threads, config.train.mixed_precision)?);
-    let task = DiffusionTask::new(&tape, &config, &folder, &mut options)?;
-    let plan = Plan { folder: &folder, train: &config.train, report: &config.report, fixed: config.fixed()? };
-    run(&task, &tape, &plan, &mut options)
+    let cpu = backend(options.threads, config.train.mixed_precision)?;
+    Backend::threads(&cpu).clone().enter(move || {
+        let tape = Tape::new(cpu);
+        let task = DiffusionTask::new(&tape, &config, &folder, &mut options)?;
+        let plan = Plan { folder: &folder, train: &config.train, report: &config.report, fixed: config.fixed()? };
+        run(&task, &tape, &plan, &mut options)
+    })
 }
 
 /// What computes the steps of a run.

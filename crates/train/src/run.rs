@@ -39,9 +39,9 @@ pub struct RunOptions<'a> {
     /// Set it, and the run ends after the step it is in, with a checkpoint and a model.
     pub stop: &'a AtomicBool,
     /// Called after every step.
-    pub progress: &'a mut dyn FnMut(&Progress),
+    pub progress: &'a mut (dyn FnMut(&Progress) + Send),
     /// Called with what else the caller should know.
-    pub tell: &'a mut dyn FnMut(&Notice),
+    pub tell: &'a mut (dyn FnMut(&Notice) + Send),
 }
 
 impl RunOptions<'_> {

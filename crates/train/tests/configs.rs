@@ -19,8 +19,8 @@ const DIFFUSION: &str = "output = \"out\"\n[data]\nfolder = \"pictures\"\nsize =
 
 fn options<'a>(
     stop: &'a AtomicBool,
-    progress: &'a mut dyn FnMut(&Progress),
-    tell: &'a mut dyn FnMut(&Notice),
+    progress: &'a mut (dyn FnMut(&Progress) + Send),
+    tell: &'a mut (dyn FnMut(&Notice) + Send),
 ) -> RunOptions<'a> {
     RunOptions { resume: false, threads: 1, skip_bad: false, stop, progress, tell }
 }

@@ -28,7 +28,7 @@ fn child() {
 fn train(
     config: &Path,
     resume: bool,
-    progress: &mut dyn FnMut(&calotype_train::Progress),
+    progress: &mut (dyn FnMut(&calotype_train::Progress) + Send),
 ) -> calotype_train::Result<Summary> {
     train_stopping(config, resume, &AtomicBool::new(false), progress)
 }
@@ -37,7 +37,7 @@ fn train_stopping(
     config: &Path,
     resume: bool,
     stop: &AtomicBool,
-    progress: &mut dyn FnMut(&calotype_train::Progress),
+    progress: &mut (dyn FnMut(&calotype_train::Progress) + Send),
 ) -> calotype_train::Result<Summary> {
     let options = RunOptions { resume, threads: 1, skip_bad: false, stop, progress, tell: &mut |_| {} };
     if config.ends_with("autoencoder.toml") {

@@ -2,9 +2,9 @@
 
 use std::sync::Arc;
 
-use calotype_diffusion::Latents;
+use calotype_diffusion::{Latents, Predictor};
 use calotype_models::{CircularPadding, ClipTextEncoder, UNet, UNetInputs, VaeDecoder, VaeEncoder, posterior};
-use calotype_tensor::{Backend, BackendOptions, CancelToken, Device, Memory, Precision, op_shapes};
+use calotype_tensor::{Backend, BackendOptions, CancelToken, Device, Memory, Precision, Threads, op_shapes};
 
 use super::{
     BoxPredictor, DecodeLatents, EncodeImage, EncodeText, GuidedPass, Keep, Lease, Networks, PredictNoise, finite,
@@ -143,8 +143,11 @@ impl<D: Device> Networks for OnDevice<D> {
 impl<D: Device> EncodeText for TextEncoderOn<D> {
     fn encode(&self, ids: &[u32], batch: usize, clip_skip: usize) -> Result<Vec<f32>> {
         let Resident { backend, network } = self;
-        let context = network.forward_skipping(backend, ids, batch, clip_skip.saturating_sub(1))?;
-        finite(backend.to_f32(&context)?, NotFinite::TextEncoder)
+        let context = backend.threads().enter(|| {
+            let context = network.forward_skipping(backend, ids, batch, clip_skip.saturating_sub(1))?;
+            backend.to_f32(&context)
+        })?;
+        finite(context, NotFinite::TextEncoder)
     }
 }
 
@@ -154,11 +157,12 @@ impl<D: Device> PredictNoise for UNetOn<D> {
         let GuidedPass { conditioning, guidance_scale, shape, extra_channels, wrap, arena } = pass;
         network.set_wrap(wrap);
         backend.reserve(usize::try_from(arena).unwrap_or(usize::MAX))?;
+        let threads = backend.threads().clone();
         let mut predictor = CfgPredictor::with_conditioning(backend, network, conditioning, guidance_scale, shape)?;
         if let Some(extra) = extra_channels {
             predictor = predictor.with_extra_channels(extra, 1 + shape[3])?;
         }
-        Ok(Box::new(predictor))
+        Ok(Box::new(OnThreads { threads, predictor }))
     }
 
     fn predict(&self, latents: &Latents, timestep: f64, context: &[f32]) -> Result<Latents> {
@@ -174,13 +178,37 @@ impl<D: Device> PredictNoise for UNetOn<D> {
     }
 }
 
+/// A predictor that works on the device's threads, see [`Threads::enter`].
+struct OnThreads<P> {
+    threads: Threads,
+    predictor: P,
+}
+
+impl<P: Predictor<Error: Send> + Send> Predictor for OnThreads<P> {
+    type Error = P::Error;
+
+    fn predict(&mut self, x: &Latents, timestep: f64) -> Result<Latents, P::Error> {
+        self.threads.enter(|| self.predictor.predict(x, timestep))
+    }
+
+    fn predict_with_uncond(&mut self, x: &Latents, timestep: f64) -> Result<[Latents; 2], P::Error> {
+        self.threads.enter(|| self.predictor.predict_with_uncond(x, timestep))
+    }
+
+    fn predict_each(&mut self, x: &Latents, timesteps: &[f64]) -> Result<Latents, P::Error> {
+        self.threads.enter(|| self.predictor.predict_each(x, timesteps))
+    }
+}
+
 impl<D: Device> EncodeImage for VaeEncoderOn<D> {
     fn encode(&self, images: &Latents, wrap: CircularPadding) -> Result<Latents> {
         let Resident { backend, mut network } = self.clone();
         network.set_wrap(wrap);
-        let moments = network.forward(&backend, &upload(&backend, images)?, false)?;
-        let (mean, logvar) = posterior(&backend, &moments)?;
-        download(&backend, &backend.concat(&mean, &logvar)?, NotFinite::VaeEncoder)
+        backend.threads().enter(|| {
+            let moments = network.forward(&backend, &upload(&backend, images)?, false)?;
+            let (mean, logvar) = posterior(&backend, &moments)?;
+            download(&backend, &backend.concat(&mean, &logvar)?, NotFinite::VaeEncoder)
+        })
     }
 }
 
@@ -202,12 +230,14 @@ impl<D: Device> DecodeLatents for Decoder<D> {
     fn decode(&self, latents: &Latents, wrap: CircularPadding) -> Result<Latents> {
         let Resident { backend, mut network } = self.resident.clone();
         network.set_wrap(wrap);
-        let x = upload(&backend, latents)?;
-        let decoded = match self.tiled {
-            true => network.forward_tiled(&backend, &x)?,
-            false => network.forward(&backend, &x, false)?,
-        };
-        download(&backend, &decoded, NotFinite::VaeDecoder)
+        backend.threads().enter(|| {
+            let x = upload(&backend, latents)?;
+            let decoded = match self.tiled {
+                true => network.forward_tiled(&backend, &x)?,
+                false => network.forward(&backend, &x, false)?,
+            };
+            download(&backend, &decoded, NotFinite::VaeDecoder)
+        })
     }
 }
 
