@@ -19,15 +19,10 @@ import { Button, duration } from "./ui.js";
 import { Icon } from "./icons.js";
 import { later } from "./later.js";
 
-const Queue = later("queue.js", "Queue");
-const Review = later("review.js", "Review");
-const Audit = later("audit.js", "Audit");
-const Keys = later("keys.js", "Keys");
-const Preferences = later("preferences.js", "Preferences");
-const Login = later("login.js", "Login");
-const MaskEditor = later("mask.js", "MaskEditor");
-const Viewer = later("viewer.js", "Viewer");
-const GridDialog = later("compare.js", "GridDialog");
+const Login = later("login", "Login");
+const MaskEditor = later("mask", "MaskEditor");
+const Viewer = later("viewer", "Viewer");
+const GridDialog = later("compare", "GridDialog");
 
 const TABS = [
 	["create", "Create", "generate"],
@@ -99,7 +94,14 @@ function Create() {
 	</div>`;
 }
 
-const VIEWS = { create: Create, queue: Queue, review: Review, audit: Audit, keys: Keys, settings: Preferences };
+const VIEWS = {
+	create: Create,
+	queue: later("queue", "Queue"),
+	review: later("review", "Review"),
+	audit: later("audit", "Audit"),
+	keys: later("keys", "Keys"),
+	settings: later("preferences", "Preferences"),
+};
 
 function App() {
 	if (trouble.value) return html`<main class="login" id="main"><div class="card form"><h1>Calotype</h1><p>${trouble.value}</p></div></main>`;

@@ -1,4 +1,4 @@
-// Pictures over two settings: how they are asked for, and how they are shown.
+// Compared settings.
 import { html, useState } from "./vendor/preact.js";
 import { jobs, samplers, schedulers } from "./store.js";
 import { form, randomSeed, toRequest } from "./form.js";

@@ -1,10 +1,9 @@
-// Which pictures were made over two settings.
+// Pictures over two settings.
 import { signal } from "./vendor/preact.js";
 import { store, stored } from "./prefs.js";
 
 const KEY = "calotype.grids";
 const grids = signal(stored(KEY, []));
-/** Whether it is asked which are to be made. */
 export const making = signal(false);
 
 /** @param {string} id */

@@ -1,27 +1,20 @@
-// Parts of the page that are loaded when they are first shown, so that the first picture waits for less.
+// Parts that are loaded when they are shown.
 import { html, useEffect, useState } from "./vendor/preact.js";
 import { Button } from "./ui.js";
 
-/** The component `name` of a module beside this one. */
+/** @param {string} file @param {string} name of a component in it */
 export function later(file, name) {
-	let Part = null;
+	let Part;
 	return function Later(props) {
-		const [state, setState] = useState("loading");
 		const [tries, setTries] = useState(0);
+		const [failed, setFailed] = useState(-1);
 		useEffect(() => {
-			if (Part) return;
-			setState("loading");
-			// A module that failed under one name stays failed under it.
-			import(`./${file}${tries ? `?${tries}` : ""}`).then(
-				(module) => {
-					Part = module[name];
-					setState("loaded");
-				},
-				() => setState("failed"),
+			// A name that failed stays failed.
+			import(`./${file}.js?${tries}`).then(
+				(module) => setFailed(((Part = module[name]), -2)),
+				() => setFailed(tries),
 			);
 		}, [tries]);
-		if (Part) return html`<${Part} ...${props} />`;
-		if (state === "failed") return html`<p class="dim empty" role="alert">This part could not be loaded. <${Button} label="Try again" onClick=${() => setTries(tries + 1)} /></p>`;
-		return html`<p class="dim empty">Loading…</p>`;
+		return Part ? html`<${Part} ...${props} />` : html`<p class="dim empty">${failed < tries ? "Loading…" : html`<${Button} label="Try again" onClick=${() => setTries(tries + 1)} />`}</p>`;
 	};
 }

@@ -10,7 +10,7 @@ import { Button, Dialog, NumberField } from "./ui.js";
 import { Icon } from "./icons.js";
 import { later } from "./later.js";
 
-const StylesDialog = later("styledialog.js", "StylesDialog");
+const StylesDialog = later("styledialog", "StylesDialog");
 
 export const dialog = signal(null);
 

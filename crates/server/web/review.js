@@ -1,5 +1,5 @@
 // Review tab.
-import { html, useEffect, useRef, useState } from "./vendor/preact.js";
+import { html, useEffect, useLayoutEffect, useRef, useState } from "./vendor/preact.js";
 import { get, post } from "./api.js";
 import { waiting } from "./store.js";
 import { fail, say, toast } from "./notice.js";
@@ -25,8 +25,7 @@ function Reasons({ reason, n }) {
 export function Review() {
 	const [held, setHeld] = useState(null);
 	const [at, setAt] = useState(0);
-	const [open, setOpen] = useState(false);
-	const [reason, setReason] = useState("");
+	const [about, setAbout] = useState({});
 	const [busy, setBusy] = useState(false);
 	const place = useRef(null);
 	const load = async () => {
@@ -41,7 +40,11 @@ export function Review() {
 	useEffect(() => void load(), [waiting.value]);
 	const index = held?.length ? at % held.length : 0;
 	const one = held?.[index];
-	useEffect(() => (setOpen(false), setReason("")), [one && `${one.job}/${one.n}`]);
+	// The next picture begins blurred, from its first frame on.
+	const id = one && `${one.job}/${one.n}`;
+	const { open = false, reason = "" } = about.id === id ? about : {};
+	const setReason = (reason) => setAbout({ id, open, reason });
+	const turn = () => setAbout({ id, open: !open, reason });
 	const next = () => setAt(index + 1);
 	const decide = async (decision) => {
 		if (!one || busy) return;
@@ -62,7 +65,8 @@ export function Review() {
 			setBusy(false);
 		}
 	};
-	useEffect(() => {
+	// A key must not decide on the picture before.
+	useLayoutEffect(() => {
 		const keys = (event) => {
 			if (
 				event.ctrlKey ||
@@ -72,7 +76,7 @@ export function Review() {
 				document.querySelector("dialog[open]")
 			)
 				return;
-			const run = { 1: () => decide("release"), 2: () => decide("reject"), n: next, N: next, s: () => setOpen(!open) }[event.key];
+			const run = { 1: () => decide("release"), 2: () => decide("reject"), n: next, N: next, s: turn }[event.key];
 			if (!run) return;
 			event.preventDefault();
 			run();
@@ -86,10 +90,10 @@ export function Review() {
 		${held?.length === 0 && html`<div class="ended"><${Icon} name="check" /><h3>Nothing waits for you</h3><p class="dim">Pictures that the checker is not sure about come here.</p></div>`}
 		${
 			one &&
-			html`<div class="reviewing" key=${`${one.job}/${one.n}`}>
+			html`<div class="reviewing" key=${id}>
 			<div>
 				<img class="held" src=${open ? one.original : one.blurred} alt=${open ? "The picture that is held, as it is" : "The picture that is held, blurred"} />
-				<${Button} icon="eye" label=${open ? "Blur it again" : "Show it sharp"} aria-pressed=${String(open)} aria-keyshortcuts="s" onClick=${() => setOpen(!open)} />
+				<${Button} icon="eye" label=${open ? "Blur it again" : "Show it sharp"} aria-pressed=${String(open)} aria-keyshortcuts="s" onClick=${turn} />
 			</div>
 			<div>
 				<p class="dim">Held ${ago(one.since)}, asked for by ${one.owner}</p>

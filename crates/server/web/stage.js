@@ -13,7 +13,7 @@ import { Button, duration } from "./ui.js";
 import { Icon } from "./icons.js";
 import { later } from "./later.js";
 
-const GridTable = later("compare.js", "GridTable");
+const GridTable = later("compare", "GridTable");
 
 export const viewing = signal(false);
 
