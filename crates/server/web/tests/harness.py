@@ -176,7 +176,7 @@ def make(page, prompt=None, timeout=90_000):
     page.keyboard.press("Control+Enter")
     until(page, f"document.querySelectorAll('.thumb').length > {before}", timeout=timeout)
     expect(page.locator(".stage [role=progressbar]")).to_have_count(0, timeout=timeout)
-    return page.locator(".stage .easel img").first.get_attribute("src")
+    return page.locator(".stage .easel img:not([alt^='Preview of'])").first.get_attribute("src")
 
 
 def newest(page):
