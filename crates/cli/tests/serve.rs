@@ -13,7 +13,7 @@ use std::{
     path::Path,
     process::{Child, Command, Output, Stdio},
     sync::{
-        Mutex,
+        Arc, Mutex,
         atomic::{AtomicBool, Ordering},
     },
     thread,
@@ -28,25 +28,41 @@ use tempfile::TempDir;
 struct Serving {
     child: Child,
     address: SocketAddr,
+    log: Arc<Mutex<Vec<String>>>,
 }
 
 impl Serving {
     /// Starts a server, and waits until it says where it is.
     fn start(data: &Path, options: &[&str]) -> Self {
+        Self::start_logging(data, "error", options)
+    }
+
+    fn start_logging(data: &Path, level: &str, options: &[&str]) -> Self {
         let mut child = Command::new(env!("CARGO_BIN_EXE_calotype"))
-            .args(["serve", "--listen", "127.0.0.1:0", "--log", "error", "--data"])
+            .args(["serve", "--listen", "127.0.0.1:0", "--log", level, "--data"])
             .arg(data)
             .args(options)
             .stderr(Stdio::piped())
             .spawn()
             .unwrap();
         let mut lines = BufReader::new(child.stderr.take().unwrap()).lines();
-        let first = lines.next().unwrap().unwrap();
-        let address = first.strip_prefix("serving: http://").and_then(|rest| rest.split('/').next());
-        let address = address.unwrap_or_else(|| panic!("{first}")).parse().unwrap();
+        let log: Arc<Mutex<Vec<String>>> = Arc::default();
+        let address = loop {
+            let line = lines.next().unwrap().unwrap();
+            match line.strip_prefix("serving: http://").and_then(|rest| rest.split('/').next()) {
+                Some(address) => break address.parse().unwrap(),
+                None => log.lock().unwrap().push(line),
+            }
+        };
         // What else it says must not fill the pipe.
-        thread::spawn(move || lines.map_while(Result::ok).for_each(|line| println!("server: {line}")));
-        Self { child, address }
+        let said = Arc::clone(&log);
+        thread::spawn(move || {
+            for line in lines.map_while(Result::ok) {
+                println!("server: {line}");
+                said.lock().unwrap().push(line);
+            }
+        });
+        Self { child, address, log }
     }
 
     fn send(&self, method: &str, path: &str, body: Option<&Value>) -> client::Answer {
@@ -131,6 +147,29 @@ fn what_can_not_be_served_is_one_line() {
     assert!(refused(&["--safety", "hard"]).contains("the policy \"hard\": expected off"));
     let away = calotype(&["health", "--url", "http://127.0.0.1:9"]);
     assert!(!away.status.success() && text(&away.stderr).starts_with("error: http://127.0.0.1:9: does not answer"));
+}
+
+#[cfg(unix)]
+#[test]
+fn prompts_are_in_the_log_where_they_may_be() {
+    for log_prompts in [false, true] {
+        let folder = TempDir::new().unwrap();
+        let config = folder.path().join("calotype.toml");
+        std::fs::write(&config, format!("log_prompts = {log_prompts}\n")).unwrap();
+        let options = ["--config", config.to_str().unwrap(), "--log-json"];
+        let mut serving = Serving::start_logging(&folder.path().join("data"), "debug", &options);
+        let job = json!({"prompt": "a zebra behind a house", "steps": 1});
+        let prefer = [("content-type", "application/json"), ("prefer", "wait=60")];
+        let done = send(serving.address, "POST", "/v1/jobs", &prefer, job.to_string().as_bytes()).unwrap();
+        assert_eq!(done.json()["state"], "succeeded");
+        serving.signal("-TERM");
+        assert!(serving.child.wait().unwrap().success());
+        let log = serving.log.lock().unwrap();
+        assert!(log.iter().any(|line| line.contains("\"request\":")), "{log:?}");
+        assert_eq!(log.iter().any(|line| line.contains("zebra")), log_prompts, "{log:?}");
+        let is_json = |line: &String| serde_json::from_str::<Value>(line).is_ok();
+        assert!(log.iter().all(is_json), "{log:?}");
+    }
 }
 
 #[cfg(unix)]
