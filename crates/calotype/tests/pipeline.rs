@@ -10,50 +10,8 @@ use calotype::{
     metadata::Metadata,
 };
 use calotype_tensor::cpu::{CpuDevice, CpuDeviceOptions};
-use common::{Sizes, conditioning, distance, model, plan};
-use serde::Deserialize;
+use common::{Sizes, conditioning, distance, golden::Golden, model, plan};
 use std::sync::Arc;
-
-/// A case of `reference/pipeline.py`.
-#[derive(Deserialize)]
-struct Golden {
-    sampler: String,
-    #[serde(default = "default_schedule")]
-    schedule: String,
-    steps: usize,
-    #[serde(default)]
-    eta: f64,
-    prompt: String,
-    #[serde(default)]
-    negative: String,
-    width: usize,
-    height: usize,
-    seed: u64,
-    #[serde(default = "default_guidance")]
-    guidance: f32,
-    #[serde(default = "default_batch")]
-    batch: usize,
-    #[serde(default = "default_prediction")]
-    prediction_type: String,
-    latents: Vec<f32>,
-    picture: Option<Vec<u8>>,
-}
-
-fn default_schedule() -> String {
-    "default".into()
-}
-
-fn default_prediction() -> String {
-    "epsilon".into()
-}
-
-fn default_guidance() -> f32 {
-    7.5
-}
-
-fn default_batch() -> usize {
-    1
-}
 
 fn load(model: &Arc<Model>) -> Pipeline {
     Pipeline::load(Arc::clone(model), PipelineOptions { keep: Keep::All, ..Default::default() }).unwrap()
@@ -69,28 +27,14 @@ fn short(prompt: &str) -> Request {
 
 #[test]
 fn equals_diffusers() {
-    let goldens: Vec<Golden> = serde_json::from_str(include_str!("goldens/pipeline.json")).unwrap();
+    let goldens = Golden::all();
     let (_a, epsilon) = model(&Sizes::default());
     let (_b, velocity) = model(&Sizes { prediction_type: "v_prediction", ..Sizes::default() });
     let (epsilon, velocity) = (load(&epsilon), load(&velocity));
     assert_eq!(goldens.len(), 8);
     for golden in goldens {
         let pipeline = if golden.prediction_type == "v_prediction" { &velocity } else { &epsilon };
-        let request = Request {
-            prompt: golden.prompt,
-            negative_prompt: golden.negative,
-            num_inference_steps: golden.steps,
-            sampler: golden.sampler.parse().unwrap(),
-            schedule: golden.schedule.parse().unwrap(),
-            eta: Some(golden.eta).filter(|_| golden.sampler == "ddim"),
-            guidance_scale: golden.guidance,
-            width: Some(golden.width),
-            height: Some(golden.height),
-            seed: golden.seed,
-            batch_size: golden.batch,
-            ..Default::default()
-        };
-        let pictures = pipeline.generate(request.clone()).unwrap().finish().unwrap();
+        let pictures = pipeline.generate(golden.request()).unwrap().finish().unwrap();
         let error = distance(&pictures.latents.to_nchw(), &golden.latents);
         println!("{} {}: {error:.1e}", golden.sampler, golden.schedule);
         assert!(error <= 1e-4, "{} {}: {error:.1e}", golden.sampler, golden.schedule);

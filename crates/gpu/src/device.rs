@@ -7,6 +7,7 @@ use crate::{
     Gpu, Tier,
     arena::Pool,
     context::Context,
+    heap,
     kernel::Matrices,
     tier::{asked, matrices, multiplies},
     wait::now,
@@ -65,6 +66,8 @@ pub struct AdapterInfo {
     pub f16: bool,
     /// The best tier that it says it has: it is checked when the adapter is opened.
     pub tier: Tier,
+    /// Bytes of its own memory, where the driver says so.
+    pub memory: Option<u64>,
     /// What it lacks, if it can't be used.
     pub lacks: Option<String>,
 }
@@ -73,6 +76,8 @@ pub struct AdapterInfo {
 #[derive(Clone)]
 pub struct GpuDevice {
     pub(crate) context: Arc<Context>,
+    memory: Option<u64>,
+    software: bool,
 }
 
 /// All adapters: cards first, drivers on the processor last.
@@ -113,7 +118,8 @@ fn matrices_of(adapter: &wgpu::Adapter) -> Option<Matrices> {
     let has = adapter.features().contains(Features::SHADER_F16 | MATRIX_FEATURES);
     let info = adapter.get_info();
     let subgroups = [info.subgroup_min_size, info.subgroup_max_size];
-    if has { matrices(&adapter.cooperative_matrix_properties(), subgroups) } else { None }
+    let bytes = adapter.limits().max_compute_workgroup_storage_size;
+    if has { matrices(&adapter.cooperative_matrix_properties(), subgroups, bytes) } else { None }
 }
 
 fn describe(adapter: &wgpu::Adapter) -> AdapterInfo {
@@ -125,6 +131,7 @@ fn describe(adapter: &wgpu::Adapter) -> AdapterInfo {
         software: info.device_type == DeviceType::Cpu,
         f16: adapter.features().contains(Features::SHADER_F16),
         tier: if matrices_of(adapter).is_some() { Tier::Khr } else { Tier::Plain },
+        memory: heap::bytes(adapter),
         lacks: lacks(adapter),
     }
 }
@@ -209,10 +216,23 @@ impl GpuDevice {
             None => return Err(no_device(format!("{} does not answer", info.name))),
         };
         let name = format!("gpu ({}, {}, {tier})", info.name, info.api);
-        let device = Self { context: Context::new(opened, name, info.f16, matrices, threads.clone(), faults)? };
+        let context = Context::new(opened, name, info.f16, matrices, threads.clone(), faults)?;
+        let device = Self { context, memory: info.memory, software: info.software };
         multiplies(&device)?;
         device.context.arm();
         Ok(device)
+    }
+
+    /// Bytes of its own memory, where the driver says so.
+    #[must_use]
+    pub fn memory(&self) -> Option<u64> {
+        self.memory
+    }
+
+    /// Whether it computes on the processor.
+    #[must_use]
+    pub fn is_software(&self) -> bool {
+        self.software
     }
 
     /// How products are computed.

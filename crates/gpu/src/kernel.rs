@@ -18,6 +18,11 @@ pub(crate) enum Program {
     Attention {
         chunks: u32,
     },
+    /// The same by cooperative matrices, of which the channels of a head are so many.
+    MatrixAttention {
+        steps: u32,
+        matrices: Matrices,
+    },
     GroupStats,
     GroupMerge,
     GroupApply,
@@ -57,7 +62,14 @@ impl Matrices {
         if self.side == 8 && self.threads >= 128 { 4 } else { 2 }
     }
 
-    /// Rows, and columns, of a workgroup.
+    /// The most workgroup memory that a kernel takes: that of the widest head.
+    pub(crate) fn workgroup_bytes(self) -> u32 {
+        let Self { side, threads, subgroups } = self;
+        let rows = 2 * side * (WIDEST_MATRIX_HEAD as u32 + 8);
+        2 * rows + 4 * 2 * subgroups * side * side + 2 * 4 * side * (2 * side + 8) + 4 * threads
+    }
+
+    /// Rows, and columns, of a product in a workgroup.
     pub(crate) fn block(self) -> u32 {
         2 * self.per() * self.side
     }
@@ -73,6 +85,8 @@ pub(crate) struct Kernel {
     pub(crate) wide: bool,
 }
 
+/// The widest head of an attention by matrices: what their sums have registers for.
+pub(crate) const WIDEST_MATRIX_HEAD: usize = 192;
 /// The widest head of an attention: what the sums of a thread have registers for.
 pub(crate) const WIDEST_HEAD: usize = 1024;
 
@@ -81,7 +95,7 @@ impl Program {
     pub(crate) fn bindings(self) -> [usize; 2] {
         match self {
             Self::Product { .. } | Self::MatrixProduct { .. } => [3, 2],
-            Self::Attention { .. } => [4, 0],
+            Self::Attention { .. } | Self::MatrixAttention { .. } => [4, 0],
             Self::GroupApply => [3, 2],
             Self::RowNorm | Self::Depthwise => [2, 2],
             Self::Embedding => [2, 1],
@@ -97,7 +111,7 @@ impl Program {
     pub(crate) fn words(self) -> usize {
         match self {
             Self::Product { .. } | Self::MatrixProduct { .. } => 16,
-            Self::Attention { .. } => 6,
+            Self::Attention { .. } | Self::MatrixAttention { .. } => 6,
             Self::GroupStats | Self::Move => 7,
             Self::GroupMerge | Self::Unary | Self::Pool => 4,
             Self::GroupApply => 8,
@@ -114,6 +128,7 @@ impl Program {
             Self::Product { .. } => include_str!("kernels/product.wgsl"),
             Self::MatrixProduct { .. } => include_str!("kernels/product_khr.wgsl"),
             Self::Attention { .. } => include_str!("kernels/attention.wgsl"),
+            Self::MatrixAttention { .. } => include_str!("kernels/attention_khr.wgsl"),
             Self::GroupStats => include_str!("kernels/group_stats.wgsl"),
             Self::GroupMerge => include_str!("kernels/group_merge.wgsl"),
             Self::GroupApply => include_str!("kernels/group_apply.wgsl"),
@@ -151,21 +166,23 @@ impl Kernel {
     /// Its WGSL.
     pub(crate) fn wgsl(&self) -> String {
         let wide_types = self.wide || self.program.computes_wide();
-        let (geglu, chunks, matrices) = match self.program {
+        let (geglu, parts, matrices) = match self.program {
             Program::Product { geglu } => (geglu, 0, None),
             Program::MatrixProduct { geglu, matrices } => (geglu, 0, Some(matrices)),
             Program::Attention { chunks } => (false, chunks, None),
+            Program::MatrixAttention { steps, matrices } => (false, steps, Some(matrices)),
             _ => (false, 0, None),
         };
         let Matrices { side, threads, subgroups } = matrices.unwrap_or(Matrices { side: 0, threads: 0, subgroups: 0 });
         let block = matrices.map_or(0, Matrices::block);
-        let queries = queries(chunks);
+        let queries = queries(parts);
         let constants = [
             ("F16", self.f16.into()),
             ("WIDE", wide_types.into()),
             ("LOOSE", (wide_types && !self.wide).into()),
             ("GEGLU", geglu.into()),
-            ("CHUNKS", chunks),
+            ("CHUNKS", parts),
+            ("STEPS", parts),
             ("ROWS", queries / 16),
             ("QUERIES", queries),
             ("QUERY_PLACES", queries * 5),
@@ -177,6 +194,9 @@ impl Kernel {
             ("BLOCK", block),
             ("X_PLACES", block * (2 * side + 8)),
             ("W_PLACES", 2 * side * (block + 8)),
+            ("ROW_PLACES", (2 * side * (parts * side + 8)).max(4 * side * (side + 8))),
+            ("SCORE_PLACES", 2 * subgroups * side * side),
+            ("PART_PLACES", 4 * side * (2 * side + 8)),
             ("SUM_PLACES", subgroups * side * side),
         ];
         let functions = if self.program.has_functions() { include_str!("kernels/functions.wgsl") } else { "" };
@@ -210,11 +230,13 @@ impl Kernel {
         let mut kernels: Vec<_> = programs.into_iter().flat_map(kernel).collect();
         for (side, subgroup) in [(16, [32, 32]), (16, [32, 64]), (8, [32, 32]), (8, [8, 8])] {
             let matrices = Matrices::new(side, subgroup);
-            kernels.extend([false, true].map(|geglu| Self {
-                program: Program::MatrixProduct { geglu, matrices },
-                f16: true,
-                wide: true,
-            }));
+            let mut programs = vec![
+                Program::MatrixProduct { geglu: false, matrices },
+                Program::MatrixProduct { geglu: true, matrices },
+            ];
+            let heads = [8, 40, 64, 80, 160, WIDEST_MATRIX_HEAD as u32];
+            programs.extend(heads.map(|dim| Program::MatrixAttention { steps: dim.div_ceil(side), matrices }));
+            kernels.extend(programs.into_iter().map(|program| Self { program, f16: true, wide: true }));
         }
         kernels
     }

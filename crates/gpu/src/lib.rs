@@ -11,6 +11,7 @@ mod backend;
 mod context;
 mod device;
 mod elements;
+mod heap;
 mod kernel;
 mod memory;
 mod ops;

@@ -53,7 +53,11 @@ impl FromStr for Tier {
 }
 
 /// The matrices of a device that the kernels can use, the larger ones first: f16 with sums in f32.
-pub(crate) fn matrices(properties: &[CooperativeMatrixProperties], subgroups: [u32; 2]) -> Option<Matrices> {
+pub(crate) fn matrices(
+    properties: &[CooperativeMatrixProperties],
+    subgroups: [u32; 2],
+    workgroup_bytes: u32,
+) -> Option<Matrices> {
     let fits = |side: u32| {
         properties.iter().any(|of| {
             [of.m_size, of.n_size, of.k_size] == [side; 3]
@@ -61,12 +65,12 @@ pub(crate) fn matrices(properties: &[CooperativeMatrixProperties], subgroups: [u
                 && of.cr_type == CooperativeScalarType::F32
         })
     };
-    // What the kernels need of threads and of workgroup memory.
     let [smallest, largest] = subgroups;
-    if smallest < 8 || largest > 64 || largest > 8 * smallest {
+    if smallest < 4 || largest > 64 {
         return None;
     }
-    [16, 8].into_iter().find(|&side| fits(side)).map(|side| Matrices::new(side, subgroups))
+    let of = |side| Matrices::new(side, subgroups);
+    [16, 8].into_iter().filter(|&side| fits(side)).map(of).find(|of| of.workgroup_bytes() <= workgroup_bytes)
 }
 
 /// Rows, inputs and outputs of the product that is checked: no multiples of a block.
@@ -106,5 +110,34 @@ pub(crate) fn asked() -> Result<Option<Tier>> {
     match std::env::var(VARIABLE) {
         Ok(id) if !id.is_empty() => id.parse().map(Some).map_err(refused),
         _ => Ok(None),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_largest_matrices_that_fit_are_taken() {
+        let of = |side, ab_type, cr_type| CooperativeMatrixProperties {
+            m_size: side,
+            n_size: side,
+            k_size: side,
+            ab_type,
+            cr_type,
+            saturating_accumulation: false,
+        };
+        use CooperativeScalarType::{F16, F32};
+        let (large, small) = (of(16, F16, F32), of(8, F16, F32));
+        let side = |properties: &[_], subgroups, bytes| matrices(properties, subgroups, bytes).map(|of| of.side);
+        assert_eq!(side(&[small, large], [32, 32], 48 << 10), Some(16));
+        assert_eq!(side(&[small, large], [32, 64], 64 << 10), Some(16));
+        // Too many subgroups for the memory.
+        assert_eq!(side(&[small, large], [8, 32], 32 << 10), Some(8));
+        assert_eq!(side(&[large], [8, 32], 32 << 10), None);
+        assert_eq!(side(&[small], [8, 8], 32 << 10), Some(8));
+        // Sums in f16 are none.
+        assert_eq!(side(&[of(16, F16, F16), of(16, F32, F32)], [32, 32], 48 << 10), None);
+        assert_eq!(side(&[], [32, 32], 48 << 10), None);
     }
 }

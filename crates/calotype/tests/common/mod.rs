@@ -1,8 +1,10 @@
 //! A small model in a folder, made from formulas.
 
-#![allow(dead_code, reason = "each test uses a part")]
+#![allow(dead_code, clippy::print_stdout, clippy::unwrap_used, reason = "each test uses a part")]
 
 pub(crate) mod family;
+pub(crate) mod golden;
+pub(crate) mod sd1_tiny;
 
 use std::{borrow::Cow, collections::BTreeMap, fs, path::Path, sync::Arc};
 

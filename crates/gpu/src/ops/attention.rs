@@ -1,11 +1,11 @@
 //! Attention.
 
-use calotype_tensor::{Attention, Error, Result, op_shapes};
+use calotype_tensor::{Attention, DType, Error, Result, op_shapes};
 
 use super::{Run, lanes, words};
 use crate::{
     Gpu, Tensor,
-    kernel::{Program, WIDEST_HEAD, queries},
+    kernel::{Program, WIDEST_HEAD, WIDEST_MATRIX_HEAD, queries},
 };
 
 impl Gpu {
@@ -17,16 +17,29 @@ impl Gpu {
             return Err(Error::Invalid { op, message });
         }
         let y = self.tensor(q.shape)?;
-        let chunks = extents.head_dim.div_ceil(64) as u32;
+        let dim = extents.head_dim;
+        let wide = lanes(&[dim]) == 4;
+        let by_matrices = wide && self.dtype == DType::F16 && dim <= WIDEST_MATRIX_HEAD;
+        // None of this depends on the number of queries, as the batch may not.
+        let (program, block) = match self.context.matrices.filter(|_| by_matrices) {
+            Some(matrices) => {
+                let steps = (dim as u32).div_ceil(matrices.side);
+                (Program::MatrixAttention { steps, matrices }, 4 * matrices.side)
+            }
+            None => {
+                let chunks = dim.div_ceil(64) as u32;
+                (Program::Attention { chunks }, queries(chunks))
+            }
+        };
         let scale = 1.0 / (extents.head_dim as f32).sqrt();
         let [queries_all, keys, heads, dim] =
             words(op, [extents.queries, extents.keys, options.heads, extents.head_dim])?;
         self.launch(Run {
-            program: Program::Attention { chunks },
-            wide: lanes(&[extents.head_dim]) == 4,
+            program,
+            wide,
             spans: &[Some(y.span()), Some(q.span()), Some(k.span()), Some(v.span())],
             words: &[queries_all, keys, heads, dim, options.causal.into(), scale.to_bits()],
-            grid: [extents.queries.div_ceil(queries(chunks) as usize), options.heads, extents.batch],
+            grid: [extents.queries.div_ceil(block as usize), options.heads, extents.batch],
         })?;
         Ok(y)
     }

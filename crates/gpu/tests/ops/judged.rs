@@ -33,6 +33,7 @@ fn adapters_are_listed_and_what_is_not_there_is_an_error() {
     }
     if let Some(device) = device() {
         assert!(adapters.iter().any(|adapter| device.name().contains(&adapter.name) && adapter.lacks.is_none()));
+        assert!(device.memory().is_some_and(|bytes| bytes > 1 << 28), "{:?}", device.memory());
     }
     assert_eq!("khr".parse(), Ok(Tier::Khr));
     assert!("nv2".parse::<Tier>().unwrap_err().contains("expected plain or khr"));

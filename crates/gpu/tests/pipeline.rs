@@ -1,0 +1,108 @@
+//! Whole pipelines on the device: equal to diffusers', whatever the batch, and to the processor's.
+
+#![allow(clippy::print_stdout, clippy::unwrap_used, reason = "these are tests")]
+
+#[path = "../../calotype/tests/common/mod.rs"]
+mod common;
+#[path = "ops/setup.rs"]
+#[allow(dead_code, reason = "each test uses a part")]
+mod setup;
+
+use std::sync::Arc;
+
+use calotype::{Keep, Model, Pipeline, PipelineOptions, Precision, Request};
+use common::{
+    Sizes, distance,
+    golden::Golden,
+    model,
+    sd1_tiny::{self, rms_distance},
+};
+use setup::{backends, devices};
+
+fn load(name: &str, model: &Arc<Model>, precision: Precision) -> Pipeline {
+    let device = devices().iter().find(|device| name.starts_with(device.tier().id())).unwrap();
+    let options = PipelineOptions { precision, keep: Keep::All, ..Default::default() };
+    Pipeline::new(device.clone(), Arc::clone(model), options)
+}
+
+#[test]
+fn equals_diffusers() {
+    let (_a, epsilon) = model(&Sizes::default());
+    let (_b, velocity) = model(&Sizes { prediction_type: "v_prediction", ..Sizes::default() });
+    for (name, precision, _) in backends() {
+        let (epsilon, velocity) = (load(&name, &epsilon, precision), load(&name, &velocity, precision));
+        for golden in Golden::all() {
+            let pipeline = if golden.prediction_type == "v_prediction" { &velocity } else { &epsilon };
+            let pictures = pipeline.generate(golden.request()).unwrap().finish().unwrap();
+            let error = distance(&pictures.latents.to_nchw(), &golden.latents);
+            println!("{name} {} {}: {error:.1e}", golden.sampler, golden.schedule);
+            let (allowed, greys) = if precision == Precision::F32 { (1e-4, 1) } else { (1e-2, 3) };
+            assert!(error <= allowed, "{name} {} {}: {error:.1e}", golden.sampler, golden.schedule);
+            if let Some(expected) = golden.picture {
+                let picture = pictures.images[0].pixels.data();
+                assert!(picture.iter().zip(&expected).all(|(a, b)| a.abs_diff(*b) <= greys), "{name}");
+            }
+        }
+    }
+}
+
+#[test]
+fn a_picture_does_not_depend_on_its_batch() {
+    let (_folder, model) = model(&Sizes::default());
+    for (name, precision, _) in backends() {
+        let pipeline = load(&name, &model, precision);
+        let request = |seed, batch_size| Request {
+            prompt: "a tree".into(),
+            num_inference_steps: 2,
+            seed,
+            batch_size,
+            ..Default::default()
+        };
+        let batch = pipeline.generate(request(10, 3)).unwrap().finish().unwrap();
+        for k in 0..3 {
+            let alone = pipeline.generate(request(10 + k as u64, 1)).unwrap().finish().unwrap();
+            assert_eq!(Some(alone.latents), batch.latents.slice(k, 1), "{name}");
+            assert_eq!(alone.images[0].pixels, batch.images[k].pixels, "{name}");
+        }
+    }
+}
+
+/// The networks and so many of the samplers of sd1-tiny. In f16, a quarter of what PyTorch is off in bf16, which has three digits less.
+fn equals_the_reference(samplers: usize) {
+    let Some(folder) = sd1_tiny::folder() else { return };
+    let golden = sd1_tiny::Golden::open(&folder);
+    let model = Arc::new(Model::open(&folder).unwrap());
+    let pytorch: serde_json::Value =
+        serde_json::from_str(include_str!("../../calotype/tests/goldens/bf16.json")).unwrap();
+    let mut off = Vec::new();
+    for (name, precision, _) in backends() {
+        let pipeline = load(&name, &model, precision);
+        let runs = golden.cases().iter().take(samplers).map(|case| {
+            let key = case["key"].as_str().unwrap();
+            (key.to_owned(), golden.run(&pipeline, case).to_nchw())
+        });
+        for (key, output) in golden.networks(&pipeline).into_iter().chain(runs) {
+            let expected = golden.tensor(&key);
+            let (error, allowed) = match precision {
+                Precision::F32 => (f64::from(distance(&output, &expected)), 1e-4),
+                _ => (rms_distance(&output, &expected), pytorch["networks"][&key].as_f64().unwrap() / 4.0),
+            };
+            println!("{name} {key}: {error:.2e}, allowed {allowed:.2e}");
+            if error > allowed {
+                off.push(format!("{name} {key}: {error:.2e}, allowed {allowed:.2e}"));
+            }
+        }
+    }
+    assert!(off.is_empty(), "{}", off.join("\n"));
+}
+
+#[test]
+fn sd1_tiny_equals_the_reference() {
+    equals_the_reference(1);
+}
+
+#[test]
+#[ignore = "five minutes on a software driver"]
+fn every_sampler_of_sd1_tiny_equals_the_reference() {
+    equals_the_reference(usize::MAX);
+}
