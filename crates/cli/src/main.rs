@@ -3,6 +3,7 @@
 mod args;
 mod audit;
 mod bench;
+mod devices;
 mod failure;
 mod generate;
 mod info;
@@ -76,6 +77,7 @@ fn run(command: Command, log: Option<&str>, start: Instant) -> Result<(), Failur
         Command::Serve(args) => serve::run(&args, log),
         Command::Health(args) => serve::health(&args),
         Command::Keys(command) => keys::run(&command),
+        Command::Devices(args) => devices::run(&args),
         Command::Bench(args) => bench::run(&args),
     }
 }

@@ -3,7 +3,7 @@
 use std::{path::Path, time::Instant};
 
 use calotype::{
-    Model, Pipeline, Request,
+    Model, Request,
     adapters::{AdapterKind, AdapterMetadata, MissingAdapter},
     metadata::{self, LatentsMetadata, Metadata, Reading},
 };
@@ -11,6 +11,7 @@ use calotype_image::{Limits, read_limited};
 
 use crate::{
     args::Remake,
+    devices,
     failure::{Failure, line},
     generate::{Job, LatentsFile, Lines, Publishing, device, options},
     interrupt, model,
@@ -24,12 +25,11 @@ pub(crate) fn run(args: &Remake, process_start: Instant) -> Result<(), Failure> 
     let mut model_options = args.model.options.options();
     model_options.zero_terminal_snr |= args.model.model.is_some() && metadata.is_zero_terminal_snr();
     let model = model::open_with(&args.model, model_options)?;
-    let mut options = options(&args.compute, 1)?;
+    let (mut options, mut precision) = (options(&args.compute, 1)?, args.compute.precision.0);
     if reading.is_complete {
         check_model(&metadata, &model).map_err(refuse)?;
-        if args.compute.precision.0.is_none() {
-            options.precision = metadata.precision.unwrap_or(options.precision);
-        }
+        precision = precision.or(metadata.precision);
+        options.precision = precision.unwrap_or(options.precision);
     } else {
         warn(&reading);
         warn_of_model(&metadata, &model)?;
@@ -55,7 +55,7 @@ pub(crate) fn run(args: &Remake, process_start: Instant) -> Result<(), Failure> 
     let model_path = args.model.model.as_deref();
     let publishing = Publishing::open(&args.safety, &args.marks, model_path, as_made, &args.picture, &device)?;
     publishing.check_license(&model, args.safety.accept_license)?;
-    let pipeline = Pipeline::new(device, model, options);
+    let pipeline = devices::pipeline(&args.device, precision, &device, model.into(), options)?;
     let job = Job { pipeline, request, place, lines, count: 1, pictures, latents, output, made, publishing };
     job.run(process_start)
 }

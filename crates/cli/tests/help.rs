@@ -43,6 +43,7 @@ fn help_is_as_written_down() {
         "keys signing",
         "serve",
         "health",
+        "devices",
         "bench",
     ];
     for command in commands {

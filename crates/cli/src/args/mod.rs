@@ -4,6 +4,7 @@ mod audit;
 mod bench;
 mod choices;
 mod compute;
+mod device;
 mod elsewhere;
 mod generate;
 mod info;
@@ -21,6 +22,7 @@ use clap::{Parser, Subcommand};
 pub(crate) use audit::{Audit, AuditExport, AuditSearch, AuditVerify};
 pub(crate) use bench::{Arch, Bench};
 pub(crate) use compute::Compute;
+pub(crate) use device::{DeviceArg, DeviceArgs, Devices};
 pub(crate) use elsewhere::owners;
 pub(crate) use generate::{
     GenerateArgs, Img2img, InpaintCommand, LineArgs, MarkArgs, Outpaint, OutputArgs, PromptArgs, Remake, SafetyArgs,
@@ -96,6 +98,8 @@ pub(crate) enum Command {
     /// Make keys for the server, and for signing images
     #[command(subcommand)]
     Keys(Keys),
+    /// List what there is to compute on
+    Devices(Devices),
     /// Measure the speed of this machine
     Bench(Bench),
 }

@@ -14,10 +14,11 @@ use std::{
     time::Instant,
 };
 
-use calotype::{Model, Pipeline, Request, request::BatchPlace, sampling::SeedPer};
+use calotype::{Model, Request, request::BatchPlace, sampling::SeedPer};
 
 use crate::{
     args::{GenerateArgs, Img2img, InpaintCommand, LineArgs, Outpaint, Txt2img},
+    devices,
     failure::{Failure, line},
     interrupt, model,
 };
@@ -133,7 +134,7 @@ fn run_on(
     let device = device(&args.compute)?;
     let publishing = Publishing::open(&args.safety, &args.marks, args.model.model.as_deref(), None, &[], &device)?;
     publishing.check_license(&model, args.safety.accept_license)?;
-    let pipeline = Pipeline::new(device, model, options);
+    let pipeline = devices::pipeline(&args.device, args.compute.precision.0, &device, model.into(), options)?;
     let place = BatchPlace::default();
     let job = Job { pipeline, request, place, lines, count, pictures, latents, output, made: None, publishing };
     job.run(process_start)

@@ -20,7 +20,7 @@ use std::path::PathBuf;
 use calotype::Request;
 use clap::{Arg, Args};
 
-use super::{Compute, ModelArgs};
+use super::{Compute, DeviceArgs, ModelArgs};
 use crate::failure::Failure;
 use adapters::{AdapterArgs, AdapterFolderArgs};
 pub(crate) use given::Given;
@@ -156,6 +156,8 @@ pub(crate) struct Remake {
     #[command(flatten)]
     pub(crate) output: OutputArgs,
     #[command(flatten)]
+    pub(crate) device: DeviceArgs,
+    #[command(flatten)]
     pub(crate) compute: Compute,
 }
 
@@ -186,6 +188,8 @@ pub(crate) struct GenerateArgs {
     pub(crate) marks: MarkArgs,
     #[command(flatten)]
     pub(crate) output: OutputArgs,
+    #[command(flatten)]
+    pub(crate) device: DeviceArgs,
     #[command(flatten)]
     pub(crate) compute: Compute,
 }
