@@ -210,7 +210,8 @@ impl Attempt<'_> {
                     }
                     let (done, total) = (step.index + 1, step.total.max(step.index + 1));
                     let each = steps_began.elapsed().as_secs_f64() / done as f64;
-                    self.update(done == total, |live| {
+                    // The first has a preview, and the last is news in any case.
+                    self.update(done == 1 || done == total, |live| {
                         live.progress.step = done;
                         live.progress.steps = total;
                         live.progress.fraction = 0.95 * done as f64 / total as f64;
