@@ -157,9 +157,7 @@ impl Place {
     pub(crate) fn whole(&self) -> Span<'_> {
         self.span(0, self.length)
     }
-}
 
-impl Place {
     /// Whether it is memory of this device.
     pub(crate) fn is_on(&self, context: &Arc<Context>) -> bool {
         Arc::ptr_eq(&self.chunk.context, context)

@@ -6,11 +6,11 @@ use calotype_tensor::{
 
 use crate::{
     Param, Tensor,
-    arena::{Place, Pool},
+    arena::{Place, Pool, Span},
     context::Context,
     elements::{decode, encode},
     kernel::{Kernel, Program},
-    ops::{Run, elementwise::Function, product::Epilogue},
+    ops::{Run, elementwise::Function, product::Epilogue, words},
     recorder::Dispatch,
 };
 
@@ -28,6 +28,9 @@ pub struct Gpu {
 /// What is written where nothing must be read: not a number in f16 and in f32.
 const POISON: u32 = 0x7fff_7fff;
 
+/// Threads of a workgroup of `each.wgsl`.
+const EACH: usize = 256;
+
 impl Gpu {
     /// A place of so many bytes among the tensors.
     pub(crate) fn place(&self, bytes: usize) -> Result<Place> {
@@ -40,7 +43,7 @@ impl Gpu {
                 kernel,
                 spans: &[Some(span)],
                 words: &[count as u32, POISON],
-                grid: self.blocks(count.div_ceil(256))?,
+                grid: self.blocks(count.div_ceil(EACH)),
             })?;
         }
         Ok(place)
@@ -54,10 +57,10 @@ impl Gpu {
     }
 
     /// So many workgroups in a line, that is broken where a device can't count so far.
-    pub(crate) fn blocks(&self, count: usize) -> Result<[usize; 3]> {
+    pub(crate) fn blocks(&self, count: usize) -> [usize; 3] {
         let most = self.context.limits.max_compute_workgroups_per_dimension.max(1) as usize;
         let width = count.clamp(1, most);
-        Ok([width, count.div_ceil(width), 1])
+        [width, count.div_ceil(width), 1]
     }
 
     /// Runs a kernel in this backend's type.
@@ -65,6 +68,20 @@ impl Gpu {
         let Run { program, wide, spans, words, grid } = run;
         let kernel = Kernel { program, f16: self.dtype == DType::F16, wide };
         self.context.dispatch(&Dispatch { kernel, spans, words, grid })
+    }
+
+    /// Runs a kernel that makes `lanes` of so many elements in each thread, and is told how many threads there are before `rest`.
+    pub(crate) fn launch_each(
+        &self,
+        op: &'static str,
+        program: Program,
+        [elements, lanes]: [usize; 2],
+        spans: &[Option<Span>],
+        rest: &[u32],
+    ) -> Result<()> {
+        let count = elements.div_ceil(lanes);
+        let words = [&words(op, [count])?[..], rest].concat();
+        self.launch(Run { program, wide: lanes == 4, spans, words: &words, grid: self.blocks(count.div_ceil(EACH)) })
     }
 
     /// Whether a tensor is this device's, in this backend's type.

@@ -146,9 +146,30 @@ impl Program {
         }
     }
 
-    /// Whether it computes activations.
-    fn has_functions(self) -> bool {
-        matches!(self, Self::Product { .. } | Self::MatrixProduct { .. } | Self::GroupApply | Self::Unary | Self::Geglu)
+    /// The sources that it shares with others.
+    fn shared(self) -> &'static [&'static str] {
+        const FUNCTIONS: &str = include_str!("kernels/functions.wgsl");
+        const EACH: &str = include_str!("kernels/each.wgsl");
+        const TOTAL: &str = include_str!("kernels/total.wgsl");
+        const MATRICES: &str = include_str!("kernels/matrices.wgsl");
+        const PRODUCT: &str = include_str!("kernels/product_params.wgsl");
+        const ATTENTION: &str = include_str!("kernels/attention_params.wgsl");
+        match self {
+            Self::Product { .. } => &[FUNCTIONS, PRODUCT],
+            Self::MatrixProduct { .. } => &[FUNCTIONS, PRODUCT, MATRICES],
+            Self::Attention { .. } => &[ATTENTION],
+            Self::MatrixAttention { .. } => &[ATTENTION, MATRICES],
+            Self::GroupApply | Self::Unary | Self::Geglu => &[FUNCTIONS, EACH],
+            Self::Binary
+            | Self::Channels
+            | Self::Move
+            | Self::Embedding
+            | Self::Pool
+            | Self::Depthwise
+            | Self::Fill => &[EACH],
+            Self::GroupMerge | Self::RowNorm => &[TOTAL],
+            Self::GroupStats | Self::Mean => &[],
+        }
     }
 
     /// Whether it computes with four elements at a time however they lie in memory.
@@ -199,9 +220,8 @@ impl Kernel {
             ("PART_PLACES", 4 * side * (2 * side + 8)),
             ("SUM_PLACES", subgroups * side * side),
         ];
-        let functions = if self.program.has_functions() { include_str!("kernels/functions.wgsl") } else { "" };
-        let sources = [include_str!("kernels/common.wgsl"), functions, self.program.source()];
-        expand(&sources.join("\n"), &constants)
+        let sources = [&[include_str!("kernels/common.wgsl")], self.program.shared(), &[self.program.source()]];
+        expand(&sources.concat().join("\n"), &constants)
     }
 
     /// Every kernel that heads of the widths of Stable Diffusion need, with every option.

@@ -2,33 +2,12 @@
 // over the keys, 32 at a time, with the greatest score so far and the sum of weights relative to it.
 //
 // Of 16 × 16 threads, a line has ROWS queries and all 32 keys, and of the result 4 channels in each chunk of 64.
-struct Params {
-    queries: u32,
-    keys: u32,
-    heads: u32,
-    dim: u32,
-    causal: u32,
-    scale: f32,
-}
-
-//# if LOOSE
-alias E = T;
-//# else
-alias E = V;
-//# end
-
-@group(0) @binding(0) var<storage, read_write> y: array<E>;
-@group(0) @binding(1) var<storage, read_write> q: array<E>;
-@group(0) @binding(2) var<storage, read_write> k: array<E>;
-@group(0) @binding(3) var<storage, read_write> v: array<E>;
-var<immediate> p: Params;
 
 const ROWS = ${ROWS}u;
 const QUERIES = ${QUERIES}u;
 const KEYS = 32u;
 // Between queries or keys in workgroup memory, in units of V: 16 channels, and one to spread the banks.
 const STEP = 5u;
-const LOWEST = -3.0e38;
 
 var<workgroup> qs: array<V, ${QUERY_PLACES}>;
 var<workgroup> ks: array<V, 160>;

@@ -4,27 +4,7 @@
 // the keys: the first finds the greatest score of each query, the second computes the scores again, weights, and their sum with the
 // values. Each of four subgroups has SIDE queries; smaller subgroups than they could be are more than four, of which some
 // compute the same. Of the threads, PARTS have a query each: a part of the keys of a block.
-struct Params {
-    queries: u32,
-    keys: u32,
-    heads: u32,
-    dim: u32,
-    causal: u32,
-    scale: f32,
-}
 
-@group(0) @binding(0) var<storage, read_write> y: array<V>;
-@group(0) @binding(1) var<storage, read_write> q: array<V>;
-@group(0) @binding(2) var<storage, read_write> k: array<V>;
-@group(0) @binding(3) var<storage, read_write> v: array<V>;
-var<immediate> p: Params;
-
-alias MatrixA = coop_mat${SIDE}x${SIDE}<f16, A>;
-alias MatrixB = coop_mat${SIDE}x${SIDE}<f16, B>;
-alias MatrixC = coop_mat${SIDE}x${SIDE}<f32, C>;
-
-const SIDE = ${SIDE}u;
-const THREADS = ${THREADS}u;
 const QUERIES = 4u * SIDE;
 const KEYS = 2u * SIDE;
 const PARTS = THREADS / QUERIES;
@@ -34,7 +14,6 @@ const WIDTH = ${STEPS}u * SIDE;
 const STEP = WIDTH + 8u;
 const Q_STEP = SIDE + 8u;
 const W_STEP = KEYS + 8u;
-const LOWEST = -3.0e38;
 
 // Keys or values of a block; before, some channels of all queries.
 var<workgroup> rows: array<f16, ${ROW_PLACES}>;
@@ -44,26 +23,15 @@ var<workgroup> weights: array<f16, ${PART_PLACES}>;
 // For each thread, and then of all of a query.
 var<workgroup> shares: array<f32, ${THREADS}>;
 
-fn query_part(query: u32, image: u32, head: u32, channel: u32) -> V {
-    if query >= p.queries || channel >= p.dim {
+//# for n in q k v
+// Four channels of row `row` of an image; zeros past the ends.
+fn part_of_$n(row: u32, rows_of_image: u32, image: u32, head: u32, channel: u32) -> V {
+    if row >= rows_of_image || channel >= p.dim {
         return V();
     }
-    return q[((image * p.queries + query) * p.heads + head) * (p.dim / 4u) + channel / 4u];
+    return $n[((image * rows_of_image + row) * p.heads + head) * (p.dim / 4u) + channel / 4u];
 }
-
-fn key_part(key: u32, image: u32, head: u32, channel: u32) -> V {
-    if key >= p.keys || channel >= p.dim {
-        return V();
-    }
-    return k[((image * p.keys + key) * p.heads + head) * (p.dim / 4u) + channel / 4u];
-}
-
-fn value_part(key: u32, image: u32, head: u32, channel: u32) -> V {
-    if key >= p.keys || channel >= p.dim {
-        return V();
-    }
-    return v[((image * p.keys + key) * p.heads + head) * (p.dim / 4u) + channel / 4u];
-}
+//# end
 
 @compute @workgroup_size(${THREADS})
 fn main(
@@ -94,7 +62,7 @@ fn main(
     for (var i = t; i < QUERIES * SIDE / 4u; i += THREADS) {
         let query = i / (SIDE / 4u);
         let channel = i % (SIDE / 4u) * 4u;
-        let part = query_part(first_query + query, image, head, $nu * SIDE + channel);
+        let part = part_of_q(first_query + query, p.queries, image, head, $nu * SIDE + channel);
 //# for j in 4
         rows[query * Q_STEP + channel + $ju] = part[$j];
 //# end
@@ -117,7 +85,7 @@ fn main(
         for (var i = t; i < KEYS * WIDTH / 4u; i += THREADS) {
             let key = i / (WIDTH / 4u);
             let channel = i % (WIDTH / 4u) * 4u;
-            let part = key_part(first_key + key, image, head, channel);
+            let part = part_of_k(first_key + key, p.keys, image, head, channel);
 //# for j in 4
             rows[key * STEP + channel + $ju] = part[$j];
 //# end
@@ -145,7 +113,7 @@ fn main(
         for (var i = t; i < KEYS * WIDTH / 4u; i += THREADS) {
             let key = i / (WIDTH / 4u);
             let channel = i % (WIDTH / 4u) * 4u;
-            let part = value_part(first_key + key, image, head, channel);
+            let part = part_of_v(first_key + key, p.keys, image, head, channel);
 //# for j in 4
             rows[key * STEP + channel + $ju] = part[$j];
 //# end

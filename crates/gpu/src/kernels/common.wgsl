@@ -22,6 +22,13 @@ alias I = i32;
 const LANES = 1u;
 //# end
 
+// What tensors lie in memory as: rows that are no multiple of four are read one by one where it is computed with four all the same.
+//# if LOOSE
+alias E = T;
+//# else
+alias E = V;
+//# end
+
 // A result as it is kept: in f16 within its range, and what is not a number stays so.
 fn kept(y: F) -> V {
 //# if F16

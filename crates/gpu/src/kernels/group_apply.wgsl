@@ -20,16 +20,7 @@ struct Params {
 @group(0) @binding(4) var<storage, read> beta: array<F>;
 var<immediate> p: Params;
 
-@compute @workgroup_size(256)
-fn main(
-    @builtin(workgroup_id) workgroup: vec3<u32>,
-    @builtin(num_workgroups) grid: vec3<u32>,
-    @builtin(local_invocation_index) t: u32,
-) {
-    let i = (workgroup.x + workgroup.y * grid.x) * 256u + t;
-    if i >= p.count {
-        return;
-    }
+fn each(i: u32) {
     let channel = i * LANES % p.channels;
     let first_stat = i * LANES / p.image * p.groups;
     var mean = F();

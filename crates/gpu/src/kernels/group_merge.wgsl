@@ -10,22 +10,6 @@ struct Params {
 @group(0) @binding(1) var<storage, read_write> stats: array<vec2<f32>>;
 var<immediate> p: Params;
 
-var<workgroup> parts: array<f32, 64>;
-
-// The sum over all threads, in an order that is always the same.
-fn total(t: u32, value: f32) -> f32 {
-    workgroupBarrier();
-    parts[t] = value;
-    for (var half = 32u; half > 0u; half /= 2u) {
-        workgroupBarrier();
-        if t < half {
-            parts[t] += parts[t + half];
-        }
-    }
-    workgroupBarrier();
-    return parts[0];
-}
-
 @compute @workgroup_size(64)
 fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_index) t: u32) {
     let base = workgroup.x * p.slices;

@@ -16,16 +16,7 @@ struct Params {
 @group(0) @binding(1) var<storage, read_write> x: array<V>;
 var<immediate> p: Params;
 
-@compute @workgroup_size(256)
-fn main(
-    @builtin(workgroup_id) workgroup: vec3<u32>,
-    @builtin(num_workgroups) grid: vec3<u32>,
-    @builtin(local_invocation_index) t: u32,
-) {
-    let i = (workgroup.x + workgroup.y * grid.x) * 256u + t;
-    if i >= p.count {
-        return;
-    }
+fn each(i: u32) {
     let row = i / p.width;
     let column = i % p.width;
     var source = row;

@@ -2,45 +2,10 @@
 //
 // Four subgroups make a square of BLOCK rows and columns, each PER × PER matrices of it. A driver that makes smaller subgroups than
 // it could has more than four: then some compute the same, as matrices must be used by all alike, and the first four are read. DEPTH channels at a time lie in workgroup memory. Sums leave their matrices by way of workgroup memory.
-struct Params {
-    // Of the result, in one phase.
-    rows: u32,
-    inputs: u32,
-    columns: u32,
-    // Between rows of the weight, in units of V.
-    weight_stride: u32,
-    width: u32,
-    height: u32,
-    out_width: u32,
-    out_height: u32,
-    kernel_width: u32,
-    taps: u32,
-    stride: u32,
-    top: u32,
-    left: u32,
-    // 1, or 4 for a convolution after upsampling: the pixels of each 2 × 2 block of the result have weights of their own.
-    phases: u32,
-    activation: u32,
-    // 1 for a bias, 2 for a residual.
-    flags: u32,
-}
 
-@group(0) @binding(0) var<storage, read_write> y: array<V>;
-@group(0) @binding(1) var<storage, read_write> x: array<V>;
-@group(0) @binding(2) var<storage, read_write> residual: array<V>;
-@group(0) @binding(3) var<storage, read> weight: array<V>;
-@group(0) @binding(4) var<storage, read> bias: array<F>;
-var<immediate> p: Params;
-
-alias MatrixA = coop_mat${SIDE}x${SIDE}<f16, A>;
-alias MatrixB = coop_mat${SIDE}x${SIDE}<f16, B>;
-alias MatrixC = coop_mat${SIDE}x${SIDE}<f32, C>;
-
-const SIDE = ${SIDE}u;
 const PER = ${PER}u;
 const BLOCK = 2u * PER * SIDE;
 const DEPTH = 2u * SIDE;
-const THREADS = ${THREADS}u;
 // Between rows in workgroup memory: eight more spread the banks.
 const X_STEP = DEPTH + 8u;
 const W_STEP = BLOCK + 8u;
@@ -57,16 +22,6 @@ var<workgroup> ws: array<f16, ${W_PLACES}>;
 var<workgroup> sums: array<f32, ${SUM_PLACES}>;
 // Of each row: its image's first line, and its first pixel.
 var<workgroup> pixels: array<vec3<u32>, ${BLOCK}>;
-
-// Where row `row` of this phase lies in the result.
-fn result_row(row: u32, phase: u32) -> u32 {
-    if p.phases == 1u {
-        return row;
-    }
-    let column = row % p.out_width;
-    let line = row / p.out_width;
-    return (2u * line + phase / 2u) * 2u * p.out_width + 2u * column + phase % 2u;
-}
 
 fn four_sums(at: u32) -> F {
     return F(sums[at], sums[at + 1u], sums[at + 2u], sums[at + 3u]);

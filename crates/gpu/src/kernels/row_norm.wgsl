@@ -16,24 +16,13 @@ struct Params {
 @group(0) @binding(3) var<storage, read> beta: array<F>;
 var<immediate> p: Params;
 
-var<workgroup> parts: array<f32, 64>;
-
-// The sum over all threads, in an order that is always the same.
-fn total(t: u32, value: F) -> f32 {
-    workgroupBarrier();
+// The sum of what is read at a time.
+fn across(value: F) -> f32 {
 //# if WIDE
-    parts[t] = value.x + value.y + value.z + value.w;
+    return value.x + value.y + value.z + value.w;
 //# else
-    parts[t] = value;
+    return value;
 //# end
-    for (var half = 32u; half > 0u; half /= 2u) {
-        workgroupBarrier();
-        if t < half {
-            parts[t] += parts[t + half];
-        }
-    }
-    workgroupBarrier();
-    return parts[0];
 }
 
 @compute @workgroup_size(64)
@@ -53,14 +42,14 @@ fn main(
         for (var i = t; i < p.width; i += 64u) {
             sum += F(x[base + i]);
         }
-        mean = total(t, sum) / p.count;
+        mean = total(t, across(sum)) / p.count;
     }
     var square = F();
     for (var i = t; i < p.width; i += 64u) {
         let d = F(x[base + i]) - mean;
         square += d * d;
     }
-    let squares = total(t, square);
+    let squares = total(t, across(square));
     if p.unit == 0u {
         let deviation = sqrt(squares / p.count + p.eps);
         for (var i = t; i < p.width; i += 64u) {

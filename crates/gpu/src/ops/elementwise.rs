@@ -25,8 +25,7 @@ impl Gpu {
             Function::Clamp(low, high) => (19, low, high),
         };
         let y = self.tensor(x.shape)?;
-        let numbers: [f32; 2] = [a, b];
-        self.each(&y, Program::Unary, &[x], &[code, numbers[0].to_bits(), numbers[1].to_bits()])?;
+        self.each(&y, Program::Unary, &[x], &[code, f32::to_bits(a), f32::to_bits(b)])?;
         Ok(y)
     }
 
@@ -38,43 +37,26 @@ impl Gpu {
 
     /// Four elements at a time, whatever the shape: a place has room for those after the last.
     fn each(&self, y: &Tensor, program: Program, arguments: &[&Tensor], rest: &[u32]) -> Result<()> {
-        let count = y.shape.count().div_ceil(4);
         let spans: Vec<_> = [y].into_iter().chain(arguments.iter().copied()).map(|x| Some(x.span())).collect();
-        self.launch(Run {
-            program,
-            wide: true,
-            spans: &spans,
-            words: &[&words("elementwise", [count])?[..], rest].concat(),
-            grid: self.blocks(count.div_ceil(256))?,
-        })
+        self.launch_each("elementwise", program, [y.shape.count(), 4], &spans, rest)
     }
 
     pub(crate) fn add_to_channels(&self, x: &Tensor, v: &Tensor) -> Result<Tensor> {
+        let op = "add_channels";
         let [_, pixels, channels] = op_shapes::add_channels(x.shape, v.shape)?;
         let lanes = lanes(&[channels]);
         let y = self.tensor(x.shape)?;
-        let count = x.shape.count() / lanes;
-        self.launch(Run {
-            program: Program::Channels,
-            wide: lanes == 4,
-            spans: &[Some(y.span()), Some(x.span()), Some(v.span())],
-            words: &words("add_channels", [count, pixels * channels / lanes, channels / lanes])?,
-            grid: self.blocks(count.div_ceil(256))?,
-        })?;
+        let spans = [Some(y.span()), Some(x.span()), Some(v.span())];
+        let rest = words(op, [pixels * channels / lanes, channels / lanes])?;
+        self.launch_each(op, Program::Channels, [x.shape.count(), lanes], &spans, &rest)?;
         Ok(y)
     }
 
     pub(crate) fn gate(&self, x: &Tensor, shape: Shape) -> Result<Tensor> {
         let lanes = lanes(&[shape.last()]);
         let y = self.tensor(shape)?;
-        let count = shape.count() / lanes;
-        self.launch(Run {
-            program: Program::Geglu,
-            wide: lanes == 4,
-            spans: &[Some(y.span()), Some(x.span())],
-            words: &words("geglu", [count, shape.last() / lanes])?,
-            grid: self.blocks(count.div_ceil(256))?,
-        })?;
+        let rest = words("geglu", [shape.last() / lanes])?;
+        self.launch_each("geglu", Program::Geglu, [shape.count(), lanes], &[Some(y.span()), Some(x.span())], &rest)?;
         Ok(y)
     }
 
@@ -105,17 +87,12 @@ impl Gpu {
         let bias = bias.map(|bias| bias.vector(op)).transpose()?;
         let weight = weight.table(op)?;
         let y = self.tensor(shape)?;
-        let count = shape.count() / lanes;
-        let extents = [count, channels / lanes, width, height, shape[2], shape[1]];
+        let extents = [channels / lanes, width, height, shape[2], shape[1]];
         let padding = options.padding;
         let walk = [kernel[1], kernel[0] * kernel[1], options.stride, padding.top, padding.left];
-        self.launch(Run {
-            program: Program::Depthwise,
-            wide: lanes == 4,
-            spans: &[Some(y.span()), Some(x.span()), Some(weight), bias],
-            words: &[&words(op, extents)?[..], &words(op, walk)?, &[bias.is_some().into()]].concat(),
-            grid: self.blocks(count.div_ceil(256))?,
-        })?;
+        let spans = [Some(y.span()), Some(x.span()), Some(weight), bias];
+        let rest = [&words(op, extents)?[..], &words(op, walk)?, &[bias.is_some().into()]].concat();
+        self.launch_each(op, Program::Depthwise, [shape.count(), lanes], &spans, &rest)?;
         Ok(y)
     }
 }

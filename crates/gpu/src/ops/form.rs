@@ -2,7 +2,7 @@
 
 use calotype_tensor::{Result, Shape, op_shapes};
 
-use super::{Run, lanes, words};
+use super::{lanes, words};
 use crate::{Gpu, Param, Tensor, kernel::Program};
 
 /// What is moved of each row, and where to; in elements.
@@ -20,15 +20,9 @@ impl Gpu {
     fn moved(&self, op: &'static str, y: &Tensor, x: &Tensor, part: &Move) -> Result<()> {
         let &Move { rows, width, from, to, line } = part;
         let lanes = lanes(&[width, from[0], from[1], to[0], to[1]]);
-        let count = rows * width / lanes;
         let units = [width, from[0], from[1], to[0], to[1]].map(|elements| elements / lanes);
-        self.launch(Run {
-            program: Program::Move,
-            wide: lanes == 4,
-            spans: &[Some(y.span()), Some(x.span())],
-            words: &[&words(op, [count])?[..], &words(op, units)?, &words(op, [line])?].concat(),
-            grid: self.blocks(count.div_ceil(256))?,
-        })
+        let rest = [&words(op, units)?[..], &words(op, [line])?].concat();
+        self.launch_each(op, Program::Move, [rows * width, lanes], &[Some(y.span()), Some(x.span())], &rest)
     }
 
     pub(crate) fn take_channels(&self, x: &Tensor, start: usize, shape: Shape) -> Result<Tensor> {
@@ -63,14 +57,8 @@ impl Gpu {
         let [_, height, width, channels] = op_shapes::picture(op, "x", x.shape)?;
         let lanes = lanes(&[channels]);
         let y = self.tensor(shape)?;
-        let count = shape.count() / lanes;
-        self.launch(Run {
-            program: Program::Pool,
-            wide: lanes == 4,
-            spans: &[Some(y.span()), Some(x.span())],
-            words: &words(op, [count, channels / lanes, width, height])?,
-            grid: self.blocks(count.div_ceil(256))?,
-        })?;
+        let rest = words(op, [channels / lanes, width, height])?;
+        self.launch_each(op, Program::Pool, [shape.count(), lanes], &[Some(y.span()), Some(x.span())], &rest)?;
         Ok(y)
     }
 
@@ -82,14 +70,9 @@ impl Gpu {
         let bytes: Vec<u8> = ids.iter().flat_map(|id| id.to_le_bytes()).collect();
         self.context.upload(&bytes, workspace.span(0, bytes.len()))?;
         let lanes = lanes(&[shape.last()]);
-        let count = shape.count() / lanes;
-        self.launch(Run {
-            program: Program::Embedding,
-            wide: lanes == 4,
-            spans: &[Some(y.span()), Some(workspace.span(0, bytes.len())), Some(table)],
-            words: &words(op, [count, shape.last() / lanes])?,
-            grid: self.blocks(count.div_ceil(256))?,
-        })?;
+        let spans = [Some(y.span()), Some(workspace.span(0, bytes.len())), Some(table)];
+        let rest = words(op, [shape.last() / lanes])?;
+        self.launch_each(op, Program::Embedding, [shape.count(), lanes], &spans, &rest)?;
         Ok(y)
     }
 }

@@ -72,16 +72,12 @@ impl Gpu {
             })?;
         }
         let lanes = lanes(&[channels]);
-        let count = x.shape.count() / lanes;
-        let extents = words(op, [count, pixels * channels, channels, groups, per_group])?;
+        let extents = words(op, [pixels * channels, channels, groups, per_group])?;
         let numbers = [((pixels * per_group) as f32).to_bits(), eps.to_bits(), activation_code(activation)];
-        self.launch(Run {
-            program: Program::GroupApply,
-            wide: lanes == 4,
-            spans: &[Some(y.span()), Some(x.span()), Some(stats), Some(gamma.vector(op)?), Some(beta.vector(op)?)],
-            words: &[&extents[..], &numbers].concat(),
-            grid: self.blocks(count.div_ceil(256))?,
-        })?;
+        let affine = [gamma.vector(op)?, beta.vector(op)?];
+        let spans = [Some(y.span()), Some(x.span()), Some(stats), Some(affine[0]), Some(affine[1])];
+        let rest = [&extents[..], &numbers].concat();
+        self.launch_each(op, Program::GroupApply, [x.shape.count(), lanes], &spans, &rest)?;
         Ok(y)
     }
 
@@ -98,7 +94,7 @@ impl Gpu {
             wide: lanes == 4,
             spans: &[Some(y.span()), Some(x.span()), affine.map(|[gamma, _]| gamma), affine.map(|[_, beta]| beta)],
             words: &[rows, units, (width as f32).to_bits(), eps.to_bits(), affine.is_none().into()],
-            grid: self.blocks(x.shape.rows())?,
+            grid: self.blocks(x.shape.rows()),
         })?;
         Ok(y)
     }

@@ -133,7 +133,7 @@ impl Gpu {
             None => (Program::Product { geglu }, 64),
         };
         let column_blocks = columns.div_ceil(if geglu { block / 2 } else { block });
-        let [x_blocks, y_blocks, _] = self.blocks(rows.div_ceil(block) * column_blocks)?;
+        let [x_blocks, y_blocks, _] = self.blocks(rows.div_ceil(block) * column_blocks);
         self.launch(Run {
             program,
             wide,
