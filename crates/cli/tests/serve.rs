@@ -20,7 +20,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use client::{fox, send};
+use client::{fox, send, serving_address};
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 use tempfile::TempDir;
@@ -49,8 +49,8 @@ impl Serving {
         let log: Arc<Mutex<Vec<String>>> = Arc::default();
         let address = loop {
             let line = lines.next().unwrap().unwrap();
-            match line.strip_prefix("serving: http://").and_then(|rest| rest.split('/').next()) {
-                Some(address) => break address.parse().unwrap(),
+            match serving_address(&line) {
+                Some(address) => break address,
                 None => log.lock().unwrap().push(line),
             }
         };

@@ -23,7 +23,7 @@ use std::{
 };
 
 use calotype_image::{RgbImage, encode_png};
-use client::{Answer, Events, connect, send};
+use client::{Answer, Events, connect, send, serving_address};
 use serde_json::{Value, json};
 
 /// How often something is asked for, and how often the server is looked at.
@@ -47,8 +47,7 @@ fn main() -> ExitCode {
     let mut lines = BufReader::new(child.stderr.take().unwrap()).lines();
     let mut child = Serving(child);
     let first = lines.next().unwrap().unwrap();
-    let address = first.strip_prefix("serving: http://").and_then(|rest| rest.split('/').next()).unwrap();
-    let address: SocketAddr = address.parse().unwrap();
+    let address = serving_address(&first).unwrap();
     thread::spawn(move || lines.map_while(Result::ok).for_each(|line| println!("server: {line}")));
     let looks = soak(address, &child.0, duration);
     let told = Command::new("kill").arg(child.0.id().to_string()).status().unwrap();

@@ -47,6 +47,11 @@ pub(crate) fn connect(address: SocketAddr) -> io::Result<TcpStream> {
     Ok(stream)
 }
 
+/// Where a server is that says this line.
+pub(crate) fn serving_address(line: &str) -> Option<SocketAddr> {
+    line.strip_prefix("serving: http://")?.split('/').next()?.parse().ok()
+}
+
 /// Sends a request, and reads the answer.
 pub(crate) fn send(
     address: SocketAddr,
