@@ -61,13 +61,17 @@ pub(crate) async fn lines(
             Problem::internal()
         };
         let before = which.before.unwrap_or(u64::MAX);
-        let has = |line: &str| which.q.as_ref().is_none_or(|q| line.contains(q.as_str()));
         let mut lines: Vec<Value> = Vec::new();
         for line in Newest::open(path).map_err(unreadable)? {
             let line = line.map_err(unreadable)?;
+            if which.q.as_ref().is_some_and(|q| !line.contains(q.as_str())) {
+                continue;
+            }
             // What is no line is told by `audit verify`.
-            let line = has(&line).then(|| serde_json::from_str::<Value>(&line).ok()).flatten();
-            lines.extend(line.filter(|line| line["seq"].as_u64().is_some_and(|seq| seq < before)));
+            let Ok(line) = serde_json::from_str::<Value>(&line) else { continue };
+            if line["seq"].as_u64().is_some_and(|seq| seq < before) {
+                lines.push(line);
+            }
             if lines.len() == limit {
                 break;
             }
