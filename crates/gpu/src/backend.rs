@@ -176,6 +176,7 @@ impl Backend for Gpu {
             (Op::Abs, [_], _) => unary(Function::Abs),
             (Op::Exp, [_], _) => unary(Function::Exp),
             (&Op::Clamp { low, high }, [_], _) => unary(Function::Clamp(low, high)),
+            (Op::PRelu, [x], [slope]) => self.leak(x, slope),
             (Op::Geglu, [x], _) => self.gate(x, shape),
             (Op::Add, [a, b], _) => self.binary(a, b, 0),
             (Op::Sub, [a, b], _) => self.binary(a, b, 1),
@@ -187,6 +188,8 @@ impl Backend for Gpu {
             (Op::Concat, [a, b], _) => self.join(a, b, shape),
             (Op::UpsampleNearest2x, [x], _) => self.double_pixels(x, shape),
             (Op::MaxPool2x, [x], _) => self.pool(x, shape),
+            (&Op::PixelShuffle(factor), [x], _) => self.shuffle(op.name(), x, factor, false, shape),
+            (&Op::PixelUnshuffle(factor), [x], _) => self.shuffle(op.name(), x, factor, true, shape),
             (Op::Embedding { ids, .. }, _, [table]) => self.look_up(table, ids, shape),
             _ => return op.refuse(tensors.len(), params.len()),
         }?;

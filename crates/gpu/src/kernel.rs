@@ -30,10 +30,12 @@ pub(crate) enum Program {
     Unary,
     Binary,
     Channels,
+    PRelu,
     Geglu,
     Move,
     Embedding,
     Pool,
+    Shuffle,
     Depthwise,
     Mean,
     Fill,
@@ -98,12 +100,17 @@ impl Program {
             Self::Attention { .. } | Self::MatrixAttention { .. } => [4, 0],
             Self::GroupApply => [3, 2],
             Self::RowNorm | Self::Depthwise => [2, 2],
-            Self::Embedding => [2, 1],
+            Self::Embedding | Self::PRelu => [2, 1],
             Self::Binary | Self::Channels => [3, 0],
             Self::Fill => [1, 0],
-            Self::GroupStats | Self::GroupMerge | Self::Unary | Self::Geglu | Self::Move | Self::Pool | Self::Mean => {
-                [2, 0]
-            }
+            Self::GroupStats
+            | Self::GroupMerge
+            | Self::Unary
+            | Self::Geglu
+            | Self::Move
+            | Self::Pool
+            | Self::Shuffle
+            | Self::Mean => [2, 0],
         }
     }
 
@@ -115,9 +122,9 @@ impl Program {
             Self::GroupStats | Self::Move => 7,
             Self::GroupMerge | Self::Unary | Self::Pool => 4,
             Self::GroupApply => 8,
-            Self::RowNorm => 5,
+            Self::RowNorm | Self::Shuffle => 5,
             Self::Channels => 3,
-            Self::Binary | Self::Geglu | Self::Embedding | Self::Fill => 2,
+            Self::Binary | Self::PRelu | Self::Geglu | Self::Embedding | Self::Fill => 2,
             Self::Depthwise => 12,
             Self::Mean => 1,
         }
@@ -136,10 +143,12 @@ impl Program {
             Self::Unary => include_str!("kernels/unary.wgsl"),
             Self::Binary => include_str!("kernels/binary.wgsl"),
             Self::Channels => include_str!("kernels/channels.wgsl"),
+            Self::PRelu => include_str!("kernels/prelu.wgsl"),
             Self::Geglu => include_str!("kernels/geglu.wgsl"),
             Self::Move => include_str!("kernels/move.wgsl"),
             Self::Embedding => include_str!("kernels/embedding.wgsl"),
             Self::Pool => include_str!("kernels/pool.wgsl"),
+            Self::Shuffle => include_str!("kernels/shuffle.wgsl"),
             Self::Depthwise => include_str!("kernels/depthwise.wgsl"),
             Self::Mean => include_str!("kernels/mean.wgsl"),
             Self::Fill => include_str!("kernels/fill.wgsl"),
@@ -162,9 +171,11 @@ impl Program {
             Self::GroupApply | Self::Unary | Self::Geglu => &[FUNCTIONS, EACH],
             Self::Binary
             | Self::Channels
+            | Self::PRelu
             | Self::Move
             | Self::Embedding
             | Self::Pool
+            | Self::Shuffle
             | Self::Depthwise
             | Self::Fill => &[EACH],
             Self::GroupMerge | Self::RowNorm => &[TOTAL],
@@ -236,10 +247,12 @@ impl Kernel {
             Program::Unary,
             Program::Binary,
             Program::Channels,
+            Program::PRelu,
             Program::Geglu,
             Program::Move,
             Program::Embedding,
             Program::Pool,
+            Program::Shuffle,
             Program::Depthwise,
             Program::Mean,
             Program::Fill,

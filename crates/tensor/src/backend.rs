@@ -166,6 +166,11 @@ pub trait Backend: Sized + 'static {
         self.run(&Op::Activation(activation), &[x], &[])
     }
 
+    /// `x (rows, C)` above 0, else `slope (C) · x` (He et al. 2015); the derivative at 0 is the slope.
+    fn prelu(&self, x: &Self::Tensor, slope: &Self::Param) -> Result<Self::Tensor> {
+        self.run(&Op::PRelu, &[x], &[slope])
+    }
+
     /// GEGLU (Shazeer 2020): `x (rows, 2C)` is `(a, gate)`, the result `a · gelu(gate)` is `(rows, C)`.
     fn geglu(&self, x: &Self::Tensor) -> Result<Self::Tensor> {
         self.run(&Op::Geglu, &[x], &[])
@@ -239,6 +244,17 @@ pub trait Backend: Sized + 'static {
     /// The greatest of each 2×2 block: `(B, H, W, C)` to `(B, H/2, W/2, C)`, rounded down; a last odd line or column is not seen.
     fn max_pool_2x(&self, x: &Self::Tensor) -> Result<Self::Tensor> {
         self.run(&Op::MaxPool2x, &[x], &[])
+    }
+
+    /// Channels as pixels (Shi et al. 2016): of `x (B, H, W, C·f²)` with `f = factor`, channel `c·f² + i·f + j` becomes channel `c` of the
+    /// pixel in line `i` and column `j` of `f` by `f`; the result is `(B, f·H, f·W, C)`.
+    fn pixel_shuffle(&self, x: &Self::Tensor, factor: usize) -> Result<Self::Tensor> {
+        self.run(&Op::PixelShuffle(factor), &[x], &[])
+    }
+
+    /// The inverse of [`pixel_shuffle`](Self::pixel_shuffle): `(B, f·H, f·W, C)` to `(B, H, W, C·f²)`.
+    fn pixel_unshuffle(&self, x: &Self::Tensor, factor: usize) -> Result<Self::Tensor> {
+        self.run(&Op::PixelUnshuffle(factor), &[x], &[])
     }
 
     /// Rows of `table (R, C)` by index: `ids` has `B·L` entries, the result is `(B, L, C)`. Errors when an id is not below `R`.
@@ -331,6 +347,8 @@ pub enum Activation {
     Relu,
     /// `x` above 0, else `0.2 x` (Maas et al. 2013), with the slope of PatchGAN's discriminator; the derivative at 0 is 0.2.
     LeakyRelu,
+    /// `1 / (1 + e^-x)`.
+    Sigmoid,
 }
 
 /// Rows and columns of zeros around a picture.

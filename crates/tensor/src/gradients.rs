@@ -78,6 +78,8 @@ pub trait Differentiable: Backend {
     fn unit_rows_backward(&self, x: &Self::Tensor, dy: &Self::Tensor, eps: f32) -> Result<Self::Tensor>;
     /// `∂L/∂x` of [`Backend::activation`].
     fn activation_backward(&self, x: &Self::Tensor, dy: &Self::Tensor, activation: Activation) -> Result<Self::Tensor>;
+    /// `∂L/∂x` of [`Backend::prelu`].
+    fn prelu_backward(&self, x: &Self::Tensor, slope: &Self::Param, dy: &Self::Tensor) -> Result<Self::Tensor>;
     /// `∂L/∂x` of [`Backend::geglu`].
     fn geglu_backward(&self, x: &Self::Tensor, dy: &Self::Tensor) -> Result<Self::Tensor>;
     /// `∂L/∂x` of [`Backend::abs`]: `dy · sign(x)`, 0 at 0.

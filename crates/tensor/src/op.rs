@@ -44,6 +44,8 @@ pub enum Op {
     },
     /// Tensor `x`.
     Activation(Activation),
+    /// Tensor `x`, parameter `slope`.
+    PRelu,
     /// Tensor `x`.
     Geglu,
     /// Tensors `a` and `b`.
@@ -84,6 +86,10 @@ pub enum Op {
     UpsampleNearest2x,
     /// Tensor `x`.
     MaxPool2x,
+    /// Tensor `x`; pixels of a side that each becomes.
+    PixelShuffle(usize),
+    /// Tensor `x`; pixels of a side that become one.
+    PixelUnshuffle(usize),
     /// Parameter `table`.
     Embedding {
         /// The rows to take.
@@ -108,6 +114,7 @@ impl Op {
             Self::LayerNorm { .. } => "layer_norm",
             Self::UnitRows { .. } => "unit_rows",
             Self::Activation(_) => "activation",
+            Self::PRelu => "prelu",
             Self::Geglu => "geglu",
             Self::Add => "add",
             Self::Sub => "sub",
@@ -123,6 +130,8 @@ impl Op {
             Self::Concat => "concat",
             Self::UpsampleNearest2x => "upsample_nearest_2x",
             Self::MaxPool2x => "max_pool_2x",
+            Self::PixelShuffle(_) => "pixel_shuffle",
+            Self::PixelUnshuffle(_) => "pixel_unshuffle",
             Self::Embedding { .. } => "embedding",
         }
     }
@@ -164,6 +173,7 @@ impl Op {
             }
             (Self::UnitRows { .. }, &[x], []) => Ok(x),
             (Self::Activation(_) | Self::Scale(_) | Self::Abs | Self::Exp | Self::Clamp { .. }, &[x], []) => Ok(x),
+            (Self::PRelu, &[x], &[slope]) => op_shapes::vector("prelu", "slope", x.last(), slope).map(|()| x),
             (Self::Geglu, &[x], []) => op_shapes::geglu(x),
             (Self::Add | Self::Sub | Self::Mul, &[a, b], []) => op_shapes::same(self.name(), "b", a, b).map(|()| a),
             (Self::AddChannels, &[x, v], []) => op_shapes::add_channels(x, v).map(|_| x),
@@ -173,6 +183,8 @@ impl Op {
             (Self::Concat, &[a, b], []) => op_shapes::concat(a, b),
             (Self::UpsampleNearest2x, &[x], []) => op_shapes::upsample_nearest_2x(x),
             (Self::MaxPool2x, &[x], []) => op_shapes::max_pool_2x(x),
+            (&Self::PixelShuffle(factor), &[x], []) => op_shapes::pixel_shuffle(x, factor),
+            (&Self::PixelUnshuffle(factor), &[x], []) => op_shapes::pixel_unshuffle(x, factor),
             (Self::Embedding { ids, batch }, [], &[table]) => op_shapes::embedding(table, ids, *batch),
             _ => self.refuse(tensors.len(), params.len()),
         }

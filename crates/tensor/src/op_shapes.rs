@@ -226,6 +226,30 @@ pub fn upsample_nearest_2x_backward(dy: Shape) -> Result<Shape> {
     Ok([b, h / 2, w / 2, c].into())
 }
 
+/// The result of spreading the channels of `x (B, H, W, C·factor²)` over `factor` by `factor` pixels each.
+pub fn pixel_shuffle(x: Shape, factor: usize) -> Result<Shape> {
+    let op = "pixel_shuffle";
+    let [b, h, w, c] = picture(op, "x", x)?;
+    let area = factor.checked_mul(factor).filter(|&area| area > 0 && c.is_multiple_of(area));
+    match (area, h.checked_mul(factor), w.checked_mul(factor)) {
+        (Some(area), Some(h), Some(w)) => Shape::new(&[b, h, w, c / area]),
+        _ => shape_error(op, "x", format!("channels that are a multiple of {factor} squared"), x),
+    }
+}
+
+/// The result of gathering `factor` by `factor` pixels of `x (B, H, W, C)` in the channels of one.
+pub fn pixel_unshuffle(x: Shape, factor: usize) -> Result<Shape> {
+    let op = "pixel_unshuffle";
+    let [b, h, w, c] = picture(op, "x", x)?;
+    let channels = factor.checked_mul(factor).and_then(|area| c.checked_mul(area));
+    match channels {
+        Some(channels) if factor > 0 && h.is_multiple_of(factor) && w.is_multiple_of(factor) => {
+            Shape::new(&[b, h / factor, w / factor, channels])
+        }
+        _ => shape_error(op, "x", format!("sides that are multiples of {factor}"), x),
+    }
+}
+
 /// The result of an embedding lookup.
 pub fn embedding(table: Shape, ids: &[u32], batch: usize) -> Result<Shape> {
     let op = "embedding";

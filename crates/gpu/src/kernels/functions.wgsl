@@ -62,6 +62,7 @@ fn activate(x: F, code: u32) -> F {
         case 3u: { return swish(x, 1.702); }
         case 4u: { return leaky_relu(x, 0.0); }
         case 5u: { return leaky_relu(x, 0.2); }
+        case 6u: { return 1.0 / (1.0 + exponential(-x)); }
         default: { return x; }
     }
 }

@@ -52,6 +52,16 @@ impl Gpu {
         Ok(y)
     }
 
+    pub(crate) fn leak(&self, x: &Tensor, slope: &Param) -> Result<Tensor> {
+        let (op, channels) = ("prelu", x.shape.last());
+        let lanes = lanes(&[channels]);
+        let slope = slope.vector(op)?;
+        let y = self.tensor(x.shape)?;
+        let spans = [Some(y.span()), Some(x.span()), Some(slope)];
+        self.launch_each(op, Program::PRelu, [x.shape.count(), lanes], &spans, &words(op, [channels / lanes])?)?;
+        Ok(y)
+    }
+
     pub(crate) fn gate(&self, x: &Tensor, shape: Shape) -> Result<Tensor> {
         let lanes = lanes(&[shape.last()]);
         let y = self.tensor(shape)?;

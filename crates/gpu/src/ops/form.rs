@@ -62,6 +62,22 @@ impl Gpu {
         Ok(y)
     }
 
+    /// Channels as pixels, or the inverse of that.
+    pub(crate) fn shuffle(
+        &self,
+        op: &'static str,
+        x: &Tensor,
+        factor: usize,
+        inverse: bool,
+        shape: Shape,
+    ) -> Result<Tensor> {
+        let [_, _, width, channels] = op_shapes::picture(op, "y", shape)?;
+        let y = self.tensor(shape)?;
+        let rest = [&words(op, [channels, width, factor])?[..], &[inverse.into()]].concat();
+        self.launch_each(op, Program::Shuffle, [shape.count(), 1], &[Some(y.span()), Some(x.span())], &rest)?;
+        Ok(y)
+    }
+
     pub(crate) fn look_up(&self, table: &Param, ids: &[u32], shape: Shape) -> Result<Tensor> {
         let op = "embedding";
         let table = table.table(op)?;

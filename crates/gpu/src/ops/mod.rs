@@ -28,6 +28,7 @@ pub(crate) fn activation_code(activation: Activation) -> u32 {
         Activation::QuickGelu => 3,
         Activation::Relu => 4,
         Activation::LeakyRelu => 5,
+        Activation::Sigmoid => 6,
     }
 }
 

@@ -290,9 +290,16 @@ fn elementwise(cases: &mut Vec<Case>) {
         Activation::QuickGelu,
         Activation::Relu,
         Activation::LeakyRelu,
+        Activation::Sigmoid,
     ] {
         cases.push(unary(Op::Activation(activation), [1]));
         cases.push(with_values(unary(Op::Activation(activation), [3, 5, 7, 31]), wide));
+    }
+    for shape in [&[1][..], &[2, 33], &[2, 5, 7, 17], &[1, 9, 4, 64]] {
+        let shape = Shape::new(shape).unwrap_or_else(|_| [1].into());
+        let mut x = tensor("x", shape);
+        x.values = Values::Grid { step: 0.25, limit: 12 };
+        cases.push(Case { op: Op::PRelu, inputs: vec![x, param("slope", ParamKind::Vector, [shape.last()], 4)] });
     }
     cases.push(unary(Op::Geglu, [2]));
     cases.push(unary(Op::Geglu, [3, 17, 66]));
@@ -329,6 +336,14 @@ fn form(cases: &mut Vec<Case>) {
         unary(Op::MaxPool2x, [1, 2, 2, 1]),
         unary(Op::MaxPool2x, [2, 5, 7, 33]),
         unary(Op::MaxPool2x, [3, 8, 4, 4]),
+        unary(Op::PixelShuffle(1), [1, 1, 1, 1]),
+        unary(Op::PixelShuffle(2), [2, 3, 5, 12]),
+        unary(Op::PixelShuffle(3), [1, 4, 3, 45]),
+        unary(Op::PixelShuffle(4), [1, 3, 5, 48]),
+        unary(Op::PixelUnshuffle(1), [1, 1, 1, 1]),
+        unary(Op::PixelUnshuffle(2), [2, 6, 10, 3]),
+        unary(Op::PixelUnshuffle(3), [1, 9, 6, 5]),
+        unary(Op::PixelUnshuffle(4), [1, 8, 12, 4]),
     ]);
     // Rows taken twice, and rows never taken.
     let ids: Vec<u32> = (0..22).map(|i| i * 7 % 15 + i % 3).collect();

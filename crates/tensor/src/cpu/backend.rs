@@ -72,6 +72,7 @@ impl Backend for Cpu {
             (&Op::LayerNorm { eps }, [x], [gamma, beta]) => self.normalise_layers(x, gamma, beta, eps),
             (&Op::UnitRows { eps }, [x], _) => self.normalise_rows(x, eps),
             (&Op::Activation(activation), [x], _) => self.map(x, |x, y| ew::activate(isa, x, y, activation)),
+            (Op::PRelu, [x], [slope]) => self.prelu(x, slope),
             (Op::Geglu, [x], _) => self.map_rows(x, shape.last(), |x, y| ew::gate(isa, x, y)),
             (Op::Add, [a, b], _) => self.zip("add", a, b, |a, b, y| ew::combine(isa, a, b, y, 1.0)),
             (Op::Sub, [a, b], _) => self.zip("sub", a, b, |a, b, y| ew::combine(isa, a, b, y, -1.0)),
@@ -101,6 +102,8 @@ impl Backend for Cpu {
             }
             (Op::UpsampleNearest2x, [x], _) => self.double_pixels(x, shape),
             (Op::MaxPool2x, [x], _) => self.pool(x, shape),
+            (&Op::PixelShuffle(factor), [x], _) => self.shuffle(x, factor, shape),
+            (&Op::PixelUnshuffle(factor), [x], _) => self.unshuffle(x, factor, shape),
             (Op::Embedding { ids, .. }, _, [table]) => {
                 let table = table.plain(op.name())?;
                 self.make_rows(shape, |[scratch, _], row, y| {

@@ -103,6 +103,7 @@ for_each_isa! {
             Activation::QuickGelu => pairs.for_each(|(y, &x)| *y = math::swish(x, math::QUICK_GELU)),
             Activation::Relu => pairs.for_each(|(y, &x)| *y = math::leaky_relu(x, 0.0)),
             Activation::LeakyRelu => pairs.for_each(|(y, &x)| *y = math::leaky_relu(x, math::LEAK)),
+            Activation::Sigmoid => pairs.for_each(|(y, &x)| *y = math::sigmoid(x)),
         }
     }
 
@@ -115,6 +116,10 @@ for_each_isa! {
             Activation::QuickGelu => triples.for_each(|((dx, &x), dy)| *dx = dy * math::swish_derivative(x, math::QUICK_GELU)),
             Activation::Relu => triples.for_each(|((dx, &x), dy)| *dx = dy * math::leaky_relu_derivative(x, 0.0)),
             Activation::LeakyRelu => triples.for_each(|((dx, &x), dy)| *dx = dy * math::leaky_relu_derivative(x, math::LEAK)),
+            Activation::Sigmoid => triples.for_each(|((dx, &x), dy)| {
+                let s = math::sigmoid(x);
+                *dx = dy * s * (1.0 - s);
+            }),
         }
     }
 

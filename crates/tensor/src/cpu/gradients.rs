@@ -88,6 +88,10 @@ impl Differentiable for Cpu {
         self.zip("activation_backward", x, dy, |x, dy, dx| ew::activate_backward(self.isa, x, dy, dx, activation))
     }
 
+    fn prelu_backward(&self, x: &Tensor, slope: &Param, dy: &Tensor) -> Result<Tensor> {
+        self.prelu_slopes(x, slope, dy)
+    }
+
     fn geglu_backward(&self, x: &Tensor, dy: &Tensor) -> Result<Tensor> {
         let half = op_shapes::geglu(x.shape())?;
         op_shapes::same("geglu_backward", "dy", half, dy.shape())?;

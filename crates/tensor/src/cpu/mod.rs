@@ -18,6 +18,8 @@ mod parallel;
 mod param;
 mod peak;
 mod pool;
+mod prelu;
+mod shuffle;
 mod tensor;
 
 use std::sync::Arc;

@@ -40,6 +40,7 @@ pub(super) fn value(activation: Activation, x: f64) -> f64 {
                 LEAK * x
             }
         }
+        Activation::Sigmoid => sigmoid(x),
     }
 }
 
@@ -64,6 +65,7 @@ pub(super) fn derivative(activation: Activation, x: f64) -> f64 {
                 LEAK
             }
         }
+        Activation::Sigmoid => sigmoid(x) * (1.0 - sigmoid(x)),
     }
 }
 
@@ -73,6 +75,23 @@ pub(super) fn activation(x: &Wide, activation: Activation) -> Wide {
 
 pub(super) fn activation_backward(x: &Wide, dy: &Wide, activation: Activation) -> Result<Wide> {
     zip("activation_backward", ["x", "dy"], x, dy, |x, dy| dy * derivative(activation, x))
+}
+
+pub(super) fn prelu(x: &Wide, slope: &Wide) -> Wide {
+    let mut y = x.clone();
+    for row in 0..x.shape().rows() {
+        for (y, slope) in y.row_mut(row).iter_mut().zip(slope.data()) {
+            *y *= if *y > 0.0 { 1.0 } else { *slope };
+        }
+    }
+    y
+}
+
+pub(super) fn prelu_backward(x: &Wide, slope: &Wide, dy: &Wide) -> Result<Wide> {
+    op_shapes::vector("prelu_backward", "slope", x.shape().last(), slope.shape())?;
+    // Those of 1 where the argument is above 0.
+    let slopes = prelu(&x.convert(|x| if x > 0.0 { 1.0 } else { -1.0 }), &slope.convert(|slope| -slope));
+    zip("prelu_backward", ["x", "dy"], &slopes, dy, |slope, dy| dy * slope)
 }
 
 pub(super) fn geglu(x: &Wide) -> Result<Wide> {

@@ -87,6 +87,7 @@ impl<E: Element> Backend for Reference<E> {
             }
             (&Op::UnitRows { eps }, [x], _) => norm::unit_rows(x, eps),
             (&Op::Activation(activation), [x], _) => activation::activation(x, activation),
+            (Op::PRelu, [x], [slope]) => activation::prelu(x, &vector("slope", slope)?),
             (Op::Geglu, [x], _) => activation::geglu(x)?,
             (Op::Add, [a, b], _) => elementwise::zip("add", ["a", "b"], a, b, |a, b| a + b)?,
             (Op::Sub, [a, b], _) => elementwise::zip("sub", ["a", "b"], a, b, |a, b| a - b)?,
@@ -102,6 +103,8 @@ impl<E: Element> Backend for Reference<E> {
             (Op::Concat, [a, b], _) => form::concat(a, b)?,
             (Op::UpsampleNearest2x, [x], _) => form::upsample_nearest_2x(x)?,
             (Op::MaxPool2x, [x], _) => form::max_pool_2x(x)?,
+            (&Op::PixelShuffle(factor), [x], _) => form::pixel_shuffle(x, factor)?,
+            (&Op::PixelUnshuffle(factor), [x], _) => form::pixel_unshuffle(x, factor)?,
             (Op::Embedding { ids, batch }, _, [table]) => {
                 form::embedding(&table.widen("embedding", "table", ParamKind::Table)?, ids, *batch)?
             }
@@ -226,6 +229,11 @@ impl<E: Element> Differentiable for Reference<E> {
 
     fn activation_backward(&self, x: &Array<E>, dy: &Array<E>, activation: Activation) -> Result<Array<E>> {
         activation::activation_backward(&x.widen(), &dy.widen(), activation).map(round)
+    }
+
+    fn prelu_backward(&self, x: &Array<E>, slope: &Param<E>, dy: &Array<E>) -> Result<Array<E>> {
+        let slope = slope.widen("prelu_backward", "slope", ParamKind::Vector)?;
+        activation::prelu_backward(&x.widen(), &slope, &dy.widen()).map(round)
     }
 
     fn geglu_backward(&self, x: &Array<E>, dy: &Array<E>) -> Result<Array<E>> {

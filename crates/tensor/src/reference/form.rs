@@ -85,6 +85,35 @@ pub(super) fn max_pool_2x_backward(x: &Wide, dy: &Wide) -> Result<Wide> {
     Ok(dx)
 }
 
+/// Calls `f(pixel of few channels, pixel of many, line and column in it)` for every pixel of `(B, f·H, f·W, C)`.
+fn for_each_subpixel(large: Shape, factor: usize, mut f: impl FnMut(usize, usize, usize)) {
+    let &[batch, h, w, _] = &*large else { return };
+    for pixel in 0..batch * h * w {
+        let (line, column) = (pixel / w, pixel % w);
+        f(pixel, line / factor * (w / factor) + column / factor, line % factor * factor + column % factor);
+    }
+}
+
+pub(super) fn pixel_shuffle(x: &Wide, factor: usize) -> Result<Wide> {
+    let mut y = Wide::filled(op_shapes::pixel_shuffle(x.shape(), factor)?, 0.0);
+    for_each_subpixel(y.shape(), factor, |large, small, place| {
+        for (c, y) in y.row_mut(large).iter_mut().enumerate() {
+            *y = x.row(small)[c * factor * factor + place];
+        }
+    });
+    Ok(y)
+}
+
+pub(super) fn pixel_unshuffle(x: &Wide, factor: usize) -> Result<Wide> {
+    let mut y = Wide::filled(op_shapes::pixel_unshuffle(x.shape(), factor)?, 0.0);
+    for_each_subpixel(x.shape(), factor, |large, small, place| {
+        for (c, x) in x.row(large).iter().enumerate() {
+            y.row_mut(small)[c * factor * factor + place] = *x;
+        }
+    });
+    Ok(y)
+}
+
 pub(super) fn embedding(table: &Wide, ids: &[u32], batch: usize) -> Result<Wide> {
     let mut y = Wide::filled(op_shapes::embedding(table.shape(), ids, batch)?, 0.0);
     for (row, &id) in ids.iter().enumerate() {

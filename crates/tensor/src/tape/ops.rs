@@ -165,6 +165,13 @@ impl<B: Differentiable> Backend for Tape<B> {
                     walk.give(to[0], walk.inner().max_pool_2x_backward(&x, &dy)?)
                 })
             }
+            // Each is the other's inverse, and so its gradient.
+            (&Op::PixelShuffle(factor), ..) => self.record(name, to, value, move |walk, to, dy| {
+                walk.give(to[0], walk.inner().pixel_unshuffle(&dy, factor)?)
+            }),
+            (&Op::PixelUnshuffle(factor), ..) => self.record(name, to, value, move |walk, to, dy| {
+                walk.give(to[0], walk.inner().pixel_shuffle(&dy, factor)?)
+            }),
             (&Op::GroupNorm { groups, eps, activation }, &[x], [gamma, beta]) => {
                 let (x, gamma, beta) = (x.clone(), gamma.clone(), beta.clone());
                 self.record(name, to, value, move |walk, to, dy| {
@@ -182,6 +189,13 @@ impl<B: Differentiable> Backend for Tape<B> {
                 let x = x.clone();
                 self.record(name, to, value, move |walk, to, dy| {
                     walk.give(to[0], walk.inner().activation_backward(&x, &dy, activation)?)
+                })
+            }
+            (Op::PRelu, &[x], [slope]) => {
+                let (x, slope) = (x.clone(), slope.clone());
+                self.record(name, to, value, move |walk, to, dy| {
+                    walk.give_with(to[1], |b| b.sum_rows(&b.mul(&dy, &b.clamp(&x, f32::NEG_INFINITY, 0.0)?)?))?;
+                    walk.give_with(to[0], |b| b.prelu_backward(&x, &slope, &dy))
                 })
             }
             (Op::Geglu, &[x], _) => {

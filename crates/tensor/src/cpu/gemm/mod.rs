@@ -279,6 +279,7 @@ for_each_isa! {
                     Activation::QuickGelu => x.iter_mut().for_each(|x| *x = math::swish(*x, math::QUICK_GELU)),
                     Activation::Relu => x.iter_mut().for_each(|x| *x = math::leaky_relu(*x, 0.0)),
                     Activation::LeakyRelu => x.iter_mut().for_each(|x| *x = math::leaky_relu(*x, math::LEAK)),
+                    Activation::Sigmoid => x.iter_mut().for_each(|x| *x = math::sigmoid(*x)),
                 }
                 if let Some(gates) = gates {
                     let mut gate = chunk(&gates[r * width + c..], CHUNK);
