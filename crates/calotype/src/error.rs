@@ -72,6 +72,21 @@ pub enum Error {
         /// Bytes that are free.
         free: u64,
     },
+    /// It needs more memory than is free, and a smaller image would not.
+    #[error(
+        "this needs about {} of memory, {} are free: one image of {width} x {height} fits, or compute in fewer bits",
+        gib(*.needed), gib(*.free)
+    )]
+    TooLarge {
+        /// Bytes that it needs.
+        needed: u64,
+        /// Bytes that are free.
+        free: u64,
+        /// Width of the image that fits, in pixels.
+        width: usize,
+        /// Its height.
+        height: usize,
+    },
     /// It was cancelled.
     #[error("it was cancelled")]
     Cancelled,
@@ -120,9 +135,24 @@ impl Error {
         matches!(
             self,
             Self::OutOfMemory { .. }
+                | Self::TooLarge { .. }
                 | Self::Tensor(OutOfMemory { .. })
                 | Self::Models(Models::Tensor(OutOfMemory { .. }))
                 | Self::Checkpoint(Checkpoint::Models(Models::Tensor(OutOfMemory { .. })))
+        )
+    }
+
+    /// Whether a device failed that computes: another may do the same work.
+    #[must_use]
+    pub fn is_of_device(&self) -> bool {
+        use calotype_checkpoint::Error as Checkpoint;
+        use calotype_models::Error as Models;
+        use calotype_tensor::Error::Device;
+        matches!(
+            self,
+            Self::Tensor(Device { .. })
+                | Self::Models(Models::Tensor(Device { .. }))
+                | Self::Checkpoint(Checkpoint::Models(Models::Tensor(Device { .. })))
         )
     }
 

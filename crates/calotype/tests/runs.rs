@@ -187,6 +187,33 @@ fn two_runs_that_do_not_fit_side_by_side_do_not_both_start() {
     assert!(error.is_out_of_memory() && !error.is_request() && error.to_string().contains("GiB"), "{error}");
 }
 
+/// Who asks for too much is told what there is memory for.
+#[test]
+fn an_image_that_fits_is_told_where_one_does_not() {
+    let (_folder, model) = model(&Sizes::default());
+    let whole = MemoryBudget::with_limit(u64::MAX);
+    let options = |memory: &MemoryBudget| PipelineOptions { memory: memory.clone(), ..Default::default() };
+    let request = |[width, height]: [usize; 2], batch_size| Request {
+        width: Some(width),
+        height: Some(height),
+        batch_size,
+        ..short("a tree")
+    };
+    let pipeline = load(&model, options(&whole));
+    let needed = |size, batch| {
+        let _run = pipeline.generate(request(size, batch)).unwrap();
+        whole.reserved()
+    };
+    for (size, batch) in [([256, 128], 1), ([64, 64], 8)] {
+        let tight = load(&model, options(&MemoryBudget::with_limit(needed(size, batch) - 1)));
+        let error = tight.plan(request(size, batch)).unwrap_err();
+        let Error::TooLarge { width, height, .. } = error else { panic!("{error}") };
+        assert!(error.is_out_of_memory() && error.to_string().contains(&format!("{width} x {height}")), "{error}");
+        assert!(width <= size[0] && height <= size[1] && (batch > 1 || width < size[0]), "{width} x {height}");
+        assert!(tight.plan(request([width, height], 1)).is_ok());
+    }
+}
+
 fn tight_left(needed: u64) -> u64 {
     needed * 3 / 2 - needed
 }

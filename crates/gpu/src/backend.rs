@@ -1,7 +1,7 @@
 use std::sync::Arc;
 
 use calotype_tensor::{
-    Activation, Backend, CancelToken, DType, Error, Op, ParamData, ParamRole, Result, Shape, Threads, op_shapes,
+    Activation, Backend, CancelToken, DType, Error, Fusion, Op, ParamData, ParamRole, Result, Shape, Threads, op_shapes,
 };
 
 use crate::{
@@ -20,6 +20,8 @@ pub struct Gpu {
     pub(crate) context: Arc<Context>,
     /// How elements are kept.
     pub(crate) dtype: DType,
+    /// Whether what is too large for it ends at its greatest number, and is not no number.
+    pub(crate) clamps: bool,
     pub(crate) cancel: CancelToken,
     pub(crate) tensors: Arc<Pool>,
     pub(crate) params: Arc<Pool>,
@@ -38,7 +40,7 @@ impl Gpu {
         if self.context.faults().poison {
             let span = place.whole();
             let count = span.length as usize / 4;
-            let kernel = Kernel { program: Program::Fill, f16: false, wide: false };
+            let kernel = Kernel { program: Program::Fill, f16: false, wide: false, clamps: true };
             self.context.dispatch(&Dispatch {
                 kernel,
                 spans: &[Some(span)],
@@ -66,7 +68,8 @@ impl Gpu {
     /// Runs a kernel in this backend's type.
     pub(crate) fn launch(&self, run: Run) -> Result<()> {
         let Run { program, wide, spans, words, grid } = run;
-        let kernel = Kernel { program, f16: self.dtype == DType::F16, wide };
+        let f16 = self.dtype == DType::F16;
+        let kernel = Kernel { program, f16, wide, clamps: self.clamps || !f16 || !program.computes() };
         self.context.dispatch(&Dispatch { kernel, spans, words, grid })
     }
 
@@ -132,6 +135,10 @@ impl Backend for Gpu {
         self.context.finish(&self.cancel)
     }
 
+    fn device_seconds(&self) -> Result<Option<f64>> {
+        self.context.device_seconds(&self.cancel)
+    }
+
     fn shape(&self, x: &Tensor) -> Shape {
         x.shape
     }
@@ -144,14 +151,27 @@ impl Backend for Gpu {
         p.shape()
     }
 
+    fn fuses(&self, fusion: Fusion) -> bool {
+        matches!(fusion, Fusion::ShiftedConv2d | Fusion::LinearThree)
+    }
+
+    fn linear_three(&self, x: &Tensor, weights: [&Param; 3]) -> Result<[Tensor; 3]> {
+        self.cancel.check()?;
+        self.check(&Op::Linear(Activation::None), x)?;
+        self.multiply_three(x, weights)
+    }
+
     fn compute(&self, op: &Op, tensors: &[&Tensor], params: &[&Param], shape: Shape) -> Result<Tensor> {
         self.cancel.check()?;
         tensors.iter().try_for_each(|x| self.check(op, x))?;
         let unary = |function| self.unary(tensors[0], function);
-        let y = match (op, tensors, params) {
+        match (op, tensors, params) {
             (&Op::Conv2d(options), [x, residual @ ..], [weight, bias @ ..]) => {
                 let epilogue = Epilogue::new(bias, residual, options.activation);
                 self.convolve(x, weight, epilogue, options, shape)
+            }
+            (&Op::ShiftedConv2d(options), [x, shift], [weight, bias @ ..]) => {
+                self.convolve(x, weight, Epilogue::shifted(bias, shift), options, shape)
             }
             (&Op::Linear(activation), [x, residual @ ..], [weight, bias @ ..]) => {
                 self.multiply(x, weight, Epilogue::new(bias, residual, activation), shape)
@@ -191,11 +211,7 @@ impl Backend for Gpu {
             (&Op::PixelShuffle(factor), [x], _) => self.shuffle(op.name(), x, factor, false, shape),
             (&Op::PixelUnshuffle(factor), [x], _) => self.shuffle(op.name(), x, factor, true, shape),
             (Op::Embedding { ids, .. }, _, [table]) => self.look_up(table, ids, shape),
-            _ => return op.refuse(tensors.len(), params.len()),
-        }?;
-        let of_tensors: Vec<Shape> = tensors.iter().map(|x| x.shape).collect();
-        let of_params: Vec<Shape> = params.iter().map(|p| p.shape()).collect();
-        self.context.worked(op.flops(&of_tensors, &of_params))?;
-        Ok(y)
+            _ => op.refuse(tensors.len(), params.len()),
+        }
     }
 }

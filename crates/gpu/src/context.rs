@@ -7,7 +7,7 @@ use std::{
         atomic::{AtomicBool, AtomicUsize, Ordering},
         mpsc::{Receiver, TryRecvError},
     },
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use calotype_tensor::{CancelToken, Error, Result, Threads};
@@ -15,7 +15,8 @@ use wgpu::PollType;
 
 use crate::{
     arena::lock,
-    device::Faults,
+    cache::Cache,
+    device::{Compiled, Faults, WatchCompiling},
     kernel::{Kernel, Matrices},
     pipeline::{Pipeline, compile},
     recorder::Recorder,
@@ -44,11 +45,20 @@ pub(crate) struct Context {
     /// What is bound where an operation has no parameter.
     pub(crate) nothing: wgpu::Buffer,
     pipelines: Mutex<HashMap<Kernel, Arc<Pipeline>>>,
+    /// Those of a driver on disk, and who is told what is compiled.
+    compiling: Compiling,
     /// The first thing that went wrong beside an operation: then nothing that is on the device can be trusted.
     fault: Arc<OnceLock<String>>,
     allocations: AtomicUsize,
     /// Whether faults happen: not while the device is opened and checked.
     armed: AtomicBool,
+}
+
+/// How kernels are compiled.
+#[derive(Default)]
+pub(crate) struct Compiling {
+    pub(crate) cache: Option<Cache>,
+    pub(crate) watch: Option<WatchCompiling>,
 }
 
 impl Context {
@@ -59,6 +69,7 @@ impl Context {
         matrices: Option<Matrices>,
         threads: Threads,
         faults: Faults,
+        compiling: Compiling,
     ) -> Result<Arc<Self>> {
         let fault = Arc::<OnceLock<String>>::default();
         let first = fault.clone();
@@ -88,6 +99,7 @@ impl Context {
             recorder: Mutex::default(),
             nothing,
             pipelines: Mutex::default(),
+            compiling,
             fault,
             allocations: AtomicUsize::new(0),
             armed: AtomicBool::new(false),
@@ -123,6 +135,9 @@ impl Context {
     /// A buffer; memory that is not there is an error.
     pub(crate) fn buffer(&self, size: usize, usage: wgpu::BufferUsages, mapped: bool) -> Result<wgpu::Buffer> {
         self.check()?;
+        if self.faults().idle {
+            return Ok(self.nothing.clone());
+        }
         let none = Error::OutOfMemory { needed: size };
         if self.faults().allocation == Some(self.allocations.fetch_add(1, Ordering::Relaxed))
             || size as u64 > self.limits.max_buffer_size
@@ -158,9 +173,25 @@ impl Context {
         if let Some(pipeline) = pipelines.get(&kernel) {
             return Ok(pipeline.clone());
         }
-        let pipeline = Arc::new(compile(&self.device, kernel).map_err(|error| self.error(error))?);
+        let Compiling { cache, watch } = &self.compiling;
+        let start = Instant::now();
+        let compiled = compile(&self.device, kernel, cache.as_ref().map(|cache| &cache.cache));
+        let pipeline = Arc::new(compiled.map_err(|error| self.error(error))?);
         pipelines.insert(kernel, pipeline.clone());
+        if let Some(cache) = cache {
+            cache.compiled();
+        }
+        if let Some(watch) = watch {
+            watch.tell(Compiled { kernels: pipelines.len(), took: start.elapsed() });
+        }
         Ok(pipeline)
+    }
+
+    /// Keeps what was compiled for the next time.
+    pub(crate) fn keep_compiled(&self) {
+        if let Some(cache) = &self.compiling.cache {
+            cache.save();
+        }
     }
 
     /// Waits until the device answers, or a token is cancelled.

@@ -1,12 +1,18 @@
-use std::sync::Arc;
+use std::{
+    fmt,
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
 
 use calotype_tensor::{BackendOptions, CancelToken, DType, Device, Error, Precision, Result, Threads};
 use wgpu::{DeviceType, Features};
 
 use crate::{
-    Gpu, Tier,
-    arena::Pool,
-    context::Context,
+    Counts, Gpu, Tier,
+    arena::{Pool, lock},
+    cache::Cache,
+    context::{Compiling, Context},
     heap,
     kernel::Matrices,
     tier::{asked, matrices, multiplies},
@@ -14,13 +20,13 @@ use crate::{
 };
 
 /// Bytes of workgroup memory that the kernels take at most.
-const WORKGROUP_BYTES: u32 = 24 << 10;
+const WORKGROUP_BYTES: u32 = 25 << 10;
 /// Threads of their workgroups.
 const WORKGROUP_THREADS: u32 = 256;
 /// Bytes of their parameters.
-const IMMEDIATE_BYTES: u32 = 64;
+const IMMEDIATE_BYTES: u32 = 68;
 /// Buffers that they are bound to.
-const BINDINGS: u32 = 5;
+const BINDINGS: u32 = 7;
 
 /// What cooperative matrices take.
 const MATRIX_FEATURES: Features = Features::SUBGROUP.union(Features::EXPERIMENTAL_COOPERATIVE_MATRIX);
@@ -36,8 +42,44 @@ pub struct GpuDeviceOptions {
     pub tier: Option<Tier>,
     /// The threads that prepare its data.
     pub threads: Option<Threads>,
+    /// The folder where compiled kernels are kept for the next time; none are kept when none.
+    pub cache: Option<PathBuf>,
+    /// Who is told that a kernel was compiled.
+    pub watch: Option<WatchCompiling>,
+    /// Whether it times what it computes, where the driver can.
+    pub timestamps: bool,
     /// What tests let fail.
     pub faults: Faults,
+}
+
+/// A kernel was compiled, or taken from those that are kept.
+#[derive(Clone, Copy, Debug)]
+pub struct Compiled {
+    /// How many there are now.
+    pub kernels: usize,
+    /// How long it took.
+    pub took: Duration,
+}
+
+/// Who is told of each kernel that is compiled: it must be quick.
+#[derive(Clone)]
+pub struct WatchCompiling(Arc<dyn Fn(Compiled) + Send + Sync>);
+
+impl WatchCompiling {
+    /// Tells this function.
+    pub fn new(watch: impl Fn(Compiled) + Send + Sync + 'static) -> Self {
+        Self(Arc::new(watch))
+    }
+
+    pub(crate) fn tell(&self, compiled: Compiled) {
+        (self.0)(compiled);
+    }
+}
+
+impl fmt::Debug for WatchCompiling {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("WatchCompiling")
+    }
 }
 
 /// What tests let fail.
@@ -49,6 +91,8 @@ pub struct Faults {
     pub submission: Option<usize>,
     /// Every place of a tensor is filled with what is not a number before an operation writes there.
     pub poison: bool,
+    /// Nothing is computed, and no memory is taken: what is asked for is only counted. What is read is 0.
+    pub idle: bool,
 }
 
 /// A graphics card, or what its driver says to be one.
@@ -68,6 +112,8 @@ pub struct AdapterInfo {
     pub tier: Tier,
     /// Bytes of its own memory, where the driver says so.
     pub memory: Option<u64>,
+    /// Bytes of it that this process may still take, where the driver says so (`VK_EXT_memory_budget`).
+    pub free: Option<u64>,
     /// What it lacks, if it can't be used.
     pub lacks: Option<String>,
 }
@@ -76,8 +122,16 @@ pub struct AdapterInfo {
 #[derive(Clone)]
 pub struct GpuDevice {
     pub(crate) context: Arc<Context>,
-    memory: Option<u64>,
+    adapter: wgpu::Adapter,
     software: bool,
+}
+
+/// What a device has beside its tier.
+struct Extras<'a> {
+    cache: Option<&'a Path>,
+    watch: Option<WatchCompiling>,
+    timestamps: bool,
+    faults: Faults,
 }
 
 /// All adapters: cards first, drivers on the processor last.
@@ -124,6 +178,7 @@ fn matrices_of(adapter: &wgpu::Adapter) -> Option<Matrices> {
 
 fn describe(adapter: &wgpu::Adapter) -> AdapterInfo {
     let info = adapter.get_info();
+    let heap = heap::largest(adapter);
     AdapterInfo {
         name: info.name,
         driver: format!("{} {}", info.driver, info.driver_info).trim().to_owned(),
@@ -131,7 +186,8 @@ fn describe(adapter: &wgpu::Adapter) -> AdapterInfo {
         software: info.device_type == DeviceType::Cpu,
         f16: adapter.features().contains(Features::SHADER_F16),
         tier: if matrices_of(adapter).is_some() { Tier::Khr } else { Tier::Plain },
-        memory: heap::bytes(adapter),
+        memory: heap.map(|heap| heap.size),
+        free: heap.and_then(|heap| heap.free),
         lacks: lacks(adapter),
     }
 }
@@ -152,7 +208,7 @@ impl GpuDevice {
     /// # Errors
     /// There is none, it lacks something, or its driver refuses.
     pub fn new(options: GpuDeviceOptions) -> Result<Self> {
-        let GpuDeviceOptions { adapter, software, tier, threads, faults } = options;
+        let GpuDeviceOptions { adapter, software, tier, threads, cache, watch, timestamps, faults } = options;
         let asked = tier.map_or_else(asked, |tier| Ok(Some(tier)))?;
         let adapters = adapters();
         let chosen = match adapter {
@@ -179,7 +235,10 @@ impl GpuDevice {
             Some(threads) => threads,
             None => Threads::new(0)?,
         };
-        let open = |tier: Tier| Self::open(chosen, tier, &threads, faults);
+        let open = |tier: Tier| {
+            let extras = Extras { cache: cache.as_deref(), watch: watch.clone(), timestamps, faults };
+            Self::open(chosen, tier, &threads, extras)
+        };
         match (asked, info.tier) {
             (Some(Tier::Khr), Tier::Plain) => {
                 Err(no_device(format!("{} has no cooperative matrices of f16: take the tier plain", info.name)))
@@ -192,12 +251,17 @@ impl GpuDevice {
     }
 
     /// Opens an adapter in a tier, and checks that it computes.
-    fn open(adapter: &wgpu::Adapter, tier: Tier, threads: &Threads, faults: Faults) -> Result<Self> {
+    fn open(adapter: &wgpu::Adapter, tier: Tier, threads: &Threads, extras: Extras) -> Result<Self> {
+        let Extras { cache: folder, watch, timestamps, faults } = extras;
         let info = describe(adapter);
         let matrices = if tier == Tier::Khr { matrices_of(adapter) } else { None };
         let mut features = Features::IMMEDIATES;
         features.set(Features::SHADER_F16, info.f16);
         features.set(MATRIX_FEATURES, matrices.is_some());
+        let keeps = folder.filter(|_| adapter.features().contains(Features::PIPELINE_CACHE));
+        features.set(Features::PIPELINE_CACHE, keeps.is_some());
+        let times = timestamps && adapter.features().contains(Features::TIMESTAMP_QUERY);
+        features.set(Features::TIMESTAMP_QUERY, times);
         let experimental_features = match matrices {
             // SAFETY: of the experimental features only cooperative matrices are used. What their kernels load and store lies in
             // workgroup memory of the size that they declare, and each device is checked on a product before it is used.
@@ -216,8 +280,13 @@ impl GpuDevice {
             None => return Err(no_device(format!("{} does not answer", info.name))),
         };
         let name = format!("gpu ({}, {}, {tier})", info.name, info.api);
-        let context = Context::new(opened, name, info.f16, matrices, threads.clone(), faults)?;
-        let device = Self { context, memory: info.memory, software: info.software };
+        let cache = keeps.map(|folder| Cache::open(&opened.0, &adapter.get_info(), folder));
+        let compiling = Compiling { cache, watch };
+        let context = Context::new(opened, name, info.f16, matrices, threads.clone(), faults, compiling)?;
+        if times {
+            context.start_timing()?;
+        }
+        let device = Self { context, adapter: adapter.clone(), software: info.software };
         multiplies(&device)?;
         device.context.arm();
         Ok(device)
@@ -226,7 +295,13 @@ impl GpuDevice {
     /// Bytes of its own memory, where the driver says so.
     #[must_use]
     pub fn memory(&self) -> Option<u64> {
-        self.memory
+        heap::largest(&self.adapter).map(|heap| heap.size)
+    }
+
+    /// Bytes of it that this process may still take, where the driver says so: other programs take memory too.
+    #[must_use]
+    pub fn free_memory(&self) -> Option<u64> {
+        heap::largest(&self.adapter).and_then(|heap| heap.free)
     }
 
     /// Whether it computes on the processor.
@@ -247,6 +322,12 @@ impl GpuDevice {
         self.context.allocations()
     }
 
+    /// What it was asked for so far.
+    #[must_use]
+    pub fn counts(&self) -> Counts {
+        lock(&self.context.recorder).counts.clone()
+    }
+
     /// How many submissions there were so far: what [`Faults::submission`] counts.
     #[must_use]
     pub fn submissions(&self) -> usize {
@@ -262,7 +343,7 @@ impl Device for GpuDevice {
     }
 
     fn backend(&self, options: BackendOptions) -> Result<Gpu> {
-        let BackendOptions { precision, cancel } = options;
+        let BackendOptions { precision, cancel, shows_overflow } = options;
         let dtype = match precision {
             Precision::F32 => DType::F32,
             Precision::F16 if self.context.f16 => DType::F16,
@@ -270,7 +351,8 @@ impl Device for GpuDevice {
             other => return Err(self.context.error(format!("it does not compute in {other}: take f16 or f32"))),
         };
         let pool = || Arc::new(Pool::new(&self.context));
-        Ok(Gpu { context: self.context.clone(), dtype, cancel, tensors: pool(), params: pool() })
+        let clamps = !shows_overflow;
+        Ok(Gpu { context: self.context.clone(), dtype, clamps, cancel, tensors: pool(), params: pool() })
     }
 
     fn with_cancel(backend: &Gpu, cancel: CancelToken) -> Gpu {
@@ -279,6 +361,11 @@ impl Device for GpuDevice {
 
     fn fastest_precision(&self) -> Precision {
         if self.context.f16 { Precision::F16 } else { Precision::F32 }
+    }
+
+    /// Kernels, staging and what the driver keeps.
+    fn overhead(&self) -> u64 {
+        256 << 20
     }
 
     fn threads(&self) -> &Threads {

@@ -5,13 +5,13 @@ use crate::template::expand;
 /// What a kernel computes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum Program {
-    /// A matrix product, perhaps with GEGLU.
+    /// A matrix product.
     Product {
-        geglu: bool,
+        form: Form,
     },
     /// The same by cooperative matrices: of f16 and wide only.
     MatrixProduct {
-        geglu: bool,
+        form: Form,
         matrices: Matrices,
     },
     /// Attention with so many chunks of 64 channels in a head.
@@ -23,6 +23,10 @@ pub(crate) enum Program {
         steps: u32,
         matrices: Matrices,
     },
+    /// The product of few rows: wide only.
+    RowProduct,
+    /// A whole group norm, of small groups.
+    GroupNorm,
     GroupStats,
     GroupMerge,
     GroupApply,
@@ -33,12 +37,24 @@ pub(crate) enum Program {
     PRelu,
     Geglu,
     Move,
+    Concat,
     Embedding,
     Pool,
     Shuffle,
     Depthwise,
     Mean,
     Fill,
+}
+
+/// What a product makes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum Form {
+    /// One result.
+    One,
+    /// GEGLU of it.
+    Gated,
+    /// The results of three weights of one shape: wide only.
+    Three,
 }
 
 /// The cooperative matrices of a device, and how the kernels use them.
@@ -85,6 +101,8 @@ pub(crate) struct Kernel {
     pub(crate) f16: bool,
     /// Whether it reads four elements at a time, which channels must be a multiple of.
     pub(crate) wide: bool,
+    /// Whether a result that is too large for f16 ends at its greatest number, and is not no number.
+    pub(crate) clamps: bool,
 }
 
 /// The widest head of an attention by matrices: what their sums have registers for.
@@ -96,12 +114,13 @@ impl Program {
     /// Tensors, then parameters, that it is bound to.
     pub(crate) fn bindings(self) -> [usize; 2] {
         match self {
-            Self::Product { .. } | Self::MatrixProduct { .. } => [3, 2],
+            Self::Product { form: Form::Three } | Self::MatrixProduct { form: Form::Three, .. } => [4, 3],
+            Self::Product { .. } | Self::MatrixProduct { .. } | Self::RowProduct => [3, 2],
             Self::Attention { .. } | Self::MatrixAttention { .. } => [4, 0],
             Self::GroupApply => [3, 2],
-            Self::RowNorm | Self::Depthwise => [2, 2],
+            Self::RowNorm | Self::Depthwise | Self::GroupNorm => [2, 2],
             Self::Embedding | Self::PRelu => [2, 1],
-            Self::Binary | Self::Channels => [3, 0],
+            Self::Binary | Self::Channels | Self::Concat => [3, 0],
             Self::Fill => [1, 0],
             Self::GroupStats
             | Self::GroupMerge
@@ -117,16 +136,44 @@ impl Program {
     /// The 32-bit words of its parameters.
     pub(crate) fn words(self) -> usize {
         match self {
-            Self::Product { .. } | Self::MatrixProduct { .. } => 16,
-            Self::Attention { .. } | Self::MatrixAttention { .. } => 6,
+            Self::Product { .. } | Self::MatrixProduct { .. } => 17,
+            Self::Attention { .. } | Self::MatrixAttention { .. } | Self::GroupNorm => 7,
             Self::GroupStats | Self::Move => 7,
             Self::GroupMerge | Self::Unary | Self::Pool => 4,
             Self::GroupApply => 8,
-            Self::RowNorm | Self::Shuffle => 5,
-            Self::Channels => 3,
+            Self::RowNorm | Self::Shuffle | Self::RowProduct => 5,
+            Self::Channels | Self::Concat => 3,
             Self::Binary | Self::PRelu | Self::Geglu | Self::Embedding | Self::Fill => 2,
             Self::Depthwise => 12,
             Self::Mean => 1,
+        }
+    }
+
+    /// What it computes, for people: by matrices or not.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Product { form: Form::One } | Self::MatrixProduct { form: Form::One, .. } => "product",
+            Self::Product { form: Form::Gated } | Self::MatrixProduct { form: Form::Gated, .. } => "product and geglu",
+            Self::Product { form: Form::Three } | Self::MatrixProduct { form: Form::Three, .. } => "three products",
+            Self::RowProduct => "product of few rows",
+            Self::Attention { .. } | Self::MatrixAttention { .. } => "attention",
+            Self::GroupNorm => "group norm",
+            Self::GroupStats => "group norm: slices",
+            Self::GroupMerge => "group norm: sums",
+            Self::GroupApply => "group norm: result",
+            Self::RowNorm => "layer norm",
+            Self::Unary | Self::Binary => "elementwise",
+            Self::Channels => "add channels",
+            Self::Geglu => "geglu",
+            Self::Move => "move",
+            Self::Concat => "concat",
+            Self::Embedding => "embedding",
+            Self::PRelu => "prelu",
+            Self::Shuffle => "shuffle",
+            Self::Pool => "pool",
+            Self::Depthwise => "depthwise conv",
+            Self::Mean => "mean",
+            Self::Fill => "fill",
         }
     }
 
@@ -136,6 +183,9 @@ impl Program {
             Self::MatrixProduct { .. } => include_str!("kernels/product_khr.wgsl"),
             Self::Attention { .. } => include_str!("kernels/attention.wgsl"),
             Self::MatrixAttention { .. } => include_str!("kernels/attention_khr.wgsl"),
+            Self::RowProduct => include_str!("kernels/row_product.wgsl"),
+            Self::GroupNorm => include_str!("kernels/group_norm.wgsl"),
+            Self::Concat => include_str!("kernels/concat.wgsl"),
             Self::GroupStats => include_str!("kernels/group_stats.wgsl"),
             Self::GroupMerge => include_str!("kernels/group_merge.wgsl"),
             Self::GroupApply => include_str!("kernels/group_apply.wgsl"),
@@ -173,14 +223,34 @@ impl Program {
             | Self::Channels
             | Self::PRelu
             | Self::Move
+            | Self::Concat
             | Self::Embedding
             | Self::Pool
             | Self::Shuffle
             | Self::Depthwise
             | Self::Fill => &[EACH],
+            Self::RowProduct | Self::GroupNorm => &[FUNCTIONS],
             Self::GroupMerge | Self::RowNorm => &[TOTAL],
             Self::GroupStats | Self::Mean => &[],
         }
+    }
+
+    /// Whether results may be larger than what they come of.
+    pub(crate) fn computes(self) -> bool {
+        !matches!(
+            self,
+            Self::GroupStats
+                | Self::GroupMerge
+                | Self::Move
+                | Self::Concat
+                | Self::Embedding
+                | Self::Pool
+                | Self::Shuffle
+                | Self::Mean
+                | Self::Fill
+                | Self::Attention { .. }
+                | Self::MatrixAttention { .. }
+        )
     }
 
     /// Whether it computes with four elements at a time however they lie in memory.
@@ -198,21 +268,24 @@ impl Kernel {
     /// Its WGSL.
     pub(crate) fn wgsl(&self) -> String {
         let wide_types = self.wide || self.program.computes_wide();
-        let (geglu, parts, matrices) = match self.program {
-            Program::Product { geglu } => (geglu, 0, None),
-            Program::MatrixProduct { geglu, matrices } => (geglu, 0, Some(matrices)),
-            Program::Attention { chunks } => (false, chunks, None),
-            Program::MatrixAttention { steps, matrices } => (false, steps, Some(matrices)),
-            _ => (false, 0, None),
+        let (form, parts, matrices) = match self.program {
+            Program::Product { form } => (form, 0, None),
+            Program::MatrixProduct { form, matrices } => (form, 0, Some(matrices)),
+            Program::Attention { chunks } => (Form::One, chunks, None),
+            Program::MatrixAttention { steps, matrices } => (Form::One, steps, Some(matrices)),
+            _ => (Form::One, 0, None),
         };
         let Matrices { side, threads, subgroups } = matrices.unwrap_or(Matrices { side: 0, threads: 0, subgroups: 0 });
         let block = matrices.map_or(0, Matrices::block);
         let queries = queries(parts);
         let constants = [
             ("F16", self.f16.into()),
+            ("CLAMPS", self.clamps.into()),
             ("WIDE", wide_types.into()),
             ("LOOSE", (wide_types && !self.wide).into()),
-            ("GEGLU", geglu.into()),
+            ("PLAIN", (form == Form::One).into()),
+            ("GEGLU", (form == Form::Gated).into()),
+            ("THREE", (form == Form::Three).into()),
             ("CHUNKS", parts),
             ("STEPS", parts),
             ("ROWS", queries / 16),
@@ -238,8 +311,9 @@ impl Kernel {
     /// Every kernel that heads of the widths of Stable Diffusion need, with every option.
     pub(crate) fn all() -> Vec<Self> {
         let mut programs = vec![
-            Program::Product { geglu: false },
-            Program::Product { geglu: true },
+            Program::Product { form: Form::One },
+            Program::Product { form: Form::Gated },
+            Program::GroupNorm,
             Program::GroupStats,
             Program::GroupMerge,
             Program::GroupApply,
@@ -250,6 +324,7 @@ impl Kernel {
             Program::PRelu,
             Program::Geglu,
             Program::Move,
+            Program::Concat,
             Program::Embedding,
             Program::Pool,
             Program::Shuffle,
@@ -259,18 +334,25 @@ impl Kernel {
         ];
         programs.extend([1, 2, 3, 8, 16].map(|chunks| Program::Attention { chunks }));
         let options = [[false, false], [false, true], [true, false], [true, true]];
-        let kernel = |program| options.map(|[f16, wide]| Self { program, f16, wide });
+        let kernel = |program| options.map(|[f16, wide]| Self { program, f16, wide, clamps: true });
         let mut kernels: Vec<_> = programs.into_iter().flat_map(kernel).collect();
+        let wide_only = [Program::Product { form: Form::Three }, Program::RowProduct];
+        kernels.extend(wide_only.into_iter().flat_map(kernel).filter(|kernel| kernel.wide));
         for (side, subgroup) in [(16, [32, 32]), (16, [32, 64]), (8, [32, 32]), (8, [8, 8])] {
             let matrices = Matrices::new(side, subgroup);
             let mut programs = vec![
-                Program::MatrixProduct { geglu: false, matrices },
-                Program::MatrixProduct { geglu: true, matrices },
+                Program::MatrixProduct { form: Form::One, matrices },
+                Program::MatrixProduct { form: Form::Gated, matrices },
+                Program::MatrixProduct { form: Form::Three, matrices },
             ];
             let heads = [8, 40, 64, 80, 160, WIDEST_MATRIX_HEAD as u32];
             programs.extend(heads.map(|dim| Program::MatrixAttention { steps: dim.div_ceil(side), matrices }));
-            kernels.extend(programs.into_iter().map(|program| Self { program, f16: true, wide: true }));
+            kernels.extend(programs.into_iter().map(|program| Self { program, f16: true, wide: true, clamps: true }));
         }
+        let shows = |kernel: &Self| kernel.f16 && kernel.program.computes();
+        let showing: Vec<_> =
+            kernels.iter().copied().filter(shows).map(|kernel| Self { clamps: false, ..kernel }).collect();
+        kernels.extend(showing);
         kernels
     }
 }

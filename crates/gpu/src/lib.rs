@@ -8,7 +8,9 @@
 
 mod arena;
 mod backend;
+mod cache;
 mod context;
+mod counts;
 mod device;
 mod elements;
 mod heap;
@@ -21,10 +23,12 @@ mod recorder;
 mod template;
 mod tensor;
 mod tier;
+mod timer;
 mod wait;
 
 pub use backend::Gpu;
-pub use device::{AdapterInfo, Faults, GpuDevice, GpuDeviceOptions};
+pub use counts::{Counts, Tally};
+pub use device::{AdapterInfo, Compiled, Faults, GpuDevice, GpuDeviceOptions, WatchCompiling};
 pub use kernel::kernels;
 pub use param::Param;
 pub use tensor::Tensor;

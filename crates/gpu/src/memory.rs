@@ -15,7 +15,10 @@ impl Memory for Gpu {
 
     fn workspace_bytes(&self, op: &Op, tensors: &[Shape], params: &[(ParamRole, Shape)]) -> usize {
         match (op, tensors, params) {
-            (&Op::GroupNorm { groups, .. }, &[x], _) => capacity(self.group_norm_workspace(x, groups)),
+            (&Op::GroupNorm { groups, .. }, &[x], _) => match self.group_norm_workspace(x, groups) {
+                0 => 0,
+                bytes => capacity(bytes),
+            },
             (Op::LinearGeglu, &[x], &[(_, weight), ..]) if gates_apart(weight.last() / 2) => {
                 self.tensor_bytes(x.with_last(weight.last()))
             }

@@ -105,6 +105,9 @@ impl Param {
         };
         let place = Arc::new(gpu.params.place(bytes(kind, shape, gpu.dtype))?);
         let param = Self { shape, form, place };
+        if gpu.context.faults().idle {
+            return Ok(param);
+        }
         match form {
             Form::Weight | Form::Subpixel => param.load_weight(gpu, kind, file_shape, data)?,
             Form::Vector => param.load_plain(gpu, DType::F32, data)?,

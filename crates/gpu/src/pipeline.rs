@@ -25,7 +25,11 @@ fn binding(index: usize, read_only: bool) -> wgpu::BindGroupLayoutEntry {
 ///
 /// # Errors
 /// What the driver says against it.
-pub(crate) fn compile(device: &wgpu::Device, kernel: Kernel) -> Result<Pipeline, String> {
+pub(crate) fn compile(
+    device: &wgpu::Device,
+    kernel: Kernel,
+    cache: Option<&wgpu::PipelineCache>,
+) -> Result<Pipeline, String> {
     let [tensors, params] = kernel.program.bindings();
     let name = format!("{kernel:?}");
     let filters = [wgpu::ErrorFilter::Validation, wgpu::ErrorFilter::Internal, wgpu::ErrorFilter::OutOfMemory];
@@ -52,7 +56,7 @@ pub(crate) fn compile(device: &wgpu::Device, kernel: Kernel) -> Result<Pipeline,
             zero_initialize_workgroup_memory: false,
             ..Default::default()
         },
-        cache: None,
+        cache,
     });
     let errors = [now(memory.pop()), now(internal.pop()), now(validation.pop())];
     match errors.into_iter().flatten().flatten().next() {

@@ -8,13 +8,18 @@ use calotype_tensor::{CancelToken, Result};
 use crate::{
     arena::{Span, lock},
     context::Context,
+    counts::Counts,
     kernel::Kernel,
+    timer::Timer,
 };
 
 /// After so many dispatches what is recorded is submitted.
 const DISPATCHES: usize = 64;
-/// After so many floating-point operations too: 50 ms of a slow card.
-const WORK: f64 = 5e10;
+/// After so many seconds of work too, as a slow card takes.
+pub(crate) const SECONDS: f64 = 0.05;
+/// What a slow card computes and moves in a second.
+const SLOW_FLOPS: f64 = 1e12;
+const SLOW_BYTES: f64 = 5e10;
 /// After so many bytes of uploads too, so that not all of a model's staging is held at a time.
 const UPLOADED: usize = 64 << 20;
 /// Bind groups that are kept; a step of a UNet has about 500.
@@ -26,9 +31,14 @@ pub(crate) struct Recorder {
     pass: Option<wgpu::ComputePass<'static>>,
     encoder: Option<wgpu::CommandEncoder>,
     dispatches: usize,
+    /// Seconds of work that are recorded, as a slow card takes.
     work: f64,
     uploaded: usize,
     submissions: usize,
+    /// Of what the next dispatch is bound to, where an operation is in parts.
+    share: Option<f64>,
+    pub(crate) counts: Counts,
+    pub(crate) timer: Option<Timer>,
     /// Bind groups by kernel and bound spans: a network's next step binds the same again.
     groups: HashMap<(Kernel, Vec<[u64; 3]>), wgpu::BindGroup>,
 }
@@ -44,14 +54,19 @@ impl Recorder {
         self.submissions = 0;
     }
 
-    fn encoder(&mut self, device: &wgpu::Device) -> &mut wgpu::CommandEncoder {
+    pub(crate) fn encoder(&mut self, device: &wgpu::Device) -> &mut wgpu::CommandEncoder {
         self.pass = None;
         self.encoder.get_or_insert_with(|| device.create_command_encoder(&Default::default()))
     }
 
     fn pass(&mut self, device: &wgpu::Device) -> &mut wgpu::ComputePass<'static> {
         let encoder = self.encoder.get_or_insert_with(|| device.create_command_encoder(&Default::default()));
-        self.pass.get_or_insert_with(|| encoder.begin_compute_pass(&Default::default()).forget_lifetime())
+        let timer = &mut self.timer;
+        self.pass.get_or_insert_with(|| {
+            let timestamp_writes = timer.as_mut().and_then(Timer::next);
+            let descriptor = wgpu::ComputePassDescriptor { label: None, timestamp_writes };
+            encoder.begin_compute_pass(&descriptor).forget_lifetime()
+        })
     }
 }
 
@@ -63,6 +78,21 @@ pub(crate) struct Dispatch<'a> {
     /// Its parameters.
     pub(crate) words: &'a [u32],
     pub(crate) grid: [usize; 3],
+}
+
+impl Dispatch<'_> {
+    /// Bytes that it is bound to, each once.
+    fn bytes(&self) -> u64 {
+        let key = |span: &Span| [span.id, span.offset, span.length];
+        let spans: Vec<[u64; 3]> = self.spans.iter().flatten().map(key).collect();
+        let first = |(n, span): (usize, &[u64; 3])| if spans[..n].contains(span) { 0 } else { span[2] };
+        spans.iter().enumerate().map(first).sum()
+    }
+}
+
+/// In how many parts an operation is run, each of them so short that it may be submitted alone.
+pub(crate) fn parts(flops: f64) -> usize {
+    (flops / (SLOW_FLOPS * SECONDS)).ceil().max(1.0) as usize
 }
 
 impl Context {
@@ -80,6 +110,13 @@ impl Context {
         let most = self.limits.max_compute_workgroups_per_dimension as usize;
         if grid.iter().any(|&extent| extent > most) {
             return Err(self.error(format!("it runs at most {most} workgroups in a direction, not {grid:?}")));
+        }
+        let mut recorder = lock(&self.recorder);
+        let moved = dispatch.bytes() as f64 * recorder.share.take().unwrap_or(1.0);
+        recorder.counts.add(kernel.program.name(), moved as u64);
+        drop(recorder);
+        if self.faults().idle {
+            return Ok(());
         }
         let pipeline = self.pipeline(kernel)?;
         let mut guard = lock(&self.recorder);
@@ -113,20 +150,28 @@ impl Context {
         let [x, y, z] = grid.map(|extent| extent as u32);
         pass.dispatch_workgroups(x, y, z);
         recorder.dispatches += 1;
+        recorder.work += moved / SLOW_BYTES;
         if recorder.dispatches >= DISPATCHES {
             self.submit(recorder)?;
         }
         Ok(())
     }
 
-    /// Counts floating-point operations that were recorded.
-    pub(crate) fn worked(&self, flops: f64) -> Result<()> {
+    /// Counts floating-point operations that are about to be recorded: what is recorded already is submitted, if it would be too much.
+    /// The next dispatch has such a share of what it is bound to.
+    pub(crate) fn works(&self, flops: f64, share: f64) -> Result<()> {
         let mut recorder = lock(&self.recorder);
-        recorder.work += flops;
-        if recorder.work >= WORK { self.submit(&mut recorder) } else { Ok(()) }
+        recorder.share = Some(share);
+        recorder.counts.flops += flops;
+        let seconds = flops / SLOW_FLOPS;
+        if recorder.work + seconds > SECONDS {
+            self.submit(&mut recorder)?;
+        }
+        recorder.work += seconds;
+        Ok(())
     }
 
-    fn submit(&self, recorder: &mut Recorder) -> Result<()> {
+    pub(crate) fn submit(&self, recorder: &mut Recorder) -> Result<()> {
         recorder.pass = None;
         (recorder.dispatches, recorder.work, recorder.uploaded) = (0, 0.0, 0);
         if let Some(encoder) = recorder.encoder.take() {
@@ -146,6 +191,9 @@ impl Context {
 
     /// Records a copy of bytes to a span, which it fills.
     pub(crate) fn upload(&self, bytes: &[u8], to: Span) -> Result<()> {
+        if self.faults().idle {
+            return Ok(());
+        }
         let length = bytes.len().next_multiple_of(4);
         let usage = wgpu::BufferUsages::MAP_WRITE | wgpu::BufferUsages::COPY_SRC;
         let staging = self.buffer(length, usage, true)?;
@@ -179,6 +227,9 @@ impl Context {
 
     /// The bytes of a span, once everything before has run.
     pub(crate) fn download(&self, span: Span, cancel: &CancelToken) -> Result<Vec<u8>> {
+        if self.faults().idle {
+            return Ok(vec![0; span.length as usize]);
+        }
         let usage = wgpu::BufferUsages::MAP_READ | wgpu::BufferUsages::COPY_DST;
         let staging = self.buffer(span.length as usize, usage, false)?;
         let mut recorder = lock(&self.recorder);
@@ -192,6 +243,7 @@ impl Context {
         let mapped = self.wait(&receiver, cancel)?;
         self.check()?;
         mapped.map_err(|error| self.error(error.to_string()))?;
+        self.keep_compiled();
         let view = staging.get_mapped_range(..).map_err(|error| self.error(error.to_string()))?;
         Ok(view.to_vec())
     }

@@ -90,7 +90,8 @@ pub(crate) fn multiplies(device: &GpuDevice) -> Result<()> {
     let gpu = device.backend(BackendOptions::in_precision(device.fastest_precision()))?;
     let (x, weight) = (numbers(rows * inputs, 3), numbers(outputs * inputs, 5));
     let on_device = gpu.param("check", ParamKind::Linear, [outputs, inputs].into(), &weight)?;
-    let y = gpu.linear(&gpu.from_f32([rows, inputs].into(), x.clone())?, &on_device, None, None, Activation::None)?;
+    let y =
+        gpu.linear(&gpu.from_f32([1, rows, inputs].into(), x.clone())?, &on_device, None, None, Activation::None)?;
     for (n, got) in gpu.to_f32(&y)?.into_iter().enumerate() {
         let (x, weight) = (&x[n / outputs * inputs..][..inputs], &weight[n % outputs * inputs..][..inputs]);
         // The sums are exact in any order, so only the rounding to f16 is left.

@@ -47,6 +47,20 @@ impl<P> Conv<P> {
         self.forward_padded(b, x, residual, self.options.padding)
     }
 
+    /// [`Self::forward`] plus `shift (B, O)` at every pixel. Takes `x`, so that its memory is free once read.
+    pub(crate) fn forward_shifted<B: Backend<Param = P>>(
+        &self,
+        b: &B,
+        x: B::Tensor,
+        shift: &B::Tensor,
+    ) -> Computed<B::Tensor> {
+        let (x, padding) = match self.wrap.any() && self.options.padding != Padding::default() {
+            true => self.wrap.pad(b, &x, self.options.padding)?,
+            false => (x, self.options.padding),
+        };
+        b.shifted_conv2d(x, &self.weight, Some(&self.bias), shift, Conv2d { padding, ..self.options })
+    }
+
     /// [`Self::forward`] with zeros of `padding` around `x` instead of its own.
     pub(crate) fn forward_padded<B: Backend<Param = P>>(
         &self,
@@ -139,6 +153,15 @@ impl<P> Linear<P> {
     /// `x (rows, I)` to `(rows, O)`.
     pub(crate) fn forward<B: Backend<Param = P>>(&self, b: &B, x: &B::Tensor) -> Computed<B::Tensor> {
         self.forward_with(b, x, None, Activation::None)
+    }
+
+    /// Those of three maps without bias.
+    pub(crate) fn forward_three<B: Backend<Param = P>>(
+        maps: [&Self; 3],
+        b: &B,
+        x: &B::Tensor,
+    ) -> Computed<[B::Tensor; 3]> {
+        b.linear_three(x, maps.map(|map| &map.weight))
     }
 
     /// GEGLU of `forward(x)`: `x (rows, I)` to `(rows, O/2)`.

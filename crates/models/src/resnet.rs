@@ -90,10 +90,11 @@ impl<P> ResnetBlock<P> {
     }
 
     fn compute<B: Backend<Param = P>>(&self, b: &B, x: &B::Tensor, shift: Option<&B::Tensor>) -> Computed<B::Tensor> {
-        let mut h = self.conv1.forward(b, &self.norm1.forward(b, x, Activation::Silu)?, None)?;
-        if let Some(shift) = shift {
-            h = b.add_channels(&h, shift)?;
-        }
+        let normalised = || self.norm1.forward(b, x, Activation::Silu);
+        let mut h = match shift {
+            Some(shift) => self.conv1.forward_shifted(b, normalised()?, shift)?,
+            None => self.conv1.forward(b, &normalised()?, None)?,
+        };
         h = self.norm2.forward(b, &h, Activation::Silu)?;
         match &self.conv_shortcut {
             Some(shortcut) => self.conv2.forward(b, &h, Some(&shortcut.forward(b, x, None)?)),

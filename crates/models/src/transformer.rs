@@ -159,7 +159,7 @@ impl<P> TransformerBlock<P> {
         keys_values: &[B::Tensor; 2],
     ) -> Computed<B::Tensor> {
         let h = self.norm1.forward(b, x)?;
-        let x = self.attn1.forward(b, &h, &self.attn1.keys_values(b, &h)?, x)?;
+        let x = self.attn1.forward_self(b, &h, x)?;
         let x = self.attn2.forward(b, &self.norm2.forward(b, &x)?, keys_values, &x)?;
         let h = self.ff_in.forward_geglu(b, &self.norm3.forward(b, &x)?)?;
         self.ff_out.forward_with(b, &h, Some(&x), Activation::None)
@@ -198,6 +198,15 @@ impl<P> UNetAttention<P> {
         Ok([self.to_k.forward(b, &of_k)?, self.to_v.forward(b, &of_v)?])
     }
 
+    /// `x (B, L, C)` attends to itself; `residual` and result are of its shape.
+    fn forward_self<B: Backend<Param = P>>(&self, b: &B, x: &B::Tensor, residual: &B::Tensor) -> Computed<B::Tensor> {
+        if !self.hypernetworks.is_empty() {
+            return self.forward(b, x, &self.keys_values(b, x)?, residual);
+        }
+        let [q, k, v] = Linear::forward_three([&self.to_q, &self.to_k, &self.to_v], b, x)?;
+        self.attend(b, [&q, &k, &v], residual)
+    }
+
     /// `x (B, Lq, C)` attends to [`Self::keys_values`]; `residual` and result are `(B, Lq, C)`.
     fn forward<B: Backend<Param = P>>(
         &self,
@@ -206,8 +215,16 @@ impl<P> UNetAttention<P> {
         [k, v]: &[B::Tensor; 2],
         residual: &B::Tensor,
     ) -> Computed<B::Tensor> {
-        let q = self.to_q.forward(b, x)?;
-        let h = b.attention(&q, k, v, Attention { heads: self.heads, causal: false })?;
+        self.attend(b, [&self.to_q.forward(b, x)?, k, v], residual)
+    }
+
+    fn attend<B: Backend<Param = P>>(
+        &self,
+        b: &B,
+        [q, k, v]: [&B::Tensor; 3],
+        residual: &B::Tensor,
+    ) -> Computed<B::Tensor> {
+        let h = b.attention(q, k, v, Attention { heads: self.heads, causal: false })?;
         self.to_out.forward_with(b, &h, Some(residual), Activation::None)
     }
 }

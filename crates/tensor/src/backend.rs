@@ -30,6 +30,11 @@ pub trait Backend: Sized + 'static {
     fn synchronize(&self) -> Result<()> {
         Ok(())
     }
+    /// Seconds that a device has computed since this was last asked, once everything that was asked for has run; none where that is
+    /// not known apart from the clock.
+    fn device_seconds(&self) -> Result<Option<f64>> {
+        Ok(None)
+    }
     /// The shape of a tensor.
     fn shape(&self, x: &Self::Tensor) -> Shape;
     /// A parameter from data in the layout of files, where its shape is `shape`. `name` is for messages only; a [`ParamKind`] alone
@@ -77,6 +82,29 @@ pub trait Backend: Sized + 'static {
         self.run(&Op::Conv2d(options), &with(x, residual), &with(weight, bias))
     }
 
+    /// Whether some operations are one here. Who asks for them need not: it is for what wraps a backend.
+    fn fuses(&self, _: Fusion) -> bool {
+        false
+    }
+
+    /// [`conv2d`](Self::conv2d) and `shift (B, O)` at every pixel of the result: what a timestep adds. The activation of `options` must
+    /// be `None`. It takes `x`, whose memory is free once it is read.
+    fn shifted_conv2d(
+        &self,
+        x: Self::Tensor,
+        weight: &Self::Param,
+        bias: Option<&Self::Param>,
+        shift: &Self::Tensor,
+        options: Conv2d,
+    ) -> Result<Self::Tensor> {
+        if self.fuses(Fusion::ShiftedConv2d) {
+            return self.run(&Op::ShiftedConv2d(options), &[&x, shift], &with(weight, bias));
+        }
+        let y = self.conv2d(&x, weight, bias, None, options)?;
+        drop(x);
+        self.add_channels(&y, shift)
+    }
+
     /// `activation(x · weight + bias) + residual`: `x (rows, I)`, `weight (I, O)`, `bias (O)`, `residual` and result `(rows, O)`.
     fn linear(
         &self,
@@ -87,6 +115,14 @@ pub trait Backend: Sized + 'static {
         activation: Activation,
     ) -> Result<Self::Tensor> {
         self.run(&Op::Linear(activation), &with(x, residual), &with(weight, bias))
+    }
+
+    /// Three linear maps of one `x (rows, I)` without bias: queries, keys and values, each `(rows, O)`. They are three operations
+    /// where a backend knows no better.
+    fn linear_three(&self, x: &Self::Tensor, weights: [&Self::Param; 3]) -> Result<[Self::Tensor; 3]> {
+        let [q, k, v] = weights;
+        let one = |weight| self.linear(x, weight, None, None, Activation::None);
+        Ok([one(q)?, one(k)?, one(v)?])
     }
 
     /// Nearest upsampling ([`upsample_nearest_2x`](Self::upsample_nearest_2x)), then a 3×3 convolution that keeps the size:
@@ -289,6 +325,17 @@ pub(crate) fn upsample_then_conv2d<B: Backend>(
     b.conv2d(&b.upsample_nearest_2x(x)?, weight, bias, None, Conv2d::padded(1))
 }
 
+/// [`Backend::shifted_conv2d`] as two operations, for backends that know no better.
+pub(crate) fn conv2d_then_shift<B: Backend>(
+    b: &B,
+    [x, shift]: [&B::Tensor; 2],
+    weight: &B::Param,
+    bias: Option<&B::Param>,
+    options: Conv2d,
+) -> Result<B::Tensor> {
+    b.add_channels(&b.conv2d(x, weight, bias, None, options)?, shift)
+}
+
 /// [`Backend::linear_geglu`] as two operations, for backends that know no better.
 pub(crate) fn linear_then_geglu<B: Backend>(
     b: &B,
@@ -297,6 +344,16 @@ pub(crate) fn linear_then_geglu<B: Backend>(
     bias: Option<&B::Param>,
 ) -> Result<B::Tensor> {
     b.geglu(&b.linear(x, weight, bias, None, Activation::None)?)
+}
+
+/// Operations that a backend may compute as one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Fusion {
+    /// [`Backend::shifted_conv2d`].
+    ShiftedConv2d,
+    /// [`Backend::linear_three`].
+    LinearThree,
 }
 
 /// What a parameter is, and so its layout: here, and in files, where the outputs come first.

@@ -40,6 +40,12 @@ pub trait Device: Clone + Send + Sync + 'static {
     /// The fastest precision here that changes images no more than rounding does.
     fn fastest_precision(&self) -> Precision;
 
+    /// Bytes that it takes beside tensors and parameters: what each thread holds for itself, sums and transformed tiles, and the
+    /// program besides.
+    fn overhead(&self) -> u64 {
+        (64 << 20) * self.threads().count() as u64
+    }
+
     /// The threads of the processor that work for this device: those that compute, or that prepare data for it.
     fn threads(&self) -> &Threads;
 }
@@ -51,6 +57,9 @@ pub struct BackendOptions {
     pub precision: Precision,
     /// What stops its operations. One that nobody else holds, as by default, never does.
     pub cancel: CancelToken,
+    /// Whether a result that is too large for 16 bits is not a number, so that who reads it sees it. A device may else end at the
+    /// greatest number; the processor never does.
+    pub shows_overflow: bool,
 }
 
 impl BackendOptions {

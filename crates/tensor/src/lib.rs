@@ -28,7 +28,7 @@ mod shape;
 pub mod tape;
 mod threads;
 
-pub use backend::{Activation, Attention, Backend, Conv2d, Padding, ParamKind, ParamRole};
+pub use backend::{Activation, Attention, Backend, Conv2d, Fusion, Padding, ParamKind, ParamRole};
 pub use cancel::CancelToken;
 pub use device::{BackendOptions, Device};
 pub use dtype::DType;

@@ -8,6 +8,8 @@ use crate::{Activation, Attention, Conv2d, Error, Result, Shape, op_shapes};
 pub enum Op {
     /// Tensors `x` and perhaps `residual`, parameters `weight` and perhaps `bias`.
     Conv2d(Conv2d),
+    /// Tensors `x` and `shift`, parameters `weight` and perhaps `bias`.
+    ShiftedConv2d(Conv2d),
     /// Tensor `x`, parameters `weight` and perhaps `bias`.
     UpsampleConv2d,
     /// Tensors `x` and perhaps `residual`, parameters `weight` and perhaps `bias`.
@@ -105,6 +107,7 @@ impl Op {
     pub const fn name(&self) -> &'static str {
         match self {
             Self::Conv2d(_) => "conv2d",
+            Self::ShiftedConv2d(_) => "shifted_conv2d",
             Self::UpsampleConv2d => "upsample_conv2d",
             Self::Linear(_) => "linear",
             Self::LinearGeglu => "linear_geglu",
@@ -145,6 +148,10 @@ impl Op {
             (Self::Conv2d(options), &[x, ref residual @ ..], &[weight, ref bias @ ..]) => {
                 let y = op_shapes::conv2d(x, weight, options)?;
                 self.epilogue(y, y, residual, bias)
+            }
+            (Self::ShiftedConv2d(options), &[x, shift], &[weight, ref bias @ ..]) => {
+                let y = op_shapes::shifted_conv2d(x, shift, weight, options)?;
+                self.epilogue(y, y, &[], bias)
             }
             (Self::UpsampleConv2d, &[x], &[weight, ref bias @ ..]) => {
                 let y = op_shapes::upsample_conv2d(x, weight)?;
@@ -214,14 +221,14 @@ impl Op {
     }
 
     /// Floating-point operations of one forward run with arguments of these shapes, a multiplication and an addition
-    /// counted as two. A bias, an activation and a residual in a product's epilogue are not counted.
+    /// counted as two. A bias, a shift, an activation and a residual in a product's epilogue are not counted.
     ///
     /// For the operations that are bound by memory it is one per element of the arguments: for a lookup, of those taken.
     /// A change of shape is none.
     #[must_use]
     pub fn flops(&self, tensors: &[Shape], params: &[Shape]) -> f64 {
         let products = match (self, tensors, params) {
-            (Self::Conv2d(options), &[x, ..], &[weight, ..]) => {
+            (Self::Conv2d(options) | Self::ShiftedConv2d(options), &[x, ..], &[weight, ..]) => {
                 let pixels = op_shapes::conv2d(x, weight, options).map_or(0, |y| y.rows());
                 pixels as f64 * weight.count() as f64
             }

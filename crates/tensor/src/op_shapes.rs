@@ -96,6 +96,21 @@ pub fn upsample_conv2d(x: Shape, weight: Shape) -> Result<Shape> {
     conv2d(upsample_nearest_2x(x)?, weight, &Conv2d::padded(1))
 }
 
+/// The result of [`Backend::shifted_conv2d`](crate::Backend::shifted_conv2d).
+///
+/// # Errors
+/// The arguments don't fit.
+pub fn shifted_conv2d(x: Shape, shift: Shape, weight: Shape, options: &Conv2d) -> Result<Shape> {
+    let op = "shifted_conv2d";
+    if options.activation != Activation::None {
+        return Err(Error::Invalid { op, message: format!("{:?} can't follow it, only None", options.activation) });
+    }
+    let y = conv2d(x, weight, options)?;
+    let [batch, _, _, channels] = picture(op, "y", y)?;
+    same(op, "shift", [batch, channels].into(), shift)?;
+    Ok(y)
+}
+
 /// The result of a convolution of each channel of `x (B, H, W, C)` with `weight (KH·KW, C)`.
 pub fn depthwise_conv2d(x: Shape, weight: Shape, [kh, kw]: [usize; 2], options: &Conv2d) -> Result<Shape> {
     let op = "depthwise_conv2d";

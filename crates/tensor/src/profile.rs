@@ -4,7 +4,7 @@ use std::cell::RefCell;
 use std::rc::Rc;
 use std::time::Instant;
 
-use crate::{Backend, DType, Op, ParamData, ParamRole, Result, Shape, Threads};
+use crate::{Activation, Backend, DType, Fusion, Op, ParamData, ParamRole, Result, Shape, Threads};
 
 /// The layer of operations that come before any with a parameter.
 const INPUT: &str = "input";
@@ -27,7 +27,7 @@ pub struct Call {
     pub kind: String,
     /// The checkpoint path of its layer: `down_blocks.0.resnets.1.conv1`.
     pub layer: Rc<str>,
-    /// How long it ran.
+    /// How long it ran: on the device, where it says so.
     pub seconds: f64,
     /// Its floating-point operations, as [`Op::flops`] counts.
     pub flops: f64,
@@ -100,6 +100,25 @@ impl<B: Backend> Profile<B> {
         &self.inner
     }
 
+    /// What `run` gives, and how long it took.
+    fn timed<T>(&self, run: impl FnOnce(&B) -> Result<T>) -> Result<(T, f64)> {
+        // What ran before is not this one's.
+        self.inner.device_seconds()?;
+        let start = Instant::now();
+        let result = run(&self.inner)?;
+        self.inner.synchronize()?;
+        let clock = start.elapsed().as_secs_f64();
+        Ok((result, self.inner.device_seconds()?.unwrap_or(clock)))
+    }
+
+    fn note(&self, kind: String, parameter: Option<&Named<B::Param>>, seconds: f64, flops: f64) {
+        if let Some(parameter) = parameter {
+            self.layer.replace(parameter.layer.clone());
+        }
+        let layer = self.layer.borrow().clone();
+        self.calls.borrow_mut().push(Call { kind, layer, seconds, flops });
+    }
+
     /// The calls since the last `take`, in their order. The next operation is the first of a new run.
     pub fn take(&self) -> Vec<Call> {
         self.layer.replace(INPUT.into());
@@ -110,7 +129,7 @@ impl<B: Backend> Profile<B> {
 /// What operations are told apart by, besides their layer.
 fn kind(op: &Op, tensors: &[Shape], params: &[Shape]) -> String {
     match op {
-        Op::Conv2d(options) => {
+        Op::Conv2d(options) | Op::ShiftedConv2d(options) => {
             let kernel = match params.first().map(|weight| &**weight) {
                 Some([kh, kw, ..]) => format!("conv {kh}x{kw}"),
                 _ => "conv".to_owned(),
@@ -153,6 +172,10 @@ impl<B: Backend> Backend for Profile<B> {
         self.inner.synchronize()
     }
 
+    fn device_seconds(&self) -> Result<Option<f64>> {
+        self.inner.device_seconds()
+    }
+
     fn shape(&self, x: &B::Tensor) -> Shape {
         self.inner.shape(x)
     }
@@ -173,20 +196,29 @@ impl<B: Backend> Backend for Profile<B> {
         self.inner.param_shape(&p.inner)
     }
 
+    fn fuses(&self, fusion: Fusion) -> bool {
+        self.inner.fuses(fusion)
+    }
+
+    fn linear_three(&self, x: &B::Tensor, weights: [&Named<B::Param>; 3]) -> Result<[B::Tensor; 3]> {
+        if !self.fuses(Fusion::LinearThree) {
+            let [q, k, v] = weights.map(|weight| self.linear(x, weight, None, None, Activation::None));
+            return Ok([q?, k?, v?]);
+        }
+        let (result, seconds) = self.timed(|b| b.linear_three(x, weights.map(|weight| &weight.inner)))?;
+        let x = [self.shape(x)];
+        let flops = weights.map(|p| Op::Linear(Activation::None).flops(&x, &[self.param_shape(p)])).iter().sum();
+        self.note("linear".to_owned(), Some(weights[0]), seconds, flops);
+        Ok(result)
+    }
+
     fn compute(&self, op: &Op, tensors: &[&B::Tensor], params: &[&Named<B::Param>], _: Shape) -> Result<B::Tensor> {
         let inner: Vec<&B::Param> = params.iter().map(|p| &p.inner).collect();
-        let start = Instant::now();
-        let result = self.inner.run(op, tensors, &inner)?;
-        self.inner.synchronize()?;
-        let seconds = start.elapsed().as_secs_f64();
-        if let Some(parameter) = params.first() {
-            self.layer.replace(parameter.layer.clone());
-        }
-        let layer = self.layer.borrow().clone();
-        let tensors: Vec<Shape> = tensors.iter().map(|x| self.shape(x)).collect();
-        let params: Vec<Shape> = params.iter().map(|p| self.param_shape(p)).collect();
-        let (kind, flops) = (kind(op, &tensors, &params), op.flops(&tensors, &params));
-        self.calls.borrow_mut().push(Call { kind, layer, seconds, flops });
+        let (result, seconds) = self.timed(|b| b.run(op, tensors, &inner))?;
+        let of_tensors: Vec<Shape> = tensors.iter().map(|x| self.shape(x)).collect();
+        let of_params: Vec<Shape> = params.iter().map(|p| self.param_shape(p)).collect();
+        let (kind, flops) = (kind(op, &of_tensors, &of_params), op.flops(&of_tensors, &of_params));
+        self.note(kind, params.first().copied(), seconds, flops);
         Ok(result)
     }
 }

@@ -15,7 +15,8 @@ use calotype_tensor::{
 /// A backend that `cancel` stops, and one of the same device that nothing does.
 fn backends<D: Device>(device: &D, precision: Precision) -> Result<(CancelToken, D::Backend, D::Backend)> {
     let cancel = CancelToken::new();
-    let stopped = device.backend(BackendOptions { precision, cancel: cancel.clone() })?;
+    let stopped =
+        device.backend(BackendOptions { cancel: cancel.clone(), ..BackendOptions::in_precision(precision) })?;
     Ok((cancel, stopped, device.backend(BackendOptions::in_precision(precision))?))
 }
 

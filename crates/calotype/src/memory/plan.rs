@@ -6,9 +6,6 @@ use calotype_text::MAX_LENGTH;
 
 use crate::{Keep, Model, PipelineOptions, Result, pipeline::auxiliary_precision};
 
-/// What each thread may hold for itself, sums and transformed tiles, and the program besides.
-const OVERHEAD: u64 = 64 << 20;
-
 /// The bytes that a network takes.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct NetworkNeed {
@@ -141,15 +138,15 @@ impl PassNeed {
         })
     }
 
-    /// The most that is in memory at a time, where `keep` says what stays there.
-    pub(crate) fn peak(&self, keep: Keep, threads: usize) -> u64 {
+    /// The most that is in memory at a time, where `keep` says what stays there; `overhead` is the device's.
+    pub(crate) fn peak(&self, keep: Keep, overhead: u64) -> u64 {
         let vae = self.decoder.total().max(self.encoder.map_or(0, NetworkNeed::total));
         let others = vae.max(self.text_encoder.total());
         let most = match keep {
             Keep::Nothing => self.unet.total().max(others),
             Keep::UNet | Keep::All => self.unet.total().saturating_add(others),
         };
-        most.saturating_add(OVERHEAD.saturating_mul(threads as u64))
+        most.saturating_add(overhead)
     }
 }
 

@@ -28,8 +28,8 @@ pub(crate) trait Networks: Send + Sync {
     /// The name of the device.
     fn device(&self) -> String;
 
-    /// The threads of the processor that work for it.
-    fn threads(&self) -> usize;
+    /// Bytes that the device takes beside what the networks need.
+    fn overhead(&self) -> u64;
 
     /// What a pass needs of memory.
     ///

@@ -61,7 +61,8 @@ impl<D: Device> OnDevice<D> {
 
     /// A backend of its own for one network.
     fn backend(&self, precision: Precision, cancel: &CancelToken) -> Result<D::Backend> {
-        Ok(self.device.backend(BackendOptions { precision, cancel: cancel.clone() })?)
+        let options = BackendOptions { cancel: cancel.clone(), ..BackendOptions::in_precision(precision) };
+        Ok(self.device.backend(options)?)
     }
 
     /// What the networks beside the UNet compute in.
@@ -70,7 +71,9 @@ impl<D: Device> OnDevice<D> {
     }
 
     fn load_decoder(&self, precision: Precision, cancel: &CancelToken) -> Result<VaeDecoderOn<D>> {
-        let backend = self.backend(precision, cancel)?;
+        // What is too large for 16 bits must not pass for an image: it is decoded again.
+        let options = BackendOptions { precision, cancel: cancel.clone(), shows_overflow: true };
+        let backend = self.device.backend(options)?;
         Ok(Resident { network: self.model.vae().load_decoder(&backend)?, backend })
     }
 
@@ -84,8 +87,8 @@ impl<D: Device> Networks for OnDevice<D> {
         self.device.name()
     }
 
-    fn threads(&self) -> usize {
-        self.device.threads().count()
+    fn overhead(&self) -> u64 {
+        self.device.overhead()
     }
 
     fn need(&self, pass: &PassSize) -> Result<PassNeed> {

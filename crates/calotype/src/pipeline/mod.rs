@@ -22,9 +22,9 @@ use prompt::EncodedPrompts;
 pub use run::{BoxDenoiser, BoxSolver, Run, RunOptions};
 
 use crate::{
-    Keep, Model, Plan, Request, Result,
+    Error, Keep, Model, Plan, Request, Result,
     adapters::{Library, LoadedAdapters},
-    memory::PassNeed,
+    memory::{PassNeed, PassSize},
     networks::{Lease, Networks, OnDevice},
 };
 
@@ -152,8 +152,32 @@ impl Pipeline {
             bytes = self.needed(&plan),
             "planned"
         );
-        options.memory.check(self.needed(&plan))?;
-        Ok(plan)
+        match options.memory.check(self.needed(&plan)) {
+            Err(error) => Err(self.what_fits(&plan, error)),
+            Ok(()) => Ok(plan),
+        }
+    }
+
+    /// What is said of a plan that is too large: the largest image of its form that is not.
+    fn what_fits(&self, plan: &Plan, error: Error) -> Error {
+        let Error::OutOfMemory { needed, free } = error else { return error };
+        let multiple = self.0.model.size_multiple().max(1);
+        let pass = plan.largest_pass();
+        let part = |sixteenths: usize| {
+            let side = |side: usize| side * sixteenths / 16 / multiple * multiple;
+            let [width, height] = [pass.width, pass.height].map(side);
+            let encoded = pass.encoded.map(|size| size.map(side));
+            PassSize { batch: 1, width, height, encoded, ..pass }
+        };
+        let mut smaller = (1..=16).rev().map(part).filter(|pass| pass.width > 0 && pass.height > 0);
+        let fits = |pass: &PassSize| {
+            let need = self.networks().need(pass);
+            need.is_ok_and(|need| self.0.options.memory.check(self.beside(plan, &[need])).is_ok())
+        };
+        match smaller.find(fits) {
+            Some(PassSize { width, height, .. }) => Error::TooLarge { needed, free, width, height },
+            None => error,
+        }
     }
 
     /// [Plans](Self::plan) a request and [starts](Self::run) it.
@@ -182,9 +206,14 @@ impl Pipeline {
 
     /// Bytes that a run of a plan needs beside what is in memory already.
     fn needed(&self, plan: &Plan) -> u64 {
+        self.beside(plan, plan.needs())
+    }
+
+    /// [`Self::needed`] of passes that need so much.
+    fn beside(&self, plan: &Plan, needs: &[PassNeed]) -> u64 {
         let Shared { options, networks, .. } = &*self.0;
-        let peak = |need: &PassNeed| need.peak(options.keep, networks.threads());
-        let peak = plan.needs().iter().map(peak).max().unwrap_or(0);
+        let peak = |need: &PassNeed| need.peak(options.keep, networks.overhead());
+        let peak = needs.iter().map(peak).max().unwrap_or(0);
         let resident = if networks.holds_unet() { plan.need_of(false).unet.weights } else { 0 };
         peak.saturating_sub(resident)
     }

@@ -142,6 +142,11 @@ impl Plan {
         &self.need
     }
 
+    /// The pass that needs most.
+    pub(crate) fn largest_pass(&self) -> PassSize {
+        self.hires.as_ref().map_or(self.pass, |hires| hires.pass)
+    }
+
     /// What they need in one of the passes.
     pub(crate) fn need_of(&self, second_pass: bool) -> PassNeed {
         let found = if second_pass { self.need.last() } else { self.need.first() };

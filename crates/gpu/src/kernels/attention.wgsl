@@ -43,7 +43,7 @@ fn main(
 ) {
     let tx = t % 16u;
     let ty = t / 16u;
-    let first_query = workgroup.x * QUERIES;
+    let first_query = (p.first_block + workgroup.x) * QUERIES;
     let head = workgroup.y;
     let image = workgroup.z;
     let channels = p.heads * p.dim;

@@ -39,7 +39,7 @@ fn main(
     @builtin(local_invocation_index) t: u32,
     @builtin(subgroup_id) subgroup: u32,
 ) {
-    let first_query = workgroup.x * QUERIES;
+    let first_query = (p.first_block + workgroup.x) * QUERIES;
     let head = workgroup.y;
     let image = workgroup.z;
     let own = subgroup % 4u * SIDE;

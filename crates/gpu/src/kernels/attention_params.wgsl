@@ -6,6 +6,8 @@ struct Params {
     dim: u32,
     causal: u32,
     scale: f32,
+    // Where a part of the blocks of queries begins.
+    first_block: u32,
 }
 
 @group(0) @binding(0) var<storage, read_write> y: array<E>;

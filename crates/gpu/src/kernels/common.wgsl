@@ -29,11 +29,17 @@ alias E = T;
 alias E = V;
 //# end
 
-// A result as it is kept: in f16 within its range, and what is not a number stays so.
+// A result as it is kept: in f16 within its range, or not a number where that is to be seen; what is not a number stays so.
 fn kept(y: F) -> V {
 //# if F16
+//# if CLAMPS
     let nan = (bitcast<U>(y) & U(0x7fffffffu)) > U(0x7f800000u);
     return V(select(clamp(y, F(-65504.0), F(65504.0)), y, nan));
+//# else
+    // The least that does not round to the greatest number of f16; written so that nothing is a constant without a number.
+    let fits = abs(y) < F(65520.0);
+    return V(select(bitcast<F>(bitcast<U>(y) | U(0x7fc00000u)), y, fits));
+//# end
 //# else
     return y;
 //# end

@@ -33,6 +33,8 @@ fn load_x(base: u32, channel: u32) -> V {
 //# end
 }
 
+//# if THREE
+//# else
 fn add_residual(value: F, at: u32) -> F {
 //# if LOOSE
     return value + F(f32(residual[at]), 0.0, 0.0, 0.0);
@@ -40,35 +42,42 @@ fn add_residual(value: F, at: u32) -> F {
     return value + F(residual[at / 4u]);
 //# end
 }
+//# end
 
-fn write(row: u32, column: u32, phase: u32, sums: F) {
+fn write(row: u32, column: u32, phase: u32, part: u32, sums: F) {
     if row >= p.rows || column >= p.columns {
         return;
     }
     var value = sums;
-//# if GEGLU
-//# else
+//# if PLAIN
     if (p.flags & 1u) != 0u {
         value += bias[column / 4u];
     }
     value = activate(value, p.activation);
 //# end
     let at = result_row(row, phase) * p.columns + column;
+//# if PLAIN
+    let added = added_at(at, row, column);
+//# end
 //# if LOOSE
 //# for i in 4
     if column + $iu < p.columns {
         var one = F(value[$i]);
+//# if PLAIN
         if (p.flags & 2u) != 0u {
-            one = add_residual(one, at + $iu);
+            one = add_residual(one, added + $iu);
         }
-        y[at + $iu] = kept(one).x;
+//# end
+        store(part, at + $iu, kept(one).x);
     }
 //# end
 //# else
+//# if PLAIN
     if (p.flags & 2u) != 0u {
-        value = add_residual(value, at);
+        value = add_residual(value, added);
     }
-    y[at / 4u] = kept(value);
+//# end
+    store(part, at / 4u, kept(value));
 //# end
 }
 
@@ -79,10 +88,16 @@ fn main(
     @builtin(local_invocation_index) t: u32,
 ) {
     let column_blocks = (p.columns + COLUMNS - 1u) / COLUMNS;
-    let block = workgroup.x + workgroup.y * grid.x;
+    let block = p.first_block + workgroup.x + workgroup.y * grid.x;
     let first_row = block / column_blocks * 64u;
     let first_column = block % column_blocks * COLUMNS;
+//# if THREE
+    let phase = 0u;
+    let part_of_three = workgroup.z;
+//# else
     let phase = workgroup.z;
+    let part_of_three = 0u;
+//# end
     if first_row >= p.rows {
         return;
     }
@@ -126,7 +141,7 @@ fn main(
             }
             var w_part = V();
             if has_columns && first + ty < p.inputs {
-                w_part = weight[(weight_row + first + ty) * p.weight_stride + column / 4u];
+                w_part = load_weight(part_of_three, (weight_row + first + ty) * p.weight_stride + column / 4u);
             }
             workgroupBarrier();
             xs[t] = x_part;
@@ -166,11 +181,11 @@ fn main(
         sums2 += of_gate;
         sums3 += of_gate;
     }
-    write(first_row + own_row, own_column, phase, sums0 * gelu(sums2));
-    write(first_row + own_row + 1u, own_column, phase, sums1 * gelu(sums3));
+    write(first_row + own_row, own_column, phase, part_of_three, sums0 * gelu(sums2));
+    write(first_row + own_row + 1u, own_column, phase, part_of_three, sums1 * gelu(sums3));
 //# else
 //# for i in 4
-    write(first_row + own_row + $iu, own_column, phase, sums$i);
+    write(first_row + own_row + $iu, own_column, phase, part_of_three, sums$i);
 //# end
 //# end
 }

@@ -35,10 +35,16 @@ fn main(
     @builtin(subgroup_id) subgroup: u32,
 ) {
     let column_blocks = (p.columns + COLUMNS - 1u) / COLUMNS;
-    let block = workgroup.x + workgroup.y * grid.x;
+    let block = p.first_block + workgroup.x + workgroup.y * grid.x;
     let first_row = block / column_blocks * BLOCK;
     let first_column = block % column_blocks * COLUMNS;
+//# if THREE
+    let phase = 0u;
+    let part_of_three = workgroup.z;
+//# else
     let phase = workgroup.z;
+    let part_of_three = 0u;
+//# end
     if first_row >= p.rows {
         return;
     }
@@ -95,7 +101,7 @@ fn main(
 //# end
                 var part = V();
                 if first + channel < p.inputs && own < p.columns {
-                    part = weight[(weight_row + first + channel) * p.weight_stride + column / 4u];
+                    part = load_weight(part_of_three, (weight_row + first + channel) * p.weight_stride + column / 4u);
                 }
                 let to = channel * W_STEP + place;
 //# for n in 4
@@ -147,15 +153,17 @@ fn main(
         let column = first_column + (quarter % 2u * PER + $ju) * SIDE + place % SIDE;
         if row < p.rows && column < p.columns {
             var value = four_sums(quarter * SQUARE + place);
+            let at = result_row(row, phase) * p.columns + column;
+//# if PLAIN
             if (p.flags & 1u) != 0u {
                 value += bias[column / 4u];
             }
             value = activate(value, p.activation);
-            let at = (result_row(row, phase) * p.columns + column) / 4u;
             if (p.flags & 2u) != 0u {
-                value += F(residual[at]);
+                value += F(residual[added_at(at, row, column) / 4u]);
             }
-            y[at] = kept(value);
+//# end
+            store(part_of_three, at / 4u, kept(value));
         }
     }
 //# end

@@ -1,6 +1,6 @@
 //! Attention.
 
-use calotype_tensor::{Attention, DType, Error, Result, op_shapes};
+use calotype_tensor::{Attention, DType, Error, Op, Result, op_shapes};
 
 use super::{Run, lanes, words};
 use crate::{
@@ -34,12 +34,16 @@ impl Gpu {
         let scale = 1.0 / (extents.head_dim as f32).sqrt();
         let [queries_all, keys, heads, dim] =
             words(op, [extents.queries, extents.keys, options.heads, extents.head_dim])?;
-        self.launch(Run {
-            program,
-            wide,
-            spans: &[Some(y.span()), Some(q.span()), Some(k.span()), Some(v.span())],
-            words: &[queries_all, keys, heads, dim, options.causal.into(), scale.to_bits()],
-            grid: [extents.queries.div_ceil(block as usize), options.heads, extents.batch],
+        let blocks = extents.queries.div_ceil(block as usize);
+        let flops = Op::Attention(options).flops(&[q.shape, k.shape, v.shape], &[]);
+        self.in_parts(blocks, flops, |first, count| {
+            self.launch(Run {
+                program,
+                wide,
+                spans: &[Some(y.span()), Some(q.span()), Some(k.span()), Some(v.span())],
+                words: &[queries_all, keys, heads, dim, options.causal.into(), scale.to_bits(), first],
+                grid: [count, options.heads, extents.batch],
+            })
         })?;
         Ok(y)
     }

@@ -35,12 +35,11 @@ impl Gpu {
 
     pub(crate) fn join(&self, a: &Tensor, b: &Tensor, shape: Shape) -> Result<Tensor> {
         let y = self.tensor(shape)?;
-        let rows = shape.rows();
         let [left, right] = [a.shape.last(), b.shape.last()];
-        for (x, width, start) in [(a, left, 0), (b, right, left)] {
-            let part = Move { rows, width, from: [width, 0], to: [left + right, start], line: 0 };
-            self.moved("concat", &y, x, &part)?;
-        }
+        let lanes = lanes(&[left, right]);
+        let rest = words("concat", [left / lanes, right / lanes])?;
+        let spans = [Some(y.span()), Some(a.span()), Some(b.span())];
+        self.launch_each("concat", Program::Concat, [shape.count(), lanes], &spans, &rest)?;
         Ok(y)
     }
 

@@ -5,6 +5,8 @@ use calotype_tensor::{Activation, Result, Shape, op_shapes};
 use super::{Run, activation_code, lanes, words};
 use crate::{Gpu, Param, Tensor, arena::capacity, kernel::Program};
 
+/// Elements of a group that one workgroup normalises, at most. None of it depends on the batch.
+const WHOLE: usize = 1 << 17;
 /// Pixels of a slice, at least; slices of an image, at most.
 const SLICE: usize = 64;
 const SLICES: usize = 256;
@@ -46,6 +48,9 @@ impl Gpu {
         let [batch, pixels, channels] =
             op_shapes::group_norm(x.shape, gamma.shape(), beta.shape(), groups, activation)?;
         let per_group = channels / groups;
+        if pixels.saturating_mul(per_group) <= WHOLE {
+            return self.normalise_small_groups(x, [gamma, beta], [pixels, groups], eps, activation);
+        }
         let plan = Slices::new(batch, pixels, groups);
         let workspace = self.place(plan.workspace())?;
         let y = self.tensor(x.shape)?;
@@ -81,6 +86,33 @@ impl Gpu {
         Ok(y)
     }
 
+    /// In one run, a workgroup for each group.
+    fn normalise_small_groups(
+        &self,
+        x: &Tensor,
+        [gamma, beta]: [&Param; 2],
+        [pixels, groups]: [usize; 2],
+        eps: f32,
+        activation: Activation,
+    ) -> Result<Tensor> {
+        let op = "group_norm";
+        let channels = x.shape.last();
+        let per_group = channels / groups;
+        let lanes = lanes(&[per_group]);
+        let y = self.tensor(x.shape)?;
+        let affine = [gamma.vector(op)?, beta.vector(op)?];
+        let numbers = [((pixels * per_group) as f32).to_bits(), eps.to_bits(), activation_code(activation)];
+        let extents = words(op, [pixels, channels / lanes, per_group / lanes, groups])?;
+        self.launch(Run {
+            program: Program::GroupNorm,
+            wide: lanes == 4,
+            spans: &[Some(y.span()), Some(x.span()), Some(affine[0]), Some(affine[1])],
+            words: &[&extents[..], &numbers].concat(),
+            grid: [x.shape.count() / (pixels * channels) * groups, 1, 1],
+        })?;
+        Ok(y)
+    }
+
     /// Layer norm, or without gain and offset rows divided by their length.
     pub(crate) fn normalise_rows(&self, x: &Tensor, affine: Option<[&&Param; 2]>, eps: f32) -> Result<Tensor> {
         let op = if affine.is_some() { "layer_norm" } else { "unit_rows" };
@@ -101,7 +133,12 @@ impl Gpu {
 
     /// What the statistics of a group norm of `x` take.
     pub(crate) fn group_norm_workspace(&self, x: Shape, groups: usize) -> usize {
-        op_shapes::picture("group_norm", "x", x)
-            .map_or(0, |[batch, height, width, _]| Slices::new(batch, height * width, groups).workspace())
+        op_shapes::picture("group_norm", "x", x).map_or(0, |[batch, height, width, channels]| {
+            let pixels = height * width;
+            match pixels.saturating_mul(channels / groups.max(1)) <= WHOLE {
+                true => 0,
+                false => Slices::new(batch, pixels, groups).workspace(),
+            }
+        })
     }
 }

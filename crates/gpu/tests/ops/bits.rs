@@ -2,7 +2,7 @@
 
 use calotype_gpu::Gpu;
 use calotype_tensor::{
-    Backend, Result, Shape,
+    Activation, Backend, ParamKind, Result, Shape,
     cases::{self, Case, Role},
 };
 
@@ -19,6 +19,28 @@ fn two_runs_give_the_same_bits() -> Result<()> {
         for case in cases::table().into_iter().chain(wide::cases()) {
             let inputs = case.inputs(1);
             assert_eq!(bits(&gpu, &case, &inputs)?, bits(&gpu, &case, &inputs)?, "{name}: {case}");
+        }
+    }
+    Ok(())
+}
+
+/// Three maps of one input are what each is alone.
+#[test]
+fn three_maps_in_one_change_no_bit() -> Result<()> {
+    for (name, _, gpu) in backends() {
+        for [batch, rows, inputs, columns] in [[2, 70, 72, 68], [1, 3, 4, 4], [2, 5, 6, 7]] {
+            let numbers = |count: usize, seed: usize| -> Vec<f32> {
+                (0..count).map(|n| ((n * 37 + seed) % 101) as f32 / 101.0 - 0.5).collect()
+            };
+            let x = gpu.from_f32([batch, rows, inputs].into(), numbers(batch * rows * inputs, 1))?;
+            let weight =
+                |seed| gpu.param("w", ParamKind::Linear, [columns, inputs].into(), &numbers(columns * inputs, seed));
+            let weights = [weight(2)?, weight(3)?, weight(4)?];
+            let three = gpu.linear_three(&x, [&weights[0], &weights[1], &weights[2]])?;
+            for (together, weight) in three.iter().zip(&weights) {
+                let alone = gpu.linear(&x, weight, None, None, Activation::None)?;
+                assert_eq!(gpu.to_f32(together)?, gpu.to_f32(&alone)?, "{name}: {rows} rows");
+            }
         }
     }
     Ok(())

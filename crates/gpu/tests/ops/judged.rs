@@ -6,7 +6,7 @@ use calotype_tensor::{
     Shape, cases,
 };
 
-use crate::setup::{backend, backends, device, open};
+use crate::setup::{backend, backends, device, devices, open};
 
 #[test]
 fn precisions_that_a_card_lacks_are_refused() {
@@ -34,6 +34,9 @@ fn adapters_are_listed_and_what_is_not_there_is_an_error() {
     if let Some(device) = device() {
         assert!(adapters.iter().any(|adapter| device.name().contains(&adapter.name) && adapter.lacks.is_none()));
         assert!(device.memory().is_some_and(|bytes| bytes > 1 << 28), "{:?}", device.memory());
+        if let Some(free) = device.free_memory() {
+            assert!(free > 1 << 20 && Some(free) <= device.memory(), "{free} bytes");
+        }
     }
     assert_eq!("khr".parse(), Ok(Tier::Khr));
     assert!("nv2".parse::<Tier>().unwrap_err().contains("expected plain or khr"));
@@ -112,6 +115,23 @@ fn numbers_at_the_edge() -> Result<()> {
         match precision {
             Precision::F16 => assert_eq!((greatest, exp), (vec![65504.0, -65504.0], vec![65504.0, 0.0])),
             _ => assert_eq!((greatest, exp), (vec![6e5, -6e5], vec![f32::INFINITY, 0.0])),
+        }
+        // Where overflow is to be seen, it is no number, and the greatest number is one.
+        let device = devices().iter().find(|device| name.starts_with(device.tier().id())).unwrap();
+        let options = BackendOptions { shows_overflow: true, ..BackendOptions::in_precision(precision) };
+        let shows = device.backend(options)?;
+        let edge = shows.from_f32([1, 1, 1, 4].into(), vec![65504.0, -65504.0, 40000.0, f32::NAN])?;
+        let twice = shows.to_f32(&shows.scale(&edge, 2.0)?)?;
+        let same = shows.to_f32(&shows.scale(&edge, 1.0)?)?;
+        let weight = shows.param("w", ParamKind::Conv, [4, 4, 1, 1].into(), &[1.0; 16])?;
+        let ones = shows.from_f32([1, 1, 1, 4].into(), vec![20000.0; 4])?;
+        let sum = shows.to_f32(&shows.conv2d(&ones, &weight, None, None, Conv2d::padded(0))?)?;
+        match precision {
+            Precision::F16 => {
+                assert!(twice.iter().chain(&sum).all(|x| x.is_nan()), "{name}: {twice:?} {sum:?}");
+                assert!(same[..3] == [65504.0, -65504.0, 40000.0] && same[3].is_nan(), "{name}: {same:?}");
+            }
+            _ => assert_eq!((&twice[..2], &sum[..]), (&[131_008.0, -131_008.0][..], &[80_000.0; 4][..])),
         }
         // One large score takes all the weight.
         let hot: Vec<f32> = (0..40 * 8).map(|i| if i % 8 == i / 8 % 8 { 1e4 } else { 0.0 }).collect();

@@ -4,8 +4,10 @@
 
 mod agreement;
 mod bits;
+mod counts;
 mod faults;
 mod judged;
+mod kept;
 mod memory;
 mod setup;
 mod wide;

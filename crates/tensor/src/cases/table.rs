@@ -41,6 +41,13 @@ pub(super) fn conv(x: [usize; 4], [kh, kw, o]: [usize; 3], options: Conv2d, bias
     Case { op: Op::Conv2d(options), inputs: optional(inputs, bias, residual, y) }
 }
 
+/// The same with a shift `(B, O)`.
+pub(super) fn shifted_conv(x: [usize; 4], kernel: [usize; 3], options: Conv2d, bias: bool) -> Case {
+    let Case { mut inputs, .. } = conv(x, kernel, options, bias, false);
+    inputs.push(tensor("shift", [x[0], kernel[2]]));
+    Case { op: Op::ShiftedConv2d(options), inputs }
+}
+
 /// A linear map of `x (rows, I)` to `(rows, O)`.
 pub(super) fn linear(x: impl Into<Shape>, o: usize, activation: Activation, bias: bool, residual: bool) -> Case {
     let x: Shape = x.into();
@@ -174,6 +181,10 @@ fn convolutions(cases: &mut Vec<Case>) {
         cases.push(with_activation(case, activation));
     }
     cases.extend([
+        shifted_conv([1, 1, 1, 1], [1, 1, 1], same(0), false),
+        shifted_conv([2, 5, 7, 4], [3, 3, 33], same(1), true),
+        shifted_conv([3, 9, 4, 17], [3, 3, 8], strided(down), true),
+        shifted_conv([2, 7, 9, 65], [1, 1, 48], same(0), false),
         upsample_conv([1, 1, 1, 1], 1, false),
         upsample_conv([1, 5, 7, 3], 17, true),
         upsample_conv([2, 9, 4, 33], 65, true),

@@ -6,7 +6,9 @@ use super::{
     elementwise as ew,
 };
 use crate::{
-    Backend, DType, Op, ParamData, ParamRole, Precision, Result, Shape, Threads, op_shapes,
+    Backend, DType, Op, ParamData, ParamRole, Precision, Result, Shape, Threads,
+    backend::conv2d_then_shift,
+    op_shapes,
     param_data::{Cancellable, zeros},
 };
 
@@ -57,6 +59,9 @@ impl Backend for Cpu {
             }
             (&Op::Linear(activation), [x, residual @ ..], [weight, bias @ ..]) => {
                 self.multiply(x, weight, bias.first().copied(), residual.first().copied(), activation, shape)
+            }
+            (&Op::ShiftedConv2d(options), [x, shift], [weight, bias @ ..]) => {
+                conv2d_then_shift(self, [x, shift], weight, bias.first().copied(), options)
             }
             (Op::UpsampleConv2d, [x], [weight, bias @ ..]) => {
                 self.convolve_upsampled(x, weight, bias.first().copied(), shape)

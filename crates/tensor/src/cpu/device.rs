@@ -56,7 +56,7 @@ impl Device for CpuDevice {
 
     /// All precisions can be had; those that the processor has no instructions for are computed in f32.
     fn backend(&self, options: BackendOptions) -> Result<Cpu> {
-        let BackendOptions { precision, cancel } = options;
+        let BackendOptions { precision, cancel, .. } = options;
         let Self { isa, convolution, threads } = self.clone();
         Ok(Cpu {
             isa,

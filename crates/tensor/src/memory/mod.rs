@@ -4,7 +4,7 @@ mod intervals;
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use crate::{Backend, DType, Op, ParamData, ParamRole, Result, Shape, Threads, op_shapes};
+use crate::{Backend, DType, Fusion, Op, ParamData, ParamRole, Result, Shape, Threads, op_shapes};
 pub use intervals::Intervals;
 
 /// What a backend takes of memory: what [`MemoryPlan`] asks it.
@@ -144,6 +144,10 @@ impl<B: Memory + Clone> Backend for MemoryPlan<B> {
 
     fn threads(&self) -> &Threads {
         self.backend.threads()
+    }
+
+    fn fuses(&self, fusion: Fusion) -> bool {
+        self.backend.fuses(fusion)
     }
 
     fn from_f32(&self, shape: Shape, data: Vec<f32>) -> Result<PlannedTensor> {

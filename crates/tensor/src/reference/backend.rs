@@ -7,7 +7,7 @@ use super::{
 use crate::{
     Activation, AdamW, Attention, Backend, Conv2d, DType, Differentiable, Memory, Op, ParamData, ParamKind, ParamRole,
     Result, Shape, Threads,
-    backend::{linear_then_geglu, upsample_then_conv2d},
+    backend::{conv2d_then_shift, linear_then_geglu, upsample_then_conv2d},
     from_file_layout, op_shapes,
     param_data::Cancellable,
 };
@@ -63,6 +63,9 @@ impl<E: Element> Backend for Reference<E> {
             (&Op::Linear(activation), [x, residual @ ..], [weight, of_bias @ ..]) => {
                 let weight = weight.widen("linear", "weight", ParamKind::Linear)?;
                 linear::linear(x, &weight, bias(of_bias)?.as_ref(), residual.first(), activation)?
+            }
+            (&Op::ShiftedConv2d(options), _, [weight, bias @ ..]) => {
+                return conv2d_then_shift(self, [tensors[0], tensors[1]], weight, bias.first().copied(), options);
             }
             (Op::UpsampleConv2d, _, [weight, bias @ ..]) => {
                 return upsample_then_conv2d(self, tensors[0], weight, bias.first().copied());

@@ -4,7 +4,7 @@ use super::var::Source;
 use super::{Mode, Parameter, Tape, Var};
 use crate::{
     Activation, Backend, Conv2d, DType, Differentiable, Op, ParamData, ParamRole, Result, Shape, Threads,
-    backend::{linear_then_geglu, upsample_then_conv2d},
+    backend::{conv2d_then_shift, linear_then_geglu, upsample_then_conv2d},
     from_file_layout, op_shapes,
 };
 
@@ -121,6 +121,9 @@ impl<B: Differentiable> Backend for Tape<B> {
                     |b, x, dy| b.linear_backward_weight(x, dy),
                     |b, dy, weight| b.linear_backward_input(dy, weight),
                 );
+            }
+            (&Op::ShiftedConv2d(options), [x, shift], [weight, bias @ ..]) => {
+                return conv2d_then_shift(self, [x, shift], weight, bias.first().copied(), options);
             }
             (Op::UpsampleConv2d, [x], [weight, bias @ ..]) => {
                 return upsample_then_conv2d(self, x, weight, bias.first().copied());

@@ -25,7 +25,7 @@ fn backends(threads: usize) -> Result<Vec<Cpu>> {
 }
 
 fn has_weight(case: &Case) -> bool {
-    matches!(case.op, Op::Conv2d(_) | Op::UpsampleConv2d | Op::Linear(_) | Op::LinearGeglu)
+    matches!(case.op, Op::Conv2d(_) | Op::ShiftedConv2d(_) | Op::UpsampleConv2d | Op::Linear(_) | Op::LinearGeglu)
 }
 
 #[test]

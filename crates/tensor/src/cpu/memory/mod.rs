@@ -29,6 +29,11 @@ impl Memory for Cpu {
                 };
                 vec![winograd().unwrap_or_else(|| operand(x))]
             }
+            // The convolution's result, and what it takes itself.
+            (&Op::ShiftedConv2d(options), &[x, _], &[(_, weight), ..]) => {
+                let y = op_shapes::conv2d(x, weight, &options).map_or(0, |y| self.tensor_bytes(y));
+                vec![y, self.workspace_bytes(&Op::Conv2d(options), &[x], params)]
+            }
             (Op::Linear(_) | Op::UpsampleConv2d, &[x, ..], _) => vec![operand(x)],
             (Op::LinearGeglu, &[x], &[(_, weight), ..]) => {
                 let product = x.with_last(weight.last());
