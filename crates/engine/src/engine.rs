@@ -6,7 +6,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use calotype::{CpuDevice, CpuDeviceOptions, Keep, Model, Pipeline, PipelineOptions, fastest_precision};
+use calotype::{CpuDevice, CpuDeviceOptions, Keep, Model, PipelineOptions, fastest_precision};
 use calotype_publish::Publisher;
 use calotype_queue::{Embedded, EmbeddedOptions, Queue, Results, wall_clock};
 
@@ -50,7 +50,7 @@ impl Engine {
         let shared = Shared {
             queue,
             catalogue: Catalogue::open(options.models)?,
-            loaded: Loaded::new(CpuDevice::new(device).map_err(calotype::Error::from)?, pipelines),
+            loaded: Loaded::new(CpuDevice::new(device).map_err(calotype::Error::from)?, options.card, pipelines),
             live: Live::default(),
             rates: Rates::default(),
             results,
@@ -156,7 +156,7 @@ impl Engine {
     pub fn device_name(&self) -> Result<String> {
         let model = self.model(&self.catalogue().default_model(), None)?;
         let loaded = &self.shared.loaded;
-        Ok(Pipeline::new(loaded.device().clone(), model, loaded.options().clone()).device_name())
+        Ok(loaded.make(model, loaded.options().clone()).device_name())
     }
 
     /// The folder of everything that is kept.

@@ -17,6 +17,7 @@
 //! another needs its room. A job that was worked on when the process died is worked on again, with the same seed, and so
 //! makes the same images.
 
+mod card;
 mod catalogue;
 mod engine;
 mod error;
@@ -33,6 +34,7 @@ mod shared;
 mod submission;
 mod worker;
 
+pub use card::Card;
 pub use catalogue::{BUILT_IN, Catalogue, Entry};
 pub use engine::Engine;
 pub use error::{Error, Result};

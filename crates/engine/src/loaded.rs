@@ -7,7 +7,7 @@ use std::{
 
 use calotype::{CpuDevice, Keep, Model, Pipeline, PipelineOptions};
 
-use crate::{Catalogue, Result};
+use crate::{Card, Catalogue, Result};
 
 /// A model, with another autoencoder perhaps.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -18,6 +18,8 @@ pub(crate) struct Key {
 
 pub(crate) struct Loaded {
     device: CpuDevice,
+    /// None if there is none, or it has failed.
+    card: Mutex<Option<Card>>,
     options: PipelineOptions,
     state: Mutex<State>,
 }
@@ -31,16 +33,31 @@ struct State {
 }
 
 impl Loaded {
-    pub(crate) fn new(device: CpuDevice, options: PipelineOptions) -> Self {
-        Self { device, options, state: Mutex::default() }
+    pub(crate) fn new(device: CpuDevice, card: Option<Card>, options: PipelineOptions) -> Self {
+        Self { device, card: Mutex::new(card), options, state: Mutex::default() }
+    }
+
+    /// A pipeline on the device that computes.
+    pub(crate) fn make(&self, model: Arc<Model>, options: PipelineOptions) -> Pipeline {
+        match &*self.card.lock().unwrap_or_else(PoisonError::into_inner) {
+            Some(card) => card.pipeline(model, options),
+            None => Pipeline::new(self.device.clone(), model, options),
+        }
+    }
+
+    /// Computes on the processor from now on, if a card has failed that the processor stands in for. Whether it does so from here.
+    pub(crate) fn give_up_card(&self) -> bool {
+        let mut card = self.card.lock().unwrap_or_else(PoisonError::into_inner);
+        if card.take_if(|card| card.falls_back).is_none() {
+            return false;
+        }
+        drop(card);
+        self.drop_but(None);
+        true
     }
 
     pub(crate) fn options(&self) -> &PipelineOptions {
         &self.options
-    }
-
-    pub(crate) fn device(&self) -> &CpuDevice {
-        &self.device
     }
 
     /// A model, opened once.
@@ -59,7 +76,7 @@ impl Loaded {
         let there = state.pipelines.iter().position(|(other, _)| other == key);
         let pipeline = match there {
             Some(at) => state.pipelines.remove(at).1,
-            None => Pipeline::new(self.device.clone(), model, self.options.clone()),
+            None => self.make(model, self.options.clone()),
         };
         state.pipelines.push((key.clone(), pipeline.clone()));
         Ok(pipeline)
@@ -69,7 +86,7 @@ impl Loaded {
     pub(crate) fn without_keeping(&self, catalogue: &Catalogue, key: &Key) -> Result<Pipeline> {
         self.drop_but(None);
         let options = PipelineOptions { keep: Keep::Nothing, ..self.options.clone() };
-        Ok(Pipeline::new(self.device.clone(), self.model(catalogue, key)?, options))
+        Ok(self.make(self.model(catalogue, key)?, options))
     }
 
     /// Frees the memory of all pipelines but one. Whether there were others.

@@ -5,7 +5,7 @@ use std::{path::PathBuf, time::Duration};
 use calotype::memory::MemoryBudget;
 use calotype_publish::Publisher;
 
-use crate::Limits;
+use crate::{Card, Limits};
 
 /// How an [`Engine`] works.
 pub struct EngineOptions {
@@ -29,6 +29,8 @@ pub struct EngineOptions {
     pub threads: usize,
     /// The number type; the fastest if none is given.
     pub precision: Option<calotype::Precision>,
+    /// The graphics card that computes; the processor if none is given.
+    pub card: Option<Card>,
     /// The memory of all jobs.
     pub memory: MemoryBudget,
 }
@@ -48,6 +50,7 @@ impl EngineOptions {
             keep_held: Duration::from_secs(30 * 24 * 3600),
             threads: 0,
             precision: None,
+            card: None,
             memory: MemoryBudget::system(),
         }
     }

@@ -2,7 +2,7 @@
 
 use std::{sync::PoisonError, time::Duration};
 
-use calotype::{Keep, Pipeline, PipelineOptions, Plan, Request};
+use calotype::{Keep, PipelineOptions, Plan, Request};
 use calotype_queue::{NewJob, Once, Queue, Submitted, wall_clock};
 
 use crate::{Engine, Error, Order, Result, loaded::Key, order::open_images, shared::Shared};
@@ -90,12 +90,8 @@ impl Engine {
         options.limits.check(&request, size)?;
         // What does not fit into the memory of an idle machine never will.
         if loaded.is_alone(&key) && self.shared.live.leases().is_empty() {
-            Pipeline::new(
-                loaded.device().clone(),
-                model,
-                PipelineOptions { keep: Keep::Nothing, ..loaded.options().clone() },
-            )
-            .plan(request)?;
+            let options = PipelineOptions { keep: Keep::Nothing, ..loaded.options().clone() };
+            loaded.make(model, options).plan(request)?;
         }
         let pixel_steps = order.pixel_steps(size);
         let estimate_s = rates.estimate(&order.model, pixel_steps);

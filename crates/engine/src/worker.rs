@@ -8,7 +8,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use calotype::{CancelToken, Event, Pipeline, Plan, Request, Run, RunOptions, Stage};
+use calotype::{CancelToken, Event, Output, Pipeline, Plan, Request, Run, RunOptions, Stage, Warning};
 use calotype_image::{FileFormat, encode};
 use calotype_publish::{InputFile, blurred};
 use calotype_queue::{Job, JobError, Lease, Outcome, Queue, Worker};
@@ -119,6 +119,14 @@ fn said(panic: &(dyn Any + Send)) -> &str {
     text.or_else(|| panic.downcast_ref::<String>().map(String::as_str)).unwrap_or("no message")
 }
 
+/// What came of a run.
+struct Made {
+    output: Output,
+    warnings: Vec<Warning>,
+    size: [usize; 2],
+    took: Duration,
+}
+
 /// One attempt at a job.
 struct Attempt<'a> {
     shared: &'a Shared,
@@ -143,13 +151,16 @@ impl Attempt<'_> {
 
         let key = Key { model: order.model.clone(), vae: order.vae.clone() };
         let request = Arc::new(request);
-        let mut run = self.start(&key, &request)?;
-        let size = run.plan().final_size();
-        let begin = Instant::now();
-        self.watch(&mut run)?;
-        let said: Vec<_> = run.warnings().to_vec();
-        let output = run.finish()?;
-        shared.rates.learn(&key.model, order.pixel_steps(size), begin.elapsed());
+        let made = match self.images(&key, &request) {
+            Err(Error::Calotype(error)) if error.is_of_device() && shared.loaded.give_up_card() => {
+                tracing::error!(job = %job.id, %error, "the card failed: computing on the processor");
+                warnings.push("made on the processor, since the graphics card failed".to_owned());
+                self.images(&key, &request)
+            }
+            made => made,
+        };
+        let Made { output, warnings: said, size, took } = made?;
+        shared.rates.learn(&key.model, order.pixel_steps(size), took);
         self.cancel.check().map_err(calotype::Error::from)?;
 
         shared.queue.check(job.lease())?;
@@ -160,6 +171,16 @@ impl Attempt<'_> {
         let made = publication.publish(output, &mut warnings)?;
         shared.tell(&Notice::Images { count: order.request.batch_size, pixel_steps: order.pixel_steps(size) });
         Ok(made)
+    }
+
+    /// The images of a request.
+    fn images(&self, key: &Key, request: &Arc<Request>) -> Result<Made> {
+        let mut run = self.start(key, request)?;
+        let size = run.plan().final_size();
+        let begin = Instant::now();
+        self.watch(&mut run)?;
+        let warnings = run.warnings().to_vec();
+        Ok(Made { output: run.finish()?, warnings, size, took: begin.elapsed() })
     }
 
     /// Starts a run, freeing memory for it where it takes that.

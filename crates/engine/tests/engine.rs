@@ -4,17 +4,23 @@
 
 use std::{
     path::Path,
-    sync::{Arc, Mutex},
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicBool, Ordering},
+    },
     time::{Duration, Instant},
 };
 
 use calotype::{
-    CpuDevice, CpuDeviceOptions, Request, metadata,
+    CancelToken, CpuDevice, CpuDeviceOptions, Device, Pipeline, Precision, Request, metadata,
     request::{Init, InputImage},
 };
-use calotype_engine::{Asked, BUILT_IN, Engine, EngineOptions, Error, Format, Notice, Order, OutputFormat, Submission};
+use calotype_engine::{
+    Asked, BUILT_IN, Card, Engine, EngineOptions, Error, Format, Notice, Order, OutputFormat, Submission,
+};
 use calotype_publish::{Options, Publisher};
 use calotype_queue::{Job, State};
+use calotype_tensor::{BackendOptions, Threads};
 use tempfile::TempDir;
 
 type Notices = Arc<Mutex<Vec<Notice>>>;
@@ -211,4 +217,67 @@ fn an_input_image_is_what_a_job_starts_from() {
     let (_, bytes) = engine.result(&done, 0).unwrap();
     let made = metadata::read(&bytes).unwrap().metadata;
     assert_eq!(made.request.init.unwrap().picture.reference().sha256, input.sha256);
+}
+
+/// A processor that is lost, as a card can be.
+#[derive(Clone)]
+struct Losable {
+    cpu: CpuDevice,
+    is_lost: Arc<AtomicBool>,
+}
+
+impl Device for Losable {
+    type Backend = <CpuDevice as Device>::Backend;
+
+    fn name(&self) -> String {
+        "losable".to_owned()
+    }
+
+    fn backend(&self, options: BackendOptions) -> calotype_tensor::Result<Self::Backend> {
+        match self.is_lost.load(Ordering::Relaxed) {
+            true => {
+                Err(calotype_tensor::Error::Device { device: self.name(), message: "the device was lost".to_owned() })
+            }
+            false => self.cpu.backend(options),
+        }
+    }
+
+    fn with_cancel(backend: &Self::Backend, cancel: CancelToken) -> Self::Backend {
+        CpuDevice::with_cancel(backend, cancel)
+    }
+
+    fn fastest_precision(&self) -> Precision {
+        self.cpu.fastest_precision()
+    }
+
+    fn threads(&self) -> &Threads {
+        self.cpu.threads()
+    }
+}
+
+/// The job is made on the processor all the same, or fails, as the card was asked for; the next ones too.
+#[test]
+fn a_card_that_is_lost_is_stood_in_for_if_that_is_wanted() {
+    for falls_back in [true, false] {
+        let folder = TempDir::new().unwrap();
+        let is_lost = Arc::new(AtomicBool::new(false));
+        let device = Losable { cpu: CpuDevice::new(CpuDeviceOptions::default()).unwrap(), is_lost: is_lost.clone() };
+        let make = move |model, options| Pipeline::new(device.clone(), model, options);
+        let card = Some(Card::new(make, falls_back));
+        let engine = Engine::open(EngineOptions { card, ..options(folder.path()) }, |_| {}).unwrap();
+        assert_eq!(engine.device_name().unwrap(), "losable");
+        let jobs = [submit(&engine, order(2)).unwrap(), submit(&engine, order(2)).unwrap()];
+        is_lost.store(true, Ordering::Relaxed);
+        engine.start().unwrap();
+        for job in &jobs {
+            let done = wait(&engine, job, is_over);
+            let error = done.error.as_ref().map(|error| error.message.as_str()).unwrap_or_default();
+            match falls_back {
+                true => assert_eq!((done.state, done.results.len()), (State::Succeeded, 1), "{error}"),
+                false => assert!(done.state == State::Failed && error.contains("log"), "{error}"),
+            }
+        }
+        assert_eq!(engine.device_name().unwrap().starts_with("cpu"), falls_back);
+        assert!(engine.drain(Duration::from_secs(20)));
+    }
 }

@@ -32,6 +32,8 @@ pub struct Config {
     pub threads: usize,
     /// The number type: `f32`, `bf16`, `f16` or `int8`; the fastest if none is given.
     pub precision: Option<String>,
+    /// What computes, as `--device` takes it: `auto`, `cpu`, `gpu` or `gpu:N`; `auto` if nothing is given.
+    pub device: Option<String>,
     /// Seconds that a job and streams get to end after SIGTERM.
     pub drain_seconds: u64,
     /// At most so many jobs wait.
@@ -68,6 +70,7 @@ impl Default for Config {
             behind_proxy: false,
             threads: 0,
             precision: None,
+            device: None,
             drain_seconds: 30,
             max_queued: 1000,
             disk_floor_mb: 512,

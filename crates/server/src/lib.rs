@@ -48,6 +48,7 @@ use std::{
 };
 
 use calotype::{CpuDevice, CpuDeviceOptions, Precision};
+pub use calotype_engine::Card;
 use calotype_engine::{Engine, EngineOptions};
 use calotype_publish::{Options, Publisher, Rules, SigningOptions, policy};
 use tokio::{net::TcpListener, runtime::Runtime};
@@ -81,6 +82,14 @@ impl Server {
     /// # Errors
     /// Another process uses the data folder, the address is taken or needs a key, or something in the config can't be used.
     pub fn open(config: Config) -> Result<Self> {
+        Self::open_on(config, None)
+    }
+
+    /// [`Self::open`], with the images made on a graphics card if one is given.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn open_on(config: Config, card: Option<Card>) -> Result<Self> {
         let keys = KeyStore::open(&config.data)?;
         let needs_key = !keys.all()?.is_empty();
         if !needs_key && !config.listen.ip().is_loopback() {
@@ -97,7 +106,7 @@ impl Server {
         let metrics = metrics::handle()?;
         let hub = Hub::new();
         let told = hub.clone();
-        let engine = Engine::open(engine_options(&config)?, move |notice| {
+        let engine = Engine::open(EngineOptions { card, ..engine_options(&config)? }, move |notice| {
             metrics::count(notice);
             told.tell(notice);
         })?;
