@@ -5,12 +5,12 @@ use std::time::Instant;
 use calotype::{Model, Result, auxiliary_precision, sampling::CfgPredictor};
 use calotype_diffusion::{BatchNoise, Predictor};
 use calotype_models::TextConfig;
-use calotype_tensor::{Backend, BackendOptions, Device, Memory, cpu::Cpu};
+use calotype_tensor::{Backend, BackendOptions, Device, Memory};
 use calotype_text::MAX_LENGTH;
 use serde::Serialize;
 
 use crate::{
-    BenchOptions, BenchSource,
+    BenchOptions, BenchSource, Machine,
     whole::{Job, Networks, SEED, TIMESTEP, extra_channels},
 };
 
@@ -38,7 +38,7 @@ pub struct PartWork {
     pub precision: &'static str,
     /// Threads.
     pub threads: usize,
-    /// The instruction set in use.
+    /// The instruction set in use, or the card.
     pub isa: String,
 }
 
@@ -49,15 +49,16 @@ pub struct PartWork {
 ///
 /// # Errors
 /// The model can't make pictures of that size, or its weights can't be read.
-pub fn bench_part(
+pub fn bench_part<D: Device>(
+    machine: &Machine<D>,
     source: &BenchSource<'_>,
     options: BenchOptions,
     part: BenchPart,
     next: &mut dyn FnMut(&PartWork, Option<f64>) -> bool,
 ) -> Result<PartWork> {
-    let device = options.device()?;
-    let networks = Networks::new(source, options, &device)?;
-    let job = Job { source, networks: &networks, options };
+    let device = &machine.device;
+    let networks = Networks::new(source, options, device)?;
+    let job = Job { source, networks: &networks, options, work: &machine.work };
     let precision = match part {
         BenchPart::UNetStep => options.precision,
         BenchPart::VaeDecode => auxiliary_precision(options.precision),
@@ -72,8 +73,8 @@ pub fn bench_part(
         height: options.height,
         parameters: 0,
         precision: options.precision.id(),
-        threads: backend.threads(),
-        isa: backend.isa().to_string(),
+        threads: backend.threads().count(),
+        isa: machine.isa.clone(),
     };
     match part {
         BenchPart::UNetStep => {
@@ -95,7 +96,7 @@ pub fn bench_part(
             let latents = backend.from_f32(shape.into(), x.into_data())?;
             repeat(&work, next, || {
                 vae.forward(&backend, &latents, false)?;
-                Ok(())
+                Ok(backend.synchronize()?)
             })?;
         }
     }
@@ -103,7 +104,7 @@ pub fn bench_part(
 }
 
 /// Two encoded prompts, `(2, L, C)`.
-fn random_context(backend: &Cpu, text: &TextConfig) -> Result<<Cpu as Backend>::Tensor> {
+fn random_context<B: Backend>(backend: &B, text: &TextConfig) -> Result<B::Tensor> {
     let noise = BatchNoise::new(SEED, 2, [MAX_LENGTH, text.hidden_size, 1]).randn().into_data();
     Ok(backend.from_f32([2, MAX_LENGTH, text.hidden_size].into(), noise)?)
 }

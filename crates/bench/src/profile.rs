@@ -13,9 +13,9 @@ use crate::whole::Run;
 /// Where the time went, per kind of operation and per block of each network.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct BenchProfile {
-    /// What the machine could do at most.
+    /// What the machine could do at most, where that can be measured.
     #[serde(flatten)]
-    pub peaks: Peaks,
+    pub peaks: Option<Peaks>,
     /// The text encoder, for a prompt and a negative prompt.
     pub text_encoder: PartProfile,
     /// The UNet step of the median time.
@@ -70,8 +70,8 @@ pub struct ProfileRow {
     pub flops: f64,
     /// 10⁹ of them in a second.
     pub gflops: f64,
-    /// GFLOP/s of the machine's peak, 0 to 1.
-    pub peak_share: f64,
+    /// GFLOP/s of the machine's peak, 0 to 1, where that is known.
+    pub peak_share: Option<f64>,
 }
 
 impl Peaks {
@@ -95,11 +95,11 @@ impl Peaks {
 }
 
 /// The profile of a run, whose blocks are named by the first `names` names of a layer's path.
-pub(crate) fn part(run: &Run, names: usize, peaks: &Peaks) -> PartProfile {
+pub(crate) fn part(run: &Run, names: usize, peak_gflops: Option<f64>) -> PartProfile {
     let row = |total: Total| {
         let Total { name, calls, seconds, flops } = total;
         let gflops = if seconds > 0.0 { flops / seconds / 1e9 } else { 0.0 };
-        let (share, peak_share) = (seconds / run.seconds, gflops / peaks.peak_gflops);
+        let (share, peak_share) = (seconds / run.seconds, peak_gflops.map(|peak| gflops / peak));
         ProfileRow { name, calls, seconds, share, flops, gflops, peak_share }
     };
     let mut kinds = totals(&run.calls, |call| &call.kind);

@@ -3,7 +3,7 @@
 use std::time::Instant;
 
 use calotype::{
-    Convolution, Model, Precision, Result, auxiliary_precision,
+    Model, Precision, Result, auxiliary_precision,
     memory::{MemoryBudget, NetworkNeed, peak_memory},
     request::check_side,
     sampling::CfgPredictor,
@@ -13,16 +13,12 @@ use calotype_diffusion::{BatchNoise, Predictor};
 use calotype_models::{ModelConfig, Random, TextConfig, UNetConfig, VaeConfig, VaeDecoder};
 use calotype_tensor::{
     Backend, BackendOptions, Device, Memory,
-    cpu::{Cpu, CpuDevice, CpuDeviceOptions},
     profile::{Call, Profile},
 };
 use calotype_text::MAX_LENGTH;
 use serde::Serialize;
 
-use crate::{
-    BenchProfile, PartProfile,
-    profile::{Peaks, part},
-};
+use crate::{BenchProfile, Machine, PartProfile, Work, profile::part};
 
 /// A timestep in the middle of the schedule.
 pub(crate) const TIMESTEP: f64 = 500.0;
@@ -47,12 +43,8 @@ pub struct BenchOptions {
     pub width: usize,
     /// Height of the picture in pixels.
     pub height: usize,
-    /// Threads; 0 for one on each core.
-    pub threads: usize,
     /// The number type.
     pub precision: Precision,
-    /// How 3×3 convolutions with stride 1 are computed.
-    pub convolution: Convolution,
     /// How many UNet steps and decodings are timed; at least one is.
     pub repeat: usize,
     /// Whether each operation is timed too. Without it nothing stands between the networks and the backend.
@@ -62,26 +54,9 @@ pub struct BenchOptions {
 }
 
 impl Default for BenchOptions {
-    /// 512 × 512 pixels on all cores, in f32, medians of three, no profile.
+    /// 512 × 512 pixels in f32, medians of three, no profile.
     fn default() -> Self {
-        Self {
-            width: 512,
-            height: 512,
-            threads: 0,
-            precision: Precision::F32,
-            convolution: Convolution::Auto,
-            repeat: 3,
-            profile: false,
-            vae_tiling: false,
-        }
-    }
-}
-
-impl BenchOptions {
-    /// What all networks compute on.
-    pub(crate) fn device(self) -> Result<CpuDevice> {
-        let Self { threads, convolution, .. } = self;
-        Ok(CpuDevice::new(CpuDeviceOptions { threads, convolution, ..Default::default() })?)
+        Self { width: 512, height: 512, precision: Precision::F32, repeat: 3, profile: false, vae_tiling: false }
     }
 }
 
@@ -98,53 +73,74 @@ pub struct BenchReport {
     pub precision: &'static str,
     /// Threads.
     pub threads: usize,
-    /// The instruction set in use.
+    /// The instruction set in use, or the card.
     pub isa: String,
+    /// Whether a driver computed on the processor that should on a card: then no time is told.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub software: bool,
     /// Parameters of the three networks.
     pub parameters: usize,
     /// Seconds of the text encoder for a prompt and a negative prompt.
-    pub text_encoder_seconds: f64,
+    pub text_encoder_seconds: Option<f64>,
     /// Seconds of a UNet step with guidance (batch 2): the median of [`Self::unet_steps_seconds`].
-    pub unet_step_seconds: f64,
+    pub unet_step_seconds: Option<f64>,
     /// Each step timed, after one that was not.
     pub unet_steps_seconds: Vec<f64>,
     /// Seconds of decoding one picture: the median of [`Self::vae_decodes_seconds`].
-    pub vae_decode_seconds: f64,
+    pub vae_decode_seconds: Option<f64>,
     /// Each decoding timed.
     pub vae_decodes_seconds: Vec<f64>,
     /// The most memory the process held, in bytes; none where the system does not say.
     pub peak_memory_bytes: Option<u64>,
+    /// What a device counts that it was asked for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub work: Option<BenchWork>,
     /// Where the time went, if it was asked for.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub profile: Option<BenchProfile>,
+}
+
+/// What each network asked of the device, in one run.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+pub struct BenchWork {
+    /// The text encoder, for two prompts.
+    pub text_encoder: Work,
+    /// A UNet step with guidance, what comes of its timestep included.
+    pub unet_step: Work,
+    /// A decoding.
+    pub vae_decode: Work,
 }
 
 /// Times the networks one after the other, each on a backend of its own, so that only one is in memory at a time. `stage` is told what begins.
 ///
 /// # Errors
 /// The model can't make pictures of that size, or its weights can't be read.
-pub fn bench(source: &BenchSource<'_>, options: BenchOptions, stage: &mut dyn FnMut(&str)) -> Result<BenchReport> {
-    let device = options.device()?;
-    let cpu = |precision| Ok(device.backend(BackendOptions::in_precision(precision))?);
-    let networks = Networks::new(source, options, &device)?;
-    let job = Job { source, networks: &networks, options };
-    let reported = cpu(options.precision)?;
+pub fn bench<D: Device>(
+    machine: &Machine<D>,
+    source: &BenchSource<'_>,
+    options: BenchOptions,
+    stage: &mut dyn FnMut(&str),
+) -> Result<BenchReport> {
+    let backend = |precision| Ok(machine.device.backend(BackendOptions::in_precision(precision))?);
+    let networks = Networks::new(source, options, &machine.device)?;
+    let job = Job { source, networks: &networks, options, work: &machine.work };
     if !options.profile {
-        let timed = job.time(&cpu, &|b| b, &|_| Vec::new(), stage)?;
-        return Ok(report(&reported, options, networks, timed, None));
+        let timed = job.time(&backend, &|b| b, &|_| Vec::new(), stage)?;
+        return Ok(report(machine, options, networks, timed, None));
     }
     stage("peak of this machine");
-    let peaks = Peaks::measure(&reported, options.precision)?;
-    let profiled = |precision| Ok(Profile::new(cpu(precision)?));
+    let peaks = (machine.peaks)(options.precision)?;
+    let profiled = |precision| Ok(Profile::new(backend(precision)?));
     let timed = job.time(&profiled, &|profile| profile.inner(), &|profile| profile.take(), stage)?;
-    let of = |runs: &[Run], names| median_run(runs).map_or_else(PartProfile::default, |run| part(run, names, &peaks));
+    let peak = peaks.as_ref().map(|peaks| peaks.peak_gflops);
+    let of = |runs: &[Run], names| median_run(runs).map_or_else(PartProfile::default, |run| part(run, names, peak));
     let parts = BenchProfile {
         text_encoder: of(&timed.text_encoder, TEXT_NAMES),
         unet_step: of(&timed.unet_steps, UNET_NAMES),
         vae_decode: of(&timed.vae_decodes, VAE_NAMES),
         peaks,
     };
-    Ok(report(&reported, options, networks, timed, Some(parts)))
+    Ok(report(machine, options, networks, timed, Some(parts)))
 }
 
 /// One run of a part.
@@ -152,6 +148,8 @@ pub(crate) struct Run {
     pub(crate) seconds: f64,
     /// Its operations, when they are timed.
     pub(crate) calls: Vec<Call>,
+    /// What it asked of the device, where that counts.
+    work: Option<Work>,
 }
 
 /// The runs of each part.
@@ -167,15 +165,17 @@ pub(crate) struct Job<'a, 'm> {
     pub(crate) source: &'a BenchSource<'m>,
     pub(crate) networks: &'a Networks,
     pub(crate) options: BenchOptions,
+    /// What the device was asked for so far.
+    pub(crate) work: &'a dyn Fn() -> Option<Work>,
 }
 
 impl<'m> Job<'_, 'm> {
     /// Makes and runs the networks, each on a backend of its own, so that with the network all memory goes that it used.
-    /// `cpu` is what a backend computes on, `calls` gives the operations of a backend since it was last asked.
-    fn time<B: Backend + Clone>(
+    /// `inner` is what a backend computes on, `calls` gives the operations of a backend since it was last asked.
+    fn time<B: Backend + Clone, M: Memory>(
         &self,
         backend: &dyn Fn(Precision) -> Result<B>,
-        cpu: &dyn Fn(&B) -> &Cpu,
+        inner: &dyn Fn(&B) -> &M,
         calls: &dyn Fn(&B) -> Vec<Call>,
         stage: &mut dyn FnMut(&str),
     ) -> Result<Timed> {
@@ -189,7 +189,7 @@ impl<'m> Job<'_, 'm> {
         let text_encoder = self.make(&b, &networks.text, Model::text_encoder, &mut parameters)?;
         stage("text encoder: two prompts");
         let ids: Vec<u32> = (0..2 * MAX_LENGTH).map(|n| (n * 7 % networks.text.vocab_size.max(1)) as u32).collect();
-        let (context, text_encoder_run) = timed(|| calls(&b), || Ok(text_encoder.forward(&b, &ids, 2)?))?;
+        let (context, text_encoder_run) = self.timed(&b, calls, || Ok(text_encoder.forward(&b, &ids, 2)?))?;
         let (context_shape, context) = (b.shape(&context), b.to_f32(&context)?);
         drop((text_encoder, b));
 
@@ -199,7 +199,7 @@ impl<'m> Job<'_, 'm> {
         let unet = self.make(&b, &networks.unet, Model::unet, &mut parameters)?;
         let x = BatchNoise::new(SEED, 1, [h, w, c]).randn();
         let shape = [1, h, w, c];
-        cpu(&b).reserve(networks.need.unet)?;
+        inner(&b).reserve(networks.need.unet)?;
         let guided = CfgPredictor::new(b.clone(), unet, &context, 7.5, shape)?;
         let mut guided = extra_channels(guided, &networks.unet, shape)?;
         stage("UNet: guided step (warm-up)");
@@ -209,14 +209,14 @@ impl<'m> Job<'_, 'm> {
             stage(&format!("UNet: guided step {step} of {repeat}"));
             // A timestep of its own, as every step of a run has: what comes of it is part of the step.
             let timestep = TIMESTEP - step as f64;
-            unet_steps.push(timed(|| calls(&b), || guided.predict(&x, timestep))?.1);
+            unet_steps.push(self.timed(&b, calls, || guided.predict(&x, timestep))?.1);
         }
         drop((guided, context, b));
 
         stage("VAE: weights");
         let b = backend(auxiliary_precision(options.precision))?;
         let vae = self.vae_decoder(&b, &mut parameters)?;
-        cpu(&b).reserve(networks.need.vae)?;
+        inner(&b).reserve(networks.need.vae)?;
         let latents = b.from_f32(shape.into(), x.into_data())?;
         let mut vae_decodes = Vec::new();
         for decode in 1..=repeat {
@@ -225,9 +225,26 @@ impl<'m> Job<'_, 'm> {
                 true => Ok(vae.forward_tiled(&b, &latents)?),
                 false => Ok(vae.forward(&b, &latents, false)?),
             };
-            vae_decodes.push(timed(|| calls(&b), decode)?.1);
+            vae_decodes.push(self.timed(&b, calls, decode)?.1);
         }
         Ok(Timed { parameters, text_encoder: vec![text_encoder_run], unet_steps, vae_decodes })
+    }
+
+    /// What `run` gives, how long it took until the device had computed it, and its operations.
+    fn timed<B: Backend, T>(
+        &self,
+        b: &B,
+        calls: &dyn Fn(&B) -> Vec<Call>,
+        run: impl FnOnce() -> Result<T>,
+    ) -> Result<(T, Run)> {
+        calls(b);
+        let before = (self.work)();
+        let start = Instant::now();
+        let result = run()?;
+        b.synchronize()?;
+        let seconds = start.elapsed().as_secs_f64();
+        let work = (self.work)().zip(before).map(|(now, before)| now.since(before));
+        Ok((result, Run { seconds, calls: calls(b), work }))
     }
 
     /// The decoder; the whole VAE's parameters are counted.
@@ -268,15 +285,6 @@ pub(crate) fn extra_channels<B: Backend>(
     }
 }
 
-/// What `run` gives, how long it took, and its operations.
-fn timed<T>(calls: impl Fn() -> Vec<Call>, run: impl FnOnce() -> Result<T>) -> Result<(T, Run)> {
-    calls();
-    let start = Instant::now();
-    let result = run()?;
-    let seconds = start.elapsed().as_secs_f64();
-    Ok((result, Run { seconds, calls: calls() }))
-}
-
 /// The sizes to time.
 pub(crate) struct Networks {
     pub(crate) name: String,
@@ -297,7 +305,7 @@ pub(crate) struct Arenas {
 
 impl Arenas {
     /// Finds them, and whether the networks fit into memory.
-    fn new(device: &CpuDevice, options: BenchOptions, unet: &UNetConfig, vae: &VaeConfig) -> Result<Self> {
+    fn new<D: Device>(device: &D, options: BenchOptions, unet: &UNetConfig, vae: &VaeConfig) -> Result<Self> {
         let [h, w] = [options.height, options.width].map(|side| side / vae.downscale());
         let backend = |precision| device.backend(BackendOptions::in_precision(precision));
         let unet = NetworkNeed::unet(&backend(options.precision)?, unet, [1, h, w], MAX_LENGTH)?;
@@ -311,7 +319,7 @@ impl Arenas {
 }
 
 impl Networks {
-    pub(crate) fn new(source: &BenchSource<'_>, options: BenchOptions, device: &CpuDevice) -> Result<Self> {
+    pub(crate) fn new<D: Device>(source: &BenchSource<'_>, options: BenchOptions, device: &D) -> Result<Self> {
         let (name, text, unet, vae) = match source {
             BenchSource::Sd15 => {
                 ("sd15 (random weights)".to_owned(), TextConfig::sd15(), UNetConfig::sd15(), VaeConfig::sd15())
@@ -329,22 +337,27 @@ impl Networks {
     }
 }
 
-fn report(
-    cpu: &Cpu,
+fn report<D: Device>(
+    machine: &Machine<D>,
     options: BenchOptions,
     networks: Networks,
     timed: Timed,
     profile: Option<BenchProfile>,
 ) -> BenchReport {
-    let seconds = |runs: &[Run]| runs.iter().map(|run| run.seconds).collect();
-    let middle = |runs: &[Run]| median_run(runs).map_or(f64::NAN, |run| run.seconds);
+    // What such a driver takes says nothing of any card.
+    let is_told = !machine.is_software;
+    let seconds = |runs: &[Run]| runs.iter().filter(|_| is_told).map(|run| run.seconds).collect();
+    let middle = |runs: &[Run]| median_run(runs).filter(|_| is_told).map(|run| run.seconds);
+    let work = |runs: &[Run]| runs.first().and_then(|run| run.work);
+    let parts = (work(&timed.text_encoder), work(&timed.unet_steps), work(&timed.vae_decodes));
     BenchReport {
         model: networks.name,
         width: options.width,
         height: options.height,
         precision: options.precision.id(),
-        threads: cpu.threads(),
-        isa: cpu.isa().to_string(),
+        threads: machine.device.threads().count(),
+        isa: machine.isa.clone(),
+        software: machine.is_software,
         parameters: timed.parameters,
         text_encoder_seconds: middle(&timed.text_encoder),
         unet_step_seconds: middle(&timed.unet_steps),
@@ -352,7 +365,13 @@ fn report(
         vae_decode_seconds: middle(&timed.vae_decodes),
         vae_decodes_seconds: seconds(&timed.vae_decodes),
         peak_memory_bytes: peak_memory(),
-        profile,
+        work: match parts {
+            (Some(text_encoder), Some(unet_step), Some(vae_decode)) => {
+                Some(BenchWork { text_encoder, unet_step, vae_decode })
+            }
+            _ => None,
+        },
+        profile: profile.filter(|_| is_told),
     }
 }
 

@@ -6,8 +6,12 @@ use calotype::{CpuDevice, Model, Pipeline, PipelineOptions, Precision};
 use calotype_tensor::cpu::Isa;
 use serde_json::{Value, json};
 
+#[cfg(not(feature = "gpu"))]
+use crate::args::DeviceArg;
+#[cfg(feature = "gpu")]
+use crate::card::{Card, Wish};
 use crate::{
-    args::{DeviceArg, DeviceArgs, Devices},
+    args::{DeviceArgs, Devices},
     failure::Failure,
     stdout,
 };
@@ -17,75 +21,42 @@ use crate::{
 const WITHOUT: &str =
     "this program was built without graphics cards: build it with --features gpu, or take --device cpu";
 
+/// What makes the images of a command.
+pub(crate) struct Pipelines {
+    pub(crate) pipeline: Pipeline,
+    /// On the processor, for when a card fails that was not asked for.
+    pub(crate) standby: Option<Pipeline>,
+}
+
 /// A pipeline on the device that was asked for, in a precision if one was. `cpu` is the processor as it was asked for, `options` those there.
+#[cfg_attr(not(feature = "gpu"), expect(unused_variables, reason = "the processor's precision is in its options"))]
 pub(crate) fn pipeline(
     args: &DeviceArgs,
     precision: Option<Precision>,
     cpu: &CpuDevice,
     model: Arc<Model>,
     options: PipelineOptions,
-) -> Result<Pipeline, Failure> {
-    match on_card(args.device, precision, cpu, &model, &options)? {
-        Some(pipeline) => Ok(pipeline),
-        None => Ok(Pipeline::new(cpu.clone(), model, options)),
+) -> Result<Pipelines, Failure> {
+    #[cfg(feature = "gpu")]
+    if let Some(card) = Card::open(Wish { device: args.device, precision, timestamps: false }, cpu)? {
+        let memory = card.memory().unwrap_or_else(|| options.memory.clone());
+        let is_free = args.device == crate::args::DeviceArg::Auto;
+        let standby = is_free.then(|| Pipeline::new(cpu.clone(), Arc::clone(&model), options.clone()));
+        let options = PipelineOptions { precision: card.precision, memory, ..options };
+        return Ok(Pipelines { pipeline: Pipeline::new(card.device, model, options), standby });
     }
+    #[cfg(not(feature = "gpu"))]
+    without_cards(args.device)?;
+    Ok(Pipelines { pipeline: Pipeline::new(cpu.clone(), model, options), standby: None })
 }
 
+/// Refuses what only a card can.
 #[cfg(not(feature = "gpu"))]
-fn on_card(
-    asked: DeviceArg,
-    _: Option<Precision>,
-    _: &CpuDevice,
-    _: &Arc<Model>,
-    _: &PipelineOptions,
-) -> Result<Option<Pipeline>, Failure> {
+pub(crate) fn without_cards(asked: DeviceArg) -> Result<(), Failure> {
     match asked {
-        DeviceArg::Auto | DeviceArg::Cpu => Ok(None),
+        DeviceArg::Auto | DeviceArg::Cpu => Ok(()),
         DeviceArg::Gpu(_) => Err(Failure::usage(WITHOUT)),
     }
-}
-
-/// A pipeline on a card, if one is to be taken.
-#[cfg(feature = "gpu")]
-fn on_card(
-    asked: DeviceArg,
-    precision: Option<Precision>,
-    cpu: &CpuDevice,
-    model: &Arc<Model>,
-    options: &PipelineOptions,
-) -> Result<Option<Pipeline>, Failure> {
-    use calotype::{Device, memory::MemoryBudget};
-    use calotype_gpu::{GpuDevice, GpuDeviceOptions};
-
-    let threads = Some(cpu.threads().clone());
-    let open = |adapter| GpuDevice::new(GpuDeviceOptions { adapter, threads: threads.clone(), ..Default::default() });
-    let device = match asked {
-        DeviceArg::Cpu => return Ok(None),
-        // What a card can't compute in is the processor's.
-        DeviceArg::Auto if !matches!(precision, None | Some(Precision::F32 | Precision::F16)) => {
-            return Ok(None);
-        }
-        DeviceArg::Auto => match open(None) {
-            Ok(device) => device,
-            Err(error) => {
-                if GpuDevice::adapters().iter().any(|adapter| !adapter.software) {
-                    crate::failure::line("note", &format!("computing on the processor: {error}"));
-                }
-                return Ok(None);
-            }
-        },
-        DeviceArg::Gpu(adapter) => open(adapter).map_err(calotype::Error::from)?,
-    };
-    let mut options =
-        PipelineOptions { precision: precision.unwrap_or_else(|| device.fastest_precision()), ..options.clone() };
-    // Found out before anything is read.
-    device.backend(calotype_tensor::BackendOptions::in_precision(options.precision)).map_err(calotype::Error::from)?;
-    if let Some(bytes) = device.memory().filter(|_| !device.is_software()) {
-        // The rest is the desktop's and the driver's.
-        options.memory = MemoryBudget::with_limit(bytes / 10 * 9);
-    }
-    crate::failure::line("note", &format!("computing on {} in {}", device.name(), options.precision));
-    Ok(Some(Pipeline::new(device, Arc::clone(model), options)))
 }
 
 pub(crate) fn run(args: &Devices) -> Result<(), Failure> {
@@ -136,6 +107,7 @@ fn cards() -> Vec<Value> {
             "fastest": precisions.first().map(|precision| precision.id()),
             "tier": adapter.tier.id(),
             "memory": adapter.memory,
+            "free": adapter.free,
             "software": adapter.software,
             "lacks": adapter.lacks,
         })
@@ -149,7 +121,9 @@ fn for_people(device: &Value) -> String {
         device["precisions"].as_array().into_iter().flatten().filter_map(Value::as_str).collect();
     let mut words = vec![precisions.join(" ")];
     if let Some(bytes) = device["memory"].as_u64() {
-        words.push(format!("{:.1} GiB", bytes as f64 / f64::from(1 << 30)));
+        let gib = |bytes: u64| format!("{:.1} GiB", bytes as f64 / f64::from(1 << 30));
+        let free = device["free"].as_u64().map(|free| format!(", {} of it free", gib(free)));
+        words.push(format!("{}{}", gib(bytes), free.unwrap_or_default()));
     }
     if let (Some(tier), Some(api)) = (device["tier"].as_str(), device["api"].as_str()) {
         words.push(format!("{api}, tier {tier}, driver {}", text("driver")));

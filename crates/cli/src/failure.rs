@@ -14,6 +14,8 @@ pub(crate) enum Failure {
     Usage { message: String, hint: Option<String> },
     /// It failed: exit 1.
     Failed(String),
+    /// The same, because of what computes.
+    OfDevice(String),
     /// It was stopped: exit 130.
     Interrupted(String),
     /// Nobody reads what it prints: no fault of its own, so exit 0.
@@ -29,7 +31,8 @@ impl Failure {
     pub(crate) fn is_same(&self, other: &Self) -> bool {
         match (self, other) {
             (Self::Usage { message, .. }, Self::Usage { message: other, .. })
-            | (Self::Failed(message), Self::Failed(other)) => message == other,
+            | (Self::Failed(message), Self::Failed(other))
+            | (Self::OfDevice(message), Self::OfDevice(other)) => message == other,
             _ => false,
         }
     }
@@ -40,6 +43,7 @@ impl Failure {
         match self {
             Self::Usage { message, hint } => Self::Usage { message: at(message), hint },
             Self::Failed(message) => Self::Failed(at(message)),
+            Self::OfDevice(message) => Self::OfDevice(at(message)),
             other => other,
         }
     }
@@ -54,7 +58,7 @@ impl Failure {
                 }
                 ExitCode::from(2)
             }
-            Self::Failed(message) => {
+            Self::Failed(message) | Self::OfDevice(message) => {
                 line("error", &message);
                 ExitCode::FAILURE
             }
@@ -86,7 +90,11 @@ impl From<calotype::Error> for Failure {
             let hint = format!("say where such files are by {flag}");
             return Self::Usage { message: error.to_string(), hint: Some(hint) };
         }
-        if error.is_request() { Self::usage(error.to_string()) } else { Self::Failed(error.to_string()) }
+        match error.is_request() {
+            true => Self::usage(error.to_string()),
+            false if error.is_of_device() => Self::OfDevice(error.to_string()),
+            false => Self::Failed(error.to_string()),
+        }
     }
 }
 

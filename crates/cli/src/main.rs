@@ -3,6 +3,8 @@
 mod args;
 mod audit;
 mod bench;
+#[cfg(feature = "gpu")]
+mod card;
 mod devices;
 mod failure;
 mod generate;

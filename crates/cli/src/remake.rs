@@ -55,8 +55,8 @@ pub(crate) fn run(args: &Remake, process_start: Instant) -> Result<(), Failure> 
     let model_path = args.model.model.as_deref();
     let publishing = Publishing::open(&args.safety, &args.marks, model_path, as_made, &args.picture, &device)?;
     publishing.check_license(&model, args.safety.accept_license)?;
-    let pipeline = devices::pipeline(&args.device, precision, &device, model.into(), options)?;
-    let job = Job { pipeline, request, place, lines, count: 1, pictures, latents, output, made, publishing };
+    let pipelines = devices::pipeline(&args.device, precision, &device, model.into(), options)?;
+    let job = Job { pipelines, request, place, lines, count: 1, pictures, latents, output, made, publishing };
     job.run(process_start)
 }
 

@@ -7,10 +7,12 @@ use std::{
     time::Duration,
 };
 
-use calotype_server::{Config, Server};
+#[cfg(feature = "gpu")]
+use calotype::{CpuDevice, CpuDeviceOptions};
+use calotype_server::{Card, Config, Server};
 
 use crate::{
-    args::{Health, Serve},
+    args::{DeviceArg, Health, Serve, device},
     failure::{Failure, INTERRUPTED, line},
     log, stdout,
 };
@@ -22,7 +24,9 @@ const MAX_ANSWER: u64 = 64 << 10;
 
 pub(crate) fn run(args: &Serve, log_filter: Option<&str>) -> Result<(), Failure> {
     log::start_server(log_filter, args.log_json)?;
-    let server = Server::open(config(args)?)?;
+    let config = config(args)?;
+    let card = card(args, &config)?;
+    let server = Server::open_on(config, card)?;
     let address = server.address()?;
     let login = if server.needs_key() { "with a key" } else { "without a login, for this machine alone" };
     line("serving", &format!("http://{address}/ ({login}); Ctrl-C ends it"));
@@ -39,6 +43,29 @@ pub(crate) fn run(args: &Serve, log_filter: Option<&str>) -> Result<(), Failure>
             exit(0)
         }
     }
+}
+
+/// The card that makes the images, if one is to be taken.
+fn card(args: &Serve, config: &Config) -> Result<Option<Card>, Failure> {
+    let of_config = || match &config.device {
+        Some(text) => device(text).map_err(|problem| Failure::Failed(format!("device {text:?}: {problem}"))),
+        None => Ok(DeviceArg::Auto),
+    };
+    let asked = args.device.map_or_else(of_config, Ok)?;
+    #[cfg(not(feature = "gpu"))]
+    crate::devices::without_cards(asked)?;
+    #[cfg(feature = "gpu")]
+    {
+        let id = config.precision.as_deref();
+        let precision = calotype::Precision::ALL.into_iter().find(|precision| Some(precision.id()) == id);
+        let options = CpuDeviceOptions { threads: config.threads, ..CpuDeviceOptions::default() };
+        let cpu = CpuDevice::new(options).map_err(calotype::Error::from)?;
+        let wish = crate::card::Wish { device: asked, precision, timestamps: false };
+        if let Some(card) = crate::card::Card::open(wish, &cpu)? {
+            return Ok(Some(card.for_engine(asked == DeviceArg::Auto)));
+        }
+    }
+    Ok(None)
 }
 
 /// The config file, and over it what the command line says.

@@ -9,7 +9,7 @@ use calotype_train::{Notice, Progress, RunOptions, Summary, train_autoencoder, t
 use indicatif::{HumanDuration, ProgressBar};
 
 use crate::{
-    args::{Train, TrainRun},
+    args::{DeviceArg, Train, TrainRun},
     failure::{Failure, line},
     interrupt, progress, stdout,
 };
@@ -22,6 +22,9 @@ pub(crate) fn run(command: Train) -> Result<(), Failure> {
         Train::Autoencoder(args) => ("autoencoder", args),
         Train::Diffusion(args) => ("diffusion", args),
     };
+    if let Some(DeviceArg::Gpu(_)) = args.device {
+        return Err(Failure::usage("only the processor trains: leave --device out, or give cpu".to_owned()));
+    }
     let stop = interrupt::stop_flag()?;
     let bar = progress::training(args.quiet);
     let (shown, told) = (Shown::new(&bar, args.quiet), Shown::new(&bar, args.quiet));

@@ -10,7 +10,9 @@ use std::{
 use serde_json::Value;
 
 fn calotype(args: &[&str], folder: &Path) -> Output {
-    Command::new(env!("CARGO_BIN_EXE_calotype")).args(args).current_dir(folder).output().unwrap()
+    // What is compiled for a card is kept here, and not in the user's folder.
+    let kept = ("CALOTYPE_CACHE", folder.join("cache"));
+    Command::new(env!("CARGO_BIN_EXE_calotype")).args(args).envs([kept]).current_dir(folder).output().unwrap()
 }
 
 fn text(bytes: &[u8]) -> &str {
@@ -62,6 +64,47 @@ fn a_device_that_is_not_there_is_refused_before_any_work() {
     assert_eq!(text(&made.stderr).lines().filter(|line| line.contains(said)).count(), 1);
     assert!(!folder.path().join("x.png").exists());
     assert!(make(&["--device", "cpu"], folder.path()).status.success());
+}
+
+#[test]
+fn training_on_a_card_is_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let refused = calotype(&["train", "diffusion", "--config", "x.toml", "--device", "gpu"], folder.path());
+    assert_eq!(refused.status.code(), Some(2));
+    assert!(text(&refused.stderr).contains("only the processor trains"), "{refused:?}");
+}
+
+#[test]
+fn a_bench_on_a_device_that_is_not_there_is_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let benched = calotype(&["bench", "--device", "gpu:999"], folder.path());
+    assert!(!benched.status.success() && benched.stdout.is_empty(), "{benched:?}");
+}
+
+/// What a software driver takes is nowhere told, and what it was asked for is.
+#[cfg(feature = "gpu")]
+#[test]
+fn a_bench_of_a_software_driver_tells_no_time() {
+    let folder = tempfile::tempdir().unwrap();
+    let bench = |device: &str, more: &[&str]| {
+        let all = ["bench", "--width", "64", "--height", "64", "--repeat", "1", "--device", device];
+        calotype(&[&all[..], more].concat(), folder.path())
+    };
+    for card in devices(folder.path()).iter().filter(|card| card["software"] == true && card["device"] != "cpu") {
+        let device = card["device"].as_str().unwrap();
+        let benched = bench(device, &["--json", "--profile"]);
+        assert!(benched.status.success(), "{benched:?}");
+        let report: Value = serde_json::from_slice(&benched.stdout).unwrap();
+        assert_eq!(report["software"], true);
+        assert!(report["unet_step_seconds"].is_null() && report["profile"].is_null(), "{report}");
+        assert_eq!(report["vae_decodes_seconds"].as_array().map(Vec::len), Some(0));
+        let step = &report["work"]["unet_step"];
+        assert!(step["dispatches"].as_u64() > Some(50) && step["flops"].as_f64() > Some(1e6), "{step}");
+        let people = bench(device, &[]);
+        let said = text(&people.stdout);
+        assert!(said.contains("n/a") && said.contains("no card's speed") && said.contains("dispatches"), "{said}");
+        assert!(bench(device, &["--part", "unet"]).status.code() == Some(2));
+    }
 }
 
 /// On every adapter that is there, software drivers included: the device is told, and nearly the same picture comes out.

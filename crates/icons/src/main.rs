@@ -99,9 +99,24 @@ struct Evaluate {
     /// Seed of the first picture; the next have the next seeds
     #[arg(long, value_name = "N", default_value_t = 42)]
     seed: u64,
+    /// Make the pictures on this card, by its number in `calotype devices`
+    #[cfg(feature = "gpu")]
+    #[arg(long, value_name = "N")]
+    card: Option<usize>,
     /// Also write the pictures, each after the drawn one, to this PNG file
     #[arg(long, value_name = "FILE")]
     sheet: Option<PathBuf>,
+}
+
+/// The pipeline on the device that was asked for.
+fn pipeline(arguments: &Evaluate, options: PipelineOptions) -> Result<Pipeline> {
+    let model = Model::open(&arguments.model)?;
+    #[cfg(feature = "gpu")]
+    if arguments.card.is_some() {
+        let device = calotype_gpu::GpuDeviceOptions { adapter: arguments.card, ..Default::default() };
+        return Ok(Pipeline::new(calotype_gpu::GpuDevice::new(device)?, model, options));
+    }
+    Ok(Pipeline::load(model, options)?)
 }
 
 fn precision() -> impl TypedValueParser<Value = Precision> {
@@ -170,7 +185,7 @@ fn judge(arguments: &Evaluate) -> Result {
             let _ = write!(stderr, "\r{} of {total} ", made.len());
         }
     };
-    let pipeline = Pipeline::load(Model::open(&arguments.model)?, options)?;
+    let pipeline = pipeline(arguments, options)?;
     let all = evaluate(&pipeline, entries, &Judge { bitmaps: &bitmaps }, &request, &mut progress)?;
     let mut figures = serde_json::Map::new();
     for kind in Kind::ALL.map(Kind::name) {

@@ -6,7 +6,7 @@ use calotype_bench::BenchPart;
 use clap::{Args, ValueEnum};
 
 use super::{
-    Compute, ModelArgs,
+    Compute, DeviceArgs, ModelArgs,
     choices::{Choice, choices},
     count,
 };
@@ -21,7 +21,8 @@ const PARTS: &[Choice<BenchPart>] = &[
 Times the text encoder with two prompts, one UNet step with guidance (after a warm-up), and the
 decoding of one picture, one network in memory at a time; with --train, training steps instead.
 A profile says where each network spends its time, and how near each kind of operation comes to
-the peak of this machine.
+the peak of this machine; on a card by the card's own clock. What a driver takes that computes on
+the processor is no speed of any card, and is not printed: only what it was asked for is.
 
 Examples:
   calotype bench --arch sd15
@@ -36,6 +37,8 @@ pub(crate) struct Bench {
     pub(crate) model: ModelArgs,
     #[command(flatten)]
     pub(crate) compute: Compute,
+    #[command(flatten)]
+    pub(crate) device: DeviceArgs,
     /// Width in pixels
     #[arg(long, value_name = "PIXELS", default_value_t = 512)]
     pub(crate) width: usize,

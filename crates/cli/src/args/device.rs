@@ -23,7 +23,7 @@ pub(crate) enum DeviceArg {
 }
 
 /// `auto`, `cpu`, `gpu` or `gpu:N`.
-fn device(text: &str) -> Result<DeviceArg, String> {
+pub(crate) fn device(text: &str) -> Result<DeviceArg, String> {
     let number = |text: &str| text.parse().ok().map(|number| DeviceArg::Gpu(Some(number)));
     let found = match text {
         "auto" => Some(DeviceArg::Auto),

@@ -22,7 +22,7 @@ use clap::{Parser, Subcommand};
 pub(crate) use audit::{Audit, AuditExport, AuditSearch, AuditVerify};
 pub(crate) use bench::{Arch, Bench};
 pub(crate) use compute::Compute;
-pub(crate) use device::{DeviceArg, DeviceArgs, Devices};
+pub(crate) use device::{DeviceArg, DeviceArgs, Devices, device};
 pub(crate) use elsewhere::owners;
 pub(crate) use generate::{
     GenerateArgs, Img2img, InpaintCommand, LineArgs, MarkArgs, Outpaint, OutputArgs, PromptArgs, Remake, SafetyArgs,

@@ -4,6 +4,8 @@ use std::{net::SocketAddr, path::PathBuf};
 
 use clap::Args;
 
+use super::{DeviceArg, device};
+
 #[derive(Args)]
 #[command(after_help = "\
 With no options it serves the model inside this program to this machine alone, without a login, and opens at
@@ -25,6 +27,9 @@ pub(crate) struct Serve {
     /// A folder of models and adapters, of A1111 or ComfyUI too; can be given several times
     #[arg(long, value_name = "DIR")]
     pub(crate) models: Vec<PathBuf>,
+    /// What to compute on: auto (a graphics card if there is one), cpu, gpu, or one that calotype devices lists, as gpu:1 [default: auto]
+    #[arg(long, value_name = "DEVICE", value_parser = device)]
+    pub(crate) device: Option<DeviceArg>,
     /// The folder for jobs, images, keys and the audit log [default: calotype/server in the user's data folder]
     #[arg(long, value_name = "DIR")]
     pub(crate) data: Option<PathBuf>,

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
 
-use super::count;
+use super::{DeviceArg, count, device};
 
 #[derive(Subcommand)]
 pub(crate) enum Train {
@@ -30,6 +30,9 @@ pub(crate) struct TrainRun {
     /// Threads to compute with [default: one for each core]
     #[arg(long, value_name = "N", value_parser = count)]
     pub(crate) threads: Option<usize>,
+    /// Refused but for the processor: only that trains
+    #[arg(long, value_name = "DEVICE", value_parser = device, hide = true)]
+    pub(crate) device: Option<DeviceArg>,
     /// No progress, no summary
     #[arg(long, short)]
     pub(crate) quiet: bool,

@@ -25,6 +25,7 @@ use super::{
 };
 use crate::{
     args::{Compute, OutputArgs},
+    devices::Pipelines,
     failure::{Failure, line},
     interrupt,
     output::{self, Output},
@@ -77,7 +78,7 @@ pub(crate) fn options(compute: &Compute, batches: usize) -> Result<PipelineOptio
 
 /// All batches of one call.
 pub(crate) struct Job<'a> {
-    pub(crate) pipeline: Pipeline,
+    pub(crate) pipelines: Pipelines,
     /// That of the first batch, but for what its turn says.
     pub(crate) request: Request,
     /// Where the first batch stands in a run, if that is not the start of it.
@@ -151,7 +152,7 @@ impl Job<'_> {
         thread::scope(|scope| {
             // Beside the run, so that nobody waits for it, but after the first step, which somebody does wait for.
             let (stepped, wait) = mpsc::channel();
-            let model = self.pipeline.model();
+            let model = self.pipelines.pipeline.model();
             scope.spawn(move || wait.recv().is_ok().then(|| model.hash().map(drop)));
             self.make(&batches, &mut output, process_start, stepped)
         })
@@ -170,7 +171,9 @@ impl Job<'_> {
                 continue;
             }
             checked = Some(of);
-            let plan = self.plan(batches, number).map_err(|failure| self.at_line(batches, number, failure))?;
+            let plan = self
+                .plan(&self.pipelines.pipeline, batches, number)
+                .map_err(|failure| self.at_line(batches, number, failure))?;
             self.check_init(plan.request())?;
             let [_, high, wide, _] = plan.final_shape();
             self.publishing.publisher.check_size(plan.final_size())?;
@@ -194,7 +197,8 @@ impl Job<'_> {
     fn at_line(&self, batches: &Batches, number: usize, failure: Failure) -> Failure {
         let place = batches.list.get(number).and_then(|batch| self.lines.line_of(batch));
         let Some(place) = place else { return failure };
-        let without = || self.pipeline.plan(self.request.clone()).and_then(|plan| self.pipeline.run(plan)).err();
+        let pipeline = &self.pipelines.pipeline;
+        let without = || pipeline.plan(self.request.clone()).and_then(|plan| pipeline.run(plan)).err();
         match without().is_some_and(|error| Failure::from(error).is_same(&failure)) {
             true => failure,
             false => failure.at(&place),
@@ -202,7 +206,7 @@ impl Job<'_> {
     }
 
     /// The plan of one batch.
-    fn plan(&self, batches: &Batches, number: usize) -> Result<Plan, Failure> {
+    fn plan(&self, pipeline: &Pipeline, batches: &Batches, number: usize) -> Result<Plan, Failure> {
         let (mut request, mut place) = (self.request.clone(), self.place);
         if let Some(batch) = batches.list.get(number) {
             self.lines.apply(&mut request, batch, batches.count_alone);
@@ -215,7 +219,7 @@ impl Job<'_> {
             request.latents = latents.map(Into::into);
         }
         self.publishing.publisher.check_prompts(&request, &Origin::default())?;
-        Ok(self.pipeline.plan(request)?.at(place)?)
+        Ok(pipeline.plan(request)?.at(place)?)
     }
 
     /// Tells `stepped` of every step.
@@ -228,24 +232,24 @@ impl Job<'_> {
     ) -> Result<(), Failure> {
         let (mut finished, mut all) = (Vec::new(), Vec::new());
         let (mut warned, mut of_first, mut blocked) = (Vec::new(), None, 0);
+        let mut pipeline = &self.pipelines.pipeline;
         for (number, batch) in batches.list.iter().enumerate() {
             let begin = Instant::now();
-            let started = self.plan(batches, number).and_then(|plan| {
-                if number >= MAX_CHECKED {
-                    self.check_init(plan.request())?;
-                }
-                Ok(self.pipeline.run(plan)?)
-            });
-            let mut run = started.map_err(|failure| self.at_line(batches, number, failure))?;
-            let batch_size = run.plan().request().batch_size;
-            if let Some(made) = self.made {
-                check_adapters(&made.adapters, &run.adapters()?)?;
-            }
             let mut timings = Timings::new(process_start);
-            let warnings = self
-                .watch(&mut run, [number, batches.list.len()], &mut timings, &stepped, &mut warned)
-                .map_err(|failure| self.at_line(batches, number, failure))?;
-            let made = run.finish()?;
+            let mut run = |pipeline: &Pipeline, timings: &mut Timings| {
+                self.batch(pipeline, batches, number, timings, &stepped, &mut warned)
+            };
+            let done = match (run(pipeline, &mut timings), &self.pipelines.standby) {
+                (Err(Failure::OfDevice(problem)), Some(standby)) if !std::ptr::eq(pipeline, standby) => {
+                    line("warning", &format!("{problem}; computing on the processor"));
+                    pipeline = standby;
+                    timings = Timings::new(process_start);
+                    run(pipeline, &mut timings)
+                }
+                (done, _) => done,
+            };
+            let (made, warnings) = done.map_err(|failure| self.at_line(batches, number, failure))?;
+            let batch_size = made.images.len().max(1);
             let said = json!({
                 "seconds": begin.elapsed().as_secs_f64() / batch_size as f64,
                 "timings": timings.json(),
@@ -277,10 +281,33 @@ impl Job<'_> {
         }
     }
 
+    /// The images of one of the batches, and its warnings.
+    fn batch(
+        &self,
+        pipeline: &Pipeline,
+        batches: &Batches,
+        number: usize,
+        timings: &mut Timings,
+        stepped: &Sender<()>,
+        warned: &mut Vec<String>,
+    ) -> Result<(calotype::Output, Vec<String>), Failure> {
+        let plan = self.plan(pipeline, batches, number)?;
+        if number >= MAX_CHECKED {
+            self.check_init(plan.request())?;
+        }
+        let mut run = pipeline.run(plan)?;
+        if let Some(made) = self.made {
+            check_adapters(&made.adapters, &run.adapters()?)?;
+        }
+        let warnings = self.watch(pipeline, &mut run, [number, batches.list.len()], timings, stepped, warned)?;
+        Ok((run.finish()?, warnings))
+    }
+
     /// Does the work of the run of one of the batches, shows how far it is, and gives its warnings. Those that are in `warned`
     /// were said of the batch before.
     fn watch(
         &self,
+        pipeline: &Pipeline,
         run: &mut Run,
         [batch, batches]: [usize; 2],
         timings: &mut Timings,
@@ -288,7 +315,7 @@ impl Job<'_> {
         warned: &mut Vec<String>,
     ) -> Result<Vec<String>, Failure> {
         let quiet = self.output.quiet;
-        let (model, precision) = (self.pipeline.model().name(), self.pipeline.options().precision);
+        let (model, precision) = (pipeline.model().name(), pipeline.options().precision);
         let mut shown = progress::spinner(quiet, &format!("loading {model} in {precision}"));
         let mut begin = Instant::now();
         let mut warnings = Vec::new();

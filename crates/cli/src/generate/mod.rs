@@ -134,9 +134,9 @@ fn run_on(
     let device = device(&args.compute)?;
     let publishing = Publishing::open(&args.safety, &args.marks, args.model.model.as_deref(), None, &[], &device)?;
     publishing.check_license(&model, args.safety.accept_license)?;
-    let pipeline = devices::pipeline(&args.device, args.compute.precision.0, &device, model.into(), options)?;
+    let pipelines = devices::pipeline(&args.device, args.compute.precision.0, &device, model.into(), options)?;
     let place = BatchPlace::default();
-    let job = Job { pipeline, request, place, lines, count, pictures, latents, output, made: None, publishing };
+    let job = Job { pipelines, request, place, lines, count, pictures, latents, output, made: None, publishing };
     job.run(process_start)
 }
 
