@@ -7,7 +7,7 @@ use std::process::ExitCode;
 use calotype::{Keep, Model, Pipeline, PipelineOptions, Precision, Request, sampling::SamplerKind};
 use calotype_icons::{
     Arrangement, Figures, HeldOut, Judge, Kind, Made, Packages, Plan, Scene, Size, Source, Thing, alike,
-    autoencoder_psnr, bitmaps, distance, evaluate, held_out, subjects,
+    autoencoder_psnr, bitmaps, distance, evaluate, held_out, pack, subjects,
 };
 use calotype_image::{RgbImage, encode_png, grid};
 use clap::{Parser, Subcommand, builder::TypedValueParser};
@@ -28,6 +28,8 @@ enum Command {
     Make(Make),
     /// Make pictures of the held-out captions, and judge them by the drawn ones
     Evaluate(Evaluate),
+    /// Take a trained model without the tokens that its captions don't need, as it goes into the program
+    Pack(Pack),
     /// List the subjects that are hard to tell apart, and draw them all
     Subjects(Subjects),
 }
@@ -52,6 +54,19 @@ struct Make {
     /// What is held out, and which scenes there are
     #[arg(long, value_name = "N", default_value_t = 1)]
     seed: u64,
+}
+
+#[derive(clap::Args)]
+struct Pack {
+    /// Model that `calotype train diffusion` made, a diffusers folder with a vocabulary.json
+    #[arg(long, value_name = "DIR")]
+    model: PathBuf,
+    /// Model whose autoencoder's weights are taken instead: one with another decoder for the same latents
+    #[arg(long, value_name = "DIR")]
+    autoencoder: Option<PathBuf>,
+    /// Folder to write
+    #[arg(long, value_name = "DIR")]
+    out: PathBuf,
 }
 
 #[derive(clap::Args)]
@@ -128,6 +143,7 @@ fn main() -> ExitCode {
     let result = match Arguments::parse().command {
         Command::Make(arguments) => make(&arguments),
         Command::Evaluate(arguments) => judge(&arguments),
+        Command::Pack(arguments) => packed(&arguments),
         Command::Subjects(arguments) => list(&arguments),
     };
     match result {
@@ -204,6 +220,12 @@ fn judge(arguments: &Evaluate) -> Result {
         write_png(path, &grid(&pictures, COLUMNS, 2)?)?;
     }
     writeln!(std::io::stdout(), "{:#}", serde_json::Value::Object(figures))?;
+    Ok(())
+}
+
+fn packed(arguments: &Pack) -> Result {
+    let tokens = pack(&arguments.model, arguments.autoencoder.as_deref(), &arguments.out)?;
+    writeln!(std::io::stdout(), "{}: {tokens} tokens", arguments.out.display())?;
     Ok(())
 }
 

@@ -18,7 +18,7 @@ mod tokenizer;
 mod vocabulary;
 
 pub use error::Error;
-pub use export::clip_files;
+pub use export::{ReducedClip, TokenizerFolder, clip_files, reduced_clip};
 pub use prompt::{
     Chunk, EmbeddingNames, Emphasis, Entries, ExtraNetworkTag, Grammar, MAX_CHUNKS, MAX_PROMPT_BYTES, Part, Prompt,
     PromptStyle, Schedule, Timeline, extra_networks_of, plain_texts,
