@@ -32,6 +32,7 @@ mod open;
 mod options;
 mod saved_scheduler;
 mod scheduler;
+mod tokenizer;
 mod verify;
 mod vocabulary;
 
@@ -49,5 +50,6 @@ pub use model::{MAX_SIDE, Model, ZERO_TERMINAL_SNR};
 pub use network::NetworkFiles;
 pub use options::ModelOptions;
 pub use saved_scheduler::SavedScheduler;
+pub use tokenizer::TokenizerFolder;
 pub use verify::{Verification, verify};
 pub use vocabulary::{UnknownWord, VOCABULARY, Vocabulary};

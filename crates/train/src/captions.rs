@@ -14,8 +14,7 @@ pub(crate) struct Captions {
 }
 
 impl Captions {
-    pub(crate) fn new(captions: &[String]) -> Self {
-        let tokenizer = Tokenizer::clip();
+    pub(crate) fn new(captions: &[String], tokenizer: &Tokenizer) -> Self {
         let (mut distinct, mut long, mut known) = (Vec::new(), Vec::new(), HashMap::new());
         let mut place = |caption: &String| {
             *known.entry(caption.clone()).or_insert_with(|| {
@@ -53,15 +52,16 @@ mod tests {
 
     #[test]
     fn captions_that_are_cut_are_counted() {
+        let clip = Tokenizer::clip();
         let words = |count: usize| vec!["cat"; count].join(" ");
         // 75 tokens fit between the first and the last.
-        assert_eq!(Captions::new(&[words(75), words(10)]).cut(), None);
-        assert_eq!(Captions::new(&[words(75), words(76), words(1), words(200), words(76)]).cut(), Some((3, 1)));
+        assert_eq!(Captions::new(&[words(75), words(10)], clip).cut(), None);
+        assert_eq!(Captions::new(&[words(75), words(76), words(1), words(200), words(76)], clip).cut(), Some((3, 1)));
     }
 
     #[test]
     fn equal_captions_share_their_ids() {
-        let captions = Captions::new(&["a cat".into(), "a dog".into(), "a cat".into()]);
+        let captions = Captions::new(&["a cat".into(), "a dog".into(), "a cat".into()], Tokenizer::clip());
         assert_eq!(captions.distinct.len(), 2);
         assert_eq!(captions.ids(0), captions.ids(2));
         assert_eq!(captions.ids(1), Tokenizer::clip().encode("a dog").ids);

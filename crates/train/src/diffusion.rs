@@ -28,6 +28,7 @@ use crate::{
     run::{Loss, Task, scalar},
     sampling::Networks,
     start,
+    tokenizer::RunTokenizer,
     weights::{RandomResidual, Weights},
 };
 
@@ -52,6 +53,7 @@ pub(crate) struct DiffusionTask<B: Differentiable> {
     config: DiffusionConfig,
     unet_config: UNetConfig,
     text_config: TextConfig,
+    tokenizer: RunTokenizer,
     unet: UNet<Parameter<B>>,
     text: ClipTextEncoder<Parameter<B>>,
     vae: AutoencoderKl<B::Param>,
@@ -109,12 +111,15 @@ impl<B: Differentiable> DiffusionTask<B> {
         let network = NetworkFiles::<VaeConfig>::open(&config.model.autoencoder)?;
         let mut vae_config = network.config().clone();
         let shape = latent_shape(config.data.size, &config.model, &vae_config)?;
-        let (unet_config, text_config) = (config.model.unet(shape), config.model.text());
+        let (unet_config, mut text_config) = (config.model.unet(shape), config.model.text());
+        let tokenizer = RunTokenizer::open(config.train.init_from.as_deref())?;
         // What is refused is refused before hours go into latents.
         let start = match &config.train.init_from {
             Some(from) => {
                 let (unet, text) = (start::open::<UNetConfig>(from)?, start::open::<TextConfig>(from)?);
                 start::check_diffusion(from, [unet.config(), &unet_config], [text.config(), &text_config])?;
+                let TextConfig { vocab_size, pad_token_id, bos_token_id, eos_token_id, .. } = *text.config();
+                text_config = TextConfig { vocab_size, pad_token_id, bos_token_id, eos_token_id, ..text_config };
                 unet.stored_as(&unet_config)?;
                 text.stored_as(&text_config)?;
                 Some((unet, text))
@@ -142,7 +147,7 @@ impl<B: Differentiable> DiffusionTask<B> {
                 let pixels = inner.from_f32([count, size, size, 3].into(), values)?;
                 Ok(inner.to_f32(&vae.encode(inner, &pixels)?)?)
             })?;
-            let captions = Captions::new(set.captions());
+            let captions = Captions::new(set.captions(), tokenizer.get());
             tell_captions(&set, &captions, options)?;
             latent_sets.push(LatentSet { latents, captions, count: set.len(), hash: set.hash() });
         }
@@ -184,6 +189,7 @@ impl<B: Differentiable> DiffusionTask<B> {
             config,
             unet_config,
             text_config,
+            tokenizer,
             unet,
             text,
             vae,
@@ -325,6 +331,7 @@ impl<B: Differentiable + Clone> Task<B> for DiffusionTask<B> {
         let text = self.text_config.init(inner, &mut &*weights)?;
         let networks = Networks {
             inner,
+            tokenizer: self.tokenizer.get(),
             unet: &unet,
             text: &text,
             vae: &self.vae,
@@ -341,6 +348,6 @@ impl<B: Differentiable + Clone> Task<B> for DiffusionTask<B> {
         weights.write(folder, &self.text_config, precision)?;
         self.vae_weights.write(folder, &self.vae_config, precision)?;
         copy_vocabulary(&self.config.data.folder, folder)?;
-        write_model(folder)
+        write_model(folder, &self.tokenizer)
     }
 }

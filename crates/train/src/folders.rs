@@ -7,7 +7,7 @@ use calotype_diffusion::NoiseSchedule;
 use calotype_models::ModelConfig;
 use serde_json::{Value, json};
 
-use crate::{Error, Result, metrics::write_file};
+use crate::{Error, Result, metrics::write_file, tokenizer::RunTokenizer};
 
 /// Stable Diffusion v1's noise: `scaled_linear` over so many timesteps.
 pub(crate) const NUM_TRAIN_TIMESTEPS: usize = 1000;
@@ -43,7 +43,7 @@ pub(crate) fn copy_vocabulary(data: &Path, model: &Path) -> Result<()> {
 }
 
 /// Writes `model_index.json`, the scheduler's config and the tokenizer of a Stable Diffusion v1 folder.
-pub(crate) fn write_model(folder: &Path) -> Result<()> {
+pub(crate) fn write_model(folder: &Path, tokenizer: &RunTokenizer) -> Result<()> {
     let index = calotype_checkpoint::model_index("StableDiffusionPipeline");
     let scheduler = json!({
         "_class_name": "DDIMScheduler",
@@ -57,11 +57,9 @@ pub(crate) fn write_model(folder: &Path) -> Result<()> {
         "steps_offset": 1,
     });
     write_json(&folder.join("scheduler"), "scheduler_config.json", &scheduler)?;
-    let tokenizer = folder.join("tokenizer");
-    make_folder(&tokenizer)?;
-    for (file, contents) in calotype_text::clip_files() {
-        write_file(&tokenizer.join(file), contents.as_bytes())?;
-    }
+    let words = folder.join("tokenizer");
+    make_folder(&words)?;
+    tokenizer.write(&words)?;
     // Last: a folder with an index is a whole model.
     write_json(folder, "model_index.json", &index)
 }

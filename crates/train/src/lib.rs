@@ -36,6 +36,7 @@ mod start;
 mod state;
 #[cfg(test)]
 mod ten_steps;
+mod tokenizer;
 mod weights;
 
 use std::path::Path;

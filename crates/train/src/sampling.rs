@@ -21,6 +21,7 @@ const BATCH: usize = 8;
 /// The networks of a latent diffusion model.
 pub(crate) struct Networks<'a, B: Backend> {
     pub(crate) inner: &'a B,
+    pub(crate) tokenizer: &'a Tokenizer,
     pub(crate) text: &'a ClipTextEncoder<B::Param>,
     pub(crate) unet: &'a UNet<B::Param>,
     pub(crate) vae: &'a AutoencoderKl<B::Param>,
@@ -56,12 +57,11 @@ impl<B: Backend + Clone> Networks<'_, B> {
     }
 
     fn guided(&self, prompts: &[String], scale: f32, [h, w, c]: [usize; 3]) -> Result<CfgPredictor<B>> {
-        let tokenizer = Tokenizer::clip();
         let mut texts: Vec<&str> = prompts.iter().map(String::as_str).collect();
         if guides(scale) {
             texts.splice(0..0, vec![""; prompts.len()]);
         }
-        let ids: Vec<u32> = texts.iter().flat_map(|text| tokenizer.encode(text).ids).collect();
+        let ids: Vec<u32> = texts.iter().flat_map(|text| self.tokenizer.encode(text).ids).collect();
         let context = self.text.forward(self.inner, &ids, texts.len())?;
         let shape = [prompts.len(), h, w, c];
         Ok(CfgPredictor::new(self.inner.clone(), self.unet.clone(), &context, scale, shape)?)

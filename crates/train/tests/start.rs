@@ -10,6 +10,7 @@ use std::{
 
 use calotype::ModelOptions;
 use calotype_checkpoint::{ConvertOptions, ConvertTo, convert};
+use calotype_formats::{SafeTensors, write_safetensors};
 use calotype_image::{RgbImage, encode_png};
 use calotype_train::{Notice, RunOptions, Summary, train_autoencoder, train_diffusion};
 
@@ -61,6 +62,37 @@ fn weights(summary: &Summary, network: &str) -> Vec<u8> {
     fs::read(summary.model.join(network)).unwrap()
 }
 
+const TEXT_WEIGHTS: &str = "text_encoder/model.safetensors";
+const TOKEN_EMBEDDING: &str = "text_model.embeddings.token_embedding.weight";
+
+/// Writes a model with the tokens alone that some texts need; their number.
+fn reduce(model: &Path, out: &Path, texts: [&str; 1]) -> usize {
+    for part in ["unet", "vae", "scheduler", "text_encoder", "tokenizer"] {
+        fs::create_dir_all(out.join(part)).unwrap();
+        for file in fs::read_dir(model.join(part)).unwrap().flatten() {
+            fs::copy(file.path(), out.join(part).join(file.file_name())).unwrap();
+        }
+    }
+    fs::copy(model.join("model_index.json"), out.join("model_index.json")).unwrap();
+    let calotype_text::ReducedClip { kept, files } = calotype_text::reduced_clip(texts);
+    files.iter().for_each(|(name, text)| fs::write(out.join("tokenizer").join(name), text).unwrap());
+    let file = SafeTensors::open(&model.join(TEXT_WEIGHTS)).unwrap();
+    let tensors = file.tensors().map(|info| {
+        let (mut shape, mut data) = (info.shape.clone(), file.read(&info.name).unwrap());
+        if info.name == TOKEN_EMBEDDING {
+            let row = data.len() / shape[0];
+            data = kept.iter().flat_map(|&id| data[id as usize * row..][..row].to_vec()).collect();
+            shape[0] = kept.len();
+        }
+        (info.name.clone(), info.dtype, shape, data.into())
+    });
+    write_safetensors(out.join(TEXT_WEIGHTS), tensors.collect::<Vec<_>>(), file.metadata()).unwrap();
+    let config = fs::read_to_string(out.join("text_encoder/config.json")).unwrap();
+    let config = config.replace("49408", &kept.len().to_string());
+    fs::write(out.join("text_encoder/config.json"), config).unwrap();
+    kept.len()
+}
+
 #[test]
 fn a_run_may_start_from_any_layout() {
     let place = tempfile::tempdir().unwrap();
@@ -85,6 +117,17 @@ fn a_run_may_start_from_any_layout() {
         weights(&one, "unet/diffusion_pytorch_model.safetensors")
             != fs::read(model.join("unet/diffusion_pytorch_model.safetensors")).unwrap()
     );
+    // Of a model with a tokenizer of its own, which splits these captions in the same way.
+    let small = folder.join("small");
+    let tokens = reduce(&model, &small, ["picture 0 1 2"]);
+    let reduced = train(folder, "from-small", Some(&small), &diffusion(&small)).unwrap();
+    let unet = "unet/diffusion_pytorch_model.safetensors";
+    assert!(weights(&one, unet) == weights(&reduced, unet), "the same captions are the same training");
+    let text = SafeTensors::from_bytes(weights(&reduced, TEXT_WEIGHTS)).unwrap();
+    assert_eq!(text.get(TOKEN_EMBEDDING).unwrap().shape, [tokens, 64]);
+    for file in ["tokenizer/vocab.json", "tokenizer/merges.txt"] {
+        assert!(fs::read(small.join(file)).unwrap() == weights(&reduced, file), "{file}");
+    }
     // An autoencoder out of the whole file.
     let runs = starts.map(|start| {
         let run = if start == model { "vae-from-folder" } else { "vae-from-file" };
