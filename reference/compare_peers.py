@@ -19,6 +19,7 @@ import pathlib
 import subprocess
 import sys
 
+import clip_tokenizer
 from peers import chart, machine, rounds, table, works
 
 ROOT = pathlib.Path(__file__).parent.parent
@@ -85,9 +86,10 @@ def make_model(args):
     if args.model.exists() or (args.model != args.work / "sd15"):
         return
     print(f"making {args.model}", flush=True)
-    emoji = ROOT / "models" / "emoji"
+    tokenizer = clip_tokenizer.write(args.work / "clip-tokenizer")
+    scheduler = ROOT / "models" / "emoji" / "scheduler"
     partial = args.work / "sd15.partial"
-    command = [args.python, str(ROOT / "reference/peers/sd15.py"), partial, emoji / "tokenizer", emoji / "scheduler"]
+    command = [args.python, str(ROOT / "reference/peers/sd15.py"), partial, tokenizer, scheduler]
     try:
         made = subprocess.run(command, capture_output=True, text=True, check=False)
     except OSError as error:

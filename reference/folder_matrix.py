@@ -16,6 +16,7 @@ import subprocess
 import sys
 import tempfile
 
+import clip_tokenizer
 import diffusers
 import numpy as np
 import torch
@@ -28,7 +29,7 @@ from PIL import Image
 from safetensors.torch import load_file, save_file
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTextModelWithProjection, CLIPTokenizer
 
-TOKENIZER = pathlib.Path(__file__).parent.parent / "models/emoji/tokenizer"
+TOKENIZER = clip_tokenizer.write(tempfile.mkdtemp())
 PROMPT, NEGATIVE, STEPS, SCALE, SEED, SIZE = "a red fox, in the snow!", "blurry", 3, 5.0, 7, 64
 torch.set_num_threads(1)
 diffusers.logging.set_verbosity_error()
