@@ -46,7 +46,7 @@ struct Make {
     #[arg(long, value_name = "PIXELS", default_value_t = 128, value_parser = clap::value_parser!(u32).range(16..=1024))]
     size: u32,
     /// Pictures to train on
-    #[arg(long, value_name = "N", default_value_t = 60_000)]
+    #[arg(long, value_name = "N", default_value_t = 30_000)]
     train: usize,
     /// Pictures of each kind of held-out combinations
     #[arg(long, value_name = "N", default_value_t = 200)]
