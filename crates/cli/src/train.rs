@@ -5,11 +5,11 @@ use std::{
     time::{Duration, Instant},
 };
 
-use calotype_train::{Notice, Progress, RunOptions, Summary, train_autoencoder, train_diffusion};
+use calotype_train::{Notice, Progress, RunKind, RunOptions, Summary, template, train_autoencoder, train_diffusion};
 use indicatif::{HumanDuration, ProgressBar};
 
 use crate::{
-    args::{DeviceArg, Train, TrainRun},
+    args::{DeviceArg, Train, TrainKind, TrainRun},
     failure::{Failure, line},
     interrupt, progress, stdout,
 };
@@ -18,9 +18,16 @@ use crate::{
 const EVERY: Duration = Duration::from_secs(5);
 
 pub(crate) fn run(command: Train) -> Result<(), Failure> {
-    let (what, args) = match &command {
-        Train::Autoencoder(args) => ("autoencoder", args),
-        Train::Diffusion(args) => ("diffusion", args),
+    let (kind, args) = match command {
+        Train::Autoencoder(args) => (RunKind::Autoencoder, args),
+        Train::Diffusion(args) => (RunKind::Diffusion, args),
+        Train::Init(args) => {
+            let kind = match args.kind {
+                TrainKind::Autoencoder => RunKind::Autoencoder,
+                TrainKind::Diffusion => RunKind::Diffusion,
+            };
+            return stdout::print(template(kind).trim_end());
+        }
     };
     if let Some(DeviceArg::Gpu(_)) = args.device {
         return Err(Failure::usage("only the processor trains: leave --device out, or give cpu".to_owned()));
@@ -32,13 +39,14 @@ pub(crate) fn run(command: Train) -> Result<(), Failure> {
         resume: args.resume,
         threads: args.threads.unwrap_or(0),
         skip_bad: args.skip_bad,
+        set: &args.set,
         stop,
         progress: &mut shown.steps(),
         tell: &mut told.notices(),
     };
-    let summary = match command {
-        Train::Autoencoder(_) => train_autoencoder(&args.config, options),
-        Train::Diffusion(_) => train_diffusion(&args.config, options),
+    let summary = match kind {
+        RunKind::Autoencoder => train_autoencoder(&args.config, options),
+        RunKind::Diffusion => train_diffusion(&args.config, options),
     };
     bar.finish_and_clear();
     let summary = match summary {
@@ -46,7 +54,7 @@ pub(crate) fn run(command: Train) -> Result<(), Failure> {
         summary => summary?,
     };
     if summary.step < summary.total {
-        return Err(Failure::Interrupted(resume_line(what, args, &summary)));
+        return Err(Failure::Interrupted(resume_line(kind, &args, &summary)));
     }
     if args.quiet { Ok(()) } else { stdout::print(&text(&summary)) }
 }
@@ -104,10 +112,11 @@ impl<'a> Shown<'a> {
     }
 }
 /// What a stopped run says.
-fn resume_line(what: &str, args: &TrainRun, summary: &Summary) -> String {
+fn resume_line(kind: RunKind, args: &TrainRun, summary: &Summary) -> String {
+    let set: String = args.set.iter().map(|setting| format!(" --set '{setting}'")).collect();
     let threads = args.threads.map_or(String::new(), |threads| format!(" --threads {threads}"));
     let config = args.config.display();
-    let command = format!("calotype train {what} --config {config}{threads} --resume");
+    let command = format!("calotype train {} --config {config}{set}{threads} --resume", kind.name());
     format!("at step {} of {}; a checkpoint is kept; go on with: {command}", summary.step, summary.total)
 }
 

@@ -502,6 +502,15 @@ fn training_is_stopped_and_goes_on() {
     }
     assert_eq!(said.len(), 4, "{said:?}");
 
+    // A template is a config: what it needs is set.
+    let template = calotype(folder.path(), &["train", "init", "autoencoder"]);
+    fs::write(folder.path().join("all.toml"), done(&template)).unwrap();
+    let set = ["output=all", "data.size=8", "model.block_out_channels=[16, 16]", "train.batch_size=2", "train.steps=1"];
+    let set = set.iter().flat_map(|setting| ["--set", setting]);
+    let all: Vec<&str> = ["train", "autoencoder", "--config", "all.toml", "--quiet"].into_iter().chain(set).collect();
+    assert_eq!(calotype(folder.path(), &all).status.code(), Some(0));
+    assert!(folder.path().join("all/model/vae/config.json").exists());
+
     // What can't be read is listed and refused, or left out.
     fs::remove_dir_all(folder.path().join("run")).unwrap();
     fs::write(folder.path().join("run.toml"), config(1)).unwrap();

@@ -17,6 +17,7 @@ fn help_is_as_written_down() {
         "train",
         "train autoencoder",
         "train diffusion",
+        "train init",
         "models",
         "models inspect",
         "models pull",

@@ -135,7 +135,7 @@ enum Source<'a> {
 impl<'a> Source<'a> {
     fn read(source: StepSource<'a>) -> Result<Self> {
         Ok(match source {
-            StepSource::Config(file) => Self::Config(file, Box::new(check::read(file)?)),
+            StepSource::Config(file) => Self::Config(file, Box::new(check::read(file, &[])?)),
             StepSource::Sd15(mixed_precision) => Self::Sd15(fine_tuning(mixed_precision)),
         })
     }

@@ -6,7 +6,7 @@ use serde::{Serialize, de::DeserializeOwned};
 
 use crate::{
     AutoencoderConfig, DataConfig, DiffusionConfig, Error, LossWeighting, PerceptualNetwork, ReportConfig, Result,
-    TimestepSampling, TrainConfig,
+    TimestepSampling, TrainConfig, keys::meant,
 };
 
 /// What may be another on `--resume`, as JSON pointers.
@@ -46,15 +46,23 @@ pub(crate) trait Config: Serialize + DeserializeOwned {
 /// The longest config, in bytes.
 const LONGEST_CONFIG: u64 = 1 << 20;
 
-/// Reads and checks a config file.
-pub(crate) fn read<C: Config>(file: &Path) -> Result<C> {
+/// Reads and checks a config file, with the values of `set` (`train.steps=10`) in the place of its own.
+pub(crate) fn read<C: Config>(file: &Path, set: &[String]) -> Result<C> {
     let text = calotype_files::read_text(file, LONGEST_CONFIG).map_err(|e| Error::io(file, "read the config", e))?;
-    let mut config: C = toml::from_str(&text).map_err(|e| {
-        let line =
-            e.span().and_then(|span| text.get(..span.start)).map_or(1, |before| before.matches('\n').count() + 1);
-        let message = e.message().split_whitespace().collect::<Vec<_>>().join(" ");
-        Error::config(file, format!("line {line}: {message}"))
-    })?;
+    let refused = |error: &toml::de::Error| {
+        let before = error.span().and_then(|span| text.get(..span.start));
+        let line = before.map_or(String::new(), |before| format!("line {}: ", before.matches('\n').count() + 1));
+        Error::config(file, format!("{line}{}", told(error.message())))
+    };
+    let mut config: C = match set {
+        [] => toml::from_str(&text).map_err(|error| refused(&error))?,
+        set => {
+            let mut table: toml::Table = toml::from_str(&text).map_err(|error| refused(&error))?;
+            set.iter().try_for_each(|setting| replace(&mut table, setting))?;
+            // Where in the file it was is no longer known.
+            C::deserialize(table).map_err(|error| Error::config(file, told(error.message())))?
+        }
+    };
     if let Some(problem) = config.problem() {
         return Err(Error::config(file, problem));
     }
@@ -63,6 +71,46 @@ pub(crate) fn read<C: Config>(file: &Path) -> Result<C> {
         *path = folder.join(&*path);
     }
     Ok(config)
+}
+
+/// What a parser says, in a line, with the key that was meant where one is unknown.
+fn told(message: &str) -> String {
+    let message = message.split_whitespace().collect::<Vec<_>>().join(" ");
+    let unknown = message.strip_prefix("unknown field `").and_then(|rest| rest.split('`').next());
+    match unknown.and_then(meant) {
+        Some(key) => format!("{message}; it may be {key} that is meant"),
+        None => message,
+    }
+}
+
+/// Puts the value of `key=value` into its place.
+fn replace(table: &mut toml::Table, setting: &str) -> Result<()> {
+    let refuse = |problem: &str| Err(Error::config(Path::new(setting), problem.to_owned()));
+    let Some((key, value)) = setting.split_once('=') else {
+        return refuse("expected a key and its value, as in train.steps=10");
+    };
+    let (key, value) = (key.trim(), value.trim());
+    // What is no TOML value is a text: paths need no quotes.
+    let value = match format!("x = {value}").parse::<toml::Table>() {
+        Ok(parsed) => parsed.get("x").cloned(),
+        Err(_) => Some(toml::Value::String(value.to_owned())),
+    };
+    let (mut parts, mut table) = (key.split('.').peekable(), table);
+    while let (Some(part), Some(value)) = (parts.next(), &value) {
+        if part.is_empty() {
+            return refuse("expected a key and its value, as in train.steps=10");
+        }
+        if parts.peek().is_none() {
+            table.insert(part.to_owned(), value.clone());
+            break;
+        }
+        let inner = table.entry(part).or_insert_with(|| toml::Table::new().into());
+        match inner.as_table_mut() {
+            Some(inner) => table = inner,
+            None => return refuse(&format!("{part} is a value and has no keys")),
+        }
+    }
+    Ok(())
 }
 
 /// `key: expected … , got …` unless the rule holds.
@@ -231,8 +279,8 @@ mod tests {
     #[test]
     fn the_examples_are_sound_and_their_model_fits_in_32_megabytes() {
         let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../examples/emoji");
-        let autoencoder: AutoencoderConfig = read(&folder.join("autoencoder.toml")).unwrap();
-        let diffusion: DiffusionConfig = read(&folder.join("diffusion.toml")).unwrap();
+        let autoencoder: AutoencoderConfig = read(&folder.join("autoencoder.toml"), &[]).unwrap();
+        let diffusion: DiffusionConfig = read(&folder.join("diffusion.toml"), &[]).unwrap();
         assert_eq!(diffusion.model.autoencoder, autoencoder_model(&folder, &autoencoder));
 
         let vae = autoencoder.model.vae(autoencoder.data.size);

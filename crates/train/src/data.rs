@@ -228,7 +228,7 @@ mod tests {
             }
         };
         let (resume, threads, progress) = (false, 1, &mut |_: &crate::Progress| {});
-        let mut options = RunOptions { resume, threads, skip_bad, stop: &stop, progress, tell: &mut tell };
+        let mut options = RunOptions { resume, threads, skip_bad, set: &[], stop: &stop, progress, tell: &mut tell };
         let opened = Dataset::open(folder, 2, limit).and_then(|mut set| {
             set.decode(&mut options)?;
             Ok(set)

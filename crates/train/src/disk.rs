@@ -85,7 +85,7 @@ mod tests {
         let (stop, mut told) = (AtomicBool::new(false), Vec::new());
         let mut tell = |notice: &Notice| told.push(format!("{notice:?}"));
         let (resume, threads, skip_bad, progress) = (false, 1, false, &mut |_: &crate::Progress| {});
-        let mut options = RunOptions { resume, threads, skip_bad, stop: &stop, progress, tell: &mut tell };
+        let mut options = RunOptions { resume, threads, skip_bad, set: &[], stop: &stop, progress, tell: &mut tell };
         let mut times = 0;
         let done = waiting(&mut options, LOOK, || {
             times += 1;

@@ -23,6 +23,7 @@ mod ema;
 mod error;
 mod folder;
 mod folders;
+mod keys;
 mod latents;
 mod list;
 mod losses;
@@ -56,6 +57,7 @@ pub use config::{
     Precision, ReportConfig, TextEncoderSizes, TimestepSampling, TrainConfig,
 };
 pub use error::{Error, Result};
+pub use keys::{RunKind, template};
 pub use metrics::StepMetrics;
 pub use run::{Notice, Progress, RunOptions, Summary};
 
@@ -65,7 +67,7 @@ pub use run::{Notice, Progress, RunOptions, Summary};
 /// The config or the data break a rule, the run's folder is in use or of another run, the disk fails, or the loss is no
 /// longer finite. The last checkpoint is usable after any of them.
 pub fn train_autoencoder(config: &Path, mut options: RunOptions<'_>) -> Result<Summary> {
-    let config: AutoencoderConfig = check::read(config)?;
+    let config: AutoencoderConfig = check::read(config, options.set)?;
     let folder = RunFolder::open(&config.output, options.resume)?;
     let cpu = backend(options.threads, config.train.mixed_precision)?;
     Backend::threads(&cpu).clone().enter(move || {
@@ -81,7 +83,7 @@ pub fn train_autoencoder(config: &Path, mut options: RunOptions<'_>) -> Result<S
 /// # Errors
 /// As [`train_autoencoder`]; also when the autoencoder that the config names can't be loaded.
 pub fn train_diffusion(config: &Path, mut options: RunOptions<'_>) -> Result<Summary> {
-    let config: DiffusionConfig = check::read(config)?;
+    let config: DiffusionConfig = check::read(config, options.set)?;
     let folder = RunFolder::open(&config.output, options.resume)?;
     let cpu = backend(options.threads, config.train.mixed_precision)?;
     Backend::threads(&cpu).clone().enter(move || {

@@ -36,6 +36,8 @@ pub struct RunOptions<'a> {
     pub threads: usize,
     /// Go on without pictures that can't be used, instead of refusing the set.
     pub skip_bad: bool,
+    /// What takes the place of values in the config file: `train.steps=10`. Paths start from that file's folder.
+    pub set: &'a [String],
     /// Set it, and the run ends after the step it is in, with a checkpoint and a model.
     pub stop: &'a AtomicBool,
     /// Called after every step.

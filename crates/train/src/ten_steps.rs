@@ -142,6 +142,7 @@ fn steps_of(task: &impl Task<Cpu>, tape: &Tape<Cpu>, train: &TrainConfig, folder
         resume: false,
         threads: 2,
         skip_bad: false,
+        set: &[],
         stop: &AtomicBool::new(false),
         progress: &mut |_| {},
         tell: &mut |_| {},

@@ -22,7 +22,7 @@ fn options<'a>(
     progress: &'a mut (dyn FnMut(&Progress) + Send),
     tell: &'a mut (dyn FnMut(&Notice) + Send),
 ) -> RunOptions<'a> {
-    RunOptions { resume: false, threads: 1, skip_bad: false, stop, progress, tell }
+    RunOptions { resume: false, threads: 1, skip_bad: false, set: &[], stop, progress, tell }
 }
 
 /// The message for a config that is `text` with `from` replaced by `to`.
@@ -89,6 +89,7 @@ fn values_out_of_range_are_named() {
 fn what_toml_refuses_is_told_with_its_line() {
     for (from, to, expected) in [
         ("steps = 10", "stesp = 10", "run.toml: line 10: unknown field `stesp`, expected one of `batch_size`"),
+        ("steps = 10", "max_train_steps = 10", "; it may be train.steps that is meant"),
         ("steps = 10", "", "missing field `steps`"),
         ("steps = 10", "steps = \"ten\"", "run.toml: line 10: invalid type: string \"ten\", expected u64"),
         ("steps = 10", "steps = 10\ndecay = \"cosinus\"", "unknown variant `cosinus`, expected one of `cosine`"),
@@ -106,4 +107,36 @@ fn what_is_not_there_is_named() {
     let (stop, file) = (AtomicBool::new(false), Path::new("no/such.toml"));
     let error = train_autoencoder(file, options(&stop, &mut |_| {}, &mut |_| {})).unwrap_err().to_string();
     assert!(error.starts_with("no/such.toml: cannot read the config"), "{error}");
+}
+
+/// Values in the place of the file's.
+#[test]
+fn settings_replace_values_of_the_file() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("run.toml");
+    fs::write(&path, AUTOENCODER).unwrap();
+    let message = |set: &[&str]| {
+        let (stop, set) = (AtomicBool::new(false), set.iter().map(|&text| text.to_owned()).collect::<Vec<_>>());
+        let (mut progress, mut tell) = (|_: &Progress| {}, |_: &Notice| {});
+        let options = RunOptions { set: &set, ..options(&stop, &mut progress, &mut tell) };
+        train_autoencoder(&path, options).unwrap_err().to_string().replace(&path.display().to_string(), "run.toml")
+    };
+    for (set, expected) in [
+        (&["train.steps=0"][..], "run.toml: train.steps: expected 1 or more, got 0"),
+        (
+            &["train.steps=0", "train.steps = 5", "data.folder=other pictures"],
+            "other pictures: cannot list the pictures",
+        ),
+        (&["model.block_out_channels=[4, 9]"], "expected multiples of model.norm_num_groups"),
+        (&["report.keep=0"], "report.keep: expected 1 to 1000, got 0"),
+        (&["train.lr=1"], "run.toml: unknown field `lr`"),
+        (&["train.max_grad_norm=1"], "; it may be train.gradient_clip that is meant"),
+        (&["train.steps"], "train.steps: expected a key and its value, as in train.steps=10"),
+        (&["train..steps=1"], "expected a key and its value"),
+        (&["train.steps.x=1"], "steps is a value and has no keys"),
+        (&["train.steps=ten"], "invalid type: string \"ten\""),
+    ] {
+        let got = message(set);
+        assert!(got.contains(expected) && !got.contains('\n'), "{set:?}: {got}");
+    }
 }

@@ -39,7 +39,7 @@ fn train_stopping(
     stop: &AtomicBool,
     progress: &mut (dyn FnMut(&calotype_train::Progress) + Send),
 ) -> calotype_train::Result<Summary> {
-    let options = RunOptions { resume, threads: 1, skip_bad: false, stop, progress, tell: &mut |_| {} };
+    let options = RunOptions { resume, threads: 1, skip_bad: false, set: &[], stop, progress, tell: &mut |_| {} };
     if config.ends_with("autoencoder.toml") {
         train_autoencoder(config, options)
     } else {

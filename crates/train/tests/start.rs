@@ -52,7 +52,7 @@ fn told(folder: &Path, run: &str, from: Option<&Path>, model: &str) -> (calotype
             warnings.push(text.clone());
         }
     };
-    let options = RunOptions { resume: false, threads: 1, skip_bad: false, stop, progress, tell };
+    let options = RunOptions { resume: false, threads: 1, skip_bad: false, set: &[], stop, progress, tell };
     let is_diffusion = model.contains("text_encoder");
     let result = if is_diffusion { train_diffusion(&path, options) } else { train_autoencoder(&path, options) };
     (result, warnings)

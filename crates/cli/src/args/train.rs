@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use clap::{Args, Subcommand};
+use clap::{Args, Subcommand, ValueEnum};
 
 use super::{DeviceArg, count, device};
 
@@ -12,6 +12,26 @@ pub(crate) enum Train {
     Autoencoder(TrainRun),
     /// Train latent diffusion with its text encoder
     Diffusion(TrainRun),
+    /// Print a config file with every setting, what it means and its default
+    Init(TrainInit),
+}
+
+#[derive(Args)]
+#[command(after_help = "\
+Examples:
+  calotype train init diffusion > run.toml
+  calotype train diffusion --config run.toml --set train.steps=10")]
+pub(crate) struct TrainInit {
+    /// What is to be trained
+    pub(crate) kind: TrainKind,
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+pub(crate) enum TrainKind {
+    /// An autoencoder: pictures to latents and back
+    Autoencoder,
+    /// Latent diffusion with its text encoder
+    Diffusion,
 }
 
 #[derive(Args)]
@@ -21,6 +41,9 @@ pub(crate) struct TrainRun {
     /// What to train, on what, and how
     #[arg(long, value_name = "FILE.toml")]
     pub(crate) config: PathBuf,
+    /// A value in the place of the file's, as in train.steps=10; may be given several times
+    #[arg(long, value_name = "KEY=VALUE")]
+    pub(crate) set: Vec<String>,
     /// Go on from the last checkpoint
     #[arg(long)]
     pub(crate) resume: bool,
