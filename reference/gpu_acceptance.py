@@ -5,7 +5,7 @@
     python reference/gpu_acceptance.py --out FOLDER [--calotype PATH] [--tests PATH ...] [--device gpu:0]
 
 It needs the card's driver and Python 3.10. `--tests` are the programs that cargo has named (`ops`, `pipeline`); the script
-looks for them beside `--calotype` if they are not given. Where PyTorch with CUDA and diffusers are installed, their UNet of the same shapes is
+looks for them beside `--calotype` if the option is left out, and runs none if it has no value. Where PyTorch with CUDA and diffusers are installed, their UNet of the same shapes is
 timed on the same card in the same run. A software driver goes through all of it as a dry run, and no time of it is told.
 
 In FOLDER: a log of each step, `report.json`, and `verdict.txt`, which is printed. Exit status 0 if the verdict is ok. If time runs
@@ -114,6 +114,8 @@ class Acceptance:
 
     def tests(self, card):
         programs = self.args.tests
+        if programs == []:
+            return
         if programs is None:
             beside = self.args.calotype.resolve().parent / "deps"
             newest = lambda name: sorted((p for p in beside.glob(f"{name}-*") if os.access(p, os.X_OK) and not p.suffix), key=os.path.getmtime)[-1:]  # noqa: E731

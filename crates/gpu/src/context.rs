@@ -87,8 +87,12 @@ impl Context {
             usage: wgpu::BufferUsages::STORAGE,
             mapped_at_creation: false,
         });
+        let mut limits = device.limits();
+        if let Some(most) = faults.binding {
+            limits.max_storage_buffer_binding_size = limits.max_storage_buffer_binding_size.min(most);
+        }
         let context = Self {
-            limits: device.limits(),
+            limits,
             device,
             queue,
             name,

@@ -91,6 +91,8 @@ pub struct Faults {
     pub submission: Option<usize>,
     /// Every place of a tensor is filled with what is not a number before an operation writes there.
     pub poison: bool,
+    /// At most so many bytes are bound at a time.
+    pub binding: Option<u64>,
     /// Nothing is computed, and no memory is taken: what is asked for is only counted. What is read is 0.
     pub idle: bool,
 }
@@ -361,6 +363,10 @@ impl Device for GpuDevice {
 
     fn fastest_precision(&self) -> Precision {
         if self.context.f16 { Precision::F16 } else { Precision::F32 }
+    }
+
+    fn largest_tensor(&self) -> u64 {
+        self.context.limits.max_storage_buffer_binding_size
     }
 
     /// Kernels, staging and what the driver keeps.

@@ -104,7 +104,10 @@ impl Context {
         debug_assert_eq!(kernel.program.words(), words.len(), "{kernel:?}");
         let most = self.limits.max_storage_buffer_binding_size;
         if let Some(span) = spans.iter().flatten().find(|span| span.length > most) {
-            let message = format!("it binds at most {most} bytes, a tensor has {}: take a smaller image", span.length);
+            let message = format!(
+                "it binds at most {most} bytes, a tensor has {}: make the image or the batch smaller",
+                span.length
+            );
             return Err(self.error(message));
         }
         let most = self.limits.max_compute_workgroups_per_dimension as usize;

@@ -46,6 +46,11 @@ pub trait Device: Clone + Send + Sync + 'static {
         (64 << 20) * self.threads().count() as u64
     }
 
+    /// Bytes of the largest tensor that it computes with.
+    fn largest_tensor(&self) -> u64 {
+        u64::MAX
+    }
+
     /// The threads of the processor that work for this device: those that compute, or that prepare data for it.
     fn threads(&self) -> &Threads;
 }

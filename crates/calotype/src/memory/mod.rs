@@ -7,5 +7,5 @@ mod system;
 
 pub use budget::{MemoryBudget, Reservation};
 pub use plan::NetworkNeed;
-pub(crate) use plan::{PassNeed, PassSize};
+pub(crate) use plan::{PassNeed, PassSize, needs_bands};
 pub use system::{available as available_memory, peak_memory, resident as resident_memory};

@@ -1,7 +1,7 @@
 //! What the networks of a run need of memory, found by running them on a backend that computes nothing.
 
 use calotype_models::{ModelConfig, Random, TextConfig, UNetConfig, UNetInputs, VaeConfig};
-use calotype_tensor::{BackendOptions, Device, Memory, MemoryPlan};
+use calotype_tensor::{Backend, BackendOptions, Device, Memory, MemoryPlan};
 use calotype_text::MAX_LENGTH;
 
 use crate::{Keep, Model, PipelineOptions, Result, pipeline::auxiliary_precision};
@@ -92,6 +92,14 @@ impl NetworkNeed {
     }
 }
 
+/// Whether a decoder of latents `[h, w]` has a tensor of more bytes than a device takes: it then works in bands, of which each is small.
+pub(crate) fn needs_bands<B: Backend>(b: &B, config: &VaeConfig, [h, w]: [usize; 2], most: u64) -> bool {
+    let pixels = h.saturating_mul(w).saturating_mul(config.downscale() * config.downscale());
+    // The last block begins at full size with the channels of the one before it.
+    let channels = config.block_out_channels.iter().take(2).max().copied().unwrap_or(0);
+    pixels.saturating_mul(channels * b.dtype().size()) as u64 > most
+}
+
 /// One pass of a run, as far as memory goes.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct PassSize {
@@ -129,7 +137,8 @@ impl PassNeed {
         let [h, w] = latents([pass.width, pass.height]);
         let main = device.backend(BackendOptions::in_precision(options.precision))?;
         let auxiliary = device.backend(BackendOptions::in_precision(auxiliary_precision(options.precision)))?;
-        let decoder = if options.vae_tiling { NetworkNeed::tiled_decoder } else { NetworkNeed::decoder };
+        let in_bands = options.vae_tiling || needs_bands(&auxiliary, vae, [h, w], device.largest_tensor());
+        let decoder = if in_bands { NetworkNeed::tiled_decoder } else { NetworkNeed::decoder };
         Ok(Self {
             text_encoder: NetworkNeed::text_encoder(&auxiliary, model.text_config())?,
             unet: NetworkNeed::unet(&main, model.unet_config(), [pass.batch, h, w], pass.context_length)?,

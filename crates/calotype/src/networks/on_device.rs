@@ -15,7 +15,7 @@ use crate::{
     adapters::{Key, LoadedAdapters},
     cfg::CfgPredictor,
     error::NotFinite,
-    memory::{NetworkNeed, PassNeed, PassSize},
+    memory::{NetworkNeed, PassNeed, PassSize, needs_bands},
     pipeline::auxiliary_precision,
 };
 
@@ -32,6 +32,16 @@ struct Decoder<D: Device> {
     model: Arc<Model>,
     precision: Precision,
     tiled: bool,
+    /// Bytes of the largest tensor that the device takes.
+    most: u64,
+}
+
+impl<D: Device> Decoder<D> {
+    /// Whether latents `[B, h, w, C]` are decoded in bands.
+    fn in_bands(&self, [batch, h, w, _]: [usize; 4]) -> bool {
+        let needs = || needs_bands(&self.resident.backend, self.model.vae_config(), [h, w], self.most);
+        self.tiled || (batch == 1 && needs())
+    }
 }
 
 /// A model on a device, and those of its networks that are in memory.
@@ -78,7 +88,8 @@ impl<D: Device> OnDevice<D> {
     }
 
     fn decoder(&self, resident: VaeDecoderOn<D>, precision: Precision) -> Box<dyn DecodeLatents> {
-        Box::new(Decoder { resident, model: Arc::clone(&self.model), precision, tiled: self.options.vae_tiling })
+        let (model, most) = (Arc::clone(&self.model), self.device.largest_tensor());
+        Box::new(Decoder { resident, model, precision, tiled: self.options.vae_tiling, most })
     }
 }
 
@@ -222,7 +233,7 @@ impl<D: Device> DecodeLatents for Decoder<D> {
 
     /// Bands have no arena: what they need is joined from parts outside of it.
     fn reserve(&mut self, size: [usize; 2]) -> Result<()> {
-        if !self.tiled {
+        if !self.in_bands([1, size[0], size[1], 0]) {
             let backend = &self.resident.backend;
             let need = NetworkNeed::decoder(backend, self.model.vae_config(), size)?;
             backend.reserve(usize::try_from(need.arena).unwrap_or(usize::MAX))?;
@@ -235,7 +246,8 @@ impl<D: Device> DecodeLatents for Decoder<D> {
         network.set_wrap(wrap);
         backend.threads().enter(|| {
             let x = upload(&backend, latents)?;
-            let decoded = match self.tiled {
+            // Bands know no other edge.
+            let decoded = match self.in_bands(latents.shape()) && !wrap.any() {
                 true => network.forward_tiled(&backend, &x)?,
                 false => network.forward(&backend, &x, false)?,
             };

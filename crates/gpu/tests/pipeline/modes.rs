@@ -4,17 +4,18 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use calotype::{
-    Keep, Pipeline, PipelineOptions, Precision, Request, RgbImage,
+    Keep, Latents, Pipeline, PipelineOptions, Precision, Request, RgbImage,
     adapters::{AdapterFile, AdapterOptions, LoraOptions},
     request::{Hires, Init, Inpaint, Tiling},
     sampling::SAMPLERS,
 };
+use calotype_gpu::{Faults, GpuDevice};
 use serde_json::Value;
 
 use crate::{
     common::{Sizes, distance, model, values, write_weights},
     load,
-    setup::backends,
+    setup::{backends, open},
 };
 
 fn short() -> Request {
@@ -88,6 +89,25 @@ fn every_sampler_and_mode_is_as_on_the_processor() {
             let [expected, got] = [&expected, &got].map(|made| made.images[0].pixels.data());
             assert!(got.iter().zip(expected).all(|(a, b)| a.abs_diff(*b) <= 2), "{name}: {what}");
         }
+    }
+}
+
+/// A picture whose decoder has tensors that the device can't bind is decoded in bands, and the same.
+#[test]
+fn what_is_too_large_to_bind_is_decoded_in_bands() {
+    let (_folder, model) = model(&Sizes::default());
+    let latents = Latents::new([1, 40, 8, 4], (0..40 * 8 * 4).map(|n| (n as f32 * 0.7).sin()).collect()).unwrap();
+    for device in crate::setup::devices() {
+        // A whole tensor of the decoder has 163,840 bytes.
+        let faults = Faults { poison: true, binding: Some(128 << 10), ..Faults::default() };
+        let narrow = open(device.tier(), faults).unwrap();
+        let options = PipelineOptions { precision: Precision::F32, ..Default::default() };
+        let on = |device: &GpuDevice| Pipeline::new(device.clone(), Arc::clone(&model), options.clone());
+        let [whole, bands] = [device, &narrow].map(|device| on(device).decode(&latents).unwrap().remove(0));
+        assert!(whole.data().iter().zip(bands.data()).all(|(a, b)| a.abs_diff(*b) <= 1), "{}", device.tier());
+        // Other networks have no bands: the text encoder's table is larger.
+        let run = on(&narrow).generate(short()).unwrap();
+        assert!(run.finish().is_err_and(|error| error.is_of_device() && error.to_string().contains("binds at most")));
     }
 }
 
