@@ -62,6 +62,14 @@ pub enum Error {
         /// What is wrong, what was expected, what to do.
         problem: String,
     },
+    /// A file's upscaler can't be run, or it has none.
+    #[error("{source_label}: {problem}")]
+    Upscaler {
+        /// The file.
+        source_label: String,
+        /// What is wrong, what was expected, what to do.
+        problem: String,
+    },
     /// A checkpoint could not be read.
     #[error(transparent)]
     Format(#[from] calotype_formats::Error),

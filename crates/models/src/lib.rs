@@ -1,4 +1,5 @@
-//! The networks of Stable Diffusion: CLIP's text encoder, the UNet, the autoencoder, and the names of their weights.
+//! The networks of Stable Diffusion: CLIP's text encoder, the UNet, the autoencoder, and the names of their weights; and networks for
+//! super-resolution ([`UpscalerFile`]).
 //!
 //! Each network is made from its config, which is diffusers' or transformers' `config.json`:
 //! [`TextConfig`] makes a [`ClipTextEncoder`], [`UNetConfig`] a [`UNet`], [`VaeConfig`] an [`AutoencoderKl`].
@@ -31,6 +32,7 @@ mod timestep;
 mod transformer;
 mod unet;
 mod upsample_odd;
+mod upscaler;
 mod vae;
 mod vision;
 
@@ -43,8 +45,8 @@ pub use config::{
 pub use error::{Error, Result};
 pub use family::{Family, Heads, SD1, SD2};
 pub use names::{
-    AdapterForm, AuxiliaryKind, FileKind, LayerKind, Layout, Place, UNetLevel, WeightSet, find_unwrapped, has_ema,
-    has_optimizer, has_raw, is_pruned_to_ema, unwrapped_name,
+    AdapterForm, AuxiliaryKind, FileKind, LayerKind, Layout, Place, UNetLevel, UpscalerKind, WeightSet, find_unwrapped,
+    has_ema, has_optimizer, has_raw, is_pruned_to_ema, unwrapped_name,
 };
 pub use open_nsfw::OpenNsfw;
 pub use padding::CircularPadding;
@@ -53,5 +55,8 @@ pub use perceptual::{DiscriminatorConfig, EfficientNetLite0, PatchDiscriminator,
 pub use rivagan::{BITS as RIVAGAN_BITS, RivaGanDecoder};
 pub use timestep::timestep_embedding;
 pub use unet::{Context, Residuals, TimeEmbedding, UNet, UNetInputs};
+pub use upscaler::{
+    CompactConfig, RrdbConfig, SpanConfig, SwinIrConfig, SwinUpsampler, Upscaler, UpscalerConfig, UpscalerFile,
+};
 pub use vae::{AutoencoderKl, VaeDecoder, VaeEncoder, posterior};
 pub use vision::{VisionConfig, VisionTransformer};

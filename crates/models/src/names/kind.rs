@@ -4,7 +4,7 @@ use std::fmt;
 
 use calotype_formats::Checkpoint;
 
-use super::{Layout, WeightSet, find_unwrapped, unwrapped_name};
+use super::{Layout, UpscalerKind, WeightSet, find_unwrapped, unwrapped_name, upscaler};
 use crate::{Component, family};
 
 /// What the tensors of a file make together.
@@ -19,6 +19,8 @@ pub enum FileKind {
     TextualInversion,
     /// Small networks before the keys and values of a UNet's attention.
     Hypernetwork,
+    /// A network for super-resolution.
+    Upscaler(UpscalerKind),
     /// A model of another family, by its name.
     Other(&'static str),
     /// Tensors of unknown use.
@@ -87,10 +89,6 @@ const OTHERS: &[(&str, &str)] = &[
     ("down_blocks.0.motion_modules.0.temporal_transformer.norm.weight", "a motion module of AnimateDiff"),
     ("encoder.block.0.layer.0.SelfAttention.q.weight", "a T5 text encoder"),
     ("vision_model.embeddings.patch_embedding.weight", "a CLIP vision encoder"),
-    ("model.1.sub.0.RDB1.conv1.0.weight", "an upscaler (ESRGAN)"),
-    ("body.0.rdb1.conv1.weight", "an upscaler (ESRGAN)"),
-    ("params_ema.body.0.rdb1.conv1.weight", "an upscaler (ESRGAN)"),
-    ("params.body.0.rdb1.conv1.weight", "an upscaler (ESRGAN)"),
 ];
 
 /// Tensors of networks that a whole checkpoint may have beside its own, and what a file is that has no others.
@@ -167,6 +165,12 @@ impl FileKind {
         let family = |families: &[(&str, &'static str)]| families.iter().find(|(key, _)| get(key)).map(|of| of.1);
         if let Some(family) = family(OTHERS).or_else(|| added(file)) {
             return Self::Other(family);
+        }
+        if let Some((kind, _)) = Layout::of_upscaler(file) {
+            return Self::Upscaler(kind);
+        }
+        if let Some(name) = upscaler::not_run(file) {
+            return Self::Other(name);
         }
         if is_injected(file) {
             return Self::Other("a network with an adapter of PEFT in it, which was not merged");

@@ -13,6 +13,7 @@ mod folder;
 mod kind;
 pub(crate) mod layer;
 mod open_clip;
+mod upscaler;
 pub(crate) mod vision;
 mod wrapper;
 
@@ -20,6 +21,7 @@ pub use compvis_unet::UNetLevel;
 pub use detect::{AuxiliaryKind, WeightSet, has_ema, has_optimizer, has_raw, is_pruned_to_ema};
 pub use kind::{AdapterForm, FileKind};
 pub use layer::LayerKind;
+pub use upscaler::UpscalerKind;
 pub use wrapper::{find_unwrapped, unwrapped_name};
 
 use crate::Component;
@@ -48,6 +50,8 @@ enum Style {
     CompVisVae(usize),
     /// OpenCLIP's text tower.
     OpenClip,
+    /// A network for super-resolution.
+    Upscaler(upscaler::Names),
 }
 
 /// Where a parameter is in a file: a tensor, or one of the equal parts of its rows.
@@ -114,13 +118,14 @@ impl Layout {
         matches!(self.style, Style::CompVisUNet { ema: true, .. })
     }
 
-    /// `diffusers`, `compvis` or `open_clip`.
+    /// `diffusers`, `compvis`, `open_clip`, or an upscaler's naming: `esrgan`, `bsrgan` or `own`.
     #[must_use]
     pub fn id(&self) -> &'static str {
-        match self.style {
+        match &self.style {
             Style::Folder(_) => "diffusers",
             Style::CompVisUNet { .. } | Style::CompVisVae(_) => "compvis",
             Style::OpenClip => "open_clip",
+            Style::Upscaler(names) => names.id(),
         }
     }
 
@@ -139,6 +144,7 @@ impl Layout {
                 prefixed(if *ema { names.into_iter().map(|name| without_dots(&name)).collect() } else { names })
             }
             Style::CompVisVae(levels) => prefixed(compvis_vae::names(name, *levels)),
+            Style::Upscaler(names) => prefixed(vec![names.name(name)]),
             Style::OpenClip => {
                 let place = open_clip::place(name);
                 place.map(|(name, part)| Place { key: format!("{}{name}", self.prefix), part }).into_iter().collect()
@@ -147,6 +153,11 @@ impl Layout {
         let fused: Vec<Place> = places.iter().flat_map(|place| fused(&place.key)).collect();
         places.extend(fused);
         places
+    }
+
+    /// A tensor's name without what stands before every name.
+    pub(crate) fn own_name<'a>(&self, key: &'a str) -> Option<&'a str> {
+        key.strip_prefix(&self.prefix)
     }
 
     /// The likeliest name in a file of the parameter of this canonical name, for messages.
