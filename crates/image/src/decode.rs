@@ -63,13 +63,19 @@ pub fn decode(bytes: &[u8], limits: &Limits) -> Result<RgbImage> {
 /// # Errors
 /// [`Error::UnknownFormat`], [`Error::TooLarge`] or [`Error::Corrupt`].
 pub fn decode_rgba(bytes: &[u8], limits: &Limits) -> Result<RgbaImage> {
+    let picture = decoded(bytes, limits)?;
+    RgbaImage::new(picture.width(), picture.height(), picture.into_rgba8().into_raw())
+}
+
+/// A picture as its file has it, turned as EXIF says.
+pub(crate) fn decoded(bytes: &[u8], limits: &Limits) -> Result<DynamicImage> {
     check(bytes.len() as u64, limits.max_bytes, "bytes")?;
     let (mut picture, orientation) = match known_format(bytes)? {
         (ImageFormat::Jpeg, _) => jpeg::decode(bytes, limits)?,
         (format, name) => decode_as(format, name, bytes, limits)?,
     };
     picture.apply_orientation(orientation);
-    RgbaImage::new(picture.width(), picture.height(), picture.into_rgba8().into_raw())
+    Ok(picture)
 }
 
 /// A file of another format than JPEG.

@@ -20,11 +20,28 @@ const SIGNATURE: &[u8] = b"\x89PNG\r\n\x1a\n";
 /// # Errors
 /// [`Error::Keyword`] for a keyword that PNG does not allow; [`Error::Encode`] when the encoder refuses.
 pub fn encode_png(picture: &RgbImage, texts: &[(&str, &str)]) -> Result<Vec<u8>> {
+    let size = [picture.width(), picture.height()];
+    let (colour, depth) = (png::ColorType::Rgb, png::BitDepth::Eight);
+    write_png(&PngPixels { size, colour, depth, data: picture.data() }, texts)
+}
+
+/// What a PNG file shows.
+pub(crate) struct PngPixels<'a> {
+    /// Width and height.
+    pub(crate) size: [u32; 2],
+    pub(crate) colour: png::ColorType,
+    pub(crate) depth: png::BitDepth,
+    /// Of 16 bits each value, the high byte first.
+    pub(crate) data: &'a [u8],
+}
+
+/// [`encode_png`] of pixels of any kind.
+pub(crate) fn write_png(pixels: &PngPixels<'_>, texts: &[(&str, &str)]) -> Result<Vec<u8>> {
     let failed = |error: png::EncodingError| Error::Encode { format: "PNG", reason: one_line(error) };
     let mut bytes = Vec::new();
-    let mut encoder = png::Encoder::new(&mut bytes, picture.width(), picture.height());
-    encoder.set_color(png::ColorType::Rgb);
-    encoder.set_depth(png::BitDepth::Eight);
+    let mut encoder = png::Encoder::new(&mut bytes, pixels.size[0], pixels.size[1]);
+    encoder.set_color(pixels.colour);
+    encoder.set_depth(pixels.depth);
     let mut writer = encoder.write_header().map_err(failed)?;
     for (keyword, text) in texts {
         check_keyword(keyword)?;
@@ -37,7 +54,7 @@ pub fn encode_png(picture: &RgbImage, texts: &[(&str, &str)]) -> Result<Vec<u8>>
         };
         written.map_err(failed)?;
     }
-    writer.write_image_data(picture.data()).map_err(failed)?;
+    writer.write_image_data(pixels.data).map_err(failed)?;
     writer.finish().map_err(failed)?;
     Ok(bytes)
 }
@@ -130,13 +147,17 @@ fn latin1(bytes: &[u8]) -> String {
     bytes.iter().map(|&b| char::from(b)).collect()
 }
 
-/// PNG 1.2, section 4.2.3: 1 to 79 printable Latin-1 characters, no space at either end, none doubled.
 fn check_keyword(keyword: &str) -> Result<()> {
+    if is_png_keyword(keyword) { Ok(()) } else { Err(Error::Keyword { keyword: keyword.into() }) }
+}
+
+/// Whether PNG allows a keyword (PNG 1.2, section 4.2.3): 1 to 79 printable Latin-1 characters, no space at either end, none doubled.
+#[must_use]
+pub fn is_png_keyword(keyword: &str) -> bool {
     let printable = |c: char| matches!(u32::from(c), 0x20..=0x7e | 0xa1..=0xff);
     let count = keyword.chars().count();
-    let sound = (1..=79).contains(&count)
+    (1..=79).contains(&count)
         && keyword.chars().all(printable)
         && keyword.trim_matches(' ') == keyword
-        && !keyword.contains("  ");
-    if sound { Ok(()) } else { Err(Error::Keyword { keyword: keyword.into() }) }
+        && !keyword.contains("  ")
 }

@@ -1,5 +1,5 @@
 //! Resizing of 8-bit pictures bit by bit as Pillow 13 does it: weights in fixed point, along rows and along columns, rounded
-//! to 8 bits after each.
+//! to 8 bits after each; and of 16-bit ones in the same way.
 
 /// Bits after the point of a weight: of 32, 8 are the value's and 2 are for sums beyond it.
 const PRECISION_BITS: u32 = 32 - 8 - 2;
@@ -62,22 +62,59 @@ impl Filter {
     }
 }
 
+/// A value of a picture, 8 or 16 bits.
+pub(crate) trait Sample: Copy {
+    /// Where sums of values times weights have room.
+    type Sum: Copy;
+    /// Half of a value's unit: what sums start from, to be rounded.
+    const HALF: Self::Sum;
+
+    fn add(self, sum: Self::Sum, weight: i32) -> Self::Sum;
+    fn of(sum: Self::Sum) -> Self;
+}
+
+impl Sample for u8 {
+    type Sum = i32;
+    const HALF: i32 = 1 << (PRECISION_BITS - 1);
+
+    fn add(self, sum: i32, weight: i32) -> i32 {
+        sum.wrapping_add(i32::from(self).wrapping_mul(weight))
+    }
+
+    fn of(sum: i32) -> Self {
+        (sum >> PRECISION_BITS).clamp(0, 255) as Self
+    }
+}
+
+impl Sample for u16 {
+    type Sum = i64;
+    const HALF: i64 = 1 << (PRECISION_BITS - 1);
+
+    fn add(self, sum: i64, weight: i32) -> i64 {
+        sum + i64::from(self) * i64::from(weight)
+    }
+
+    fn of(sum: i64) -> Self {
+        (sum >> PRECISION_BITS).clamp(0, 65535) as Self
+    }
+}
+
 /// A picture `(H, W, channels)` in another size; no side may be 0.
-pub(crate) fn resample(
-    data: &[u8],
+pub(crate) fn resample<T: Sample>(
+    data: &[T],
     channels: usize,
     [width, height]: [usize; 2],
     [new_width, new_height]: [usize; 2],
     filter: Filter,
-) -> Vec<u8> {
-    let in_width = |data: Vec<u8>| match width == new_width {
+) -> Vec<T> {
+    let in_width = |data: Vec<T>| match width == new_width {
         true => data,
         false => {
             let weights = filter.weights(width, new_width);
             data.chunks_exact((width * channels).max(1)).flat_map(|row| along(row, channels, &weights)).collect()
         }
     };
-    let in_height = |data: Vec<u8>, width: usize| match height == new_height {
+    let in_height = |data: Vec<T>, width: usize| match height == new_height {
         true => data,
         false => along(&data, width * channels, &filter.weights(height, new_height)),
     };
@@ -94,17 +131,17 @@ fn is_height_first([width, height]: [usize; 2], [new_width, new_height]: [usize;
 }
 
 /// Sums of neighbours, each of `size` values.
-fn along(values: &[u8], size: usize, weights: &[(usize, Vec<i32>)]) -> Vec<u8> {
+fn along<T: Sample>(values: &[T], size: usize, weights: &[(usize, Vec<i32>)]) -> Vec<T> {
     let mut out = Vec::with_capacity(weights.len() * size);
-    let mut sums = vec![0i32; size];
+    let mut sums = vec![T::HALF; size];
     for (first, weights) in weights {
-        sums.fill(1 << (PRECISION_BITS - 1));
+        sums.fill(T::HALF);
         for (neighbour, &weight) in values.chunks_exact(size.max(1)).skip(*first).zip(weights) {
             for (sum, &value) in sums.iter_mut().zip(neighbour) {
-                *sum = sum.wrapping_add(i32::from(value).wrapping_mul(weight));
+                *sum = value.add(*sum, weight);
             }
         }
-        out.extend(sums.iter().map(|sum| (sum >> PRECISION_BITS).clamp(0, 255) as u8));
+        out.extend(sums.iter().map(|&sum| T::of(sum)));
     }
     out
 }
