@@ -29,8 +29,21 @@ const UNREADABLE: &str = "cannot be read: see models inspect";
 
 /// Folders of A1111's tree, and of ComfyUI's.
 const A1111: &str = "models/Stable-diffusion";
-const A1111_FOLDERS: [&str; 6] =
-    [A1111, "models/Lora", "models/LyCORIS", "models/VAE", "models/hypernetworks", "embeddings"];
+const A1111_FOLDERS: [&str; 13] = [
+    A1111,
+    "models/Lora",
+    "models/LyCORIS",
+    "models/VAE",
+    "models/hypernetworks",
+    "embeddings",
+    "models/ESRGAN",
+    "models/RealESRGAN",
+    "models/BSRGAN",
+    "models/SwinIR",
+    "models/DAT",
+    "models/HAT",
+    "models/SPAN",
+];
 const COMFYUI: &str = "models/checkpoints";
 const COMFYUI_EXTRA: &str = "extra_model_paths.yaml";
 /// What `extra_model_paths.yaml` has beside folders of models.
@@ -52,6 +65,8 @@ pub enum ListedKind {
     Embedding,
     /// A hypernetwork.
     Hypernetwork,
+    /// A network for super-resolution.
+    Upscaler,
     /// Anything else.
     Other,
 }
@@ -258,9 +273,10 @@ fn describe(file: &Checkpoint) -> (ListedKind, String) {
                 FileKind::Adapter(_) => ListedKind::Lora,
                 FileKind::TextualInversion => ListedKind::Embedding,
                 FileKind::Hypernetwork => ListedKind::Hypernetwork,
+                FileKind::Upscaler(_) => ListedKind::Upscaler,
                 _ => ListedKind::Other,
             };
-            (listed, open::describe(kind))
+            (listed, open::describe(kind, file))
         }
     }
 }

@@ -7,8 +7,8 @@ use calotype_diffusion::PredictionType;
 use calotype_files::json;
 use calotype_formats::Checkpoint;
 use calotype_models::{
-    CompVisConfig, Component, FileKind, Layout, ModelConfig, PerBlock, Stored, TextConfig, UNetConfig, VaeConfig,
-    WeightSet,
+    CompVisConfig, Component, FileKind, Layout, ModelConfig, PerBlock, Stored, TextConfig, UNetConfig, UpscalerFile,
+    VaeConfig, WeightSet,
 };
 use calotype_text::Tokenizer;
 
@@ -145,17 +145,21 @@ fn check_kind(file: &Checkpoint, label: &str, options: &ModelOptions) -> Result<
             let (has, lacking) = (names(&networks), names(&lacking));
             refuse(format!("has {has} but no {lacking}: give the missing by {flags}, or a whole checkpoint"))
         }
-        kind => refuse(format!("this is {}, not a Stable Diffusion 1 or 2 checkpoint: give one", describe(kind))),
+        kind => refuse(format!("this is {}, not a Stable Diffusion 1 or 2 checkpoint: give one", describe(kind, file))),
     }
 }
 
 /// What a file is, for messages.
-pub(crate) fn describe(kind: FileKind) -> String {
+pub(crate) fn describe(kind: FileKind, file: &Checkpoint) -> String {
     match kind {
         FileKind::Networks(_) => "networks of Stable Diffusion".to_owned(),
         FileKind::Adapter(form) => format!("an adapter ({form})"),
         FileKind::TextualInversion => "a textual inversion embedding".to_owned(),
         FileKind::Hypernetwork => "a hypernetwork".to_owned(),
+        FileKind::Upscaler(kind) => {
+            let described = UpscalerFile::of(file).map(|found| found.config().describe());
+            format!("an upscaler ({})", described.unwrap_or_else(|_| kind.name().to_owned()))
+        }
         FileKind::Other(family) => family.to_owned(),
         _ => "a file of tensors of unknown use".to_owned(),
     }
@@ -322,7 +326,7 @@ fn in_file<C: ModelConfig>(
             }
             _ => format!(
                 "this is {}, and has no {}: give another file",
-                describe(FileKind::of(file)),
+                describe(FileKind::of(file), file),
                 C::COMPONENT.name()
             ),
         };

@@ -5,6 +5,7 @@ mod compvis;
 mod diffusers;
 mod stage;
 mod tensors;
+mod upscaler;
 
 use std::path::Path;
 
@@ -62,6 +63,9 @@ pub fn convert(
 ) -> Result<Vec<String>> {
     if output.symlink_metadata().is_ok() {
         return Err(Error::file(show(output), "is there already, and would be replaced: give another path"));
+    }
+    if let Some((file, found)) = upscaler::open(path)? {
+        return upscaler::write(&file, &found, output, how, progress);
     }
     if let Some(single) = single_network(path)? {
         let mut found = Vec::new();

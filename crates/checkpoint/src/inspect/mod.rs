@@ -12,7 +12,7 @@ use std::{
 use calotype_diffusion::{PredictionType, SamplerKind};
 use calotype_formats::{Checkpoint, FileFormat};
 use calotype_models::{
-    Component, FileKind, Layout, ModelConfig, Stored, TextConfig, UNetConfig, VaeConfig, WeightSet,
+    Component, FileKind, Layout, ModelConfig, Stored, TextConfig, UNetConfig, UpscalerFile, VaeConfig, WeightSet,
     adapters::{AdapterWeights, network_of},
 };
 use serde::Serialize;
@@ -348,6 +348,9 @@ fn of_file(path: &Path, Opened { weights: file, files }: &Opened, mut problems: 
         problems.dedup();
     }
     let kind = FileKind::of(file);
+    if matches!(kind, FileKind::Upscaler(_)) {
+        problems.extend(UpscalerFile::of(file).err().map(|error| error.to_string()));
+    }
     let is_adapter = matches!(kind, FileKind::Adapter(_));
     let (sha256, data_hash) = if is_adapter {
         let AdapterHashes { sha256, of_data } = AdapterHashes::of_files(files)?;
@@ -362,7 +365,7 @@ fn of_file(path: &Path, Opened { weights: file, files }: &Opened, mut problems: 
     };
     Ok(FileInspection {
         path: show(path),
-        what: open::describe(kind),
+        what: open::describe(kind, file),
         format: format(file.format()),
         short_hash: sha256.get(..SHORT_HASH).unwrap_or(&sha256).to_owned(),
         sha256,
