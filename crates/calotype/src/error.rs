@@ -211,6 +211,8 @@ pub enum NotFinite {
     VaeEncoder,
     /// In the image that the VAE decoded, in f32 too.
     VaeDecoder,
+    /// In what an upscaler made.
+    Upscaler,
 }
 
 impl fmt::Display for NotFinite {
@@ -227,6 +229,9 @@ impl fmt::Display for NotFinite {
             }
             Self::VaeDecoder => {
                 "the VAE decoded no finite numbers, in f32 too: lower guidance_scale, or give another VAE"
+            }
+            Self::Upscaler => {
+                "the upscaler gives no finite numbers: check that its weights are sound, or compute in f32"
             }
         })
     }

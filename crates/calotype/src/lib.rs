@@ -26,7 +26,7 @@
 //! - Same weights, request and noise give the latents of diffusers within 1e-4, and of any batch size and number of threads bit for bit.
 //!
 //! The modules have what belongs to one task: images to start from and other options in [`request`], LoRAs in [`adapters`], samplers
-//! and denoisers in [`sampling`], what an image file says of itself in [`metadata`], latents and previews in [`latents`], model files in
+//! and denoisers in [`sampling`], larger pictures in [`upscale`], what an image file says of itself in [`metadata`], latents and previews in [`latents`], model files in
 //! [`checkpoint`].
 
 mod cfg;
@@ -44,6 +44,7 @@ pub mod adapters;
 pub mod memory;
 pub mod metadata;
 pub mod request;
+pub mod upscale;
 
 pub use calotype_checkpoint::{self as checkpoint, Model, ModelOptions};
 pub use calotype_diffusion::{Latents, Step};

@@ -57,6 +57,7 @@ fn metadata() -> Metadata {
             num_inference_steps: Some(9),
             strength: 0.35,
             upscaler: Upscaler::LatentBicubic,
+            network: None,
         }),
         tiling: Tiling::X,
         ..Request::default()
@@ -84,6 +85,7 @@ fn metadata() -> Metadata {
         precision: Some(Precision::BF16),
         latents: Some(LatentsMetadata { file: "a.safetensors".into(), sha256: "ff".into(), index: 3 }),
         digital_source_type: Some(DigitalSourceType::CompositeWithTrainedAlgorithmicMedia),
+        postprocessing: None,
         watermark: Some(WatermarkMetadata { scheme: "tiled".into(), id: Some("00ff".into()), strength: 2 }),
     }
 }

@@ -440,7 +440,7 @@ fn comfyuis_other_samplers_are_followed() {
         "41": {"class_type": "LatentUpscaleBy", "samples": ["3", 0], "upscale_method": "nearest-exact", "scale_by": 1.5}
     }));
     let (num_inference_steps, upscaler) = (Some(4), Upscaler::LatentNearestExact);
-    let hires = Hires { width: 96, height: 72, num_inference_steps, strength: 0.5, upscaler };
+    let hires = Hires { width: 96, height: 72, num_inference_steps, strength: 0.5, upscaler, network: None };
     assert_eq!(read.metadata.request, Request { hires: Some(hires), ..of_comfyui() });
     assert_eq!((names(&read), read.notes.len()), (vec![], 0), "{:?}", read.notes);
 

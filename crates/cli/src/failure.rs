@@ -86,6 +86,10 @@ impl From<calotype::Error> for Failure {
             calotype::Error::UnknownName { kind: "hypernetwork", .. } => Some("--hypernetwork-dir"),
             _ => None,
         };
+        if let calotype::Error::UnknownName { kind: "network", .. } = &error {
+            let hint = Some("give the network by --upscaler FILE, or a filter by --hires-upscaler".to_owned());
+            return Self::Usage { message: error.to_string(), hint };
+        }
         if let Some(flag) = folder {
             let hint = format!("say where such files are by {flag}");
             return Self::Usage { message: error.to_string(), hint: Some(hint) };

@@ -5,6 +5,7 @@ mod audit;
 mod bench;
 #[cfg(feature = "gpu")]
 mod card;
+mod compare;
 mod devices;
 mod failure;
 mod generate;
@@ -25,6 +26,7 @@ mod stdout;
 mod timings;
 mod train;
 mod turns;
+mod upscale;
 mod watermark;
 
 use std::{process::ExitCode, time::Instant};
@@ -70,6 +72,8 @@ fn run(command: Command, log: Option<&str>, start: Instant) -> Result<(), Failur
         Command::Inpaint(args) => generate::inpaint(&args, start),
         Command::Outpaint(args) => generate::outpaint(&args, start),
         Command::Remake(args) => remake::run(&args, start),
+        Command::Upscale(args) => upscale::run(&args),
+        Command::Compare(args) => compare::run(&args),
         Command::Info(args) => info::run(&args),
         Command::Train(args) => train::run(args),
         Command::Models(command) => models::run(&command),

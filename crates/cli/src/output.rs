@@ -221,6 +221,7 @@ fn check_writable(folder: &Path) -> Result<(), Failure> {
     }
 }
 
-fn make_folder(path: &Path) -> Result<(), Failure> {
+/// Makes a folder, and those that it is in.
+pub(crate) fn make_folder(path: &Path) -> Result<(), Failure> {
     fs::create_dir_all(path).map_err(|e| Failure::Failed(format!("{}: the folder cannot be made: {e}", path.display())))
 }

@@ -51,12 +51,14 @@ pub(crate) fn run(args: &Remake, process_start: Instant) -> Result<(), Failure> 
     let (lines, made) = (Lines::one(&request.prompt), is_same.then_some(&metadata));
     let (output, pictures) = (&args.output, &[]);
     let device = device(&args.compute)?;
+    let run_options = args.upscaler.open(&mut request, &device)?;
     let as_made = is_as_made.then_some(&reading.metadata);
     let model_path = args.model.model.as_deref();
     let publishing = Publishing::open(&args.safety, &args.marks, model_path, as_made, &args.picture, &device)?;
     publishing.check_license(&model, args.safety.accept_license)?;
     let pipelines = devices::pipeline(&args.device, precision, &device, model.into(), options)?;
-    let job = Job { pipelines, request, place, lines, count: 1, pictures, latents, output, made, publishing };
+    let count = 1;
+    let job = Job { pipelines, request, run_options, place, lines, count, pictures, latents, output, made, publishing };
     job.run(process_start)
 }
 

@@ -13,6 +13,8 @@ fn help_is_as_written_down() {
         "inpaint",
         "outpaint",
         "remake",
+        "upscale",
+        "compare",
         "info",
         "train",
         "train autoencoder",

@@ -327,7 +327,11 @@ pub(super) const FIELDS: &[Field] = &[
     Field {
         key: "Hires upscaler",
         write: |m| {
-            let upscaler = m.request.hires.as_ref()?.upscaler;
+            let hires = m.request.hires.as_ref()?;
+            if let Some(network) = &hires.network {
+                return Some(network.clone());
+            }
+            let upscaler = hires.upscaler;
             Upscaler::LABELS.iter().find(|(known, _)| *known == upscaler).map(|(_, label)| (*label).to_owned())
         },
         read: |m, value| {

@@ -45,7 +45,7 @@ fn group(key: &str) -> usize {
         "width" | "height" => 3,
         "model" | "model_hash" | "noise_schedule" | "precision" => 4,
         "latents" | "init" | "hires" | "tiling" => 5,
-        "digital_source_type" | "watermark" => 6,
+        "digital_source_type" | "postprocessing" | "watermark" => 6,
         _ => 2,
     }
 }

@@ -55,6 +55,8 @@ use crate::{
 
 /// The PNG keyword of the text that A1111 and its successors read; in a JPEG or WebP it is the EXIF tag `UserComment`.
 pub const PARAMETERS_KEYWORD: &str = "parameters";
+/// The PNG keyword of what was done with an image after it was made, as A1111 has it.
+pub const POSTPROCESSING_KEYWORD: &str = "postprocessing";
 /// The PNG keyword of the JSON block; in a JPEG or WebP it is in the EXIF tag `MakerNote`, after this and a colon.
 pub const JSON_KEYWORD: &str = "calotype";
 
@@ -96,6 +98,9 @@ pub struct Metadata {
     /// How the image came to be, for programs that know nothing of this one: if given, its file has an XMP packet that says it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub digital_source_type: Option<DigitalSourceType>,
+    /// What was done with it after it was made, in A1111's words: how it was enlarged. `remake` does not do it again.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub postprocessing: Option<String>,
     /// The invisible mark in its pixels, if the caller has made one.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub watermark: Option<WatermarkMetadata>,
@@ -145,6 +150,7 @@ impl Metadata {
             precision: Some(precision),
             latents,
             digital_source_type: Some(source),
+            postprocessing: None,
             watermark: None,
         })
     }
@@ -202,6 +208,7 @@ impl Metadata {
     pub fn encode(&self, picture: &RgbImage, format: FileFormat, quality: u8) -> Result<(Vec<u8>, Option<Warning>)> {
         let (parameters, json, xmp) = (self.parameters(), self.to_json(), self.xmp());
         let mut texts = vec![(PARAMETERS_KEYWORD, parameters.as_str()), (JSON_KEYWORD, json.as_str())];
+        texts.extend(self.postprocessing.as_deref().map(|text| (POSTPROCESSING_KEYWORD, text)));
         texts.extend(xmp.as_deref().map(|xmp| (XMP_KEYWORD, xmp)));
         let warnings = [None, Some(Warning::LongMetadata { is_left: true })];
         for (texts, warning) in [&texts[..], &texts[1..]].into_iter().zip(warnings) {

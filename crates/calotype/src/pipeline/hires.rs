@@ -7,16 +7,23 @@ use super::{
     networks::{encode_image, encode_values},
     start::{Posterior, Start, inpaint_channels, resized},
 };
-use crate::{Plan, Result, networks::Lease, request::SecondPass};
+use crate::{
+    Plan, Result,
+    networks::Lease,
+    request::SecondPass,
+    upscale::{Target, Upscaler},
+};
 
 impl Pipeline {
     /// The start of the second pass: the first one's latents enlarged. As in A1111 the seeds' first noise, of the larger
-    /// size, is that of the start, and the next the steps'.
+    /// size, is that of the start, and the next the steps'. Where pixels are enlarged, it is by the network of `upscaler` if one is
+    /// given.
     pub(super) fn enlarge(
         &self,
         plan: &Plan,
         hires: &SecondPass,
         latents: &Latents,
+        upscaler: Option<&Upscaler>,
         lease: &mut Lease,
     ) -> Result<Start> {
         let request = plan.request();
@@ -27,7 +34,7 @@ impl Pipeline {
         let large = [high / vae.downscale(), wide / vae.downscale()];
         let mut noise = plan.batch_noise(model, &hires.sampler, [h, w, channels], Batch::default())?;
         let start_noise = noise.randn();
-        let enlarged: Vec<f32> = match hires.upscaler.interpolation() {
+        let enlarged: Vec<f32> = match hires.interpolation {
             Some(method) => {
                 let all = resized(latents, large, method)?;
                 all.images().flat_map(|image| middle(image, large, [h, w])).collect()
@@ -39,7 +46,12 @@ impl Pipeline {
                 let encoder = self.networks().vae_encoder(lease)?;
                 let mut enlarged = Vec::new();
                 for image in images {
-                    let image = hires.upscaler.enlarge(&image, side(wide), side(high))?;
+                    let image = match upscaler {
+                        Some(network) => {
+                            network.enlarge_to(image, Target::Size([side(wide), side(high)]), &lease.cancel)?
+                        }
+                        None => hires.upscaler.enlarge(&image, side(wide), side(high))?,
+                    };
                     let posterior = encode_image(&*encoder, &image, wrap)?;
                     enlarged.extend(posterior.middle([h, w]).mean(1, vae.scaling_factor));
                 }

@@ -36,6 +36,8 @@ pub(super) struct Made {
     pub(super) adapters: Vec<AdapterMetadata>,
     /// That of the run.
     pub(super) cancel: CancelToken,
+    /// How they were enlarged in the end.
+    pub(super) upscaled: Option<String>,
 }
 
 impl Image {
@@ -44,9 +46,9 @@ impl Image {
     /// # Errors
     /// A file of the model can't be read.
     pub fn metadata(&self) -> Result<Metadata> {
-        let Made { model, plan, precision, adapters, .. } = &*self.made;
+        let Made { model, plan, precision, adapters, upscaled, .. } = &*self.made;
         let metadata = Metadata::new(model, plan, *precision, self.index)?;
-        Ok(Metadata { adapters: adapters.clone(), ..metadata })
+        Ok(Metadata { adapters: adapters.clone(), postprocessing: upscaled.clone(), ..metadata })
     }
 
     /// A PNG file with [the metadata](Self::metadata).

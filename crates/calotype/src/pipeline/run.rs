@@ -21,6 +21,7 @@ use crate::{
     networks::{EncodeImage, EncodeText, GuidedPass, Lease},
     prepare::Overlay,
     sampling::Conditioning,
+    upscale::{Target, Upscaler},
 };
 
 /// A denoiser of any kind, as a run has it.
@@ -41,6 +42,11 @@ pub struct RunOptions {
     pub wrap_denoiser: Option<Arc<dyn Fn(BoxDenoiser) -> BoxDenoiser + Send + Sync>>,
     /// Takes the steps of every pass by a solver of the caller's, over the noise levels of the request's sampler.
     pub solver: Option<Arc<dyn Fn() -> BoxSolver + Send + Sync>>,
+    /// Enlarges pictures between the passes of a request that asks for a network ([`Hires::network`](crate::request::Hires::network)), and
+    /// finished ones.
+    pub upscaler: Option<Upscaler>,
+    /// How large that makes finished images; if not given, they stay as they are.
+    pub upscale: Option<Target>,
 }
 
 /// A run under way. Each turn of the iterator does a part of the work and gives an [`Event`]; [`Run::finish`] takes the turns
@@ -115,6 +121,7 @@ impl Phase {
 
 impl Run {
     pub(super) fn new(pipeline: Pipeline, plan: Plan, options: RunOptions) -> Result<Self> {
+        check_network(&plan, options.upscaler.as_ref())?;
         let lease = pipeline.lease(&plan, options.cancel.clone())?;
         let (adapters, mut warnings) = pipeline.adapters(&plan)?;
         warnings.extend(plan.request().unheeded_settings(pipeline.model()));
@@ -222,9 +229,11 @@ impl Run {
             event?;
         }
         let (latents, adapters, cancel) = (self.final_latents()?, self.adapters()?, self.cancel_token());
+        let upscaled = self.options.upscaler.as_ref().zip(self.options.upscale);
+        let upscaled = upscaled.map(|(upscaler, target)| upscaler.done(target).text());
         let Self { pipeline, plan, images, .. } = self;
         let (model, precision) = (Arc::clone(pipeline.model()), pipeline.options().precision);
-        let made = Arc::new(Made { model, plan, precision, adapters, cancel });
+        let made = Arc::new(Made { model, plan, precision, adapters, cancel, upscaled });
         let image = |(index, pixels)| Image { pixels, index, made: Arc::clone(&made) };
         Ok(Output { images: images.into_iter().enumerate().map(image).collect(), latents })
     }
@@ -232,6 +241,21 @@ impl Run {
     fn final_latents(&self) -> Result<Latents> {
         // A run that ended in an error has none.
         self.latents.clone().ok_or(Error::Unfinished)
+    }
+}
+
+/// Refuses a request for another network than the one that is given.
+fn check_network(plan: &Plan, given: Option<&Upscaler>) -> Result<()> {
+    let asked = plan.request().hires.as_ref().and_then(|hires| hires.network.as_deref());
+    match asked {
+        Some(name) if given.is_none_or(|given| given.name() != name) => {
+            let shown = calotype_checkpoint::brief(name);
+            let message = format!(
+                "the second pass is to be enlarged by the network {shown:?}, which was not given: give it, or a filter"
+            );
+            Err(Error::UnknownName { kind: "network", name: name.to_owned(), message })
+        }
+        _ => Ok(()),
     }
 }
 
@@ -325,7 +349,9 @@ impl Run {
     fn start(&mut self, encoder: Option<&dyn EncodeImage>) -> Result<Start> {
         match (&self.plan.hires, &self.latents) {
             (Some(hires), Some(latents)) if self.in_second_pass => {
-                self.pipeline.enlarge(&self.plan, hires, latents, &mut self.lease)
+                let asked = self.plan.request().hires.as_ref().is_some_and(|hires| hires.network.is_some());
+                let upscaler = self.options.upscaler.as_ref().filter(|_| asked);
+                self.pipeline.enlarge(&self.plan, hires, latents, upscaler, &mut self.lease)
             }
             _ => {
                 let mut start = self.pipeline.start(&self.plan, encoder)?;
@@ -414,6 +440,9 @@ impl Run {
         }
         if let Some(overlay) = &self.overlay {
             image = overlay.over(&image)?;
+        }
+        if let (Some(upscaler), Some(target)) = (&self.options.upscaler, self.options.upscale) {
+            image = upscaler.enlarge_to(image, target, &self.lease.cancel)?;
         }
         self.images.push(image);
         self.warnings.extend(warning.filter(|warning| !self.warnings.contains(warning)));

@@ -4,6 +4,7 @@ use std::{fmt::Display, sync::Arc};
 
 use calotype_checkpoint::MAX_SIDE;
 use calotype_diffusion::{SampleOptions, Sampler};
+use calotype_image::Interpolation;
 use calotype_text::Timeline;
 
 use super::{BatchPlace, check_side};
@@ -54,6 +55,8 @@ pub(crate) struct SecondPass {
     pub(crate) enlarged: [usize; 2],
     pub(crate) latents_shape: [usize; 4],
     pub(crate) upscaler: Upscaler,
+    /// How latents are interpolated; none where pixels are enlarged.
+    pub(crate) interpolation: Option<Interpolation>,
     pass: PassSize,
     /// Parsed over the evaluations of this pass.
     pub(crate) prompts: Arc<PromptInputs>,
@@ -307,7 +310,8 @@ impl Check<'_> {
             );
             return Err(Error::OutOfRange { field: "hires", message });
         }
-        let encoded = match hires.upscaler.interpolation() {
+        let interpolation = hires.interpolation();
+        let encoded = match interpolation {
             None => Some(enlarged),
             Some(_) => Some(size).filter(|_| model.is_inpainting()),
         };
@@ -315,7 +319,7 @@ impl Check<'_> {
         let options = self.options(hires.num_inference_steps.unwrap_or(request.num_inference_steps));
         let (kind, schedule) = (request.sampler, request.schedule);
         let sampler = Sampler::exact_img2img(kind, schedule, model.noise_schedule(), options, hires.strength)?;
-        Ok(SecondPass { sampler, enlarged, latents_shape, pass, upscaler: hires.upscaler, prompts })
+        Ok(SecondPass { sampler, enlarged, latents_shape, pass, upscaler: hires.upscaler, interpolation, prompts })
     }
 
     /// Width and height: as asked for, else those of the starting latents or picture, else the model's own.

@@ -22,16 +22,26 @@ pub struct Hires {
     pub strength: f64,
     /// How the first pass's result is enlarged.
     pub upscaler: Upscaler,
+    /// The name of a network that enlarges it in the place of that: the one that a run is given
+    /// ([`RunOptions::upscaler`](crate::RunOptions::upscaler)).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub network: Option<String>,
 }
 
 impl Default for Hires {
     /// No size yet; A1111's strength 0.7 and `Latent`.
     fn default() -> Self {
-        Self { width: 0, height: 0, num_inference_steps: None, strength: 0.7, upscaler: Upscaler::default() }
+        let upscaler = Upscaler::default();
+        Self { width: 0, height: 0, num_inference_steps: None, strength: 0.7, upscaler, network: None }
     }
 }
 
 impl Hires {
+    /// How latents are interpolated; none where pixels are enlarged.
+    pub(crate) fn interpolation(&self) -> Option<Interpolation> {
+        if self.network.is_some() { None } else { self.upscaler.interpolation() }
+    }
+
     /// Width and height of the larger picture after a first pass of `[width, height]`.
     pub(crate) fn size(&self, [width, height]: [usize; 2], multiple: usize) -> [usize; 2] {
         let in_proportion =

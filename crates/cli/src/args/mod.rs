@@ -3,6 +3,7 @@
 mod audit;
 mod bench;
 mod choices;
+mod compare;
 mod compute;
 mod device;
 mod elsewhere;
@@ -15,12 +16,14 @@ mod pull;
 mod review;
 mod serve;
 mod train;
+pub(crate) mod upscale;
 mod watermark;
 
 use clap::{Parser, Subcommand};
 
 pub(crate) use audit::{Audit, AuditExport, AuditSearch, AuditVerify};
 pub(crate) use bench::{Arch, Bench};
+pub(crate) use compare::Compare;
 pub(crate) use compute::Compute;
 pub(crate) use device::{DeviceArg, DeviceArgs, Devices, device};
 pub(crate) use elsewhere::owners;
@@ -36,6 +39,7 @@ pub(crate) use pull::Pull;
 pub(crate) use review::{Review, ReviewDecide, ReviewList, ReviewRelease, ReviewShow};
 pub(crate) use serve::{Health, Serve};
 pub(crate) use train::{Train, TrainKind, TrainRun};
+pub(crate) use upscale::Upscale;
 pub(crate) use watermark::{SchemeArg, Watermark, WatermarkRead, WatermarkWrite};
 
 /// Stable Diffusion: generate images from text, and train models.
@@ -74,6 +78,10 @@ pub(crate) enum Command {
     Outpaint(Box<Outpaint>),
     /// Generate an image again from the metadata in its file
     Remake(Box<Remake>),
+    /// Enlarge images by a network
+    Upscale(Box<Upscale>),
+    /// Compare images by numbers
+    Compare(Compare),
     /// Show what images say of how they were made
     Info(Info),
     /// Train a model on a folder of images

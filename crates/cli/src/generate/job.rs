@@ -8,7 +8,7 @@ use std::{
 };
 
 use calotype::{
-    Event, Image, Keep, Latents, Pipeline, PipelineOptions, Plan, Request, RgbImage, Run, Stage,
+    Event, Image, Keep, Latents, Pipeline, PipelineOptions, Plan, Request, RgbImage, Run, RunOptions, Stage,
     adapters::AdapterMetadata,
     latents::{read_latents, write_latents},
     metadata::Metadata,
@@ -81,6 +81,8 @@ pub(crate) struct Job<'a> {
     pub(crate) pipelines: Pipelines,
     /// That of the first batch, but for what its turn says.
     pub(crate) request: Request,
+    /// What every run is given.
+    pub(crate) run_options: RunOptions,
     /// Where the first batch stands in a run, if that is not the start of it.
     pub(crate) place: BatchPlace,
     pub(crate) lines: Lines,
@@ -198,7 +200,7 @@ impl Job<'_> {
         let place = batches.list.get(number).and_then(|batch| self.lines.line_of(batch));
         let Some(place) = place else { return failure };
         let pipeline = &self.pipelines.pipeline;
-        let without = || pipeline.plan(self.request.clone()).and_then(|plan| pipeline.run(plan)).err();
+        let without = || pipeline.plan(self.request.clone()).and_then(|plan| self.start(pipeline, plan)).err();
         match without().is_some_and(|error| Failure::from(error).is_same(&failure)) {
             true => failure,
             false => failure.at(&place),
@@ -220,6 +222,10 @@ impl Job<'_> {
         }
         self.publishing.publisher.check_prompts(&request, &Origin::default())?;
         Ok(pipeline.plan(request)?.at(place)?)
+    }
+
+    fn start(&self, pipeline: &Pipeline, plan: Plan) -> calotype::Result<Run> {
+        pipeline.run_with(plan, self.run_options.clone())
     }
 
     /// Tells `stepped` of every step.
@@ -295,7 +301,7 @@ impl Job<'_> {
         if number >= MAX_CHECKED {
             self.check_init(plan.request())?;
         }
-        let mut run = pipeline.run(plan)?;
+        let mut run = self.start(pipeline, plan)?;
         if let Some(made) = self.made {
             check_adapters(&made.adapters, &run.adapters()?)?;
         }

@@ -68,7 +68,7 @@ pub(crate) fn outpaint(args: &Outpaint, process_start: Instant) -> Result<(), Fa
 }
 
 /// A picture, or those of a folder by their names, one at least.
-fn pictures(path: &Path) -> Result<Vec<PathBuf>, Failure> {
+pub(crate) fn pictures(path: &Path) -> Result<Vec<PathBuf>, Failure> {
     if !path.is_dir() {
         return Ok(vec![path.to_owned()]);
     }
@@ -132,11 +132,13 @@ fn run_on(
     let batches = lines.batches(count, pictures.len())?;
     let (output, options) = (&args.output, options(&args.compute, batches)?);
     let device = device(&args.compute)?;
+    let run_options = args.upscaler.open(&mut request, &device)?;
     let publishing = Publishing::open(&args.safety, &args.marks, args.model.model.as_deref(), None, &[], &device)?;
     publishing.check_license(&model, args.safety.accept_license)?;
     let pipelines = devices::pipeline(&args.device, args.compute.precision.0, &device, model.into(), options)?;
     let place = BatchPlace::default();
-    let job = Job { pipelines, request, place, lines, count, pictures, latents, output, made: None, publishing };
+    let made = None;
+    let job = Job { pipelines, request, run_options, place, lines, count, pictures, latents, output, made, publishing };
     job.run(process_start)
 }
 

@@ -56,6 +56,7 @@ pub(super) fn fill(
         num_inference_steps: fields.count("hr_second_pass_steps")?.filter(|steps| *steps > 0),
         strength: fields.float("denoising_strength")?.unwrap_or(STRENGTH),
         upscaler,
+        network: None,
     });
     Ok(())
 }

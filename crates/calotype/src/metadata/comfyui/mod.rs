@@ -97,6 +97,7 @@ fn hires(draft: &mut Draft, graph: &Graph<'_>, second: Node<'_>, enlarged: &walk
         num_inference_steps: number("steps").map(|steps| steps as usize),
         strength: number("denoise").unwrap_or(1.0),
         upscaler,
+        network: None,
     });
 }
 

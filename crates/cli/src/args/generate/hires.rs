@@ -38,7 +38,7 @@ impl HiresArgs {
         let [width, height] =
             self.hires_size.or(self.hires_scale.map(|scale| [scaled(width, scale), scaled(height, scale)]))?;
         let (num_inference_steps, strength) = (self.hires_steps, self.hires_strength);
-        Some(Hires { width, height, num_inference_steps, strength, upscaler: self.hires_upscaler })
+        Some(Hires { width, height, num_inference_steps, strength, upscaler: self.hires_upscaler, network: None })
     }
 
     /// Changes what was given of a second pass, or adds one.
@@ -51,6 +51,9 @@ impl HiresArgs {
             given.set("hires_steps", &mut hires.num_inference_steps, self.hires_steps);
             given.set("hires_strength", &mut hires.strength, self.hires_strength);
             given.set("hires_upscaler", &mut hires.upscaler, self.hires_upscaler);
+            if given.has("hires_upscaler") {
+                hires.network = None;
+            }
         }
     }
 }

@@ -14,6 +14,7 @@ mod safety;
 mod sampling;
 mod scheduler;
 mod settings;
+mod upscaler;
 
 use std::path::PathBuf;
 
@@ -35,6 +36,7 @@ pub(crate) use safety::SafetyArgs;
 use sampling::SamplingArgs;
 use scheduler::SchedulerArgs;
 use settings::SettingsArgs;
+use upscaler::UpscalerArgs;
 
 #[derive(Args)]
 #[command(
@@ -150,6 +152,8 @@ pub(crate) struct Remake {
     #[command(flatten)]
     pub(crate) hires: HiresArgs,
     #[command(flatten)]
+    pub(crate) upscaler: UpscalerArgs,
+    #[command(flatten)]
     pub(crate) safety: SafetyArgs,
     #[command(flatten)]
     pub(crate) marks: MarkArgs,
@@ -182,6 +186,8 @@ pub(crate) struct GenerateArgs {
     pub(crate) latents: LatentsArgs,
     #[command(flatten)]
     pub(crate) picture: PictureArgs,
+    #[command(flatten)]
+    pub(crate) upscaler: UpscalerArgs,
     #[command(flatten)]
     pub(crate) safety: SafetyArgs,
     #[command(flatten)]
