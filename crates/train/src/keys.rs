@@ -211,7 +211,7 @@ mod tests {
             if let Needed(value) = key.value {
                 if key.path.0 != table {
                     table = key.path.0;
-                    let _ = write!(text, "[{table}]\n");
+                    let _ = writeln!(text, "[{table}]");
                 }
                 let _ = writeln!(text, "{} = {value}", key.path.1);
             }
