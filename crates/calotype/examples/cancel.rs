@@ -24,7 +24,7 @@ fn main() -> calotype::Result<()> {
         let side = Some(side);
         match pipelines[name].generate(Request { batch_size, width: side, height: side, ..Request::new(prompt) }) {
             Ok(run) => jobs.push((prompt, run.cancel_token(), thread::spawn(move || run.finish()))),
-            Err(Error::OutOfMemory { needed, free }) => println!("{prompt}: needs {needed} bytes, {free} are free"),
+            Err(error) if error.is_out_of_memory() => println!("{prompt}: {error}"),
             Err(error) => return Err(error),
         }
     }
