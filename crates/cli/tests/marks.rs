@@ -2,24 +2,15 @@
 
 #![allow(clippy::unwrap_used, reason = "these are tests")]
 
-use std::{
-    fs,
-    path::Path,
-    process::{Command, Output, Stdio},
-};
+#[path = "common/line.rs"]
+mod line;
+
+use std::{fs, path::Path};
 
 use calotype_image::{Limits, PictureTexts, RgbImage, decode, encode_png, psnr, read_png_text};
+use line::{run, said};
 use serde_json::Value;
 use tempfile::TempDir;
-
-fn run(folder: &Path, args: &str) -> Output {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_calotype"));
-    command.current_dir(folder).args(args.split_whitespace()).stdin(Stdio::null()).output().unwrap()
-}
-
-fn said(output: &Output) -> &str {
-    std::str::from_utf8(&output.stderr).unwrap()
-}
 
 /// It worked, and this is what it said.
 fn done(folder: &Path, args: &str) -> String {

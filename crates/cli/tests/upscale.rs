@@ -2,28 +2,17 @@
 
 #![allow(clippy::unwrap_used, reason = "these are tests")]
 
-use std::{
-    borrow::Cow,
-    collections::BTreeMap,
-    fs,
-    path::Path,
-    process::{Command, Output, Stdio},
-};
+#[path = "common/line.rs"]
+mod line;
+
+use std::{borrow::Cow, collections::BTreeMap, fs, path::Path};
 
 use calotype_formats::{DType, encode_f32, write_safetensors};
 use calotype_image::{DeepImage, Limits, Samples, read_png_text};
 use calotype_models::{CompactConfig, ParamSource, Random, UpscalerConfig};
+use line::{run, said};
 use serde_json::Value;
 use tempfile::TempDir;
-
-fn run(folder: &Path, args: &str) -> Output {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_calotype"));
-    command.current_dir(folder).args(args.split_whitespace()).stdin(Stdio::null()).output().unwrap()
-}
-
-fn said(output: &Output) -> &str {
-    std::str::from_utf8(&output.stderr).unwrap()
-}
 
 /// It worked, and this is what it printed.
 fn done(folder: &Path, args: &str) -> String {
