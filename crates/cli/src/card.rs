@@ -74,9 +74,7 @@ impl Card {
         let bytes = self.device.free_memory().or_else(|| self.device.memory());
         bytes.filter(|_| !self.device.is_software()).map(|bytes| MemoryBudget::with_limit(bytes / 10 * 9))
     }
-}
 
-impl Card {
     /// For a server, whose pipelines share it and its memory.
     pub(crate) fn for_engine(self, falls_back: bool) -> calotype_server::Card {
         let memory = self.memory();

@@ -13,7 +13,7 @@ use calotype_image::FileFormat;
 use crate::{failure::Failure, interrupt, stdout};
 
 /// Where pictures go when nobody says.
-const DEFAULT_FOLDER: &str = "outputs";
+pub(crate) const DEFAULT_FOLDER: &str = "outputs";
 
 /// How stdout is called.
 const STDOUT: &str = "-";

@@ -9,7 +9,7 @@ use calotype_train::{Notice, Progress, RunKind, RunOptions, Summary, template, t
 use indicatif::{HumanDuration, ProgressBar};
 
 use crate::{
-    args::{DeviceArg, Train, TrainKind, TrainRun},
+    args::{DeviceArg, Train, TrainRun},
     failure::{Failure, line},
     interrupt, progress, stdout,
 };
@@ -21,13 +21,7 @@ pub(crate) fn run(command: Train) -> Result<(), Failure> {
     let (kind, args) = match command {
         Train::Autoencoder(args) => (RunKind::Autoencoder, args),
         Train::Diffusion(args) => (RunKind::Diffusion, args),
-        Train::Init(args) => {
-            let kind = match args.kind {
-                TrainKind::Autoencoder => RunKind::Autoencoder,
-                TrainKind::Diffusion => RunKind::Diffusion,
-            };
-            return stdout::print(template(kind).trim_end());
-        }
+        Train::Init(args) => return stdout::print(template(args.kind).trim_end()),
     };
     if let Some(DeviceArg::Gpu(_)) = args.device {
         return Err(Failure::usage("only the processor trains: leave --device out, or give cpu".to_owned()));

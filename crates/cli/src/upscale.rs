@@ -19,12 +19,9 @@ use crate::{
     failure::Failure,
     generate::pictures,
     interrupt,
-    output::{make_folder, make_parent},
+    output::{DEFAULT_FOLDER, make_folder, make_parent},
     progress, stdout,
 };
-
-/// Where images go when nobody says.
-const DEFAULT_FOLDER: &str = "outputs";
 
 pub(crate) fn run(args: &Upscale) -> Result<(), Failure> {
     interrupt::exit_at_once()?;

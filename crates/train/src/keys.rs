@@ -14,7 +14,7 @@ pub enum RunKind {
 impl RunKind {
     /// As on the command line.
     #[must_use]
-    pub fn name(self) -> &'static str {
+    pub const fn name(self) -> &'static str {
         match self {
             Self::Autoencoder => "autoencoder",
             Self::Diffusion => "diffusion",
@@ -149,12 +149,7 @@ pub fn template(kind: RunKind) -> String {
          # In brackets: what kohya's sd-scripts and diffusers' scripts call it.\n",
         kind.name()
     );
-    let mut table = "";
-    for key in KEYS.iter().filter(|key| key.is_in(kind)) {
-        if key.path.0 != table {
-            table = key.path.0;
-            let _ = write!(text, "\n[{table}]\n");
-        }
+    text += &tables(KEYS.iter().filter(|key| key.is_in(kind)), |key| {
         let others = match (key.kohya, key.diffusers) {
             ("", "") => String::new(),
             (kohya, "") => format!(" [kohya: {kohya}]"),
@@ -168,7 +163,20 @@ pub fn template(kind: RunKind) -> String {
             Default(value) => ("", format!("{name} = {value}")),
             Off(value) => (" Off by default.", format!("# {name} = {value}")),
         };
-        let _ = writeln!(text, "# {}{must}{others}\n{line}", key.help);
+        format!("# {}{must}{others}\n{line}\n", key.help)
+    });
+    text
+}
+
+/// The lines of these keys, each table under its name.
+fn tables<'a>(keys: impl Iterator<Item = &'a Key>, lines: impl Fn(&Key) -> String) -> String {
+    let (mut text, mut table) = (String::new(), "");
+    for key in keys {
+        if key.path.0 != table {
+            table = key.path.0;
+            let _ = write!(text, "\n[{table}]\n");
+        }
+        text += &lines(key);
     }
     text
 }
@@ -205,18 +213,9 @@ mod tests {
 
     /// What must be given, and nothing else.
     fn needed(kind: RunKind) -> String {
-        let mut text = String::new();
-        let mut table = "";
-        for key in KEYS.iter().filter(|key| key.is_in(kind)) {
-            if let Needed(value) = key.value {
-                if key.path.0 != table {
-                    table = key.path.0;
-                    let _ = writeln!(text, "[{table}]");
-                }
-                let _ = writeln!(text, "{} = {value}", key.path.1);
-            }
-        }
-        text
+        let value = |key: &Key| if let Needed(value) = key.value { Some(value) } else { None };
+        let keys = KEYS.iter().filter(|key| key.is_in(kind) && value(key).is_some());
+        tables(keys, |key| format!("{} = {}\n", key.path.1, value(key).unwrap_or_default()))
     }
 
     /// The keys of a config as the code has them.

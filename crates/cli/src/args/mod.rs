@@ -38,7 +38,7 @@ pub(crate) use models::{Convert, Inspect, LicenseArgs, List, Models, Verify};
 pub(crate) use pull::Pull;
 pub(crate) use review::{Review, ReviewDecide, ReviewList, ReviewRelease, ReviewShow};
 pub(crate) use serve::{Health, Serve};
-pub(crate) use train::{Train, TrainKind, TrainRun};
+pub(crate) use train::{Train, TrainRun};
 pub(crate) use upscale::Upscale;
 pub(crate) use watermark::{SchemeArg, Watermark, WatermarkRead, WatermarkWrite};
 

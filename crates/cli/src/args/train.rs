@@ -2,9 +2,14 @@
 
 use std::path::PathBuf;
 
-use clap::{Args, Subcommand, ValueEnum};
+use calotype_train::RunKind;
+use clap::{Args, Subcommand};
 
-use super::{DeviceArg, count, device};
+use super::{
+    DeviceArg,
+    choices::{Choice, choices},
+    count, device,
+};
 
 #[derive(Subcommand)]
 pub(crate) enum Train {
@@ -23,16 +28,14 @@ Examples:
   calotype train diffusion --config run.toml --set train.steps=10")]
 pub(crate) struct TrainInit {
     /// What is to be trained
-    pub(crate) kind: TrainKind,
+    #[arg(value_parser = choices(KINDS))]
+    pub(crate) kind: RunKind,
 }
 
-#[derive(Clone, Copy, ValueEnum)]
-pub(crate) enum TrainKind {
-    /// An autoencoder: pictures to latents and back
-    Autoencoder,
-    /// Latent diffusion with its text encoder
-    Diffusion,
-}
+const KINDS: &[Choice<RunKind>] = &[
+    (RunKind::Autoencoder, RunKind::Autoencoder.name(), "An autoencoder: pictures to latents and back"),
+    (RunKind::Diffusion, RunKind::Diffusion.name(), "Latent diffusion with its text encoder"),
+];
 
 #[derive(Args)]
 #[command(after_help = "\
