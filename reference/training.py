@@ -14,7 +14,8 @@ import pathlib
 
 import torch
 from diffusers import AutoencoderKL, DDPMScheduler, UNet2DConditionModel
-from formula import fill, values
+from formula import fill, values, weight
+from peft import LoraConfig, inject_adapter_in_model
 from transformers import CLIPTextConfig, CLIPTextModel
 
 OUT = pathlib.Path(__file__).parent.parent / "crates/train/tests/goldens"
@@ -85,7 +86,8 @@ def nchw(name, batch, height, width, channels):
     return values(name, (batch, height, width, channels)).movedim(-1, 1)
 
 
-def diffusion(file, min_snr):
+def diffusion(file, min_snr, v_prediction=False, lora=None):
+    """With `lora` changes of PEFT learn alone, named as kohya names their factors. With `v_prediction` in the form of Stable Diffusion 2: OpenCLIP's activation, linear projections, heads by the level."""
     unet_config = {
         "block_out_channels": [8, 16],
         "layers_per_block": 1,
@@ -104,14 +106,19 @@ def diffusion(file, min_snr):
         "num_attention_heads": 2,
         "max_position_embeddings": 7,
     }
+    if v_prediction:
+        unet_config |= {"use_linear_projection": True, "attention_head_dim": [2, 4]}
+        text_config["hidden_act"] = "gelu"
     unet = UNet2DConditionModel(**unet_config).double()
     ids = {"pad_token_id": 1, "bos_token_id": 48, "eos_token_id": 49}
-    text = CLIPTextModel(CLIPTextConfig(hidden_act="quick_gelu", **ids, **text_config)).double()
+    text = CLIPTextModel(CLIPTextConfig(**({"hidden_act": "quick_gelu"} | ids | text_config))).double()
     fill(unet)
     # Newer versions of transformers leave the prefix out.
     fill(text, "text_model.")
+    if lora:
+        named = [*add_lora(unet, "unet", lora), *add_lora(text, "text_encoder", lora)]
     schedule = DDPMScheduler(beta_start=0.00085, beta_end=0.012, beta_schedule="scaled_linear")
-    alphas = schedule.alphas_cumprod.double()
+    schedule.alphas_cumprod = alphas = schedule.alphas_cumprod.double()
 
     def whole(name, shape, count):
         return ((values(name, shape) + 1) / 2 * count).long()
@@ -122,15 +129,60 @@ def diffusion(file, min_snr):
         alpha = alphas[timesteps].view(-1, 1, 1, 1)
         noisy = alpha.sqrt() * x0 + (1 - alpha).sqrt() * noise
         context = text(whole(f"ids.{batch}", (3, 7), 50)).last_hidden_state
-        square = (unet(noisy, timesteps, context).sample - noise) ** 2
+        target = schedule.get_velocity(x0, noise, timesteps) if v_prediction else noise
+        square = (unet(noisy, timesteps, context).sample - target) ** 2
         if min_snr:
+            # As diffusers' train_text_to_image.py: base weights over SNR, or over SNR + 1.
             snr = alpha / (1 - alpha)
-            square = square * snr.clamp(max=min_snr) / snr
+            square = square * snr.clamp(max=min_snr) / (snr + 1 if v_prediction else snr)
         return square.mean()
 
-    named = [*unet.named_parameters(), *text.named_parameters()]
+    if not lora:
+        named = [*unet.named_parameters(), *text.named_parameters()]
     config = {"unet": unet_config, "text_encoder": text_config, "min_snr": min_snr}
+    if v_prediction:
+        config["prediction_type"] = "v_prediction"
+    if lora:
+        config["lora"] = lora
     train(file, named, loss_of, 0.5, config)
+
+
+def add_lora(network, prefix, lora):
+    """Adds PEFT's LoRA to the modules that kohya's `networks.lora` with `conv_dim` takes; their factors by formula."""
+    products, wide = [], []
+    for name, module in network.named_modules():
+        if prefix == "unet":
+            parts = (".attentions.", ".resnets.", ".downsamplers.", ".upsamplers.")
+        else:
+            parts = (".self_attn.", ".mlp.")
+        if not any(part in f".{name}" for part in parts):
+            continue
+        if isinstance(module, torch.nn.Linear):
+            products.append(name)
+        elif isinstance(module, torch.nn.Conv2d):
+            products.append(name)
+            if module.kernel_size != (1, 1):
+                wide.append(name)
+    config = LoraConfig(
+        r=lora["rank"],
+        lora_alpha=lora["alpha"],
+        target_modules=products,
+        rank_pattern={name: lora["conv_rank"] for name in wide},
+        alpha_pattern={name: lora["conv_alpha"] for name in wide},
+    )
+    model = inject_adapter_in_model(config, network)
+    named = []
+    for name, p in model.named_parameters():
+        p.requires_grad_("lora_" in name)
+        if "lora_" not in name:
+            continue
+        path, factor = name.split(".lora_")
+        if prefix == "text_encoder" and not path.startswith("text_model."):
+            path = f"text_model.{path}"
+        part = "lora_down.weight" if factor.startswith("A") else "lora_up.weight"
+        p.data = weight(f"{prefix}.{path}.{part}", p.shape).to(torch.float64)
+        named.append((f"{prefix}.{path}.{part}", p))
+    return named
 
 
 def autoencoder(file):
@@ -162,4 +214,7 @@ def autoencoder(file):
 if __name__ == "__main__":
     diffusion("diffusion.json", None)
     diffusion("diffusion_min_snr.json", 5.0)
+    diffusion("diffusion_v.json", None, v_prediction=True)
+    diffusion("diffusion_v_min_snr.json", 5.0, v_prediction=True)
+    diffusion("lora.json", None, lora={"rank": 3, "alpha": 2.0, "conv_rank": 2, "conv_alpha": 3.0})
     autoencoder("autoencoder.json")

@@ -9,6 +9,7 @@ use calotype_tensor::Backend;
 use crate::{ModelOptions, Result, open};
 
 /// The files of one network: its config, and its weights, which are not in memory yet.
+#[derive(Clone)]
 pub struct NetworkFiles<C> {
     pub(crate) config: C,
     /// How messages call what says its sizes: `config.json`, or the file of the weights.

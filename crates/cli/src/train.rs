@@ -5,7 +5,9 @@ use std::{
     time::{Duration, Instant},
 };
 
-use calotype_train::{Notice, Progress, RunKind, RunOptions, Summary, template, train_autoencoder, train_diffusion};
+use calotype_train::{
+    Notice, Progress, RunKind, RunOptions, Summary, template, train_autoencoder, train_diffusion, train_lora,
+};
 use indicatif::{HumanDuration, ProgressBar};
 
 use crate::{
@@ -21,6 +23,7 @@ pub(crate) fn run(command: Train) -> Result<(), Failure> {
     let (kind, args) = match command {
         Train::Autoencoder(args) => (RunKind::Autoencoder, args),
         Train::Diffusion(args) => (RunKind::Diffusion, args),
+        Train::Lora(args) => (RunKind::Lora, args),
         Train::Init(args) => return stdout::print(template(args.kind).trim_end()),
     };
     if let Some(DeviceArg::Gpu(_)) = args.device {
@@ -41,6 +44,7 @@ pub(crate) fn run(command: Train) -> Result<(), Failure> {
     let summary = match kind {
         RunKind::Autoencoder => train_autoencoder(&args.config, options),
         RunKind::Diffusion => train_diffusion(&args.config, options),
+        RunKind::Lora => train_lora(&args.config, options),
     };
     bar.finish_and_clear();
     let summary = match summary {
@@ -50,12 +54,13 @@ pub(crate) fn run(command: Train) -> Result<(), Failure> {
     if summary.step < summary.total {
         return Err(Failure::Interrupted(resume_line(kind, &args, &summary)));
     }
-    if args.quiet { Ok(()) } else { stdout::print(&text(&summary)) }
+    if args.quiet { Ok(()) } else { stdout::print(&text(kind, &summary)) }
 }
 
 /// Shows how far a run is: a bar on a terminal, else a line every few seconds.
 struct Shown<'a> {
     bar: &'a ProgressBar,
+    quiet: bool,
     /// Whether lines are written.
     in_lines: bool,
     /// When the last line was.
@@ -64,7 +69,7 @@ struct Shown<'a> {
 
 impl<'a> Shown<'a> {
     fn new(bar: &'a ProgressBar, quiet: bool) -> Self {
-        Self { bar, in_lines: !quiet && !stderr().is_terminal(), last: None }
+        Self { bar, quiet, in_lines: !quiet && !stderr().is_terminal(), last: None }
     }
 
     /// Whether it is time for a line: for the first and the last one too.
@@ -93,6 +98,10 @@ impl<'a> Shown<'a> {
     fn notices(mut self) -> impl FnMut(&Notice) + 'a {
         move |notice| match notice {
             Notice::Warning(text) => self.bar.suspend(|| line("warning", text)),
+            Notice::Filled(settings) if !self.quiet => {
+                let text = format!("not given, so as in the model and in other tools: {}", settings.join(", "));
+                self.bar.suspend(|| line("training", &text));
+            }
             Notice::Stage { what, done, total } => {
                 if self.is_due(done == total) {
                     line("training", &format!("{what}: {done} of {total}"));
@@ -114,10 +123,11 @@ fn resume_line(kind: RunKind, args: &TrainRun, summary: &Summary) -> String {
     format!("at step {} of {}; a checkpoint is kept; go on with: {command}", summary.step, summary.total)
 }
 
-fn text(summary: &Summary) -> String {
+fn text(kind: RunKind, summary: &Summary) -> String {
     let mut lines = vec![format!("{} steps, {} parameters", summary.step, summary.parameters)];
     lines.extend(summary.loss.map(|loss| format!("last loss {loss:.5}")));
     lines.extend(summary.held_out.iter().map(|(name, value)| format!("held out: {name} {value:.5}")));
-    lines.push(format!("model: {}", summary.model.display()));
+    let made = if kind == RunKind::Lora { "LoRA" } else { "model" };
+    lines.push(format!("{made}: {}", summary.model.display()));
     lines.join("\n")
 }

@@ -453,6 +453,31 @@ fn a_closed_pipe_is_no_panic() {
     assert_eq!((output.status.code(), stderr(&output)), (Some(0), ""));
 }
 
+/// Three lines and the model inside the program make a LoRA that pictures are made with.
+#[test]
+fn a_lora_of_the_model_inside_is_trained_and_used() {
+    let folder = TempDir::new().unwrap();
+    fs::create_dir(folder.path().join("pictures")).unwrap();
+    let picture = calotype_image::encode_png(&calotype::RgbImage::filled(64, 64, [200, 100, 50]), &[]).unwrap();
+    fs::write(folder.path().join("pictures/1.png"), picture).unwrap();
+    fs::write(folder.path().join("pictures/1.txt"), "a cat").unwrap();
+    let config = "output = \"ink\"\ndata.folder = \"pictures\"\ntrain.init_from = \"builtin\"\n";
+    fs::write(folder.path().join("ink.toml"), config).unwrap();
+    let set = ["train.steps=2", "train.batch_size=1", "train.learning_rate=0.05", "lora.text_encoder=false"];
+    let set = set.iter().flat_map(|setting| ["--set", setting]);
+    let args: Vec<&str> = ["train", "lora", "--config", "ink.toml"].into_iter().chain(set).collect();
+    let output = calotype(folder.path(), &args);
+    assert!(output.status.success() && stdout(&output).contains("LoRA: "), "{}", stderr(&output));
+    let filled = stderr(&output).lines().find(|line| line.contains("not given, so as in the model")).unwrap();
+    assert!(filled.contains("model.autoencoder = \"builtin\"") && filled.contains("train.ema_decay = 0.0"), "{filled}");
+
+    let draw = ["txt2img", "a cat", "--steps", "2", "--seed", "1", "--output"];
+    done(&calotype(folder.path(), &[&draw[..], &["plain.png"]].concat()));
+    done(&calotype(folder.path(), &[&draw[..], &["ink.png", "--lora", "ink/model/ink.safetensors"]].concat()));
+    let pixels = |name: &str| calotype_image::open(folder.path().join(name), &Limits::default()).unwrap();
+    assert!(pixels("plain.png") != pixels("ink.png"));
+}
+
 /// A run of the trainer: four pictures of 8 × 8 pixels, and more steps than anybody waits for.
 #[cfg(unix)]
 #[test]

@@ -19,6 +19,7 @@ fn help_is_as_written_down() {
         "train",
         "train autoencoder",
         "train diffusion",
+        "train lora",
         "train init",
         "models",
         "models inspect",

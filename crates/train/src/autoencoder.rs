@@ -61,11 +61,12 @@ impl<B: Differentiable + Clone> AutoencoderTask<B> {
         let open = |folder: &Path| Dataset::open(folder, data.size, data.memory_limit_mb);
         let mut pictures = open(&data.folder)?;
         let mut held_out = data.held_out.as_deref().map(open).transpose()?;
-        let sizes = config.model.vae(data.size);
+        let mut sizes = config.model.vae(data.size);
         let mut vae = match &config.train.init_from {
             Some(from) => {
-                let network = start::open::<VaeConfig>(from)?;
-                start::check_vae(from, network.config(), &sizes)?;
+                let network = start::open_vae(from)?;
+                start::check_vae(from, network.config(), &config.model)?;
+                sizes = VaeConfig { sample_size: sizes.sample_size, ..network.config().clone() };
                 sizes.init(tape, &mut network.stored_as(&sizes)?)?
             }
             None => sizes.init(tape, &mut RandomResidual(Random { seed: config.train.seed }))?,
@@ -178,7 +179,9 @@ fn perceptual_hash(config: &AutoencoderLossConfig) -> Result<u64> {
 }
 
 impl<B: Differentiable + Clone> Task<B> for AutoencoderTask<B> {
-    const NAME: &'static str = "autoencoder";
+    fn name(&self) -> &'static str {
+        "autoencoder"
+    }
 
     fn inputs(&self) -> serde_json::Value {
         json!({"pictures": self.pictures.hash(), "perceptual": self.perceptual})

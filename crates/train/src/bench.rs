@@ -2,8 +2,7 @@
 
 use std::{path::Path, time::Instant};
 
-use calotype_checkpoint::NetworkFiles;
-use calotype_models::{ClipTextEncoder, ModelConfig, Random, TextConfig, UNet, UNetConfig, VaeConfig};
+use calotype_models::{ClipTextEncoder, ModelConfig, Random, TextConfig, UNet, UNetConfig};
 use calotype_tensor::{
     Backend,
     cpu::Cpu,
@@ -13,13 +12,15 @@ use calotype_text::MAX_LENGTH;
 use serde::Serialize;
 
 use crate::{
-    AutoencoderSizes, Decay, DiffusionConfig, DiffusionLossConfig, MixedPrecision, Result, TrainConfig, backend, check,
+    AutoencoderSizes, Decay, DiffusionConfig, DiffusionLossConfig, MixedPrecision, Prediction, Result, TrainConfig,
+    backend, check,
     diffusion::{latent_shape, noise_error},
     ema::Ema,
     folders::noise_schedule,
-    noising::{Noised, timestep},
+    noising::{Noised, Noising, timestep},
     optimiser::Optimiser,
     random::{Stream, generator},
+    start,
 };
 
 const SEED: u64 = 42;
@@ -135,7 +136,7 @@ enum Source<'a> {
 impl<'a> Source<'a> {
     fn read(source: StepSource<'a>) -> Result<Self> {
         Ok(match source {
-            StepSource::Config(file) => Self::Config(file, Box::new(check::read(file, &[])?)),
+            StepSource::Config(file) => Self::Config(file, Box::new(check::read(file, &[])?.config)),
             StepSource::Sd15(mixed_precision) => Self::Sd15(fine_tuning(mixed_precision)),
         })
     }
@@ -158,12 +159,12 @@ impl<'a> Source<'a> {
 impl Step {
     fn of_config(tape: &Tape<Cpu>, file: &Path, config: &DiffusionConfig) -> Result<Self> {
         let DiffusionConfig { data, model, loss, train, .. } = config;
-        let vae = match NetworkFiles::<VaeConfig>::open(&model.autoencoder) {
+        let vae = match start::open_vae(&model.autoencoder) {
             Ok(vae) => vae.config().clone(),
             Err(_) if !model.autoencoder.exists() => AutoencoderSizes::default().vae(data.size),
-            Err(error) => return Err(error.into()),
+            Err(error) => return Err(error),
         };
-        let latents = latent_shape(data.size, model, &vae)?;
+        let latents = latent_shape(data.size, model.block_out_channels.len(), &vae)?;
         let mut unet = model.unet(latents).init(tape, &mut Random { seed: SEED })?;
         let text_config = model.text();
         let mut encoder = text_config.init(tape, &mut Random { seed: SEED })?;
@@ -195,12 +196,14 @@ impl Step {
     /// The loss of a batch of noise, recorded on `tape`.
     fn loss(&mut self, tape: &Tape<Cpu>, number: u64) -> Result<Var<Cpu>> {
         let random = &mut generator(SEED, Stream::Training, number);
-        let (schedule, size) = (noise_schedule()?, self.latents.iter().product());
+        let size = self.latents.iter().product();
+        let noising =
+            Noising { schedule: noise_schedule()?, prediction: Prediction::Epsilon, weighting: self.loss.weighting };
         let mut noised = Noised::default();
         for _ in 0..self.train.batch_size {
-            let timestep = timestep(&self.loss, &schedule, random);
+            let timestep = timestep(&self.loss, &noising.schedule, random);
             let [latents, noise] = [random.randn(size), random.randn(size)];
-            noised.push(&latents, noise, timestep, &schedule, self.loss.weighting)?;
+            noising.push(&mut noised, &latents, noise, timestep)?;
         }
         let context = match &self.text {
             Text::Trained { encoder, ids } => encoder.forward(tape, ids, self.train.batch_size)?,

@@ -5,9 +5,10 @@ use std::path::{Path, PathBuf};
 use serde::{Serialize, de::DeserializeOwned};
 
 use crate::{
-    AutoencoderConfig, DataConfig, DiffusionConfig, Error, LossWeighting, PerceptualNetwork, ReportConfig, Result,
-    TimestepSampling, TrainConfig, keys::meant,
+    AutoencoderConfig, DataConfig, DiffusionConfig, Error, LoraConfig, LoraOptions, LossWeighting, PerceptualNetwork,
+    ReportConfig, Result, RunKind, TimestepSampling, TrainConfig, complete::complete, config::is_built_in, keys::meant,
 };
+use calotype_models::PerBlock;
 
 /// What may be another on `--resume`, as JSON pointers.
 const MAY_CHANGE: [&str; 11] = [
@@ -25,11 +26,23 @@ const MAY_CHANGE: [&str; 11] = [
 ];
 
 /// A config that can be read and checked.
-pub(crate) trait Config: Serialize + DeserializeOwned {
+pub(crate) trait Config: Clone + Serialize + DeserializeOwned {
+    /// What is trained by it.
+    const KIND: RunKind;
     /// Every path, to be taken from the config file's folder.
     fn paths(&mut self) -> Vec<&mut PathBuf>;
     /// The first rule that a value breaks: the key, what was expected, what was got.
     fn problem(&self) -> Option<String>;
+    /// The whole config as a file, its paths from the root.
+    fn whole(&self) -> Result<String> {
+        let mut config = self.clone();
+        for path in config.paths().into_iter().filter(|path| !is_built_in(path)) {
+            *path = std::path::absolute(&*path).map_err(|e| Error::io(path, "find the path", e))?;
+        }
+        let kind = Self::KIND.name();
+        let text = toml::to_string(&config).map_err(|e| Error::config(Path::new("config"), e.to_string()))?;
+        Ok(format!("# All settings of this run, for `calotype train {kind} --config`.\n{text}"))
+    }
     /// The settings that a resumed run must share with its checkpoint. Paths are not among them: a run may move.
     fn fixed(&self) -> Result<serde_json::Value> {
         let mut value = serde_json::to_value(self).map_err(|e| Error::config(Path::new("config"), e.to_string()))?;
@@ -47,30 +60,58 @@ pub(crate) trait Config: Serialize + DeserializeOwned {
 const LONGEST_CONFIG: u64 = 1 << 20;
 
 /// Reads and checks a config file, with the values of `set` (`train.steps=10`) in the place of its own.
-pub(crate) fn read<C: Config>(file: &Path, set: &[String]) -> Result<C> {
+pub(crate) fn read<C: Config>(file: &Path, set: &[String]) -> Result<Read<C>> {
     let text = calotype_files::read_text(file, LONGEST_CONFIG).map_err(|e| Error::io(file, "read the config", e))?;
     let refused = |error: &toml::de::Error| {
         let before = error.span().and_then(|span| text.get(..span.start));
         let line = before.map_or(String::new(), |before| format!("line {}: ", before.matches('\n').count() + 1));
         Error::config(file, format!("{line}{}", told(error.message())))
     };
-    let mut config: C = match set {
-        [] => toml::from_str(&text).map_err(|error| refused(&error))?,
-        set => {
-            let mut table: toml::Table = toml::from_str(&text).map_err(|error| refused(&error))?;
-            set.iter().try_for_each(|setting| replace(&mut table, setting))?;
-            // Where in the file it was is no longer known.
-            C::deserialize(table).map_err(|error| Error::config(file, told(error.message())))?
+    let folder = file.parent().unwrap_or(Path::new(""));
+    let mut table: toml::Table = toml::from_str(&text).map_err(|error| refused(&error))?;
+    set.iter().try_for_each(|setting| replace(&mut table, setting))?;
+    // Where in the file something was is not known of the table.
+    let unplaced = |error: toml::de::Error| Error::config(file, told(error.message()));
+    let as_given: Result<C> = match set {
+        [] => toml::from_str(&text).map_err(|error| refused(&error)),
+        _ => C::deserialize(table.clone()).map_err(unplaced),
+    };
+    let starts = table.get("train").and_then(|train| train.get("init_from")).is_some_and(toml::Value::is_str);
+    let lacks = match &as_given {
+        // The defaults are for runs from nothing.
+        Ok(_) => C::KIND == RunKind::Autoencoder,
+        Err(Error::Config { problem, .. }) => problem.contains(MISSING),
+        Err(_) => false,
+    };
+    let mut filled = Vec::new();
+    let mut config = match as_given {
+        _ if lacks && starts => {
+            filled = complete(C::KIND, &mut table, folder)?;
+            C::deserialize(table).map_err(unplaced)?
         }
+        Err(Error::Config { file, problem }) if lacks => {
+            let problem = format!("{problem}: give it, or train.init_from, a model to start from that says it");
+            return Err(Error::Config { file, problem });
+        }
+        given => given?,
     };
     if let Some(problem) = config.problem() {
         return Err(Error::config(file, problem));
     }
-    let folder = file.parent().unwrap_or(Path::new(""));
-    for path in config.paths() {
+    for path in config.paths().into_iter().filter(|path| !is_built_in(path)) {
         *path = folder.join(&*path);
     }
-    Ok(config)
+    Ok(Read { config, filled })
+}
+
+/// What serde says of a key that must be there.
+const MISSING: &str = "missing field";
+
+/// A config that was read.
+pub(crate) struct Read<C> {
+    pub(crate) config: C,
+    /// What the model that the run starts from, or the habit of other tools, put into it: `train.steps = 1600`.
+    pub(crate) filled: Vec<String>,
 }
 
 /// What a parser says, in a line, with the key that was meant where one is unknown.
@@ -158,14 +199,19 @@ impl ReportConfig {
 }
 
 /// Checks the widths of a network's levels, and that the groups of the norms divide them.
-fn levels(channels: &[usize], layers: usize, groups: usize) -> Option<String> {
+fn levels(channels: &[usize], layers: &[usize], groups: usize) -> Option<String> {
     let divided = groups > 0 && channels.iter().all(|c| *c > 0 && c.is_multiple_of(groups));
     rules! {
         (1..=8).contains(&channels.len()), "model.block_out_channels", "1 to 8 levels", channels;
         divided, "model.block_out_channels", "multiples of model.norm_num_groups", (channels, groups);
-        (1..=16).contains(&layers), "model.layers_per_block", "1 to 16", layers;
+        layers.iter().all(|layers| (1..=16).contains(layers)), "model.layers_per_block", "1 to 16", layers;
     }
     None
+}
+
+/// The settings of so many levels.
+fn each(setting: &PerBlock, levels: usize) -> Vec<usize> {
+    (0..levels).map(|level| setting.get(level)).collect()
 }
 
 impl DataConfig {
@@ -189,6 +235,8 @@ impl DataConfig {
 }
 
 impl Config for AutoencoderConfig {
+    const KIND: RunKind = RunKind::Autoencoder;
+
     fn paths(&mut self) -> Vec<&mut PathBuf> {
         let mut paths = vec![&mut self.output, &mut self.data.folder];
         paths.extend(self.data.held_out.as_mut());
@@ -203,7 +251,7 @@ impl Config for AutoencoderConfig {
 
     fn problem(&self) -> Option<String> {
         let Self { model, loss, .. } = self;
-        levels(&model.block_out_channels, model.layers_per_block, model.norm_num_groups)
+        levels(&model.block_out_channels, &[model.layers_per_block], model.norm_num_groups)
             .or_else(|| self.data.problem(model.block_out_channels.len() - 1))
             .or_else(|| self.train.problem())
             .or_else(|| self.report.problem())
@@ -230,6 +278,8 @@ impl Config for AutoencoderConfig {
 }
 
 impl Config for DiffusionConfig {
+    const KIND: RunKind = RunKind::Diffusion;
+
     fn paths(&mut self) -> Vec<&mut PathBuf> {
         let mut paths = vec![&mut self.output, &mut self.data.folder, &mut self.model.autoencoder];
         paths.extend(self.data.held_out.as_mut());
@@ -238,17 +288,58 @@ impl Config for DiffusionConfig {
     }
 
     fn problem(&self) -> Option<String> {
+        if self.lora.is_some() {
+            return Some("lora: is a table of `calotype train lora`: use that, or leave it out".to_owned());
+        }
+        self.problem_beside_lora()
+    }
+}
+
+impl Config for LoraConfig {
+    const KIND: RunKind = RunKind::Lora;
+
+    fn paths(&mut self) -> Vec<&mut PathBuf> {
+        self.0.paths()
+    }
+
+    fn problem(&self) -> Option<String> {
+        let of_lora = || self.0.lora.as_ref().and_then(LoraOptions::problem);
+        let no_start = self.0.train.init_from.is_none();
+        no_start
+            .then(|| "train.init_from: expected the model that gets the LoRA, got none".to_owned())
+            .or_else(of_lora)
+            .or_else(|| self.0.problem_beside_lora())
+    }
+}
+
+impl LoraOptions {
+    fn problem(&self) -> Option<String> {
+        let is_rank = |rank: usize| (1..=1024).contains(&rank);
+        let is_alpha = |alpha: f32| alpha > 0.0 && alpha.is_finite();
+        rules! {
+            is_rank(self.rank), "lora.rank", "1 to 1024", self.rank;
+            self.conv_rank.is_none_or(is_rank), "lora.conv_rank", "1 to 1024", self.conv_rank;
+            self.alpha.is_none_or(is_alpha), "lora.alpha", "a number above 0", self.alpha;
+            self.conv_alpha.is_none_or(is_alpha), "lora.conv_alpha", "a number above 0", self.conv_alpha;
+            (0.0..1.0).contains(&self.dropout), "lora.dropout", "0 to below 1", self.dropout;
+        }
+        None
+    }
+}
+
+impl DiffusionConfig {
+    fn problem_beside_lora(&self) -> Option<String> {
         let Self { model, loss, .. } = self;
-        levels(&model.block_out_channels, model.layers_per_block, model.norm_num_groups)
+        levels(&model.block_out_channels, &each(&model.layers_per_block, model.block_out_channels.len()), model.norm_num_groups)
             .or_else(|| self.data.problem(0))
             .or_else(|| self.data.random_crop.map(|_| "data.random_crop: is for an autoencoder, leave it out".to_owned()))
             .or_else(|| self.train.problem())
             .or_else(|| self.report.problem())
             .or_else(|| {
-                let (text, heads) = (&model.text_encoder, model.attention_heads);
                 let levels = model.block_out_channels.len();
+                let (text, heads) = (&model.text_encoder, each(&model.attention_heads, levels));
                 let divides = |heads: usize, width: usize| heads > 0 && width > 0 && width.is_multiple_of(heads);
-                let all_divided = model.block_out_channels.iter().all(|&c| divides(heads, c));
+                let all_divided = heads.iter().zip(&model.block_out_channels).all(|(&heads, &c)| divides(heads, c));
                 let sampling = match loss.timesteps {
                     TimestepSampling::Uniform => true,
                     TimestepSampling::LogitNormal { mean, std } => mean.is_finite() && std.is_finite() && std > 0.0,
@@ -259,7 +350,7 @@ impl Config for DiffusionConfig {
                 };
                 rules! {
                     model.attention_levels.len() == levels, "model.attention_levels", "one entry for each of model.block_out_channels", model.attention_levels;
-                    all_divided, "model.attention_heads", "a divisor of all of model.block_out_channels", heads;
+                    all_divided, "model.attention_heads", "a divisor of all of model.block_out_channels", model.attention_heads;
                     divides(text.num_attention_heads, text.hidden_size), "model.text_encoder.num_attention_heads", "a divisor of hidden_size", text.num_attention_heads;
                     (1..=64).contains(&text.num_hidden_layers), "model.text_encoder.num_hidden_layers", "1 to 64", text.num_hidden_layers;
                     (0.0..=1.0).contains(&loss.conditioning_dropout), "loss.conditioning_dropout", "0 to 1", loss.conditioning_dropout;
@@ -279,8 +370,8 @@ mod tests {
     #[test]
     fn the_examples_are_sound_and_their_model_fits_in_32_megabytes() {
         let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../examples/emoji");
-        let autoencoder: AutoencoderConfig = read(&folder.join("autoencoder.toml"), &[]).unwrap();
-        let diffusion: DiffusionConfig = read(&folder.join("diffusion.toml"), &[]).unwrap();
+        let autoencoder: AutoencoderConfig = read(&folder.join("autoencoder.toml"), &[]).unwrap().config;
+        let diffusion: DiffusionConfig = read(&folder.join("diffusion.toml"), &[]).unwrap().config;
         assert_eq!(diffusion.model.autoencoder, autoencoder_model(&folder, &autoencoder));
 
         let vae = autoencoder.model.vae(autoencoder.data.size);

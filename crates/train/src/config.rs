@@ -1,8 +1,8 @@
 //! What a run is: the keys of the TOML file.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
-use calotype_models::DiscriminatorConfig;
+use calotype_models::{DiscriminatorConfig, HiddenAct, PerBlock};
 use serde::{Deserialize, Serialize};
 
 /// Training of an autoencoder: `calotype train autoencoder --config FILE`.
@@ -41,9 +41,55 @@ pub struct DiffusionConfig {
     pub loss: DiffusionLossConfig,
     /// How.
     pub train: TrainConfig,
+    /// What is trained in the place of the weights: of `calotype train lora` only.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub lora: Option<LoraOptions>,
     /// What is written on the way.
     #[serde(default)]
     pub report: ReportConfig,
+}
+
+/// Training of a LoRA: `calotype train lora --config FILE`. The keys are those of [`DiffusionConfig`], with `[lora]`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct LoraConfig(pub DiffusionConfig);
+
+/// `[lora]`: which weights get a change of low rank (Hu et al. 2021), and of which rank.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct LoraOptions {
+    /// Rank of linear maps and of 1×1 convolutions.
+    pub rank: usize,
+    /// The change is multiplied by this over the rank; the rank when left out.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub alpha: Option<f32>,
+    /// Rank of wider convolutions. Without it residual blocks have no change.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub conv_rank: Option<usize>,
+    /// The alpha of wider convolutions; their rank when left out.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub conv_alpha: Option<f32>,
+    /// How likely an input of a change is 0 in a step.
+    pub dropout: f64,
+    /// Whether the text encoder is changed too.
+    pub text_encoder: bool,
+    /// Which modules, as names with `*` for any text: `unet.*.attn2.*`. When empty those of the transformers, with a `conv_rank` those
+    /// of the residual blocks, and those of the text encoder's layers.
+    pub targets: Vec<String>,
+}
+
+impl Default for LoraOptions {
+    fn default() -> Self {
+        Self {
+            rank: 16,
+            alpha: None,
+            conv_rank: None,
+            conv_alpha: None,
+            dropout: 0.0,
+            text_encoder: true,
+            targets: Vec::new(),
+        }
+    }
 }
 
 /// `[data]`: folders of pictures with a `metadata.jsonl` or `metadata.csv`, or with a text beside each picture.
@@ -176,15 +222,31 @@ pub struct DiffusionSizes {
     /// Channels of each level; every level but the last halves the sides.
     pub block_out_channels: Vec<usize>,
     /// Residual blocks in a level of the way down (the way up has one more).
-    pub layers_per_block: usize,
+    pub layers_per_block: PerBlock,
     /// Which levels have cross-attention, from the largest.
     pub attention_levels: Vec<bool>,
-    /// Attention heads of a level.
-    pub attention_heads: usize,
+    /// Attention heads, of all levels or of each.
+    pub attention_heads: PerBlock,
     /// Groups of the group norms.
     pub norm_num_groups: usize,
+    /// Whether transformers project in and out by linear maps, as in Stable Diffusion 2, not by 1×1 convolutions.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub use_linear_projection: Option<bool>,
+    /// What the UNet learns to predict: that of the model that the run starts from, else ε.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub prediction_type: Option<Prediction>,
     /// The text encoder.
     pub text_encoder: TextEncoderSizes,
+}
+
+/// What a UNet learns to predict.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Prediction {
+    /// The noise ε (Ho et al. 2020).
+    Epsilon,
+    /// The velocity `√ᾱ ε − √(1 − ᾱ) x0` (Salimans & Ho 2022).
+    VPrediction,
 }
 
 /// `[model.text_encoder]`: fields of `CLIPTextConfig`.
@@ -200,9 +262,12 @@ pub struct TextEncoderSizes {
     /// Width inside the feed-forward layers; four times the width when left out.
     #[serde(default)]
     pub intermediate_size: Option<usize>,
+    /// Activation of the feed-forward layers: `quick_gelu` (CLIP) when left out, `gelu` in OpenCLIP.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hidden_act: Option<HiddenAct>,
 }
 
-/// `[loss]` of latent diffusion. The loss is the mean squared error of ε (Ho et al. 2020, eq. 14).
+/// `[loss]` of latent diffusion. The loss is the mean squared error of what the UNet predicts, ε (Ho et al. 2020, eq. 14) or v.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct DiffusionLossConfig {
@@ -248,7 +313,7 @@ pub enum TimestepSampling {
 pub enum LossWeighting {
     /// All alike.
     Uniform,
-    /// `min(SNR, gamma) / SNR` (Hang et al. 2023, eq. 10, for ε-prediction).
+    /// `min(SNR, gamma) / SNR` of ε, `min(SNR, gamma) / (SNR + 1)` of v (Hang et al. 2023, section 3.4).
     MinSnr {
         /// The clamp; the paper uses 5.
         gamma: f64,
@@ -307,8 +372,8 @@ pub struct TrainConfig {
     /// What the products of steps are computed in, under the name that accelerate has for it.
     #[serde(default, skip_serializing_if = "MixedPrecision::is_no")]
     pub mixed_precision: MixedPrecision,
-    /// A model whose weights are the start, instead of random ones: a checkpoint in one file, or a diffusers folder. The sizes
-    /// above must be its own.
+    /// A model whose weights are the start, instead of random ones: a checkpoint in one file, a diffusers folder, or `builtin`. What
+    /// `[model]` leaves out is as there.
     #[serde(default)]
     pub init_from: Option<PathBuf>,
 }
@@ -397,6 +462,14 @@ pub enum Precision {
     F16,
     /// 32-bit floats.
     F32,
+}
+
+/// What stands for the model inside the program in the place of a path.
+pub(crate) const BUILT_IN: &str = "builtin";
+
+/// Whether a path means the model inside the program.
+pub(crate) fn is_built_in(path: &Path) -> bool {
+    path == Path::new(BUILT_IN)
 }
 
 fn one() -> usize {

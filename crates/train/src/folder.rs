@@ -92,6 +92,11 @@ impl RunFolder {
         self.path.join(format!("checkpoint.{ENDING}"))
     }
 
+    /// All settings of the run, which make it again.
+    pub(crate) fn config(&self) -> PathBuf {
+        self.path.join("run.toml")
+    }
+
     pub(crate) fn metrics(&self) -> PathBuf {
         self.path.join("metrics.jsonl")
     }

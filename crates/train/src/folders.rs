@@ -7,10 +7,10 @@ use calotype_diffusion::NoiseSchedule;
 use calotype_models::ModelConfig;
 use serde_json::{Value, json};
 
-use crate::{Error, Result, metrics::write_file, tokenizer::RunTokenizer};
+use crate::{Error, Result, metrics::write_file};
 
 /// Stable Diffusion v1's noise: `scaled_linear` over so many timesteps.
-pub(crate) const NUM_TRAIN_TIMESTEPS: usize = 1000;
+const NUM_TRAIN_TIMESTEPS: usize = 1000;
 const BETA_START: f64 = 0.00085;
 const BETA_END: f64 = 0.012;
 
@@ -42,24 +42,30 @@ pub(crate) fn copy_vocabulary(data: &Path, model: &Path) -> Result<()> {
     write_file(&model.join(VOCABULARY), &text)
 }
 
-/// Writes `model_index.json`, the scheduler's config and the tokenizer of a Stable Diffusion v1 folder.
-pub(crate) fn write_model(folder: &Path, tokenizer: &RunTokenizer) -> Result<()> {
-    let index = calotype_checkpoint::model_index("StableDiffusionPipeline");
-    let scheduler = json!({
+/// The scheduler's config of a model that starts from random weights.
+pub(crate) fn scheduler_config() -> Value {
+    json!({
         "_class_name": "DDIMScheduler",
         "beta_end": BETA_END,
         "beta_schedule": "scaled_linear",
         "beta_start": BETA_START,
         "clip_sample": false,
         "num_train_timesteps": NUM_TRAIN_TIMESTEPS,
-        "prediction_type": "epsilon",
         "set_alpha_to_one": false,
         "steps_offset": 1,
-    });
-    write_json(&folder.join("scheduler"), "scheduler_config.json", &scheduler)?;
+    })
+}
+
+/// Writes `model_index.json`, the scheduler's config and the tokenizer's files of a folder of Stable Diffusion.
+pub(crate) fn write_model(folder: &Path, scheduler: &Value, tokenizer: &[(&str, Vec<u8>)]) -> Result<()> {
+    let mut index = calotype_checkpoint::model_index("StableDiffusionPipeline");
+    if let Some(class) = scheduler.get("_class_name") {
+        index["scheduler"][1] = class.clone();
+    }
+    write_json(&folder.join("scheduler"), "scheduler_config.json", scheduler)?;
     let words = folder.join("tokenizer");
     make_folder(&words)?;
-    tokenizer.write(&words)?;
+    tokenizer.iter().try_for_each(|(name, bytes)| write_file(&words.join(name), bytes))?;
     // Last: a folder with an index is a whole model.
     write_json(folder, "model_index.json", &index)
 }

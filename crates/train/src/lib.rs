@@ -15,6 +15,7 @@ mod autoencoder;
 mod bench;
 mod captions;
 mod check;
+mod complete;
 mod config;
 mod data;
 mod diffusion;
@@ -26,6 +27,7 @@ mod folders;
 mod keys;
 mod latents;
 mod list;
+mod lora;
 mod losses;
 mod metrics;
 mod noising;
@@ -37,7 +39,6 @@ mod start;
 mod state;
 #[cfg(test)]
 mod ten_steps;
-mod tokenizer;
 mod weights;
 
 use std::path::Path;
@@ -45,7 +46,7 @@ use std::path::Path;
 use calotype_tensor::{Backend, cpu::Cpu, tape::Tape};
 
 use autoencoder::AutoencoderTask;
-use check::Config;
+use check::{Config, Read};
 use diffusion::DiffusionTask;
 use folder::RunFolder;
 use run::{Plan, run};
@@ -53,8 +54,9 @@ use run::{Plan, run};
 pub use bench::{StepSource, StepWork, bench};
 pub use config::{
     AutoencoderConfig, AutoencoderLossConfig, AutoencoderSizes, DataConfig, Decay, DiffusionConfig,
-    DiffusionLossConfig, DiffusionSizes, DiscriminatorLossConfig, LossWeighting, MixedPrecision, PerceptualNetwork,
-    Precision, ReportConfig, TextEncoderSizes, TimestepSampling, TrainConfig,
+    DiffusionLossConfig, DiffusionSizes, DiscriminatorLossConfig, LoraConfig, LoraOptions, LossWeighting,
+    MixedPrecision, PerceptualNetwork, Precision, Prediction, ReportConfig, TextEncoderSizes, TimestepSampling,
+    TrainConfig,
 };
 pub use error::{Error, Result};
 pub use keys::{RunKind, template};
@@ -67,13 +69,20 @@ pub use run::{Notice, Progress, RunOptions, Summary};
 /// The config or the data break a rule, the run's folder is in use or of another run, the disk fails, or the loss is no
 /// longer finite. The last checkpoint is usable after any of them.
 pub fn train_autoencoder(config: &Path, mut options: RunOptions<'_>) -> Result<Summary> {
-    let config: AutoencoderConfig = check::read(config, options.set)?;
+    let Read { config, filled } = check::read::<AutoencoderConfig>(config, options.set)?;
     let folder = RunFolder::open(&config.output, options.resume)?;
+    tell_filled(&filled, &mut options);
     let cpu = backend(options.threads, config.train.mixed_precision)?;
     Backend::threads(&cpu).clone().enter(move || {
         let tape = Tape::new(cpu);
         let task = AutoencoderTask::new(&tape, &config, &mut options)?;
-        let plan = Plan { folder: &folder, train: &config.train, report: &config.report, fixed: config.fixed()? };
+        let plan = Plan {
+            folder: &folder,
+            train: &config.train,
+            report: &config.report,
+            fixed: config.fixed()?,
+            whole: config.whole()?,
+        };
         run(&task, &tape, &plan, &mut options)
     })
 }
@@ -82,16 +91,45 @@ pub fn train_autoencoder(config: &Path, mut options: RunOptions<'_>) -> Result<S
 ///
 /// # Errors
 /// As [`train_autoencoder`]; also when the autoencoder that the config names can't be loaded.
-pub fn train_diffusion(config: &Path, mut options: RunOptions<'_>) -> Result<Summary> {
-    let config: DiffusionConfig = check::read(config, options.set)?;
-    let folder = RunFolder::open(&config.output, options.resume)?;
-    let cpu = backend(options.threads, config.train.mixed_precision)?;
+pub fn train_diffusion(config: &Path, options: RunOptions<'_>) -> Result<Summary> {
+    let Read { config, filled } = check::read::<DiffusionConfig>(config, options.set)?;
+    diffusion(&config, &config, &filled, options)
+}
+
+/// Trains a LoRA of a model as the config file says, on the CPU.
+///
+/// # Errors
+/// As [`train_autoencoder`]; also when the model that the run starts from is not there.
+pub fn train_lora(config: &Path, options: RunOptions<'_>) -> Result<Summary> {
+    let Read { config, filled } = check::read::<LoraConfig>(config, options.set)?;
+    let with_lora = DiffusionConfig { lora: Some(config.0.lora.clone().unwrap_or_default()), ..config.0.clone() };
+    diffusion(&with_lora, &config, &filled, options)
+}
+
+/// Trains latent diffusion; `config` as it was given.
+fn diffusion<C: Config>(
+    settings: &DiffusionConfig,
+    config: &C,
+    filled: &[String],
+    mut options: RunOptions<'_>,
+) -> Result<Summary> {
+    let folder = RunFolder::open(&settings.output, options.resume)?;
+    tell_filled(filled, &mut options);
+    let cpu = backend(options.threads, settings.train.mixed_precision)?;
+    let (fixed, whole) = (config.fixed()?, config.whole()?);
     Backend::threads(&cpu).clone().enter(move || {
         let tape = Tape::new(cpu);
-        let task = DiffusionTask::new(&tape, &config, &folder, &mut options)?;
-        let plan = Plan { folder: &folder, train: &config.train, report: &config.report, fixed: config.fixed()? };
+        let task = DiffusionTask::new(&tape, settings, &folder, &mut options)?;
+        let plan = Plan { folder: &folder, train: &settings.train, report: &settings.report, fixed, whole };
         run(&task, &tape, &plan, &mut options)
     })
+}
+
+/// Says what the config left out.
+fn tell_filled(filled: &[String], options: &mut RunOptions<'_>) {
+    if !filled.is_empty() {
+        (options.tell)(&Notice::Filled(filled.to_vec()));
+    }
 }
 
 /// What computes the steps of a run.

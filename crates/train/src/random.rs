@@ -28,6 +28,11 @@ pub(crate) fn generator(seed: u64, stream: Stream, place: u64) -> Generator {
     Generator::manual_seed(words.into_iter().fold(0, |state, word| mix(state ^ word)))
 }
 
+/// A number from 0 to below 1 for a place.
+pub(crate) fn uniform(place: [u64; 3]) -> f64 {
+    (place.into_iter().fold(0, |state, word| mix(state ^ word)) >> 11) as f64 / (1u64 << 53) as f64
+}
+
 /// One step of SplitMix64 (Steele, Lea & Flood 2014).
 fn mix(z: u64) -> u64 {
     let z = z.wrapping_add(0x9e37_79b9_7f4a_7c15);

@@ -63,6 +63,8 @@ impl RunOptions<'_> {
 pub enum Notice {
     /// Something is not as it may seem, though the run goes on.
     Warning(String),
+    /// What the config left out is as the model has it that the run starts from, or as other tools have it: `train.steps = 1600`.
+    Filled(Vec<String>),
     /// How far a part of the start is.
     Stage {
         /// What is done: `pictures read`, `encoding pictures`.
@@ -104,14 +106,14 @@ pub struct Summary {
     pub loss: Option<f64>,
     /// The last measurement on held-out pictures.
     pub held_out: BTreeMap<String, f64>,
-    /// The diffusers folder that was written.
+    /// The diffusers folder that was written; of a LoRA the folder with its files.
     pub model: PathBuf,
 }
 
 /// What is trained: a loss, and what shows how good it is.
 pub(crate) trait Task<B: Differentiable> {
     /// The name in checkpoints.
-    const NAME: &'static str;
+    fn name(&self) -> &'static str;
     /// What tells the run's inputs, pictures and networks, from others.
     fn inputs(&self) -> serde_json::Value;
     /// How many pictures there are.
@@ -157,6 +159,8 @@ pub(crate) struct Plan<'a> {
     pub(crate) report: &'a ReportConfig,
     /// The settings that a checkpoint must share.
     pub(crate) fixed: serde_json::Value,
+    /// All settings, as a file.
+    pub(crate) whole: String,
 }
 
 /// Trains the parameters on `tape` until the last step, or until told to stop.
@@ -170,7 +174,7 @@ pub(crate) fn run<B: Differentiable, T: Task<B>>(
     let mut state = State::new(inner, tape.parameters(), task.adversary().map(Tape::parameters))?;
     let mut record = Record {
         version: state::VERSION,
-        task: T::NAME.to_owned(),
+        task: task.name().to_owned(),
         step: 0,
         config: plan.fixed.clone(),
         inputs: task.inputs(),
@@ -179,6 +183,7 @@ pub(crate) fn run<B: Differentiable, T: Task<B>>(
     let mut on_disk = plan.folder.checkpoint().exists().then_some(record.step);
     check_disk(plan, &state)?;
     plan.folder.begin();
+    patiently(options, || write_file(&plan.folder.config(), plan.whole.as_bytes()))?;
     let mut metrics = Metrics::open(plan.folder.metrics(), record.step)?;
     let mut order = Order::new(train.seed, task.pictures());
     let samples_per_step = (train.batch_size * train.gradient_accumulation) as u64;

@@ -26,6 +26,7 @@ pub(crate) struct Networks<'a, B: Backend> {
     pub(crate) unet: &'a UNet<B::Param>,
     pub(crate) vae: &'a AutoencoderKl<B::Param>,
     pub(crate) scaling_factor: f32,
+    pub(crate) prediction: PredictionType,
 }
 
 impl<B: Backend + Clone> Networks<'_, B> {
@@ -46,7 +47,7 @@ impl<B: Backend + Clone> Networks<'_, B> {
             let mut noise = BatchNoise::from_generators(seeds.collect(), shape);
             let start = noise.randn();
             let predictor = self.guided(prompts, report.guidance_scale, shape)?;
-            let denoiser = ModelDenoiser::new(predictor, PredictionType::Epsilon);
+            let denoiser = ModelDenoiser::new(predictor, self.prediction);
             let mut latents = start.clone();
             for step in sampler.run(denoiser, &start, noise) {
                 latents = step?.latents;

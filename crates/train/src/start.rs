@@ -1,78 +1,252 @@
-//! What a run may start from: a model whose networks are those that are trained, also where shapes don't tell.
+//! What a run may start from: a model, whole or in parts, whose networks are those that are trained, also where shapes don't tell.
 
 use std::path::Path;
 
 use calotype::Model;
-use calotype_checkpoint::NetworkFiles;
-use calotype_diffusion::PredictionType;
-use calotype_models::{ModelConfig, TextConfig, UNetConfig, VaeConfig};
+use calotype_checkpoint::{NetworkFiles, TokenizerFolder};
+use calotype_diffusion::{NoiseSchedule, PredictionType};
+use calotype_models::{DownBlockType, PerBlock, TextConfig, UNetConfig, VaeConfig};
+use calotype_text::{MAX_LENGTH, Tokenizer, clip_files};
+use serde_json::{Value, json};
 
-use crate::{Error, Result, folders::noise_schedule};
+use crate::{
+    DiffusionSizes, Error, Prediction, Result, TextEncoderSizes,
+    config::{BUILT_IN, is_built_in},
+    folders::{noise_schedule, scheduler_config},
+};
 
 /// The group norms that CompVis' code has, and the width of the heads of its text encoder: what has others stays a folder.
 const COMPVIS_GROUPS: usize = 32;
 const COMPVIS_TEXT_HEAD: usize = 64;
 
-/// The network of a model to start from.
-pub(crate) fn open<C: ModelConfig>(from: &Path) -> Result<NetworkFiles<C>> {
-    Ok(NetworkFiles::open(from)?)
+/// The networks, noise and tokenizer that latent diffusion is trained on from.
+pub(crate) enum Start {
+    /// Random weights.
+    Random,
+    /// A model, with its autoencoder and all that is said of it.
+    Whole(Box<Model>),
+    /// A UNet and a text encoder, which don't say with what noise they were trained.
+    Parts {
+        unet: Box<NetworkFiles<UNetConfig>>,
+        text: Box<NetworkFiles<TextConfig>>,
+        vae: Option<Box<NetworkFiles<VaeConfig>>>,
+        tokenizer: Option<Box<TokenizerFolder>>,
+    },
 }
 
-/// Refuses to start from an autoencoder of other groups than `expected`.
-pub(crate) fn check_vae(from: &Path, found: &VaeConfig, expected: &VaeConfig) -> Result<()> {
-    let groups = [found.norm_num_groups, expected.norm_num_groups];
-    same(from, "its autoencoder", "groups in its norms", "model.norm_num_groups", groups)
+#[cfg(feature = "builtin")]
+fn built_in() -> Result<Model> {
+    Ok(Model::built_in()?)
 }
 
-/// Refuses to start from a model that what is trained here is not: other heads and groups, which shapes don't tell, another
-/// text encoder than Stable Diffusion 1's, another prediction than ε, other noise.
-pub(crate) fn check_diffusion(
-    from: &Path,
-    [unet, expected_unet]: [&UNetConfig; 2],
-    [text, expected_text]: [&TextConfig; 2],
-) -> Result<()> {
-    let kind = "start from a model of Stable Diffusion 1's kind";
-    let refuse = |problem: &str| Err(Error::run(from, format!("{problem}: {kind}")));
-    for level in 0..expected_unet.block_out_channels.len() {
-        let heads = [unet, expected_unet]
-            .map(|config| config.num_attention_heads.as_ref().unwrap_or(&config.attention_head_dim).get(level));
-        same(from, "its UNet", "attention heads", "model.attention_heads", heads)?;
+#[cfg(not(feature = "builtin"))]
+fn built_in() -> Result<Model> {
+    let problem = "this program was built without the model inside (feature `builtin`): give a file or a folder";
+    Err(Error::run(Path::new(BUILT_IN), problem))
+}
+
+/// The autoencoder at a path, or of the model inside the program.
+pub(crate) fn open_vae(path: &Path) -> Result<NetworkFiles<VaeConfig>> {
+    if is_built_in(path) { Ok(built_in()?.vae().clone()) } else { Ok(NetworkFiles::open(path)?) }
+}
+
+/// What says what a UNet predicts, in our config.
+fn prediction(model: &Model) -> Result<Prediction> {
+    match model.prediction_type() {
+        PredictionType::Epsilon => Ok(Prediction::Epsilon),
+        PredictionType::VPrediction => Ok(Prediction::VPrediction),
+        PredictionType::Sample => {
+            let problem =
+                "it predicts the latents themselves, and noise or v is trained here: start from another model";
+            Err(Error::run(Path::new(model.name()), problem))
+        }
     }
-    let groups = [unet, expected_unet].map(|config| config.norm_num_groups);
-    same(from, "its UNet", "groups in its norms", "model.norm_num_groups", groups)?;
-    let heads = [text, expected_text].map(|config| config.num_attention_heads);
-    same(from, "its text encoder", "attention heads", "model.text_encoder.num_attention_heads", heads)?;
-    let of_time = |config: &UNetConfig| (config.center_input_sample, config.flip_sin_to_cos, config.freq_shift);
-    if of_time(unet) != of_time(expected_unet) || unet.norm_eps != expected_unet.norm_eps {
-        return refuse("its UNet takes its input, the timestep or its norms in another way");
+}
+
+impl Start {
+    /// Opens what a run starts from.
+    pub(crate) fn open(from: Option<&Path>) -> Result<Self> {
+        let Some(from) = from else { return Ok(Self::Random) };
+        if is_built_in(from) {
+            return Ok(Self::Whole(Box::new(built_in()?)));
+        }
+        if let Ok(model) = Model::open(from) {
+            prediction(&model).map_err(|error| match error {
+                Error::Run { problem, .. } => Error::run(from, problem),
+                other => other,
+            })?;
+            return Ok(Self::Whole(Box::new(model)));
+        }
+        let (unet, text) = (Box::new(NetworkFiles::open(from)?), Box::new(NetworkFiles::open(from)?));
+        let vae = NetworkFiles::open(from).ok().map(Box::new);
+        Ok(Self::Parts { unet, text, vae, tokenizer: TokenizerFolder::open(from)?.map(Box::new) })
     }
-    if text.hidden_act != expected_text.hidden_act {
-        return refuse("its text encoder is OpenCLIP's");
+
+    /// The networks that are trained on.
+    pub(crate) fn networks(&self) -> Option<(&NetworkFiles<UNetConfig>, &NetworkFiles<TextConfig>)> {
+        match self {
+            Self::Random => None,
+            Self::Whole(model) => Some((model.unet(), model.text_encoder())),
+            Self::Parts { unet, text, .. } => Some((unet, text)),
+        }
     }
-    if text.layer_norm_eps != expected_text.layer_norm_eps
-        || text.use_attention_mask != expected_text.use_attention_mask
-    {
-        return refuse("its text encoder has other norms, or a mask");
+
+    /// The model, if it is a whole one.
+    pub(crate) fn model(&self) -> Option<&Model> {
+        if let Self::Whole(model) = self { Some(model) } else { None }
     }
-    // What is no whole model doesn't say it.
-    let Ok(model) = Model::open(from) else { return Ok(()) };
-    if model.prediction_type() != PredictionType::Epsilon {
-        return refuse("it predicts v, and ε is trained here");
+
+    /// Its autoencoder.
+    pub(crate) fn vae(&self) -> Option<&NetworkFiles<VaeConfig>> {
+        match self {
+            Self::Random => None,
+            Self::Whole(model) => Some(model.vae()),
+            Self::Parts { vae, .. } => vae.as_deref(),
+        }
     }
-    let usual = noise_schedule()?;
-    let near = |(a, b): (&f32, &f32)| (a - b).abs() <= 1e-4;
-    let (own, usual) = (model.noise_schedule().alphas_cumprod(), usual.alphas_cumprod());
-    if own.len() != usual.len() || !own.iter().zip(usual).all(near) {
-        return refuse("it was trained with other noise");
+
+    /// What its UNet predicts, where that is said.
+    pub(crate) fn prediction(&self) -> Option<Prediction> {
+        match self {
+            Self::Whole(model) => prediction(model).ok(),
+            _ => None,
+        }
+    }
+
+    /// The noise that it was trained with; Stable Diffusion 1's where that is not said.
+    pub(crate) fn noise_schedule(&self) -> Result<NoiseSchedule> {
+        match self {
+            Self::Whole(model) => Ok(model.noise_schedule().clone()),
+            _ => noise_schedule(),
+        }
+    }
+
+    /// The `scheduler_config.json` of what it becomes.
+    pub(crate) fn scheduler_config(&self, prediction: Prediction) -> Result<Value> {
+        let mut config = match self {
+            Self::Whole(model) => model.scheduler_config()?,
+            _ => scheduler_config(),
+        };
+        config["prediction_type"] = json!(prediction);
+        Ok(config)
+    }
+
+    /// What captions are read with: its own tokenizer, else CLIP's.
+    pub(crate) fn tokenizer(&self) -> &Tokenizer {
+        match self {
+            Self::Whole(model) => model.tokenizer(),
+            Self::Parts { tokenizer: Some(own), .. } => &own.tokenizer,
+            Self::Parts { text, .. } if text.config().is_open_clip() => Tokenizer::open_clip(),
+            _ => Tokenizer::clip(),
+        }
+    }
+
+    /// `(name, contents)` of the tokenizer's files.
+    pub(crate) fn tokenizer_files(&self) -> Result<Vec<(&'static str, Vec<u8>)>> {
+        match self {
+            Self::Whole(model) => Ok(model.tokenizer_files()?),
+            Self::Parts { tokenizer: Some(own), .. } => Ok(own.files.clone()),
+            _ => Ok(clip_files().map(|(name, text)| (name, text.into_bytes())).into()),
+        }
+    }
+
+    /// What `[model]` says of it, but for the autoencoder's place.
+    pub(crate) fn sizes(&self) -> Option<DiffusionSizes> {
+        let (unet, text) = self.networks()?;
+        let (unet, text) = (unet.config(), text.config());
+        let levels = unet.block_out_channels.len();
+        Some(DiffusionSizes {
+            autoencoder: Path::new(BUILT_IN).to_owned(),
+            block_out_channels: unet.block_out_channels.clone(),
+            layers_per_block: plain(&unet.layers_per_block, levels),
+            attention_levels: unet.down_block_types.iter().map(|kind| *kind == DownBlockType::CrossAttention).collect(),
+            attention_heads: plain(unet.num_attention_heads.as_ref().unwrap_or(&unet.attention_head_dim), levels),
+            norm_num_groups: unet.norm_num_groups,
+            use_linear_projection: Some(unet.use_linear_projection),
+            prediction_type: self.prediction(),
+            text_encoder: TextEncoderSizes {
+                hidden_size: text.hidden_size,
+                num_hidden_layers: text.num_hidden_layers,
+                num_attention_heads: text.num_attention_heads,
+                intermediate_size: Some(text.intermediate_size),
+                hidden_act: Some(text.hidden_act),
+            },
+        })
+    }
+
+    /// Refuses what `[model]` says otherwise, and what can't be trained here: `from` with latents of so many channels.
+    pub(crate) fn check(&self, from: &Path, given: &DiffusionSizes, latent_channels: usize) -> Result<()> {
+        let (Some(own), Some((unet, text))) = (self.sizes(), self.networks()) else { return Ok(()) };
+        let levels = own.block_out_channels.len();
+        let given = DiffusionSizes {
+            layers_per_block: plain(&given.layers_per_block, levels),
+            attention_heads: plain(&given.attention_heads, levels),
+            ..given.clone()
+        };
+        let json = |sizes: &DiffusionSizes| serde_json::to_value(sizes).unwrap_or_default();
+        disagreement(from, "model", &json(&given), &json(&own))?;
+        let (unet, text) = (unet.config(), text.config());
+        if [unet.in_channels, unet.out_channels] != [latent_channels; 2] {
+            let problem = format!(
+                "its UNet has {} channels in and {} out, and the autoencoder's latents {latent_channels}: give the autoencoder it was trained with; a model for inpainting is not trained here",
+                unet.in_channels, unet.out_channels
+            );
+            return Err(Error::run(from, problem));
+        }
+        if text.max_position_embeddings < MAX_LENGTH {
+            let problem = format!(
+                "its text encoder takes {} tokens, and captions have {MAX_LENGTH}: start from another model",
+                text.max_position_embeddings
+            );
+            return Err(Error::run(from, problem));
+        }
+        Ok(())
+    }
+}
+
+/// One number, where all levels have the same.
+fn plain(setting: &PerBlock, levels: usize) -> PerBlock {
+    let first = setting.get(0);
+    if (0..levels).all(|level| setting.get(level) == first) { PerBlock::All(first) } else { setting.clone() }
+}
+
+/// Refuses the first value of a table that is given and that the model has otherwise.
+fn disagreement(from: &Path, table: &str, given: &Value, own: &Value) -> Result<()> {
+    let pairs = given.as_object().into_iter().flatten();
+    for (key, given) in pairs.filter(|(key, given)| *key != "autoencoder" && !given.is_null()) {
+        let path = format!("{table}.{key}");
+        match own.get(key) {
+            Some(own @ Value::Object(_)) => disagreement(from, &path, given, own)?,
+            Some(own) if !own.is_null() && own != given => {
+                let problem = format!("{path} is {given}, and it has {own}: set it to {own}, or leave it out");
+                return Err(Error::run(from, problem));
+            }
+            _ => {}
+        }
     }
     Ok(())
 }
 
-fn same(from: &Path, whose: &str, what: &str, key: &str, [found, expected]: [usize; 2]) -> Result<()> {
-    if found == expected {
-        return Ok(());
+/// Refuses to start from an autoencoder of other sizes than `given`.
+pub(crate) fn check_vae(from: &Path, own: &VaeConfig, given: &crate::AutoencoderSizes) -> Result<()> {
+    let of = |config: &crate::AutoencoderSizes| {
+        json!({
+            "block_out_channels": config.block_out_channels, "layers_per_block": config.layers_per_block,
+            "latent_channels": config.latent_channels, "norm_num_groups": config.norm_num_groups,
+        })
+    };
+    disagreement(from, "model", &of(given), &of(&autoencoder_sizes(own)))
+}
+
+/// What `[model]` says of an autoencoder.
+pub(crate) fn autoencoder_sizes(config: &VaeConfig) -> crate::AutoencoderSizes {
+    crate::AutoencoderSizes {
+        block_out_channels: config.block_out_channels.clone(),
+        layers_per_block: config.layers_per_block,
+        latent_channels: config.latent_channels,
+        norm_num_groups: config.norm_num_groups,
+        freeze_encoder: false,
     }
-    Err(Error::run(from, format!("{whose} has {found} {what}, and {key} is {expected}: set it to {found}")))
 }
 
 /// Why what will be trained can't be converted to a checkpoint in one file, if that is so.

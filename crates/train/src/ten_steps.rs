@@ -6,8 +6,8 @@ use calotype_diffusion::Generator;
 use calotype_formats::{DType, encode_f32, write_safetensors};
 use calotype_image::RgbImage;
 use calotype_models::{
-    AutoencoderKl, ClipTextEncoder, Error as ModelError, ModelConfig, ParamSource, ParamSpec, TextConfig, UNet,
-    UNetConfig, VaeConfig,
+    AutoencoderKl, ClipTextEncoder, Component, Error as ModelError, ModelConfig, ParamSource, ParamSpec, TextConfig,
+    UNet, UNetConfig, VaeConfig, adapters::Adapted,
 };
 use calotype_tensor::{
     Backend, Differentiable, ParamData,
@@ -17,14 +17,16 @@ use calotype_tensor::{
 use serde::Deserialize;
 
 use crate::{
-    AutoencoderLossConfig, LossWeighting, PerceptualNetwork, ReportConfig, Result, StepMetrics, TrainConfig,
+    AutoencoderLossConfig, LoraOptions, LossWeighting, PerceptualNetwork, Prediction, ReportConfig, Result,
+    StepMetrics, TrainConfig,
     adversary::Adversary,
     autoencoder::sample_posterior,
     diffusion::noise_loss,
     folder::RunFolder,
     folders::noise_schedule,
+    lora::{Lora, chosen},
     losses::{latent_terms, reconstruction_terms, weighted_sum},
-    noising::Noised,
+    noising::{Noised, Noising},
     run::{Loss, Plan, RunOptions, Task, run, scalar},
     weights::Weights,
 };
@@ -99,7 +101,9 @@ struct Fixed<L> {
 }
 
 impl<B: Differentiable, L: FixedLoss<B>> Task<B> for Fixed<L> {
-    const NAME: &'static str = "fixed";
+    fn name(&self) -> &'static str {
+        "fixed"
+    }
 
     fn inputs(&self) -> serde_json::Value {
         serde_json::Value::Null
@@ -137,7 +141,7 @@ trait FixedLoss<B: Differentiable> {
 fn steps_of(task: &impl Task<Cpu>, tape: &Tape<Cpu>, train: &TrainConfig, folder: &Path) -> Vec<StepMetrics> {
     let folder = RunFolder::open(folder, false).unwrap();
     let report = ReportConfig { sample_every: 0, evaluate_every: 0, ..ReportConfig::default() };
-    let plan = Plan { folder: &folder, train, report: &report, fixed: serde_json::Value::Null };
+    let plan = Plan { folder: &folder, train, report: &report, fixed: serde_json::Value::Null, whole: String::new() };
     let mut options = RunOptions {
         resume: false,
         threads: 2,
@@ -174,7 +178,8 @@ struct Diffusion {
     text_config: TextConfig,
     unet: UNet<Parameter<Cpu>>,
     text: ClipTextEncoder<Parameter<Cpu>>,
-    weighting: LossWeighting,
+    noising: Noising,
+    lora: Option<Lora>,
 }
 
 impl Diffusion {
@@ -190,7 +195,7 @@ impl Diffusion {
         let mut noised = Noised::default();
         for (place, timestep) in whole(&format!("timesteps.{batch}"), 3, 1000).into_iter().enumerate() {
             let of = |values: &[f32]| values[place * 64..][..64].to_vec();
-            noised.push(&of(&latents), of(&noise), timestep, &noise_schedule()?, self.weighting)?;
+            self.noising.push(&mut noised, &of(&latents), of(&noise), timestep)?;
         }
         noise_loss(backend, unet, text, &ids, noised, [4, 4, 4])
     }
@@ -202,6 +207,14 @@ impl FixedLoss<Cpu> for Diffusion {
     }
 
     fn averaged(&self, inner: &Cpu, weights: &Weights, batch: u64) -> Result<<Cpu as Backend>::Tensor> {
+        if let Some(lora) = &self.lora {
+            // As pictures are made with it.
+            let (mut base, applied, threads) = (Formula, [lora.applied(weights)?], Backend::threads(inner));
+            let unet =
+                self.unet_config.init(inner, &mut Adapted::new(&mut base, Component::UNet, &applied, threads))?;
+            let mut text = Adapted::new(&mut base, Component::TextEncoder, &applied, threads);
+            return self.loss(inner, &unet, &self.text_config.init(inner, &mut text)?, batch);
+        }
         let unet = self.unet_config.init(inner, &mut &*weights)?;
         let text = self.text_config.init(inner, &mut &*weights)?;
         self.loss(inner, &unet, &text, batch)
@@ -212,12 +225,26 @@ fn check_diffusion(name: &str, checkpointing: bool) {
     let golden = Golden::read(name);
     let tape = Tape::new(Cpu::new(2).unwrap());
     let (unet_config, text_config) = (golden.config::<UNetConfig>("unet"), golden.config::<TextConfig>("text_encoder"));
-    let mut unet = unet_config.init(&tape, &mut Formula).unwrap();
-    let mut text = text_config.init(&tape, &mut Formula).unwrap();
+    let networks = |tape: &Tape<Cpu>| {
+        (unet_config.init(tape, &mut Formula).unwrap(), text_config.init(tape, &mut Formula).unwrap())
+    };
+    let options: Option<LoraOptions> = serde_json::from_value(golden.config["lora"].clone()).unwrap();
+    let (mut unet, mut text) = if options.is_some() { tape.no_grad(networks) } else { networks(&tape) };
+    let lora = options.map(|options| {
+        let specs = [unet_config.specs().unwrap(), text_config.specs().unwrap()];
+        let modules = chosen(&options, &specs[0], &specs[1]).unwrap();
+        assert_eq!(tape.parameters().len(), 0, "the weights don't learn");
+        Lora::attach(&tape, modules, specs, &options, &mut Formula).unwrap()
+    });
     (unet.checkpointing, text.checkpointing) = (checkpointing, checkpointing);
     let weighting =
         golden.config["min_snr"].as_f64().map_or(LossWeighting::Uniform, |gamma| LossWeighting::MinSnr { gamma });
-    check(&golden, &tape, Diffusion { unet_config, text_config, unet, text, weighting });
+    let prediction = match golden.config["prediction_type"].as_str() {
+        Some("v_prediction") => Prediction::VPrediction,
+        _ => Prediction::Epsilon,
+    };
+    let noising = Noising { schedule: noise_schedule().unwrap(), prediction, weighting };
+    check(&golden, &tape, Diffusion { unet_config, text_config, unet, text, noising, lora });
 }
 
 #[test]
@@ -233,6 +260,23 @@ fn diffusion_with_checkpointed_blocks_has_pytorchs_losses() {
 #[test]
 fn min_snr_has_pytorchs_losses() {
     check_diffusion("diffusion_min_snr", false);
+}
+
+#[test]
+fn v_prediction_has_pytorchs_losses() {
+    check_diffusion("diffusion_v", false);
+}
+
+#[test]
+fn min_snr_of_v_has_pytorchs_losses() {
+    check_diffusion("diffusion_v_min_snr", false);
+}
+
+/// Of every kind of module: linear maps, convolutions of 1×1 and 3×3, halving and doubling, in both networks.
+#[test]
+fn lora_has_pefts_losses() {
+    check_diffusion("lora", false);
+    check_diffusion("lora", true);
 }
 
 struct Autoencoder {
@@ -290,7 +334,9 @@ impl Adversarial {
 }
 
 impl Task<Cpu> for Adversarial {
-    const NAME: &'static str = "adversarial";
+    fn name(&self) -> &'static str {
+        "adversarial"
+    }
 
     fn inputs(&self) -> serde_json::Value {
         serde_json::Value::Null

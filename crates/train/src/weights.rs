@@ -14,6 +14,16 @@ use crate::{
     random::fnv1a,
 };
 
+impl Precision {
+    /// Its name in files.
+    pub(crate) fn dtype(self) -> DType {
+        match self {
+            Self::F16 => DType::F16,
+            Self::F32 => DType::F32,
+        }
+    }
+}
+
 /// Values by checkpoint path, in the layout of files.
 pub(crate) struct Weights(BTreeMap<String, Vec<f32>>);
 
@@ -47,10 +57,7 @@ impl Weights {
     pub(crate) fn write<C: ModelConfig>(&self, model: &Path, config: &C, precision: Precision) -> Result<()> {
         let folder = &model.join(C::COMPONENT.id());
         fs::create_dir_all(folder).map_err(|e| Error::io(folder, "make the folder", e))?;
-        let dtype = match precision {
-            Precision::F16 => DType::F16,
-            Precision::F32 => DType::F32,
-        };
+        let dtype = precision.dtype();
         let mut tensors = Vec::new();
         for spec in config.specs()? {
             let data = encode_f32(self.get(&spec)?, dtype)?;
@@ -61,6 +68,11 @@ impl Weights {
         let [(stem, ending), _] = C::COMPONENT.weight_files();
         write_safetensors(folder.join(format!("{stem}.{ending}")), tensors, &metadata)?;
         write_json(folder, "config.json", &network_config(config)?)
+    }
+
+    /// The values of a parameter.
+    pub(crate) fn value(&self, spec: &ParamSpec) -> Result<&[f32]> {
+        Ok(self.get(spec)?)
     }
 
     fn get(&self, spec: &ParamSpec) -> Result<&Vec<f32>, ModelError> {

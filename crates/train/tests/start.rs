@@ -9,9 +9,11 @@ use std::{
 };
 
 use calotype::ModelOptions;
-use calotype_checkpoint::{ConvertOptions, ConvertTo, convert};
+use calotype_checkpoint::{ConvertOptions, ConvertTo, NetworkFiles, convert};
+use calotype_diffusion::PredictionType;
 use calotype_formats::{SafeTensors, write_safetensors};
 use calotype_image::{RgbImage, encode_png};
+use calotype_models::VaeConfig;
 use calotype_train::{Notice, RunOptions, Summary, train_autoencoder, train_diffusion};
 
 const AUTOENCODER: &str = "[model]\nblock_out_channels = [32, 32]\nnorm_num_groups = 32\n";
@@ -144,17 +146,17 @@ fn a_run_may_start_from_any_layout() {
             (
                 "attention_heads = 8",
                 "attention_heads = 4",
-                "its UNet has 8 attention heads, and model.attention_heads is 4: set it to 8",
+                "model.attention_heads is 4, and it has 8: set it to 8, or leave it out",
             ),
             (
                 "num_attention_heads = 1",
                 "num_attention_heads = 2",
-                "its text encoder has 1 attention heads, and model.text_encoder.num_attention_heads is 2: set it to 1",
+                "model.text_encoder.num_attention_heads is 2, and it has 1: set it to 1, or leave it out",
             ),
             (
                 "norm_num_groups = 32",
                 "norm_num_groups = 16",
-                "its UNet has 32 groups in its norms, and model.norm_num_groups is 16: set it to 32",
+                "model.norm_num_groups is 16, and it has 32: set it to 32, or leave it out",
             ),
         ] {
             let error =
@@ -164,12 +166,114 @@ fn a_run_may_start_from_any_layout() {
         }
         let groups = AUTOENCODER.replace("norm_num_groups = 32", "norm_num_groups = 16");
         let error = train(folder, "groups", Some(start), &groups).unwrap_err().to_string();
-        let problem = "its autoencoder has 32 groups in its norms, and model.norm_num_groups is 16: set it to 32";
+        let problem = "model.norm_num_groups is 16, and it has 32: set it to 32, or leave it out";
         assert_eq!(error, format!("{}: {problem}", start.display()));
     }
     fs::write(folder.join("model.yaml"), "model: {params: {parameterization: v}}").unwrap();
-    let error = train(folder, "v", Some(&single), &diffusion(&single)).unwrap_err().to_string();
-    assert!(error.contains("it predicts v, and ε is trained here"), "{error}");
+    let of_v = train(folder, "v", Some(&single), &diffusion(&single)).unwrap().model;
+    assert_eq!(calotype::Model::open(&of_v).unwrap().prediction_type(), PredictionType::VPrediction);
+    let other = diffusion(&single).replace("norm_num_groups", "prediction_type = \"epsilon\"\nnorm_num_groups");
+    let error = train(folder, "epsilon", Some(&single), &other).unwrap_err().to_string();
+    let problem = "model.prediction_type is \"epsilon\", and it has \"v_prediction\": set it to \"v_prediction\", or leave it out";
+    assert_eq!(error, format!("{}: {problem}", single.display()));
+    let other = diffusion(&single) + "[loss]\nweighting = { velocity = { max = 20 } }\n";
+    let error = train(folder, "twice", Some(&single), &other).unwrap_err().to_string();
+    assert!(error.contains("this UNet predicts v: leave it out"), "{error}");
+}
+
+/// Runs a config file of this text with these settings, and gives what was filled in.
+fn run_text(folder: &Path, name: &str, text: &str, set: &[&str]) -> (calotype_train::Result<Summary>, Vec<String>) {
+    let path = folder.join(format!("{name}.toml"));
+    fs::write(&path, text).unwrap();
+    let set: Vec<String> = set.iter().map(|&text| text.to_owned()).collect();
+    let (stop, progress, mut filled) = (&AtomicBool::new(false), &mut |_: &calotype_train::Progress| {}, Vec::new());
+    let tell = &mut |notice: &Notice| {
+        if let Notice::Filled(settings) = notice {
+            filled.extend(settings.iter().cloned());
+        }
+    };
+    let options = RunOptions { resume: false, threads: 1, skip_bad: false, set: &set, stop, progress, tell };
+    let result = if text.contains("# autoencoder") { train_autoencoder } else { train_diffusion }(&path, options);
+    (result, filled)
+}
+
+/// Of a model in the form of Stable Diffusion 2, which predicts v.
+#[test]
+fn three_lines_are_enough() {
+    let place = tempfile::tempdir().unwrap();
+    let folder = place.path();
+    pictures(folder);
+    let vae = train(folder, "vae", None, AUTOENCODER).unwrap().model;
+    let sizes = DIFFUSION
+        .replace("VAE", &vae.display().to_string())
+        .replace(
+            "attention_heads = 8",
+            "attention_heads = [4, 8]\nuse_linear_projection = true\nprediction_type = \"v_prediction\"",
+        )
+        .replacen("num_hidden_layers", "hidden_act = \"gelu\"\nnum_hidden_layers", 1);
+    let first = train(folder, "first", None, &sizes).unwrap().model;
+    let opened = calotype::Model::open(&first).unwrap();
+    assert!(opened.text_config().is_open_clip() && opened.unet_config().use_linear_projection);
+
+    let lines = "output = \"OUT\"\ndata.folder = \"pictures\"\ntrain.init_from = \"first/model\"\n";
+    let short = ["train.steps=2", "report.prompts=[\"picture 1\"]", "report.sample_steps=2"];
+    let (tuned, filled) = run_text(folder, "tuned", &lines.replace("OUT", "tuned"), &short);
+    let tuned = tuned.unwrap();
+    let model = calotype::Model::open(&tuned.model).unwrap();
+    assert_eq!(model.prediction_type(), PredictionType::VPrediction);
+    assert_eq!((model.unet_config(), model.text_config()), (opened.unet_config(), opened.text_config()));
+    assert_eq!(model.vae_config().scaling_factor, opened.vae_config().scaling_factor);
+    assert!(folder.join("tuned/samples/step_000002.png").exists());
+    for setting in [
+        "data.size = 8",
+        "model.autoencoder = \"first/model\"",
+        "model.attention_heads = [4, 8]",
+        "model.prediction_type = \"v_prediction\"",
+        "model.text_encoder.hidden_act = \"gelu\"",
+        "train.batch_size = 4",
+        "train.learning_rate = 0.00001",
+        "train.decay = \"constant\"",
+    ] {
+        assert!(filled.iter().any(|filled| filled == setting), "{setting} of {filled:?}");
+    }
+    assert!(!filled.iter().any(|filled| filled.starts_with("train.steps")), "it was set");
+
+    // What the run keeps makes it again, wherever it is.
+    let kept = fs::read_to_string(folder.join("tuned/run.toml")).unwrap();
+    let elsewhere = folder.join("elsewhere");
+    fs::create_dir(&elsewhere).unwrap();
+    let (again, filled) = run_text(&elsewhere, "again", &kept, &["output=again"]);
+    let again = again.unwrap();
+    assert_eq!(filled, Vec::<String>::new());
+    for file in ["unet/diffusion_pytorch_model.safetensors", TEXT_WEIGHTS, "scheduler/scheduler_config.json"] {
+        assert!(weights(&tuned, file) == weights(&again, file), "{file}");
+    }
+
+    let (of_vae, _) = run_text(folder, "of-vae", &(lines.replace("OUT", "of-vae") + "# autoencoder"), &short);
+    let config = NetworkFiles::<VaeConfig>::open(&of_vae.unwrap().model).unwrap().config().clone();
+    assert_eq!(config.block_out_channels, [32, 32]);
+    // What is not there is said, and what would say it.
+    let error = run_text(folder, "none", &lines.replace("first/model", "nothing"), &short).0.unwrap_err().to_string();
+    assert!(error.contains("nothing: there is no such file or folder"), "{error}");
+    let nothing = lines.replace("train.init_from = \"first/model\"", "");
+    let error = run_text(folder, "none", &nothing, &short).0.unwrap_err().to_string();
+    assert!(error.contains("missing field") && error.contains("or train.init_from, a model to start from"), "{error}");
+}
+
+/// The model inside the program by its name.
+#[cfg(feature = "builtin")]
+#[test]
+fn the_model_inside_is_a_start() {
+    let place = tempfile::tempdir().unwrap();
+    pictures(place.path());
+    let text = "output = \"tuned\"\ndata.folder = \"pictures\"\ntrain.init_from = \"builtin\"\n";
+    let set = ["train.steps=1", "train.batch_size=1"];
+    let (summary, filled) = run_text(place.path(), "tuned", text, &set);
+    let model = calotype::Model::open(summary.unwrap().model).unwrap();
+    let built_in = calotype::Model::built_in().unwrap();
+    assert_eq!(model.unet_config(), built_in.unet_config());
+    assert!(filled.contains(&"model.autoencoder = \"builtin\"".to_owned()), "{filled:?}");
+    assert!(fs::read_to_string(place.path().join("tuned/run.toml")).unwrap().contains("init_from = \"builtin\""));
 }
 
 /// What is cut, and what the model will not do, is said before the first step.

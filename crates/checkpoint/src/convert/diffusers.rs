@@ -101,44 +101,64 @@ fn beside_the_networks(model: &Model, stage: &Stage) -> Result<()> {
         Conditioning::Depth => "StableDiffusionDepth2ImgPipeline",
     };
     let mut index = model_index(class);
-    let scheduler = &model.scheduler;
-    let mut scheduler_config = match model.saved_scheduler() {
-        // All that it says of the sampler, and what is not known here, as it was saved.
-        Some(saved) => saved.config().clone(),
-        None => json!({
-            "_class_name": SCHEDULER,
-            "_diffusers_version": VERSION,
-            "clip_sample": false,
-            "set_alpha_to_one": false,
-            "steps_offset": 1,
-        }),
-    };
+    let scheduler_config = model.scheduler_config()?;
     if let Some(class) = scheduler_config.get("_class_name") {
         index["scheduler"][1] = class.clone();
     }
-    scheduler_config["beta_end"] = json!(scheduler.beta_end);
-    scheduler_config["beta_schedule"] = json!(scheduler.beta_schedule);
-    scheduler_config["beta_start"] = json!(scheduler.beta_start);
-    scheduler_config["num_train_timesteps"] = json!(scheduler.num_train_timesteps);
-    scheduler_config["prediction_type"] = json!(scheduler.prediction_type);
-    if let Some(betas) = trained_betas(model)? {
-        scheduler_config["num_train_timesteps"] = json!(betas.len());
-        scheduler_config["trained_betas"] = json!(betas);
-    }
-    if scheduler.rescale_betas_zero_snr {
-        scheduler_config["rescale_betas_zero_snr"] = json!(true);
-    }
     stage.write("scheduler/scheduler_config.json", format!("{}\n", json::to_string_pretty(&scheduler_config)))?;
-    let tokenizer = match &model.tokenizer {
-        ModelTokenizer::Own(_, files) => files.read_tokenizer()?,
-        ModelTokenizer::BuiltIn(_) => calotype_text::clip_files()
-            .map(|(name, text)| (name, padded(name, text, model.text_config().is_open_clip()).into_bytes()))
-            .into(),
-    };
+    let tokenizer = model.tokenizer_files()?;
     for (name, bytes) in tokenizer {
         stage.write(&format!("tokenizer/{name}"), bytes)?;
     }
     stage.write("model_index.json", format!("{index:#}\n"))
+}
+
+impl Model {
+    /// What the `scheduler_config.json` of a diffusers folder of this model says: its noise and what its UNet predicts, and beside
+    /// them all that was saved of its sampler.
+    ///
+    /// # Errors
+    /// No betas make its noise.
+    pub fn scheduler_config(&self) -> Result<Value> {
+        let scheduler = &self.scheduler;
+        let mut scheduler_config = match self.saved_scheduler() {
+            // All that it says of the sampler, and what is not known here, as it was saved.
+            Some(saved) => saved.config().clone(),
+            None => json!({
+                "_class_name": SCHEDULER,
+                "_diffusers_version": VERSION,
+                "clip_sample": false,
+                "set_alpha_to_one": false,
+                "steps_offset": 1,
+            }),
+        };
+        scheduler_config["beta_end"] = json!(scheduler.beta_end);
+        scheduler_config["beta_schedule"] = json!(scheduler.beta_schedule);
+        scheduler_config["beta_start"] = json!(scheduler.beta_start);
+        scheduler_config["num_train_timesteps"] = json!(scheduler.num_train_timesteps);
+        scheduler_config["prediction_type"] = json!(scheduler.prediction_type);
+        if let Some(betas) = trained_betas(self)? {
+            scheduler_config["num_train_timesteps"] = json!(betas.len());
+            scheduler_config["trained_betas"] = json!(betas);
+        }
+        if scheduler.rescale_betas_zero_snr {
+            scheduler_config["rescale_betas_zero_snr"] = json!(true);
+        }
+        Ok(scheduler_config)
+    }
+
+    /// `(name, contents)` of the files in the `tokenizer` of a diffusers folder of this model.
+    ///
+    /// # Errors
+    /// They can't be read.
+    pub fn tokenizer_files(&self) -> Result<Vec<(&'static str, Vec<u8>)>> {
+        Ok(match &self.tokenizer {
+            ModelTokenizer::Own(_, files) => files.read_tokenizer()?,
+            ModelTokenizer::BuiltIn(_) => calotype_text::clip_files()
+                .map(|(name, text)| (name, padded(name, text, self.text_config().is_open_clip()).into_bytes()))
+                .into(),
+        })
+    }
 }
 
 /// The betas of a table of noise, if the model has one.

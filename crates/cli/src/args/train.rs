@@ -17,6 +17,8 @@ pub(crate) enum Train {
     Autoencoder(TrainRun),
     /// Train latent diffusion with its text encoder
     Diffusion(TrainRun),
+    /// Train a LoRA: small changes of a model, in a file of their own
+    Lora(TrainRun),
     /// Print a config file with every setting, what it means and its default
     Init(TrainInit),
 }
@@ -35,6 +37,7 @@ pub(crate) struct TrainInit {
 const KINDS: &[Choice<RunKind>] = &[
     (RunKind::Autoencoder, RunKind::Autoencoder.name(), "An autoencoder: pictures to latents and back"),
     (RunKind::Diffusion, RunKind::Diffusion.name(), "Latent diffusion with its text encoder"),
+    (RunKind::Lora, RunKind::Lora.name(), "A LoRA of a model"),
 ];
 
 #[derive(Args)]

@@ -6,17 +6,20 @@
 //! first and frees each as soon as it has passed it. Operations on constants leave nothing.
 
 mod gradients;
+mod low_rank;
 mod ops;
 mod parameter;
 mod record;
 mod var;
 
 use std::cell::{Cell, RefCell};
+use std::collections::HashMap;
 use std::rc::Rc;
 
 use crate::{Differentiable, Error, ParamKind, Result, op_shapes};
 
 pub use gradients::Gradients;
+pub use low_rank::LowRank;
 pub use parameter::Parameter;
 pub use var::Var;
 
@@ -37,6 +40,8 @@ pub struct Tape<B: Differentiable> {
     frozen: Rc<Cell<bool>>,
     recording: RefCell<Recording<B>>,
     leaves: Cell<u64>,
+    /// Changes of weights, by the weights' names.
+    changed: RefCell<HashMap<String, Rc<LowRank<B>>>>,
 }
 
 /// What becomes of an operation that depends on a parameter or a leaf.
@@ -63,6 +68,7 @@ impl<B: Differentiable> Tape<B> {
             frozen: Rc::new(Cell::new(false)),
             recording: RefCell::new(Recording::new()),
             leaves: Cell::new(0),
+            changed: RefCell::new(HashMap::new()),
         }
     }
 

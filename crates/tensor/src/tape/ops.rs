@@ -16,8 +16,8 @@ impl<B: Differentiable> Tape<B> {
         &self,
         op: &Op,
         (plain, activation): (Op, Activation),
-        (x, residual): (&Var<B>, Option<&&Var<B>>),
-        (weight, bias): (&Parameter<B>, Option<&&Parameter<B>>),
+        (x, residual): (&Var<B>, Option<&Var<B>>),
+        (weight, bias): (&Parameter<B>, Option<&Parameter<B>>),
         of_weight: impl Fn(&B, &B::Tensor, &B::Tensor) -> Result<B::Tensor> + 'static,
         of_x: impl Fn(&B, &B::Tensor, &B::Param) -> Result<B::Tensor> + 'static,
     ) -> Result<Var<B>> {
@@ -37,7 +37,8 @@ impl<B: Differentiable> Tape<B> {
             (self.inner.run(op, &tensors, &params)?, None)
         };
         let to = [x.source(), weight.source(), bias.and_then(|x| x.source()), residual.and_then(|x| x.source())];
-        let (x, weight) = (x.value().clone(), weight.clone());
+        // Of a weight that does not learn the argument is not kept.
+        let (x, weight) = (weight.source().map(|_| x.value().clone()), weight.clone());
         self.record(op.name(), to.to_vec(), value, move |walk, _, mut dy| {
             let [to_x, to_weight, to_bias, to_residual] = to;
             walk.give(to_residual, dy.clone())?;
@@ -45,11 +46,46 @@ impl<B: Differentiable> Tape<B> {
                 dy = walk.inner().activation_backward(&before, &dy, activation)?;
             }
             walk.give_with(to_bias, |b| b.sum_rows(&dy))?;
-            walk.give_with(to_weight, |b| of_weight(b, &x, &dy))?;
+            if let Some(x) = &x {
+                walk.give_with(to_weight, |b| of_weight(b, x, &dy))?;
+            }
             walk.give_with(to_x, |b| of_x(b, &dy, &packed))?;
             weight.release();
             Ok(())
         })
+    }
+
+    /// A convolution or linear map, of its weight alone.
+    pub(super) fn product_without_change(
+        &self,
+        op: &Op,
+        (x, residual): (&Var<B>, Option<&Var<B>>),
+        (weight, bias): (&Parameter<B>, Option<&Parameter<B>>),
+    ) -> Result<Var<B>> {
+        let (ends, params) = ((x, residual), (weight, bias));
+        match *op {
+            Op::Conv2d(options) => {
+                let [kh, kw, ..] = op_shapes::picture(op.name(), "weight", weight.shape())?;
+                let (input, plain) = (self.shape(x), Conv2d { activation: Activation::None, ..options });
+                self.product(
+                    op,
+                    (Op::Conv2d(plain), options.activation),
+                    ends,
+                    params,
+                    move |b, x, dy| b.conv2d_backward_weight(x, dy, [kh, kw], plain),
+                    move |b, dy, weight| b.conv2d_backward_input(dy, weight, input, plain),
+                )
+            }
+            Op::Linear(activation) => self.product(
+                op,
+                (Op::Linear(Activation::None), activation),
+                ends,
+                params,
+                |b, x, dy| b.linear_backward_weight(x, dy),
+                |b, dy, weight| b.linear_backward_input(dy, weight),
+            ),
+            _ => op.refuse(1, 1),
+        }
     }
 }
 
@@ -100,27 +136,12 @@ impl<B: Differentiable> Backend for Tape<B> {
 
     fn compute(&self, op: &Op, tensors: &[&Var<B>], params: &[&Parameter<B>], _: Shape) -> Result<Var<B>> {
         match (op, tensors, params) {
-            (&Op::Conv2d(options), [x, residual @ ..], [weight, bias @ ..]) => {
-                let [kh, kw, ..] = op_shapes::picture(op.name(), "weight", weight.shape())?;
-                let (input, plain) = (self.shape(x), Conv2d { activation: Activation::None, ..options });
-                return self.product(
-                    op,
-                    (Op::Conv2d(plain), options.activation),
-                    (x, residual.first()),
-                    (weight, bias.first()),
-                    move |b, x, dy| b.conv2d_backward_weight(x, dy, [kh, kw], plain),
-                    move |b, dy, weight| b.conv2d_backward_input(dy, weight, input, plain),
-                );
-            }
-            (&Op::Linear(activation), [x, residual @ ..], [weight, bias @ ..]) => {
-                return self.product(
-                    op,
-                    (Op::Linear(Activation::None), activation),
-                    (x, residual.first()),
-                    (weight, bias.first()),
-                    |b, x, dy| b.linear_backward_weight(x, dy),
-                    |b, dy, weight| b.linear_backward_input(dy, weight),
-                );
+            (Op::Conv2d(_) | Op::Linear(_), [x, residual @ ..], [weight, bias @ ..]) => {
+                let (ends, params) = ((*x, residual.first().copied()), (*weight, bias.first().copied()));
+                return match self.product_of_changed(op, ends, params)? {
+                    Some(changed) => Ok(changed),
+                    None => self.product_without_change(op, ends, params),
+                };
             }
             (&Op::ShiftedConv2d(options), [x, shift], [weight, bias @ ..]) => {
                 return conv2d_then_shift(self, [x, shift], weight, bias.first().copied(), options);
