@@ -11,7 +11,7 @@ import json
 import pathlib
 
 import torch
-from diffusers import AutoencoderKL, UNet2DConditionModel
+from diffusers import AutoencoderKL, AutoencoderTiny, UNet2DConditionModel
 from formula import fill, values
 from transformers import CLIPTextConfig, CLIPTextModel
 
@@ -87,6 +87,17 @@ def vae(file, pixels_shape, latents_shape, **config):
         golden(f"{file}_{way}", json.loads(model.to_json_string()), named, dict(x=[b, h, w, c]), output)
 
 
+def tiny(file, pixels_shape, latents_shape, **config):
+    for way, shape in [("encode", pixels_shape), ("decode", latents_shape)]:
+        model = AutoencoderTiny(**config).double()
+        fill(model)
+        x = values("x", shape).requires_grad_()
+        output = model.encode(x).latents if way == "encode" else model.decode(x).sample
+        b, c, h, w = shape
+        named = [*model.named_parameters(), ("x", x)]
+        golden(f"{file}_{way}", json.loads(model.to_json_string()), named, dict(x=[b, h, w, c]), output)
+
+
 def text(file, ids, **config):
     config = CLIPTextConfig(**config, attn_implementation="eager")
     model = CLIPTextModel(config).double()
@@ -115,6 +126,9 @@ added("unet_added", (1, 4, 8, 8), [300.0], (1, 5, 12), block_out_channels=[8, 16
 vae("vae_f4", (1, 3, 8, 12), (1, 4, 2, 3), block_out_channels=[8, 16, 16], layers_per_block=1, norm_num_groups=4)
 vae("vae_plain", (2, 1, 6, 4), (2, 3, 3, 2), in_channels=1, out_channels=2, latent_channels=3, block_out_channels=[8, 12],
     layers_per_block=2, norm_num_groups=2, mid_block_add_attention=False, use_quant_conv=False, use_post_quant_conv=False)
+tiny("tiny_f8", (1, 3, 16, 24), (1, 4, 2, 3), encoder_block_out_channels=[8] * 4, decoder_block_out_channels=[12] * 4)
+tiny("tiny_plain", (2, 1, 6, 4), (2, 3, 3, 2), in_channels=1, out_channels=2, latent_channels=3,
+     encoder_block_out_channels=[8, 8], decoder_block_out_channels=[6, 6], num_encoder_blocks=[0, 2], num_decoder_blocks=[1, 0])
 text("text_quick_gelu", [[98, 5, 17, 42, 99, 99], [98, 99, 99, 99, 99, 99]], vocab_size=100, hidden_size=16, intermediate_size=40,
      num_hidden_layers=2, num_attention_heads=4, max_position_embeddings=8, bos_token_id=98, eos_token_id=99)
 text("text_gelu", [[98, 3, 2, 1, 0, 7, 99]], vocab_size=100, hidden_size=12, intermediate_size=24, hidden_act="gelu",

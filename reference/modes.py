@@ -34,6 +34,7 @@ CASES = [
          rule="a1111"),
     dict(mode="img2img", sampler="euler", steps=4, strength=0.6, prompt="a pier", width=32, height=24, seed=16,
          rule="exact"),
+    dict(mode="img2img", sampler="euler", steps=5, strength=0.6, prompt="small", width=32, height=24, seed=17, tiny=True),
     dict(mode="inpaint", sampler="ddim", steps=6, strength=1.0, prompt="a bench", width=32, height=24, seed=6),
     dict(mode="inpaint", sampler="euler", steps=6, strength=0.6, prompt="a bench", width=32, height=32, seed=7),
     dict(mode="blend", sampler="euler", steps=6, strength=0.7, prompt="a bench", width=32, height=24, seed=8),
@@ -66,6 +67,10 @@ def parts(case):
             sample_size=8, block_out_channels=[8, 16, 16], layers_per_block=1, norm_num_groups=4, attention_head_dim=2,
             cross_attention_dim=8, down_block_types=["CrossAttnDownBlock2D", "CrossAttnDownBlock2D", "DownBlock2D"],
             up_block_types=["UpBlock2D", "CrossAttnUpBlock2D", "CrossAttnUpBlock2D"]))
+    if case.get("tiny"):
+        made["vae"] = fill(diffusers.AutoencoderTiny(
+            encoder_block_out_channels=[8] * 3, decoder_block_out_channels=[8] * 3, num_encoder_blocks=[1, 2, 1],
+            num_decoder_blocks=[1, 1, 1]))
     if case["mode"] == "inpaint":
         made["unet"] = fill(diffusers.UNet2DConditionModel(
             in_channels=9, sample_size=8, block_out_channels=[8, 16], layers_per_block=1, norm_num_groups=4,
@@ -177,7 +182,7 @@ def run(tokenizer, case):
     else:
         latents = pipe(**arguments).images
     golden = dict(case, latents=[float(f"{v:.9g}") for v in latents.flatten().tolist()])
-    if case.get("tiling"):
+    if case.get("tiling") or case.get("tiny"):
         decoded = pipe.vae.decode(latents / pipe.vae.config.scaling_factor).sample
         pixels = pipe.image_processor.postprocess(decoded, output_type="np")[0]
         golden["picture"] = (pixels * 255).round().astype("uint8").flatten().tolist()

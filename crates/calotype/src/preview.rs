@@ -41,7 +41,9 @@ impl LatentRgb {
         let vae = model.vae_config();
         let own = model.latent_rgb().and_then(|text| serde_json::from_str::<Self>(text).ok());
         let own = own.filter(|own| own.matrix.len() == vae.latent_channels);
-        let is_sd1 = vae.latent_channels == 4 && (vae.scaling_factor - SD1_SCALING_FACTOR).abs() < 1e-6;
+        // TAESD's are not scaled, for it was trained on those that are.
+        let is_scaled = vae.is_deterministic() || (vae.scaling_factor - SD1_SCALING_FACTOR).abs() < 1e-6;
+        let is_sd1 = vae.latent_channels == 4 && is_scaled;
         own.or_else(|| is_sd1.then(Self::sd1))
     }
 

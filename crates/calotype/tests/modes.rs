@@ -14,7 +14,7 @@ use calotype::{
 };
 use calotype_diffusion::{SampleOptions, Sampler};
 use calotype_image::encode_png;
-use calotype_models::{DownBlockType as Down, UNetConfig, UpBlockType as Up};
+use calotype_models::{DownBlockType as Down, TinyBlocks, UNetConfig, UpBlockType as Up, VaeConfig};
 use common::{Sizes, begin, distance, values};
 use serde_json::Value;
 use tempfile::TempDir;
@@ -119,7 +119,12 @@ fn request(case: &Value, folder: &Path) -> Request {
 fn equals_diffusers() {
     let cases: Vec<Value> = serde_json::from_str(include_str!("goldens/modes.json")).unwrap();
     for case in cases {
-        let (folder, model) = model(&sizes(case["deep"] == true, case["mode"] == "inpaint"));
+        let mut sizes = sizes(case["deep"] == true, case["mode"] == "inpaint");
+        if case["tiny"] == true {
+            let tiny = TinyBlocks { encoder: vec![1, 2, 1], decoder: vec![1; 3], decoder_channels: vec![8; 3] };
+            sizes.vae = VaeConfig::with_tiny_blocks(tiny, 8);
+        }
+        let (folder, model) = model(&sizes);
         let pipeline = load(&model);
         let run = begin(&pipeline, &request(&case, folder.path())).unwrap();
         let total = run.plan().steps();

@@ -1,14 +1,17 @@
 //! Opening a model: which of its parts is where, told by content.
 
-use std::{path::Path, sync::Arc};
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
 use bytes::Bytes;
 use calotype_diffusion::PredictionType;
 use calotype_files::json;
 use calotype_formats::Checkpoint;
 use calotype_models::{
-    CompVisConfig, Component, FileKind, Layout, ModelConfig, PerBlock, Stored, TextConfig, UNetConfig, UpscalerFile,
-    VaeConfig, WeightSet,
+    CompVisConfig, Component, FileKind, Layout, ModelConfig, PerBlock, Stored, TaesdHalf, TextConfig, UNetConfig,
+    UpscalerFile, VaeConfig, WeightSet,
 };
 use calotype_text::Tokenizer;
 
@@ -152,6 +155,9 @@ fn check_kind(file: &Checkpoint, label: &str, options: &ModelOptions) -> Result<
 /// What a file is, for messages.
 pub(crate) fn describe(kind: FileKind, file: &Checkpoint) -> String {
     match kind {
+        FileKind::Networks(networks) if networks == [Component::Vae] && is_tiny_vae(file) => {
+            "a tiny VAE (AutoencoderTiny, TAESD)".to_owned()
+        }
         FileKind::Networks(_) => "networks of Stable Diffusion".to_owned(),
         FileKind::Adapter(form) => format!("an adapter ({form})"),
         FileKind::TextualInversion => "a textual inversion embedding".to_owned(),
@@ -163,6 +169,10 @@ pub(crate) fn describe(kind: FileKind, file: &Checkpoint) -> String {
         FileKind::Other(family) => family.to_owned(),
         _ => "a file of tensors of unknown use".to_owned(),
     }
+}
+
+fn is_tiny_vae(file: &Checkpoint) -> bool {
+    Layout::detect(file, Component::Vae, WeightSet::Auto).is_some_and(|layout| layout.is_tiny_vae(file))
 }
 
 /// The config given, or the one beside the checkpoint.
@@ -292,7 +302,8 @@ pub(crate) fn part<C: ModelConfig>(
         );
         return Ok(network);
     }
-    let file = Arc::new(Checkpoint::open(path, "")?);
+    let (file, names) = with_other_half(path, C::COMPONENT, Checkpoint::open(path, "")?)?;
+    let file = Arc::new(file);
     let mut network: NetworkFiles<C> = in_file(&show(path), &file, &compvis_config(path, options)?, set)?;
     // A file out of a diffusers folder has its config beside it.
     let beside = path.with_file_name("config.json");
@@ -304,9 +315,37 @@ pub(crate) fn part<C: ModelConfig>(
             (network.config, network.label) = (config, show(&beside));
         }
     }
-    let name = format!("{}/{}", C::COMPONENT.id(), file_name(path));
-    weight_files.push(WeightFile { name, source: WeightSource::Disk(path.to_owned()) });
+    weight_files.extend(names.into_iter().map(|path| {
+        let name = format!("{}/{}", C::COMPONENT.id(), file_name(&path));
+        WeightFile { name, source: WeightSource::Disk(path) }
+    }));
     Ok(network)
+}
+
+/// The file, and that of TAESD's other half beside it if it has only one: `taesd_encoder.pth` beside `taesd_decoder.pth`.
+fn with_other_half(path: &Path, component: Component, file: Checkpoint) -> Result<(Checkpoint, Vec<PathBuf>)> {
+    let alone = vec![path.to_owned()];
+    let Some(half) = TaesdHalf::of(&file).filter(|_| component == Component::Vae) else { return Ok((file, alone)) };
+    let other = half.other();
+    let name = file_name(path).replace(half.name(), other.name());
+    let beside = path.with_file_name(&name);
+    if beside == path || !beside.is_file() {
+        let expected = if beside == path { format!("taesd_{}", other.name()) } else { name };
+        let problem = format!(
+            "this is the {} of a tiny VAE (TAESD) alone: put its {} beside it, as {expected}",
+            half.name(),
+            other.name()
+        );
+        return Err(Error::file(show(path), problem));
+    }
+    let second = Checkpoint::open(&beside, "")?;
+    if TaesdHalf::of(&second) != Some(other) {
+        return Err(Error::file(show(&beside), format!("this is not the {} of TAESD: give it", other.name())));
+    }
+    let halves = vec![file.prefixed(half.prefix()), second.prefixed(other.prefix())];
+    let mut files = vec![path.to_owned(), beside];
+    files.sort();
+    Ok((Checkpoint::join(path, halves)?, files))
 }
 
 /// The network that a file has, alone or among others.

@@ -25,11 +25,12 @@ pub(crate) fn run(args: &Remake, process_start: Instant) -> Result<(), Failure> 
     let mut model_options = args.model.options.options();
     model_options.zero_terminal_snr |= args.model.model.is_some() && metadata.is_zero_terminal_snr();
     let model = model::open_with(&args.model, model_options)?;
-    let (mut options, mut precision) = (options(&args.compute, 1)?, args.compute.precision.0);
+    let (mut options, mut precision) = (options(&args.compute, 1)?, args.compute.all.precision.0);
     if reading.is_complete {
         check_model(&metadata, &model).map_err(refuse)?;
         precision = precision.or(metadata.precision);
         options.precision = precision.unwrap_or(options.precision);
+        options.vae_precision = options.vae_precision.or(metadata.vae_precision);
     } else {
         warn(&reading);
         warn_of_model(&metadata, &model)?;
@@ -50,7 +51,7 @@ pub(crate) fn run(args: &Remake, process_start: Instant) -> Result<(), Failure> 
     let is_same = reading.is_complete && !args.changes_prompts();
     let (lines, made) = (Lines::one(&request.prompt), is_same.then_some(&metadata));
     let (output, pictures) = (&args.output, &[]);
-    let device = device(&args.compute)?;
+    let device = device(&args.compute.all)?;
     let run_options = args.upscaler.open(&mut request, &device)?;
     let as_made = is_as_made.then_some(&reading.metadata);
     let model_path = args.model.model.as_deref();

@@ -97,6 +97,15 @@ impl Checkpoint {
         }
     }
 
+    /// The same with `prefix` before the name of every tensor.
+    #[must_use]
+    pub fn prefixed(mut self, prefix: &str) -> Self {
+        for tensor in self.shards.iter_mut().flat_map(|shard| &mut shard.tensors) {
+            tensor.name.insert_str(0, prefix);
+        }
+        self
+    }
+
     /// Whatever format the content has: people rename files.
     fn open_single(path: &Path) -> Result<Self> {
         let source = Source::open(path)?;

@@ -4,11 +4,11 @@ use calotype_tensor::{Activation, Backend, Conv2d, Error, Padding, ParamKind, Re
 
 use crate::{CircularPadding, Init, Result, Scope, upsample_odd::upsample_to};
 
-/// A convolution, `weight` and `bias`.
+/// A convolution, `weight` and perhaps `bias`.
 #[derive(Clone, Debug)]
 pub(crate) struct Conv<P> {
     weight: P,
-    bias: P,
+    bias: Option<P>,
     options: Conv2d,
     /// Where the picture's other edge takes the place of zeros.
     pub(crate) wrap: CircularPadding,
@@ -20,8 +20,19 @@ impl<P> Conv<P> {
         let init = Init::Uniform(((inputs * kernel * kernel) as f32).sqrt().recip());
         Ok(Self {
             weight: scope.param("weight", ParamKind::Conv, &[outputs, inputs, kernel, kernel], init)?,
-            bias: scope.param("bias", ParamKind::Vector, &[outputs], init)?,
+            bias: Some(scope.param("bias", ParamKind::Vector, &[outputs], init)?),
             options: Conv2d::padded(kernel / 2),
+            wrap: CircularPadding::default(),
+        })
+    }
+
+    /// A 3×3 kernel at every second pixel, without a bias.
+    pub(crate) fn halving_unbiased(mut scope: Scope<'_, P>, channels: usize) -> Result<Self> {
+        let init = Init::Uniform(((channels * 9) as f32).sqrt().recip());
+        Ok(Self {
+            weight: scope.param("weight", ParamKind::Conv, &[channels, channels, 3, 3], init)?,
+            bias: None,
+            options: Conv2d { stride: 2, ..Conv2d::padded(1) },
             wrap: CircularPadding::default(),
         })
     }
@@ -58,7 +69,7 @@ impl<P> Conv<P> {
             true => self.wrap.pad(b, &x, self.options.padding)?,
             false => (x, self.options.padding),
         };
-        b.shifted_conv2d(x, &self.weight, Some(&self.bias), shift, Conv2d { padding, ..self.options })
+        b.shifted_conv2d(x, &self.weight, self.bias.as_ref(), shift, Conv2d { padding, ..self.options })
     }
 
     /// [`Self::forward`] with zeros of `padding` around `x` instead of its own.
@@ -71,34 +82,40 @@ impl<P> Conv<P> {
     ) -> Computed<B::Tensor> {
         if self.wrap.any() && padding != Padding::default() {
             let (x, padding) = self.wrap.pad(b, x, padding)?;
-            return b.conv2d(&x, &self.weight, Some(&self.bias), residual, Conv2d { padding, ..self.options });
+            return b.conv2d(&x, &self.weight, self.bias.as_ref(), residual, Conv2d { padding, ..self.options });
         }
-        b.conv2d(x, &self.weight, Some(&self.bias), residual, Conv2d { padding, ..self.options })
+        b.conv2d(x, &self.weight, self.bias.as_ref(), residual, Conv2d { padding, ..self.options })
     }
 }
 
-/// Nearest upsampling and a 3×3 convolution of the doubled picture, `weight` and `bias`.
+/// Nearest upsampling and a 3×3 convolution of the doubled picture, `weight` and perhaps `bias`.
 #[derive(Clone, Debug)]
 pub(crate) struct Upsampler<P> {
     weight: P,
-    bias: P,
+    bias: Option<P>,
     /// Where the picture's other edge takes the place of zeros.
     pub(crate) wrap: CircularPadding,
 }
 
 impl<P> Upsampler<P> {
     pub(crate) fn new(mut scope: Scope<'_, P>, channels: usize) -> Result<Self> {
-        let init = Init::Uniform(((channels * 9) as f32).sqrt().recip());
-        Ok(Self {
-            weight: scope.param("weight", ParamKind::UpsampledConv, &[channels, channels, 3, 3], init)?,
-            bias: scope.param("bias", ParamKind::Vector, &[channels], init)?,
-            wrap: CircularPadding::default(),
-        })
+        let unbiased = Self::unbiased(scope.here(), channels)?;
+        Ok(Self { bias: Some(scope.param("bias", ParamKind::Vector, &[channels], Self::init(channels))?), ..unbiased })
+    }
+
+    pub(crate) fn unbiased(mut scope: Scope<'_, P>, channels: usize) -> Result<Self> {
+        let kind = ParamKind::UpsampledConv;
+        let weight = scope.param("weight", kind, &[channels, channels, 3, 3], Self::init(channels))?;
+        Ok(Self { weight, bias: None, wrap: CircularPadding::default() })
+    }
+
+    fn init(channels: usize) -> Init {
+        Init::Uniform(((channels * 9) as f32).sqrt().recip())
     }
 
     /// `x (B, H, W, C)` to `(B, 2H, 2W, C)`.
     pub(crate) fn forward<B: Backend<Param = P>>(&self, b: &B, x: &B::Tensor) -> Computed<B::Tensor> {
-        let upsample = |x: &B::Tensor| b.upsample_conv2d(x, &self.weight, Some(&self.bias));
+        let upsample = |x: &B::Tensor| b.upsample_conv2d(x, &self.weight, self.bias.as_ref());
         if self.wrap.any() { self.wrap.upsample(b, x, upsample) } else { upsample(x) }
     }
 
@@ -117,7 +134,7 @@ impl<P> Upsampler<P> {
                 message: "a seamless picture needs even sizes at every resolution".into(),
             }),
             _ => upsample_to(b, x, size, |x, biased| {
-                b.upsample_conv2d(x, &self.weight, Some(&self.bias).filter(|_| biased))
+                b.upsample_conv2d(x, &self.weight, self.bias.as_ref().filter(|_| biased))
             }),
         }
     }

@@ -39,14 +39,14 @@ mod vision;
 pub use clip::{ClipTextEncoder, TextFeatures};
 pub use component::Component;
 pub use config::{
-    CompVisConfig, DownBlockType, HiddenAct, MidBlockType, ModelConfig, PerBlock, TextConfig, UNetConfig, UpBlockType,
-    VaeConfig,
+    CompVisConfig, DownBlockType, HiddenAct, MidBlockType, ModelConfig, PerBlock, TextConfig, TinyBlocks, UNetConfig,
+    UpBlockType, VaeConfig,
 };
 pub use error::{Error, Result};
 pub use family::{Family, Heads, SD1, SD2};
 pub use names::{
-    AdapterForm, AuxiliaryKind, FileKind, LayerKind, Layout, Place, UNetLevel, UpscalerKind, WeightSet, find_unwrapped,
-    has_ema, has_optimizer, has_raw, is_pruned_to_ema, unwrapped_name,
+    AdapterForm, AuxiliaryKind, FileKind, LayerKind, Layout, Place, TaesdHalf, UNetLevel, UpscalerKind, WeightSet,
+    find_unwrapped, has_ema, has_optimizer, has_raw, is_pruned_to_ema, unwrapped_name,
 };
 pub use open_nsfw::OpenNsfw;
 pub use padding::CircularPadding;

@@ -45,6 +45,10 @@ fn configs_survive_writing() {
     assert_eq!(VaeConfig::from_json(&VaeConfig::sd15().to_json()).unwrap(), VaeConfig::sd15());
     assert_eq!(TextConfig::from_json(&TextConfig::sd15().to_json()).unwrap(), TextConfig::sd15());
     assert!(unet.to_json().contains(r#""_class_name": "UNet2DConditionModel""#));
+    let tiny = VaeConfig::from_json(r#"{"_class_name": "AutoencoderTiny"}"#).unwrap();
+    assert_eq!((count(&tiny), tiny.downscale()), ((134, 2_445_063), 8));
+    assert_eq!(tiny, VaeConfig::taesd());
+    assert_eq!(VaeConfig::from_json(&tiny.to_json()).unwrap(), tiny);
     assert!(VaeConfig::sd15().to_json().contains(r#""_class_name": "AutoencoderKL""#));
     assert!(TextConfig::sd15().to_json().contains(r#""model_type": "clip_text_model""#));
 }
@@ -97,6 +101,11 @@ fn what_can_not_be_made_is_refused_by_name_and_value() {
     refused::<UNetConfig>(r#"{"layers_per_block": 18446744073709551616}"#, "UNet config: ");
     refused::<UNetConfig>(&format!(r#"{{"act_fn": "{}"}}"#, "\\n".repeat(10_000)), "act_fn = ");
     refused::<VaeConfig>(r#"{"_class_name": "VQModel"}"#, "VQModel");
+    let tiny = |keys: &str| format!(r#"{{"_class_name": "AutoencoderTiny", {keys}}}"#);
+    refused::<VaeConfig>(&tiny(r#""act_fn": "silu""#), r#"act_fn = "silu" is not supported, only "relu" is"#);
+    refused::<VaeConfig>(&tiny(r#""upsampling_scaling_factor": 4"#), "upsampling_scaling_factor = 4");
+    refused::<VaeConfig>(&tiny(r#""num_decoder_blocks": [1]"#), "num_decoder_blocks has 1 entries");
+    refused::<VaeConfig>(&tiny(r#""encoder_block_out_channels": [64, 64, 64, 32]"#), "expected the same everywhere");
     refused::<VaeConfig>(r#"{"down_block_types": ["AttnDownEncoderBlock2D"]}"#, "AttnDownEncoderBlock2D");
     refused::<VaeConfig>(r#"{"scaling_factor": 0}"#, "scaling_factor = 0");
     refused::<VaeConfig>(r#"{"latent_channels": 0}"#, "latent_channels = 0");
@@ -135,6 +144,7 @@ proptest! {
     fn no_value_of_any_key_is_a_panic(key in any::<prop::sample::Index>(), value in any_value()) {
         with_a_key_changed(&UNetConfig::default(), &key, value.clone());
         with_a_key_changed(&VaeConfig::sd15(), &key, value.clone());
+        with_a_key_changed(&VaeConfig::taesd(), &key, value.clone());
         with_a_key_changed(&TextConfig::default(), &key, value);
     }
 

@@ -32,7 +32,7 @@ fn unets<B: Backend>(b: &B) {
 }
 
 fn autoencoders<B: Backend>(b: &B) {
-    for name in ["vae_f4", "vae_plain"] {
+    for name in ["vae_f4", "vae_plain", "tiny_f8", "tiny_plain"] {
         let encode = Golden::read(&format!("{name}_encode"));
         let vae = encode.config::<VaeConfig>().init(b, &mut Formula).unwrap();
         let moments = vae.encode(b, &input(b, "x", &encode.x)).unwrap();

@@ -87,7 +87,14 @@ fn unets<B: Differentiable>(backend: impl Fn() -> B) {
 }
 
 fn autoencoders<B: Differentiable>(backend: impl Fn() -> B) {
-    for (name, checkpointing) in [("vae_f4", false), ("vae_plain", false), ("vae_f4", true)] {
+    for (name, checkpointing) in [
+        ("vae_f4", false),
+        ("vae_plain", false),
+        ("vae_f4", true),
+        ("tiny_f8", false),
+        ("tiny_plain", false),
+        ("tiny_f8", true),
+    ] {
         for way in ["encode", "decode"] {
             let name = format!("{name}_{way}");
             let (golden, tape) = (Golden::read(&name), Tape::new(backend()));

@@ -4,7 +4,7 @@
 
 mod common;
 
-use calotype_models::{VaeConfig, VaeDecoder};
+use calotype_models::{TinyBlocks, VaeConfig, VaeDecoder};
 use calotype_tensor::{Backend, cpu::Cpu, reference::Reference};
 use common::{Formula, assert_close, tensor};
 
@@ -24,8 +24,26 @@ fn check<B: Backend>(b: &B) {
     }
 }
 
+/// Bands of three times the rows that are seen around them.
+fn check_tiny<B: Backend>(b: &B) {
+    for (blocks, height) in [(vec![1, 1], 43), (vec![0, 1], 20), (vec![1, 0, 0], 60)] {
+        let tiny = TinyBlocks { encoder: blocks.clone(), decoder_channels: vec![6; blocks.len()], decoder: blocks };
+        let config = VaeConfig::with_tiny_blocks(tiny, 4);
+        assert!(config.band_rows().unwrap() < height + 30);
+        let decoder: VaeDecoder<B::Param> = config.init_decoder(b, &mut Formula).unwrap();
+        let (shape, data) = tensor("x", &[1, height, 5, 4]);
+        let latents = b.from_f32(shape, data).unwrap();
+        let whole = decoder.forward(b, &latents, false).unwrap();
+        let tiled = decoder.forward_tiled(b, &latents).unwrap();
+        assert_eq!(b.shape(&tiled), b.shape(&whole));
+        assert_close("tiny", &b.to_f32(&tiled).unwrap(), &b.to_f32(&whole).unwrap(), 1e-5);
+    }
+}
+
 #[test]
 fn in_bands_is_as_whole() {
+    check_tiny(&Reference::<f32>::default());
+    check_tiny(&Cpu::new(2).unwrap());
     check(&Reference::<f32>::default());
     check(&Cpu::new(2).unwrap());
 }

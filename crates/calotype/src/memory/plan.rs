@@ -83,6 +83,12 @@ impl NetworkNeed {
     /// # Errors
     /// The network can't be made, or not for that size.
     pub fn tiled_decoder<B: Memory + Clone>(b: &B, config: &VaeConfig, [h, w]: [usize; 2]) -> Result<Self> {
+        if let Some(rows) = config.band_rows() {
+            let band = Self::decoder(b, config, [h.min(rows), w])?;
+            let pixels = h.saturating_mul(w).saturating_mul(config.downscale() * config.downscale());
+            let picture = pixels.saturating_mul(config.out_channels * b.dtype().size()) as u64;
+            return Ok(Self { arena: band.arena.saturating_add(picture), ..band });
+        }
         let plan = MemoryPlan::new(b);
         config.init_decoder(&plan, &mut Random { seed: 0 })?;
         let pixels = h.saturating_mul(w).saturating_mul(config.downscale() * config.downscale());
@@ -96,7 +102,7 @@ impl NetworkNeed {
 pub(crate) fn needs_bands<B: Backend>(b: &B, config: &VaeConfig, [h, w]: [usize; 2], most: u64) -> bool {
     let pixels = h.saturating_mul(w).saturating_mul(config.downscale() * config.downscale());
     // The last block begins at full size with the channels of the one before it.
-    let channels = config.block_out_channels.iter().take(2).max().copied().unwrap_or(0);
+    let channels = config.decoder_channels().iter().take(2).max().copied().unwrap_or(0);
     pixels.saturating_mul(channels * b.dtype().size()) as u64 > most
 }
 
@@ -137,13 +143,14 @@ impl PassNeed {
         let [h, w] = latents([pass.width, pass.height]);
         let main = device.backend(BackendOptions::in_precision(options.precision))?;
         let auxiliary = device.backend(BackendOptions::in_precision(auxiliary_precision(options.precision)))?;
-        let in_bands = options.vae_tiling || needs_bands(&auxiliary, vae, [h, w], device.largest_tensor());
+        let of_vae = device.backend(BackendOptions::in_precision(options.effective_vae_precision()))?;
+        let in_bands = options.vae_tiling || needs_bands(&of_vae, vae, [h, w], device.largest_tensor());
         let decoder = if in_bands { NetworkNeed::tiled_decoder } else { NetworkNeed::decoder };
         Ok(Self {
             text_encoder: NetworkNeed::text_encoder(&auxiliary, model.text_config())?,
             unet: NetworkNeed::unet(&main, model.unet_config(), [pass.batch, h, w], pass.context_length)?,
-            decoder: decoder(&auxiliary, vae, [h, w])?,
-            encoder: pass.encoded.map(|size| NetworkNeed::encoder(&auxiliary, vae, latents(size))).transpose()?,
+            decoder: decoder(&of_vae, vae, [h, w])?,
+            encoder: pass.encoded.map(|size| NetworkNeed::encoder(&of_vae, vae, latents(size))).transpose()?,
         })
     }
 

@@ -43,7 +43,7 @@ fn group(key: &str) -> usize {
         "version" | "prompt" | "negative_prompt" => 0,
         "adapters" => 1,
         "width" | "height" => 3,
-        "model" | "model_hash" | "noise_schedule" | "precision" => 4,
+        "model" | "model_hash" | "noise_schedule" | "precision" | "vae_precision" => 4,
         "latents" | "init" | "hires" | "tiling" => 5,
         "digital_source_type" | "postprocessing" | "watermark" => 6,
         _ => 2,

@@ -92,6 +92,9 @@ pub struct Metadata {
     /// The number type, if it is known.
     #[serde(with = "json::precision", skip_serializing_if = "Option::is_none")]
     pub precision: Option<Precision>,
+    /// That of the VAE, if it was asked for ([`PipelineOptions::vae_precision`](crate::PipelineOptions::vae_precision)).
+    #[serde(with = "json::precision", skip_serializing_if = "Option::is_none")]
+    pub vae_precision: Option<Precision>,
     /// The starting noise, if it did not come from the seed.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub latents: Option<LatentsMetadata>,
@@ -148,6 +151,7 @@ impl Metadata {
             safety: None,
             noise_schedule: model.noise_schedule_name().unwrap_or_default().to_owned(),
             precision: Some(precision),
+            vae_precision: None,
             latents,
             digital_source_type: Some(source),
             postprocessing: None,

@@ -75,7 +75,7 @@ impl<D: Device> OnDevice<D> {
         Ok(self.device.backend(options)?)
     }
 
-    /// What the networks beside the UNet compute in.
+    /// What the text encoder computes in.
     fn auxiliary_precision(&self) -> Precision {
         auxiliary_precision(self.options.precision)
     }
@@ -135,7 +135,7 @@ impl<D: Device> Networks for OnDevice<D> {
         let Lease { cancel, reservation, need } = lease;
         let weights = || reservation.split(need.encoder.map_or(0, |need| need.weights));
         let encoder: VaeEncoderOn<D> = self.vae_encoder.get(Key::default(), cancel, weights, || {
-            let backend = self.backend(self.auxiliary_precision(), cancel)?;
+            let backend = self.backend(self.options.effective_vae_precision(), cancel)?;
             Ok(Resident { network: self.model.vae().load_encoder(&backend)?, backend })
         })?;
         Ok(Box::new(encoder))
@@ -144,7 +144,7 @@ impl<D: Device> Networks for OnDevice<D> {
     fn vae_decoder(&self, lease: &mut Lease) -> Result<Box<dyn DecodeLatents>> {
         let Lease { cancel, reservation, need } = lease;
         let weights = || reservation.split(need.decoder.weights);
-        let precision = self.auxiliary_precision();
+        let precision = self.options.effective_vae_precision();
         let load = || self.load_decoder(precision, cancel);
         Ok(self.decoder(self.vae_decoder.get(Key::default(), cancel, weights, load)?, precision))
     }

@@ -62,9 +62,11 @@ impl Pipeline {
         let image = request.init.as_ref().map(|init| InitImage::new(init, plan)).transpose()?;
         let order = image.as_ref().map_or(DrawOrder::Diffusers, |image| image.order);
         let begins_with = image.as_ref().filter(|image| image.begins(for_inpainting));
+        // Of what has no variance nothing is drawn.
+        let draws = order == DrawOrder::Diffusers && !model.vae_config().is_deterministic();
         let drawn = Batch {
             start_given: request.latents.is_some(),
-            has_picture: order == DrawOrder::Diffusers && begins_with.is_some_and(InitImage::has_own_size),
+            has_picture: draws && begins_with.is_some_and(InitImage::has_own_size),
             ..Batch::default()
         };
         let mut noise = plan.batch_noise(model, &plan.sampler, [h, w, channels], drawn)?;
@@ -101,9 +103,9 @@ impl Pipeline {
                 .and_then(|image| image.prepared.conditioning([h, w]))
                 .unwrap_or_else(|| (vec![1.0; h * w], vec![0.0; wide * high * 3]));
             let posterior = encode_values(encoder, masked_image, [high, wide], wrap)?;
-            let latents = match order {
-                DrawOrder::A1111 => posterior.mean(batch, scaling_factor),
-                DrawOrder::Diffusers => posterior.sample(&noise.draw(), scaling_factor),
+            let latents = match draws {
+                false => posterior.mean(batch, scaling_factor),
+                true => posterior.sample(&noise.draw(), scaling_factor),
             };
             extra_channels = Some(inpaint_channels(&mask, &latents, channels));
         }
@@ -128,8 +130,10 @@ impl Pipeline {
         if image.has_own_size() {
             let posterior = encode_image(encoder, picture, wrap)?;
             let latents = match image.order {
-                DrawOrder::A1111 => posterior.mean(batch, vae.scaling_factor),
-                DrawOrder::Diffusers => posterior.sample(&noise.for_picture(), vae.scaling_factor),
+                DrawOrder::Diffusers if !vae.is_deterministic() => {
+                    posterior.sample(&noise.for_picture(), vae.scaling_factor)
+                }
+                DrawOrder::A1111 | DrawOrder::Diffusers => posterior.mean(batch, vae.scaling_factor),
             };
             return Ok(Latents::new(shape, latents)?);
         }

@@ -9,6 +9,9 @@ use crate::{Keep, Result, memory::MemoryBudget};
 pub struct PipelineOptions {
     /// The number types.
     pub precision: Precision,
+    /// The number types of the VAE, where they are not those of the other networks beside the UNet
+    /// ([`auxiliary_precision`]). An 8-bit VAE is one of bf16.
+    pub vae_precision: Option<Precision>,
     /// What stays in memory between runs.
     pub keep: Keep,
     /// Decode in bands of rows: half of the memory, for large images. The values are those of the whole decoded at once, up
@@ -16,6 +19,14 @@ pub struct PipelineOptions {
     pub vae_tiling: bool,
     /// The memory that runs reserve; by default that of the whole program.
     pub memory: MemoryBudget,
+}
+
+impl PipelineOptions {
+    /// What the VAE computes in.
+    #[must_use]
+    pub fn effective_vae_precision(&self) -> Precision {
+        auxiliary_precision(self.vae_precision.unwrap_or(self.precision))
+    }
 }
 
 /// The precision of a model's other networks where the UNet's is `unet`: they run once, so 8 bits would gain little and

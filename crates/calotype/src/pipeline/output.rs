@@ -33,6 +33,7 @@ pub(super) struct Made {
     pub(super) model: Arc<Model>,
     pub(super) plan: Plan,
     pub(super) precision: Precision,
+    pub(super) vae_precision: Option<Precision>,
     pub(super) adapters: Vec<AdapterMetadata>,
     /// That of the run.
     pub(super) cancel: CancelToken,
@@ -46,9 +47,10 @@ impl Image {
     /// # Errors
     /// A file of the model can't be read.
     pub fn metadata(&self) -> Result<Metadata> {
-        let Made { model, plan, precision, adapters, upscaled, .. } = &*self.made;
+        let Made { model, plan, precision, vae_precision, adapters, upscaled, .. } = &*self.made;
         let metadata = Metadata::new(model, plan, *precision, self.index)?;
-        Ok(Metadata { adapters: adapters.clone(), postprocessing: upscaled.clone(), ..metadata })
+        let (adapters, postprocessing, vae_precision) = (adapters.clone(), upscaled.clone(), *vae_precision);
+        Ok(Metadata { adapters, postprocessing, vae_precision, ..metadata })
     }
 
     /// A PNG file with [the metadata](Self::metadata).

@@ -232,8 +232,9 @@ impl Run {
         let upscaled = self.options.upscaler.as_ref().zip(self.options.upscale);
         let upscaled = upscaled.map(|(upscaler, target)| upscaler.done(target).text());
         let Self { pipeline, plan, images, .. } = self;
-        let (model, precision) = (Arc::clone(pipeline.model()), pipeline.options().precision);
-        let made = Arc::new(Made { model, plan, precision, adapters, cancel, upscaled });
+        let (model, options) = (Arc::clone(pipeline.model()), pipeline.options());
+        let (precision, vae_precision) = (options.precision, options.vae_precision);
+        let made = Arc::new(Made { model, plan, precision, vae_precision, adapters, cancel, upscaled });
         let image = |(index, pixels)| Image { pixels, index, made: Arc::clone(&made) };
         Ok(Output { images: images.into_iter().enumerate().map(image).collect(), latents })
     }

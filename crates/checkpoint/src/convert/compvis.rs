@@ -159,6 +159,7 @@ fn check_tokenizer(model: &Model) -> Result<()> {
 
 fn check_vae(network: &NetworkFiles<VaeConfig>) -> Result<()> {
     let NetworkFiles { config, label, .. } = network;
+    need(label, config.tiny.is_none(), "it is an AutoencoderTiny")?;
     need(label, config.norm_num_groups == GROUPS, "its norms have other than 32 groups")?;
     need(label, config.use_quant_conv && config.use_post_quant_conv, "it has no quant_conv")?;
     need(label, config.mid_block_add_attention, "its middle has no attention")

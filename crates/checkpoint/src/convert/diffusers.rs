@@ -101,6 +101,9 @@ fn beside_the_networks(model: &Model, stage: &Stage) -> Result<()> {
         Conditioning::Depth => "StableDiffusionDepth2ImgPipeline",
     };
     let mut index = model_index(class);
+    if model.vae_config().tiny.is_some() {
+        index["vae"][1] = json!("AutoencoderTiny");
+    }
     let scheduler_config = model.scheduler_config()?;
     if let Some(class) = scheduler_config.get("_class_name") {
         index["scheduler"][1] = class.clone();

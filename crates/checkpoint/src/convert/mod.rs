@@ -10,7 +10,9 @@ mod upscaler;
 use std::path::Path;
 
 use calotype_formats::{Checkpoint, DType};
-use calotype_models::{Component, FileKind, Layout, ModelConfig, TextConfig, UNetConfig, VaeConfig, WeightSet};
+use calotype_models::{
+    Component, FileKind, Layout, ModelConfig, TaesdHalf, TextConfig, UNetConfig, VaeConfig, WeightSet,
+};
 
 pub use diffusers::model_index;
 
@@ -107,7 +109,7 @@ fn single_network(path: &Path) -> Result<Option<Component>> {
         return Ok(match () {
             () if path.join("model_index.json").exists() => None,
             () if is("UNet2DConditionModel") => Some(Component::UNet),
-            () if is("AutoencoderKL") => Some(Component::Vae),
+            () if is("AutoencoderKL") || is("AutoencoderTiny") => Some(Component::Vae),
             () if is("clip_text_model") => Some(Component::TextEncoder),
             () => None,
         });
@@ -115,8 +117,10 @@ fn single_network(path: &Path) -> Result<Option<Component>> {
     if !path.exists() {
         return Ok(None);
     }
-    Ok(match FileKind::of(&Checkpoint::open(path, "")?) {
+    let file = Checkpoint::open(path, "")?;
+    Ok(match FileKind::of(&file) {
         FileKind::Networks(networks) if networks.len() == 1 => networks.first().copied(),
+        _ if TaesdHalf::of(&file).is_some() => Some(Component::Vae),
         _ => None,
     })
 }

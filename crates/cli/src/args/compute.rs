@@ -16,6 +16,12 @@ const PRECISIONS: &[Choice<PrecisionArg>] = &[
     (PrecisionArg(Some(Precision::Int8)), "int8", "The UNet's large products in 8 bits, the rest as bf16"),
 ];
 
+const VAE_PRECISIONS: &[Choice<Precision>] = &[
+    (Precision::F32, "f32", "32-bit floats"),
+    (Precision::BF16, "bf16", "Weights and activations in bf16, sums in f32"),
+    (Precision::F16, "f16", "Weights and activations in f16, sums in f32"),
+];
+
 const CONVOLUTIONS: &[Choice<Convolution>] = &[
     (Convolution::Auto, "auto", "By whichever method is faster for the shape"),
     (Convolution::Direct, "direct", "As sums of products of inputs and weights"),
@@ -38,6 +44,17 @@ pub(crate) struct Compute {
     /// Decode in bands of rows: the same image in half the memory, for large images
     #[arg(long)]
     pub(crate) vae_tiling: bool,
+}
+
+/// How the commands compute that make pictures.
+#[derive(Args)]
+#[command(next_help_heading = "Compute")]
+pub(crate) struct PictureCompute {
+    #[command(flatten)]
+    pub(crate) all: Compute,
+    /// Number types of the VAE, if not those of the other networks [default: as --precision, but bf16 for int8]
+    #[arg(long, value_name = "TYPE", value_parser = choices(VAE_PRECISIONS))]
+    pub(crate) vae_precision: Option<Precision>,
 }
 
 /// A number type, or the best for this machine.

@@ -24,7 +24,7 @@ use clap::{Parser, Subcommand};
 pub(crate) use audit::{Audit, AuditExport, AuditSearch, AuditVerify};
 pub(crate) use bench::{Arch, Bench};
 pub(crate) use compare::Compare;
-pub(crate) use compute::Compute;
+pub(crate) use compute::{Compute, PictureCompute};
 pub(crate) use device::{DeviceArg, DeviceArgs, Devices, device};
 pub(crate) use elsewhere::owners;
 pub(crate) use generate::{

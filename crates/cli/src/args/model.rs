@@ -41,7 +41,7 @@ pub(crate) struct ModelOptionArgs {
     /// Which UNet weights of a training checkpoint to use [default: ema if there are any]
     #[arg(long, value_name = "SET", value_parser = choices(WEIGHTS))]
     weights: Option<WeightSet>,
-    /// A VAE instead of the model's: a file or a diffusers folder
+    /// A VAE instead of the model's: a file or a diffusers folder; a tiny one too (TAESD), whose two halves may be files side by side
     #[arg(long, value_name = "PATH")]
     vae: Option<PathBuf>,
     /// A text encoder instead of the model's

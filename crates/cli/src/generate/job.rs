@@ -24,7 +24,7 @@ use super::{
     batches::{Batch, Lines},
 };
 use crate::{
-    args::{Compute, OutputArgs},
+    args::{Compute, OutputArgs, PictureCompute},
     devices::Pipelines,
     failure::{Failure, line},
     interrupt,
@@ -66,8 +66,10 @@ pub(crate) fn device(compute: &Compute) -> Result<CpuDevice, Failure> {
 }
 
 /// How to compute so many batches.
-pub(crate) fn options(compute: &Compute, batches: usize) -> Result<PipelineOptions, Failure> {
+pub(crate) fn options(args: &PictureCompute, batches: usize) -> Result<PipelineOptions, Failure> {
+    let compute = &args.all;
     Ok(PipelineOptions {
+        vae_precision: args.vae_precision,
         precision: compute.precision.resolve()?,
         // Several batches use the same UNet; after the steps of a single one its memory is the decoder's.
         keep: if batches > 1 { Keep::UNet } else { Keep::Nothing },

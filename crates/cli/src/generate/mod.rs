@@ -131,11 +131,11 @@ fn run_on(
     let pictures = if pictures.len() > 1 { pictures } else { &[] };
     let batches = lines.batches(count, pictures.len())?;
     let (output, options) = (&args.output, options(&args.compute, batches)?);
-    let device = device(&args.compute)?;
+    let device = device(&args.compute.all)?;
     let run_options = args.upscaler.open(&mut request, &device)?;
     let publishing = Publishing::open(&args.safety, &args.marks, args.model.model.as_deref(), None, &[], &device)?;
     publishing.check_license(&model, args.safety.accept_license)?;
-    let pipelines = devices::pipeline(&args.device, args.compute.precision.0, &device, model.into(), options)?;
+    let pipelines = devices::pipeline(&args.device, args.compute.all.precision.0, &device, model.into(), options)?;
     let place = BatchPlace::default();
     let made = None;
     let job = Job { pipelines, request, run_options, place, lines, count, pictures, latents, output, made, publishing };

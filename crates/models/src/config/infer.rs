@@ -5,7 +5,7 @@ use calotype_formats::Checkpoint;
 
 use super::{
     CompVisConfig, DownBlockType, HiddenAct, LAYERS, LEVELS, MidBlockType, ModelConfig, PerBlock, TextConfig,
-    UNetConfig, UpBlockType, VaeConfig,
+    TinyBlocks, UNetConfig, UpBlockType, VaeConfig,
 };
 use crate::{Error, Family, Layout, Result, SD2, params::stored};
 
@@ -170,6 +170,9 @@ pub(super) fn vae(file: &Checkpoint, layout: &Layout, compvis: &CompVisConfig) -
         let problem = format!("it has attention outside its middle ({:?}), which is not supported", tensor.name);
         return Err(Error::Config { model: VaeConfig::COMPONENT.name(), problem });
     }
+    if shapes.get("decoder.layers.0.weight").is_some() {
+        return tiny_vae(&shapes);
+    }
     let levels = shapes.levels("encoder.down_blocks");
     let width = |i: usize| shapes.dimension(&format!("encoder.down_blocks.{i}.resnets.0.conv1.weight"), 0);
     let channels = (0..levels).map(width).collect::<Result<Vec<_>>>()?;
@@ -190,6 +193,40 @@ pub(super) fn vae(file: &Checkpoint, layout: &Layout, compvis: &CompVisConfig) -
     config.validate()?;
     Ok(config)
 }
+/// The config of an `AutoencoderTiny`, by its two sequences of layers.
+fn tiny_vae(shapes: &Shapes<'_>) -> Result<VaeConfig> {
+    let [(encoder, first, _), (decoder, decoder_first, last)] =
+        ["encoder", "decoder"].map(|half| sequence(shapes, half));
+    let width = shapes.dimension(&decoder_first, 0)?;
+    let tiny = TinyBlocks { decoder_channels: vec![width; decoder.len()], encoder, decoder };
+    let config = VaeConfig {
+        in_channels: shapes.dimension(&first, 1)?,
+        out_channels: shapes.dimension(&last, 0)?,
+        latent_channels: shapes.dimension(&decoder_first, 1)?,
+        ..VaeConfig::with_tiny_blocks(tiny, shapes.dimension(&first, 0)?)
+    };
+    config.validate()?;
+    Ok(config)
+}
+
+/// The blocks between the convolutions of one half of an `AutoencoderTiny`, and the names of the first and the last convolution.
+fn sequence(shapes: &Shapes<'_>, half: &str) -> (Vec<usize>, String, String) {
+    const MOST: usize = (*LAYERS.end() + 3) * *LEVELS.end();
+    let conv = |n: usize| format!("{half}.layers.{n}.weight");
+    let (mut blocks, mut last): (Vec<usize>, usize) = (Vec::new(), 0);
+    for n in 0..MOST {
+        if shapes.get(&conv(n)).is_some() {
+            last = n;
+            blocks.push(0);
+        } else if shapes.get(&format!("{half}.layers.{n}.conv.0.weight")).is_some() {
+            blocks.last_mut().into_iter().for_each(|count| *count += 1);
+        }
+    }
+    // None follow the last.
+    blocks.pop();
+    (blocks, conv(0), conv(last))
+}
+
 /// The config of the text encoder that `file` has in this layout: heads are 64 wide.
 ///
 /// Of OpenCLIP's tower all layers but the last are used (Stable Diffusion 2), unless `compvis` says

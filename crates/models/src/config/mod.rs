@@ -17,7 +17,7 @@ use serde_json::Value;
 pub use compvis::CompVisConfig;
 pub use text::{HiddenAct, TextConfig};
 pub use unet::{DownBlockType, MidBlockType, UNetConfig, UpBlockType};
-pub use vae::VaeConfig;
+pub use vae::{TinyBlocks, VaeConfig};
 
 use crate::{
     Component, Error, Layout, ParamSource, ParamSpec, Result, Scope, Stored,
@@ -39,8 +39,9 @@ pub trait ModelConfig: Serialize + DeserializeOwned {
     /// Which network it is.
     const COMPONENT: Component;
 
-    /// The keys of `config.json` that may have only some of their values here, and those values. A list is as its elements.
-    fn only_supported() -> Vec<(&'static str, Vec<Value>)>;
+    /// The keys of `config.json` that may have only some of their values here, and those values, of a config as it is meant. A list
+    /// is as its elements.
+    fn only_supported(config: &Value) -> Vec<(&'static str, Vec<Value>)>;
 
     /// The keys of `config.json` as they are meant, where their form or meaning changed over the years.
     fn as_meant(config: Value) -> Value {
@@ -73,7 +74,7 @@ pub trait ModelConfig: Serialize + DeserializeOwned {
             )));
         }
         let value = Self::as_meant(value);
-        for (key, supported) in Self::only_supported() {
+        for (key, supported) in Self::only_supported(&value) {
             if let Some(got) = value.get(key).filter(|got| !is_one_of(got, &supported)) {
                 let supported: Vec<String> = supported.iter().map(Value::to_string).collect();
                 let expected = supported.join(" or ");

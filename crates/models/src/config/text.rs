@@ -126,7 +126,7 @@ impl ModelConfig for TextConfig {
 
     const COMPONENT: Component = Component::TextEncoder;
 
-    fn only_supported() -> Vec<(&'static str, Vec<Value>)> {
+    fn only_supported(_: &Value) -> Vec<(&'static str, Vec<Value>)> {
         vec![("model_type", vec![json!("clip_text_model")])]
     }
 

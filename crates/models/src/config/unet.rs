@@ -136,7 +136,7 @@ impl ModelConfig for UNetConfig {
 
     const COMPONENT: Component = Component::UNet;
 
-    fn only_supported() -> Vec<(&'static str, Vec<Value>)> {
+    fn only_supported(_: &Value) -> Vec<(&'static str, Vec<Value>)> {
         let null = || vec![Value::Null];
         vec![
             ("_class_name", vec![json!("UNet2DConditionModel")]),

@@ -8,7 +8,7 @@ use crate::{
     AutoencoderKl, Component, Layout, ParamSource, Result, Scope, VaeDecoder, VaeEncoder, params::with_backend,
 };
 
-/// The config of diffusers' `AutoencoderKL`. Lists run from the highest resolution to the lowest.
+/// The config of diffusers' `AutoencoderKL`, or of its `AutoencoderTiny`, where [`Self::tiny`] says so. Lists run from the highest resolution to the lowest.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, tag = "_class_name", rename = "AutoencoderKL")]
 pub struct VaeConfig {
@@ -38,7 +38,27 @@ pub struct VaeConfig {
     pub use_post_quant_conv: bool,
     /// Whether the middle blocks have an attention.
     pub mid_block_add_attention: bool,
+    /// The blocks of an `AutoencoderTiny` (TAESD). Of the rest, it has channels, [`Self::block_out_channels`] (its encoder's) and the
+    /// scaling factor.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tiny: Option<TinyBlocks>,
 }
+
+/// What an `AutoencoderTiny` is made of.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TinyBlocks {
+    /// Residual blocks at each resolution of the encoder, from the highest.
+    pub encoder: Vec<usize>,
+    /// Residual blocks at each resolution of the decoder, from the lowest.
+    pub decoder: Vec<usize>,
+    /// Channels at each resolution of the decoder, which are all the same.
+    pub decoder_channels: Vec<usize>,
+}
+
+/// The class of those.
+const TINY: &str = "AutoencoderTiny";
+/// The channels of TAESD.
+const TINY_CHANNELS: [usize; 4] = [64; 4];
 
 /// The only types of block that an autoencoder of this kind has.
 const DOWN_BLOCK: &str = "DownEncoderBlock2D";
@@ -60,6 +80,7 @@ impl Default for VaeConfig {
             use_quant_conv: true,
             use_post_quant_conv: true,
             mid_block_add_attention: true,
+            tiny: None,
         }
     }
 }
@@ -82,6 +103,39 @@ impl VaeConfig {
             sample_size: Some(PerBlock::All(512)),
             ..Self::with_channels(&[128, 256, 512, 512])
         }
+    }
+
+    /// An `AutoencoderTiny` with these blocks, of the same width everywhere; latents are not scaled.
+    pub fn with_tiny_blocks(tiny: TinyBlocks, channels: usize) -> Self {
+        let sample_size = Some(PerBlock::All(512));
+        let widths = vec![channels; tiny.encoder.len()];
+        Self { scaling_factor: 1.0, sample_size, tiny: Some(tiny), ..Self::with_channels(&widths) }
+    }
+
+    /// TAESD: 2,445,063 parameters.
+    pub fn taesd() -> Self {
+        let tiny = TinyBlocks {
+            encoder: vec![1, 3, 3, 3],
+            decoder: vec![3, 3, 3, 1],
+            decoder_channels: TINY_CHANNELS.to_vec(),
+        };
+        Self::with_tiny_blocks(tiny, TINY_CHANNELS[0])
+    }
+
+    /// Whether a picture has but one latent, from which none is drawn.
+    pub fn is_deterministic(&self) -> bool {
+        self.tiny.is_some()
+    }
+
+    /// Channels at each resolution of the decoder, from the highest.
+    pub fn decoder_channels(&self) -> &[usize] {
+        self.tiny.as_ref().map_or(&self.block_out_channels, |tiny| &tiny.decoder_channels)
+    }
+
+    /// How many rows of latents are decoded at a time where a picture is decoded in bands that know nothing of each other, as that of
+    /// an `AutoencoderTiny` is.
+    pub fn band_rows(&self) -> Option<usize> {
+        self.tiny.as_ref().map(TinyBlocks::band_rows)
     }
 
     /// How many pixels of the picture one of the latents stands for, in each direction. Pictures must be a multiple of it.
@@ -108,25 +162,119 @@ impl VaeConfig {
     }
 }
 
+impl VaeConfig {
+    fn validate_tiny(&self, check: &Check, tiny: &TinyBlocks) -> Result<()> {
+        let levels = self.block_out_channels.len();
+        check.length("num_encoder_blocks", tiny.encoder.len(), levels)?;
+        check.length("num_decoder_blocks", tiny.decoder.len(), levels)?;
+        check.length("decoder_block_out_channels", tiny.decoder_channels.len(), levels)?;
+        for (key, widths) in [
+            ("encoder_block_out_channels", &self.block_out_channels),
+            ("decoder_block_out_channels", &tiny.decoder_channels),
+        ] {
+            let first = widths.first().copied().unwrap_or(0);
+            check.within(key, first, CHANNELS)?;
+            check.that(widths.iter().all(|&width| width == first), || {
+                format!("{key} = {widths:?}, expected the same everywhere")
+            })?;
+        }
+        for (key, counts) in [("num_encoder_blocks", &tiny.encoder), ("num_decoder_blocks", &tiny.decoder)] {
+            counts.iter().try_for_each(|&count| check.within(key, count, 0..=*LAYERS.end()))?;
+        }
+        check.within("in_channels", self.in_channels, CHANNELS)?;
+        check.within("out_channels", self.out_channels, CHANNELS)?;
+        check.within("latent_channels", self.latent_channels, CHANNELS)?;
+        check.positive("scaling_factor", self.scaling_factor)
+    }
+}
+
 impl ModelConfig for VaeConfig {
     type Model<P> = AutoencoderKl<P>;
 
     const COMPONENT: Component = Component::Vae;
 
     // `shift_factor`, `latents_mean` and `latents_std` are of other pipelines: those of Stable Diffusion 1 and 2 pass them over.
-    fn only_supported() -> Vec<(&'static str, Vec<Value>)> {
+    fn only_supported(config: &Value) -> Vec<(&'static str, Vec<Value>)> {
+        if config.get("tiny").is_some() {
+            return vec![
+                ("act_fn", vec![json!("relu")]),
+                ("upsample_fn", vec![json!("nearest")]),
+                ("upsampling_scaling_factor", vec![json!(2)]),
+            ];
+        }
         vec![
-            ("_class_name", vec![json!("AutoencoderKL")]),
+            ("_class_name", vec![json!("AutoencoderKL"), json!(TINY)]),
             ("act_fn", vec![json!("silu"), json!("swish")]),
             ("down_block_types", vec![json!(DOWN_BLOCK)]),
             ("up_block_types", vec![json!(UP_BLOCK)]),
         ]
     }
 
+    /// An `AutoencoderTiny` by the names of here.
+    fn as_meant(mut config: Value) -> Value {
+        let is_tiny = config.get("_class_name").is_some_and(|class| class == TINY);
+        let Some(keys) = config.as_object_mut() else { return config };
+        keys.remove("tiny");
+        if !is_tiny {
+            return config;
+        }
+        let defaults = Self::taesd();
+        let mut take = |key: &str, default: Value| keys.remove(key).unwrap_or(default);
+        let channels = take("encoder_block_out_channels", json!(TINY_CHANNELS));
+        let blocks = defaults.tiny.as_ref();
+        let tiny = json!({
+            "encoder": take("num_encoder_blocks", json!(blocks.map(|tiny| &tiny.encoder))),
+            "decoder": take("num_decoder_blocks", json!(blocks.map(|tiny| &tiny.decoder))),
+            "decoder_channels": take("decoder_block_out_channels", json!(TINY_CHANNELS)),
+        });
+        let levels = channels.as_array().map_or(0, Vec::len).min(*LEVELS.end() + 1);
+        // What it has none of.
+        for key in ["_class_name", "layers_per_block", "norm_num_groups"] {
+            keys.remove(key);
+        }
+        for (key, value) in [
+            ("block_out_channels", channels),
+            ("tiny", tiny),
+            ("down_block_types", json!(vec![DOWN_BLOCK; levels])),
+            ("up_block_types", json!(vec![UP_BLOCK; levels])),
+        ] {
+            keys.insert(key.to_owned(), value);
+        }
+        for (key, value) in [("scaling_factor", json!(1.0)), ("sample_size", json!(512))] {
+            keys.entry(key).or_insert(value);
+        }
+        config
+    }
+
+    fn to_json(&self) -> String {
+        let Some(tiny) = &self.tiny else { return serde_json::to_string_pretty(self).unwrap_or_default() };
+        let json = json!({
+            "_class_name": TINY,
+            "act_fn": "relu",
+            "decoder_block_out_channels": tiny.decoder_channels,
+            "encoder_block_out_channels": self.block_out_channels,
+            "force_upcast": false,
+            "in_channels": self.in_channels,
+            "latent_channels": self.latent_channels,
+            "latent_magnitude": 3,
+            "latent_shift": 0.5,
+            "num_decoder_blocks": tiny.decoder,
+            "num_encoder_blocks": tiny.encoder,
+            "out_channels": self.out_channels,
+            "scaling_factor": self.scaling_factor,
+            "upsample_fn": "nearest",
+            "upsampling_scaling_factor": 2,
+        });
+        serde_json::to_string_pretty(&json).unwrap_or_default()
+    }
+
     fn validate(&self) -> Result<()> {
         let check = Check(Self::COMPONENT.name());
         let blocks = self.block_out_channels.len();
         check.within("number of block_out_channels", blocks, LEVELS)?;
+        if let Some(tiny) = &self.tiny {
+            return self.validate_tiny(&check, tiny);
+        }
         check.length("down_block_types", self.down_block_types.len(), blocks)?;
         check.length("up_block_types", self.up_block_types.len(), blocks)?;
         check.within("in_channels", self.in_channels, CHANNELS)?;

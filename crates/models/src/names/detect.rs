@@ -4,7 +4,7 @@ use calotype_formats::{Checkpoint, TensorInfo};
 
 use super::{
     COMPVIS_OPEN_CLIP, COMPVIS_TEXT, COMPVIS_UNET, COMPVIS_VAE, Layout, Style, compvis_unet, compvis_vae,
-    find_unwrapped, open_clip, unwrapped_name, without_dots, wrapper,
+    find_unwrapped, open_clip, taesd, unwrapped_name, without_dots, wrapper,
 };
 use crate::Component;
 
@@ -50,7 +50,9 @@ impl Layout {
             Component::Vae => find(file, &VAE_PREFIXES, "decoder.up.0.block.0.norm1.weight", |prefix| {
                 Style::CompVisVae(compvis_vae::levels(has(file, prefix)))
             })
-            .or_else(|| folder(file, &VAE_PREFIXES, "decoder.up_blocks.0.resnets.0.norm1.weight", component)),
+            .or_else(|| folder(file, &VAE_PREFIXES, "decoder.up_blocks.0.resnets.0.norm1.weight", component))
+            .or_else(|| folder(file, &VAE_PREFIXES, "decoder.layers.0.weight", component))
+            .or_else(|| find(file, &VAE_PREFIXES, &format!("{}1.weight", taesd::DECODER), |_| Style::Taesd)),
             Component::TextEncoder | Component::TextEncoder2 => {
                 let attention = "transformer.resblocks.0.attn.in_proj_weight";
                 find(file, &OPEN_CLIP_PREFIXES, attention, |_| Style::OpenClip)
@@ -76,6 +78,13 @@ impl Layout {
             name.is_some_and(|name| name.contains(".attn.") && blocks.iter().any(|block| name.starts_with(block)))
         };
         if matches!(self.style, Style::CompVisVae(_)) { file.tensors().find(is_foreign) } else { None }
+    }
+
+    /// Whether it is of an `AutoencoderTiny` in `file`.
+    #[must_use]
+    pub fn is_tiny_vae(&self, file: &Checkpoint) -> bool {
+        matches!(self.style, Style::Taesd | Style::Folder(Component::Vae))
+            && self.places("decoder.layers.0.weight").iter().any(|place| file.get(&place.key).is_some())
     }
 
     /// Whether a text tower of OpenCLIP's is whole in `file`.

@@ -4,7 +4,7 @@ use std::fmt;
 
 use calotype_formats::Checkpoint;
 
-use super::{Layout, UpscalerKind, WeightSet, find_unwrapped, unwrapped_name, upscaler};
+use super::{Layout, TaesdHalf, UpscalerKind, WeightSet, find_unwrapped, unwrapped_name, upscaler};
 use crate::{Component, family};
 
 /// What the tensors of a file make together.
@@ -171,6 +171,11 @@ impl FileKind {
         }
         if let Some(name) = upscaler::not_run(file) {
             return Self::Other(name);
+        }
+        match TaesdHalf::of(file) {
+            Some(TaesdHalf::Encoder) => return Self::Other("the encoder of a tiny VAE (TAESD) without its decoder"),
+            Some(TaesdHalf::Decoder) => return Self::Other("the decoder of a tiny VAE (TAESD) without its encoder"),
+            None => {}
         }
         if is_injected(file) {
             return Self::Other("a network with an adapter of PEFT in it, which was not merged");

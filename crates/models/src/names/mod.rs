@@ -13,6 +13,7 @@ mod folder;
 mod kind;
 pub(crate) mod layer;
 mod open_clip;
+mod taesd;
 mod upscaler;
 pub(crate) mod vision;
 mod wrapper;
@@ -21,6 +22,7 @@ pub use compvis_unet::UNetLevel;
 pub use detect::{AuxiliaryKind, WeightSet, has_ema, has_optimizer, has_raw, is_pruned_to_ema};
 pub use kind::{AdapterForm, FileKind};
 pub use layer::LayerKind;
+pub use taesd::TaesdHalf;
 pub use upscaler::UpscalerKind;
 pub use wrapper::{find_unwrapped, unwrapped_name};
 
@@ -48,6 +50,8 @@ enum Style {
     },
     /// CompVis' `AutoencoderKL`, with so many resolutions.
     CompVisVae(usize),
+    /// TAESD's halves.
+    Taesd,
     /// OpenCLIP's text tower.
     OpenClip,
     /// A network for super-resolution.
@@ -118,13 +122,14 @@ impl Layout {
         matches!(self.style, Style::CompVisUNet { ema: true, .. })
     }
 
-    /// `diffusers`, `compvis`, `open_clip`, or an upscaler's naming: `esrgan`, `bsrgan` or `own`.
+    /// `diffusers`, `compvis`, `open_clip`, `taesd`, or an upscaler's naming: `esrgan`, `bsrgan` or `own`.
     #[must_use]
     pub fn id(&self) -> &'static str {
         match &self.style {
             Style::Folder(_) => "diffusers",
             Style::CompVisUNet { .. } | Style::CompVisVae(_) => "compvis",
             Style::OpenClip => "open_clip",
+            Style::Taesd => "taesd",
             Style::Upscaler(names) => names.id(),
         }
     }
@@ -144,6 +149,7 @@ impl Layout {
                 prefixed(if *ema { names.into_iter().map(|name| without_dots(&name)).collect() } else { names })
             }
             Style::CompVisVae(levels) => prefixed(compvis_vae::names(name, *levels)),
+            Style::Taesd => prefixed(taesd::name(name).into_iter().collect()),
             Style::Upscaler(names) => prefixed(vec![names.name(name)]),
             Style::OpenClip => {
                 let place = open_clip::place(name);

@@ -140,6 +140,11 @@ impl<'a, P> Scope<'a, P> {
         Scope { factory: &mut *self.factory, path, quantise: self.quantise }
     }
 
+    /// The same place once more.
+    pub(crate) fn here(&mut self) -> Scope<'_, P> {
+        Scope { factory: &mut *self.factory, path: self.path.clone(), quantise: self.quantise }
+    }
+
     /// The same place, for a layer whose weights are never kept in 8 bits: its result goes into all others, or out of the network.
     pub(crate) fn unquantised(self) -> Self {
         Self { quantise: false, ..self }

@@ -1,4 +1,4 @@
-use calotype_tensor::{Activation, Backend, Padding, Result as Computed, op_shapes};
+use calotype_tensor::{Activation, Backend, Padding, Result as Computed};
 
 use super::attention::PixelAttention;
 use crate::{
@@ -10,7 +10,7 @@ use crate::{
 
 /// Added to the variance in every norm of the autoencoder.
 pub(super) const NORM_EPS: f32 = 1e-6;
-/// Rows of the picture in a band of [`VaeDecoder::forward_tiled`]: fewer need less memory, and take more time.
+/// Rows of the picture in a band of [`KlDecoder::forward_tiled`]: fewer need less memory, and take more time.
 const BAND_ROWS: usize = 32;
 /// The encoder halves with zeros below and to the right only.
 const HALVING_PADDING: Padding = Padding { top: 0, left: 0, bottom: 1, right: 1 };
@@ -108,7 +108,7 @@ fn pointwise<P>(scope: Scope<'_, P>, used: bool, channels: usize) -> Result<Opti
 
 /// Picture to moments: the autoencoder's first half.
 #[derive(Clone, Debug)]
-pub struct VaeEncoder<P> {
+pub(super) struct KlEncoder<P> {
     quant_conv: Option<Conv<P>>,
     conv_in: Conv<P>,
     down_blocks: Vec<Level<P, Conv<P>>>,
@@ -117,12 +117,8 @@ pub struct VaeEncoder<P> {
     conv_out: Conv<P>,
 }
 
-impl<P> VaeEncoder<P> {
-    /// Makes it at `scope`, the root of an autoencoder's names.
-    ///
-    /// # Errors
-    /// A parameter can't be had.
-    pub fn new(config: &VaeConfig, scope: &mut Scope<'_, P>) -> Result<Self> {
+impl<P> KlEncoder<P> {
+    pub(super) fn new(config: &VaeConfig, scope: &mut Scope<'_, P>) -> Result<Self> {
         let quant_conv = pointwise(scope.sub("quant_conv"), config.use_quant_conv, 2 * config.latent_channels)?;
         let mut scope = scope.sub("encoder");
         let (first, last) = ends(config);
@@ -148,21 +144,20 @@ impl<P> VaeEncoder<P> {
         })
     }
 
-    /// As [`UNet::set_wrap`](crate::UNet::set_wrap); what halves the picture keeps its zeros, as CompVis pads there apart
-    /// from the convolution.
-    pub fn set_wrap(&mut self, wrap: CircularPadding) {
+    /// What halves the picture keeps its zeros, as CompVis pads there apart from the convolution.
+    pub(super) fn set_wrap(&mut self, wrap: CircularPadding) {
         self.conv_in.wrap = wrap;
         self.conv_out.wrap = wrap;
         self.down_blocks.iter_mut().for_each(|block| block.set_wrap(wrap));
         self.mid_block.set_wrap(wrap);
     }
 
-    /// [`AutoencoderKl::encode`](super::AutoencoderKl::encode), each residual block and the attention through
-    /// [`Backend::checkpoint`] if `checkpointing`.
-    ///
-    /// # Errors
-    /// The picture has other channels, or is too small.
-    pub fn forward<B: Backend<Param = P>>(&self, b: &B, pixels: &B::Tensor, checkpointing: bool) -> Computed<B::Tensor>
+    pub(super) fn forward<B: Backend<Param = P>>(
+        &self,
+        b: &B,
+        pixels: &B::Tensor,
+        checkpointing: bool,
+    ) -> Computed<B::Tensor>
     where
         P: Clone + 'static,
     {
@@ -184,7 +179,7 @@ impl<P> VaeEncoder<P> {
 
 /// Latents to picture: the autoencoder's second half.
 #[derive(Clone, Debug)]
-pub struct VaeDecoder<P> {
+pub(super) struct KlDecoder<P> {
     post_quant_conv: Option<Conv<P>>,
     conv_in: Conv<P>,
     mid_block: Middle<P>,
@@ -193,12 +188,8 @@ pub struct VaeDecoder<P> {
     conv_out: Conv<P>,
 }
 
-impl<P> VaeDecoder<P> {
-    /// Makes it at `scope`, the root of an autoencoder's names.
-    ///
-    /// # Errors
-    /// A parameter can't be had.
-    pub fn new(config: &VaeConfig, scope: &mut Scope<'_, P>) -> Result<Self> {
+impl<P> KlDecoder<P> {
+    pub(super) fn new(config: &VaeConfig, scope: &mut Scope<'_, P>) -> Result<Self> {
         let post_quant_conv =
             pointwise(scope.sub("post_quant_conv"), config.use_post_quant_conv, config.latent_channels)?;
         let mut scope = scope.sub("decoder");
@@ -225,8 +216,7 @@ impl<P> VaeDecoder<P> {
         })
     }
 
-    /// As [`UNet::set_wrap`](crate::UNet::set_wrap).
-    pub fn set_wrap(&mut self, wrap: CircularPadding) {
+    pub(super) fn set_wrap(&mut self, wrap: CircularPadding) {
         self.conv_in.wrap = wrap;
         self.conv_out.wrap = wrap;
         self.mid_block.set_wrap(wrap);
@@ -236,23 +226,8 @@ impl<P> VaeDecoder<P> {
         }
     }
 
-    /// [`AutoencoderKl::decode`](super::AutoencoderKl::decode), each residual block and the attention through
-    /// [`Backend::checkpoint`] if `checkpointing`.
-    ///
-    /// # Errors
-    /// The latents have other channels.
-    pub fn forward<B: Backend<Param = P>>(&self, b: &B, latents: &B::Tensor, checkpointing: bool) -> Computed<B::Tensor>
-    where
-        P: Clone + 'static,
-    {
-        self.picture(b, &self.last_features(b, latents, checkpointing)?)
-    }
-
-    /// Everything but the last convolution, 3×3 with one zero around: `(B, f·h, f·w, C)`.
-    ///
-    /// # Errors
-    /// The latents have other channels.
-    pub fn last_features<B: Backend<Param = P>>(
+    /// Everything but the last convolution.
+    pub(super) fn last_features<B: Backend<Param = P>>(
         &self,
         b: &B,
         latents: &B::Tensor,
@@ -271,26 +246,16 @@ impl<P> VaeDecoder<P> {
         self.conv_norm_out.forward(b, &x, Activation::Silu)
     }
 
-    /// What [`last_features`](Self::last_features) gives, as a picture: the last convolution.
-    ///
-    /// # Errors
-    /// `features` is not what it was made from.
-    pub fn picture<B: Backend<Param = P>>(&self, b: &B, features: &B::Tensor) -> Computed<B::Tensor> {
+    /// The last convolution.
+    pub(super) fn picture<B: Backend<Param = P>>(&self, b: &B, features: &B::Tensor) -> Computed<B::Tensor> {
         self.conv_out.forward(b, features, None)
     }
 
-    /// [`Self::forward`] of one picture's latents `(1, h, w, latent_channels)` in about half of the memory: what comes
-    /// after the lowest resolution is computed in bands of rows. The result is the same up to rounding, for convolutions
-    /// see the rows of their neighbours and norms have the statistics of the whole picture. For inference only.
-    ///
-    /// # Errors
-    /// The latents have other channels, or are of more than one picture.
-    pub fn forward_tiled<B: Backend<Param = P>>(&self, b: &B, latents: &B::Tensor) -> Computed<B::Tensor>
+    /// One picture, what comes after the lowest resolution in bands of rows.
+    pub(super) fn forward_tiled<B: Backend<Param = P>>(&self, b: &B, latents: &B::Tensor) -> Computed<B::Tensor>
     where
         P: Clone + 'static,
     {
-        let [_, height, width, channels] = op_shapes::picture("decode", "latents", b.shape(latents))?;
-        op_shapes::same("decode", "latents", [1, height, width, channels].into(), b.shape(latents))?;
         let rows = (BAND_ROWS >> self.up_blocks.len().saturating_sub(1)).max(1);
         let mut x = bands::cut(b, &self.middle(b, latents, false)?, rows)?;
         for block in &self.up_blocks {

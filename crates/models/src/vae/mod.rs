@@ -1,16 +1,19 @@
 mod attention;
 mod coder;
+mod halves;
+mod tiny;
 
 use calotype_tensor::{Backend, Result as Computed};
 
-pub use coder::{VaeDecoder, VaeEncoder};
+pub use halves::{VaeDecoder, VaeEncoder};
 
 use crate::{Result, Scope, VaeConfig};
 
 /// Bounds of a posterior's log-variance.
 const LOGVAR: (f32, f32) = (-30.0, 20.0);
 
-/// The autoencoder with a KL-regularised latent (Rombach et al. 2022; diffusers `AutoencoderKL`).
+/// The autoencoder with a KL-regularised latent (Rombach et al. 2022; diffusers `AutoencoderKL`), or a small one that takes its
+/// place (TAESD; diffusers `AutoencoderTiny`), whose posterior has no variance.
 ///
 /// [`VaeConfig::scaling_factor`] is not applied here.
 #[derive(Clone, Debug)]

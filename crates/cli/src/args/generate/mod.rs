@@ -21,7 +21,7 @@ use std::path::PathBuf;
 use calotype::Request;
 use clap::{Arg, Args};
 
-use super::{Compute, DeviceArgs, ModelArgs};
+use super::{DeviceArgs, ModelArgs, PictureCompute};
 use crate::failure::Failure;
 use adapters::{AdapterArgs, AdapterFolderArgs};
 pub(crate) use given::Given;
@@ -162,7 +162,7 @@ pub(crate) struct Remake {
     #[command(flatten)]
     pub(crate) device: DeviceArgs,
     #[command(flatten)]
-    pub(crate) compute: Compute,
+    pub(crate) compute: PictureCompute,
 }
 
 /// What every command takes that makes pictures.
@@ -197,7 +197,7 @@ pub(crate) struct GenerateArgs {
     #[command(flatten)]
     pub(crate) device: DeviceArgs,
     #[command(flatten)]
-    pub(crate) compute: Compute,
+    pub(crate) compute: PictureCompute,
 }
 
 /// The sections that a line of `--from-file` may have options of.
