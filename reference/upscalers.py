@@ -72,6 +72,14 @@ def swinir(**options):
     return SwinIR(**options), lambda name: name
 
 
+def hat(**options):
+    from spandrel.architectures.HAT import HAT
+
+    options = dict(img_size=16, embed_dim=12, depths=[2, 1], num_heads=[2, 3], window_size=4, compress_ratio=3, squeeze_factor=4,
+                   overlap_ratio=0.5, mlp_ratio=2.0, num_feat=8) | options
+    return HAT(**options), lambda name: name
+
+
 CASES = {
     "esrgan old x4": (lambda: rrdb("old"), [3, 7, 9]),
     "esrgan old x1": (lambda: rrdb("old", scale=1), [3, 7, 9]),
@@ -98,6 +106,12 @@ CASES = {
         [3, 5, 8],
     ),
     "swinir direct x2": (lambda: swinir(upscale=2, upsampler="pixelshuffledirect"), [3, 13, 12]),
+    "hat x4": (lambda: hat(upscale=4), [3, 11, 14]),
+    "hat x3, without convolutions and norm": (
+        lambda: hat(upscale=3, resi_connection="identity", patch_norm=False, overlap_ratio=1.0),
+        [3, 6, 9],
+    ),
+    "hat x2, grey": (lambda: hat(upscale=2, in_chans=1, window_size=8, depths=[1], num_heads=[2]), [1, 9, 16]),
     "swinir jpeg, grey": (lambda: swinir(img_size=14, window_size=7, in_chans=1, img_range=255.0), [1, 15, 9]),
 }
 

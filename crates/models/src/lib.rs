@@ -56,7 +56,8 @@ pub use rivagan::{BITS as RIVAGAN_BITS, RivaGanDecoder};
 pub use timestep::timestep_embedding;
 pub use unet::{Context, Residuals, TimeEmbedding, UNet, UNetInputs};
 pub use upscaler::{
-    CompactConfig, RrdbConfig, SpanConfig, SwinIrConfig, SwinUpsampler, Upscaler, UpscalerConfig, UpscalerFile,
+    CompactConfig, HatConfig, RrdbConfig, SpanConfig, SwinIrConfig, SwinUpsampler, Upscaler, UpscalerConfig,
+    UpscalerFile,
 };
 pub use vae::{AutoencoderKl, VaeDecoder, VaeEncoder, posterior};
 pub use vision::{VisionConfig, VisionTransformer};

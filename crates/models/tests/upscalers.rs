@@ -58,7 +58,7 @@ fn input(case: &str, [c, h, w]: [usize; 3]) -> Vec<f32> {
 
 fn check<B: Backend>(b: &B, tolerance: f32) {
     let goldens = goldens();
-    assert!(goldens.len() >= 23);
+    assert!(goldens.len() >= 26);
     for (case, Golden { tensors, input: shape, shape: [outputs, height, width], output }) in &goldens {
         let file = file(tensors, "");
         let network = UpscalerFile::of(&file).unwrap().load(b, &file).unwrap();
@@ -123,6 +123,7 @@ fn each_naming_is_told_in_each_wrapper() {
             "compact" => UpscalerKind::Compact,
             "span" => UpscalerKind::Span,
             "swinir" => UpscalerKind::SwinIr,
+            "hat" => UpscalerKind::Hat,
             _ => UpscalerKind::Esrgan,
         };
         for before in ["", "params_ema.", "params.module.", "model.", "net.netG.", "generator."] {
@@ -149,7 +150,7 @@ fn what_is_no_upscaler_is_named() {
     let dat = refused(&[("before_RG.1.weight", &[4]), ("layers.0.blocks.0.ffn.sg.conv.weight", &[4])]);
     assert_eq!(
         dat,
-        "a file: this is an upscaler (DAT), which is not run here: give one of ESRGAN, Real-ESRGAN Compact, SPAN, SwinIR"
+        "a file: this is an upscaler (DAT), which is not run here: give one of ESRGAN, Real-ESRGAN Compact, SPAN, SwinIR, HAT"
     );
     let unknown = refused(&[("x", &[4])]);
     assert!(

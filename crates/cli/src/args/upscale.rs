@@ -18,8 +18,8 @@ const PRECISIONS: &[Choice<Precision>] = &[
 
 #[derive(Args)]
 #[command(after_help = "\
-Networks: ESRGAN (as ESRGAN, BSRGAN, Real-ESRGAN and ESRGAN+ write it), Real-ESRGAN Compact, SPAN
-and SwinIR, told by their tensors; PyTorch's files or safetensors. Grey images, alpha and 16 bits
+Networks: ESRGAN (as ESRGAN, BSRGAN, Real-ESRGAN and ESRGAN+ write it), Real-ESRGAN Compact, SPAN,
+SwinIR and HAT, told by their tensors; PyTorch's files or safetensors. Grey images, alpha and 16 bits
 stay what they are. What an image says of how it was made goes along.
 
 Examples:

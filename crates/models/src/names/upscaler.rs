@@ -16,11 +16,13 @@ pub enum UpscalerKind {
     Span,
     /// Image restoration by a Swin transformer.
     SwinIr,
+    /// The hybrid attention transformer.
+    Hat,
 }
 
 impl UpscalerKind {
     /// Every one that is run.
-    pub const ALL: [Self; 4] = [Self::Esrgan, Self::Compact, Self::Span, Self::SwinIr];
+    pub const ALL: [Self; 5] = [Self::Esrgan, Self::Compact, Self::Span, Self::SwinIr, Self::Hat];
 
     /// What people call it.
     #[must_use]
@@ -30,6 +32,7 @@ impl UpscalerKind {
             Self::Compact => "Real-ESRGAN Compact",
             Self::Span => "SPAN",
             Self::SwinIr => "SwinIR",
+            Self::Hat => "HAT",
         }
     }
 }
@@ -77,12 +80,17 @@ const SWINIR: Keys = &[
     "layers.0.residual_group.blocks.0.attn.relative_position_index",
 ];
 
+/// spandrel asks for more of them, all of which have to be there anyway.
+const HAT: Keys = &[
+    "conv_first.weight",
+    "layers.0.residual_group.blocks.0.norm1.weight",
+    "layers.0.residual_group.blocks.0.conv_block.cab.0.weight",
+    "layers.0.residual_group.overlap_attn.relative_position_bias_table",
+    "conv_last.weight",
+];
+
 /// Networks that are told but not run, the more special first.
-const NOT_RUN: [(Keys, &str); 6] = [
-    (
-        &["relative_position_index_SA", "layers.0.residual_group.overlap_attn.relative_position_bias_table"],
-        "an upscaler (HAT), which is not run here",
-    ),
+const NOT_RUN: [(Keys, &str); 5] = [
     (
         &["layers.0.residual_group.blocks.0.norm1.weight", "layers.0.residual_group.blocks.0.attn.logit_scale"],
         "an upscaler (Swin2SR), which is not run here",
@@ -127,6 +135,9 @@ impl Layout {
         }
         if let Some(prefix) = prefix(file, SPAN) {
             return Some((UpscalerKind::Span, layout(prefix, Names::Own)));
+        }
+        if let Some(prefix) = prefix(file, HAT) {
+            return Some((UpscalerKind::Hat, layout(prefix, Names::Own)));
         }
         // What is not run may have all that a SwinIR has, and more.
         if let Some(prefix) = prefix(file, SWINIR).filter(|_| not_run(file).is_none()) {

@@ -4,7 +4,8 @@ use calotype_formats::{Checkpoint, TensorInfo};
 use calotype_tensor::Backend;
 
 use super::{
-    CompactConfig, Network, RrdbConfig, SpanConfig, SwinIrConfig, Upscaler, compact::Compact, rrdb, span, swinir,
+    CompactConfig, HatConfig, Network, RrdbConfig, SpanConfig, SwinIrConfig, Upscaler, compact::Compact, hat, rrdb,
+    span, swinir,
 };
 use crate::{
     Error, FileKind, Layout, ParamSource, ParamSpec, Random, Result, Stored, UpscalerKind,
@@ -23,6 +24,8 @@ pub enum UpscalerConfig {
     Span(SpanConfig),
     /// SwinIR.
     SwinIr(SwinIrConfig),
+    /// HAT.
+    Hat(HatConfig),
 }
 
 impl UpscalerConfig {
@@ -34,6 +37,7 @@ impl UpscalerConfig {
             Self::Compact(_) => UpscalerKind::Compact,
             Self::Span(_) => UpscalerKind::Span,
             Self::SwinIr(_) => UpscalerKind::SwinIr,
+            Self::Hat(_) => UpscalerKind::Hat,
         }
     }
 
@@ -45,6 +49,7 @@ impl UpscalerConfig {
             Self::Compact(config) => config.scale,
             Self::Span(config) => config.scale,
             Self::SwinIr(config) => config.scale(),
+            Self::Hat(config) => config.scale(),
         }
     }
 
@@ -56,6 +61,7 @@ impl UpscalerConfig {
             Self::Compact(config) => config.colours,
             Self::Span(config) => config.colours,
             Self::SwinIr(config) => config.colours,
+            Self::Hat(config) => config.colours,
         }
     }
 
@@ -67,6 +73,7 @@ impl UpscalerConfig {
             Self::Compact(config) => config.outputs,
             Self::Span(config) => config.outputs,
             Self::SwinIr(config) => config.colours,
+            Self::Hat(config) => config.colours,
         }
     }
 
@@ -77,6 +84,7 @@ impl UpscalerConfig {
             Self::Rrdb(config) => config.unshuffle,
             Self::Compact(_) | Self::Span(_) => 1,
             Self::SwinIr(config) => config.window,
+            Self::Hat(config) => config.window,
         }
     }
 
@@ -88,6 +96,8 @@ impl UpscalerConfig {
             Self::Rrdb(config) => (15 * config.blocks + 4) * config.unshuffle,
             Self::Compact(config) => config.convolutions + 2,
             Self::Span(_) => 22,
+            // The means over the picture are of all of it, but are nearly those of a part.
+            Self::Hat(config) => config.window * config.groups.iter().map(|[blocks, _]| blocks + 2).sum::<usize>(),
             // A window in each direction for every block.
             Self::SwinIr(config) => config.window * config.groups.iter().map(|[blocks, _]| blocks + 1).sum::<usize>(),
         }
@@ -110,6 +120,10 @@ impl UpscalerConfig {
                 let blocks: usize = config.groups.iter().map(|[blocks, _]| blocks).sum();
                 format!("{name} ×{scale}, {} channels, {blocks} blocks, windows of {}", config.channels, config.window)
             }
+            Self::Hat(config) => {
+                let blocks: usize = config.groups.iter().map(|[blocks, _]| blocks).sum();
+                format!("{name} ×{scale}, {} channels, {blocks} blocks, windows of {}", config.channels, config.window)
+            }
         }
     }
 
@@ -123,6 +137,7 @@ impl UpscalerConfig {
             Self::Compact(config) => list(|scope| Compact::new(config, scope, ())),
             Self::Span(config) => list(|scope| span::Span::new(config, scope, None)),
             Self::SwinIr(config) => list(|scope| swinir::SwinIr::new(config, scope, [[(); 2]; 2])),
+            Self::Hat(config) => list(|scope| hat::Hat::new(config, scope, [[(); 2]; 2])),
         }
     }
 
@@ -146,6 +161,10 @@ impl UpscalerConfig {
             Self::SwinIr(config) => {
                 let centre = config.centre(backend)?;
                 Network::SwinIr(with_backend(backend, source, |scope| swinir::SwinIr::new(config, scope, centre))?)
+            }
+            Self::Hat(config) => {
+                let centre = config.centre(backend)?;
+                Network::Hat(with_backend(backend, source, |scope| hat::Hat::new(config, scope, centre))?)
             }
         };
         Ok(Upscaler { config: self.clone(), network })
@@ -191,6 +210,7 @@ impl UpscalerFile {
             UpscalerKind::Compact => UpscalerConfig::Compact(CompactConfig::infer(&shapes)?),
             UpscalerKind::Span => UpscalerConfig::Span(SpanConfig::infer(&shapes)?),
             UpscalerKind::SwinIr => UpscalerConfig::SwinIr(SwinIrConfig::infer(&shapes)?),
+            UpscalerKind::Hat => UpscalerConfig::Hat(HatConfig::infer(&shapes)?),
         };
         let file_of_it = Self { config, layout };
         // All of it must be there before anything is read.
@@ -224,7 +244,7 @@ impl UpscalerFile {
     pub fn names(&self, file: &Checkpoint) -> Result<Vec<(String, String)>> {
         let mut names: Vec<(String, String)> =
             self.file_specs()?.into_iter().map(|spec| (spec.name.clone(), self.layout.key(&spec.name))).collect();
-        if matches!(self.config, UpscalerConfig::Span(_) | UpscalerConfig::SwinIr(_)) {
+        if matches!(self.config, UpscalerConfig::Span(_) | UpscalerConfig::SwinIr(_) | UpscalerConfig::Hat(_)) {
             let own = file.tensors().filter_map(|tensor| Some((self.layout.own_name(&tensor.name)?, &tensor.name)));
             let beside = own.filter(|(name, _)| names.iter().all(|(known, _)| known != name));
             let beside: Vec<_> = beside.map(|(name, key)| (name.to_owned(), key.clone())).collect();

@@ -2,20 +2,23 @@
 
 mod compact;
 mod config;
+mod hat;
 mod rrdb;
 mod span;
 mod swinir;
+mod window;
 
 use calotype_tensor::{Backend, Result as Computed, op_shapes};
 
 pub use compact::CompactConfig;
 pub use config::{UpscalerConfig, UpscalerFile};
+pub use hat::HatConfig;
 pub use rrdb::RrdbConfig;
 pub use span::SpanConfig;
 pub use swinir::{SwinIrConfig, SwinUpsampler};
 
 use crate::padding::Axis;
-use {compact::Compact, rrdb::RrdbNet, span::Span, swinir::SwinIr};
+use {compact::Compact, hat::Hat, rrdb::RrdbNet, span::Span, swinir::SwinIr};
 
 /// Rows of the features that are turned into pixels at a time.
 const BAND_ROWS: usize = 16;
@@ -34,6 +37,7 @@ enum Network<P> {
     Compact(Compact<P>),
     Span(Span<P>),
     SwinIr(SwinIr<P>),
+    Hat(Hat<P>),
 }
 
 impl<P> Upscaler<P> {
@@ -48,6 +52,7 @@ impl<P> Upscaler<P> {
             Network::Compact(network) => network.features(b, x),
             Network::Span(network) => network.features(b, x),
             Network::SwinIr(network) => network.features(b, x),
+            Network::Hat(network) => network.features(b, x),
         }
     }
 
@@ -57,6 +62,7 @@ impl<P> Upscaler<P> {
             Network::Compact(network) => network.picture(b, features),
             Network::Span(network) => network.picture(b, features),
             Network::SwinIr(network) => network.picture(b, features),
+            Network::Hat(network) => network.picture(b, features),
         }
     }
 
@@ -67,6 +73,7 @@ impl<P> Upscaler<P> {
             Network::Compact(_) => 0,
             Network::Span(_) => 1,
             Network::SwinIr(network) => network.band_context(),
+            Network::Hat(network) => network.band_context(),
         }
     }
 
