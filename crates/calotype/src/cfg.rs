@@ -9,6 +9,7 @@ use calotype_tensor::{Backend, op_shapes};
 use crate::{
     Error, Result,
     sampling::{Conditioning, ContextRef, StepConditioning},
+    tiles::{Canvas, Windows},
 };
 
 /// The most numbers in prepared texts that are kept for another step: 256 MiB.
@@ -30,15 +31,43 @@ pub struct CfgPredictor<B: Backend> {
     unet: UNet<B::Param>,
     conditioning: Arc<Conditioning>,
     /// Keys and values of texts, those used last at the end.
-    prepared: Vec<(Vec<ContextRef>, Context<B::Tensor>)>,
+    prepared: Vec<(Texts, Context<B::Tensor>)>,
     time: Times<B::Tensor>,
     /// How many predictions were made.
     evaluation: usize,
     guidance_scale: f32,
     /// `[B, h, w, C]` of the latents.
     shape: [usize; 4],
-    /// More input channels of the UNet, for one text and for two at once.
-    extra_channels: Option<[B::Tensor; 2]>,
+    /// More input channels of the UNet, `(B, h, w, E)`, and their number.
+    extra_channels: Option<(Vec<f32>, usize)>,
+    /// The same for one text and for two at once, where they go in whole.
+    whole_extra: Option<[B::Tensor; 2]>,
+    windows: Option<Arc<Windows>>,
+}
+
+/// Texts that go through the UNet at once.
+#[derive(Clone, Debug, PartialEq)]
+struct Texts {
+    /// Of a region, or of the whole.
+    region: Option<usize>,
+    texts: Vec<ContextRef>,
+    /// Each for so many windows of all pictures.
+    windows: usize,
+}
+
+/// What goes through the UNet at once, apart from the texts: parts of all pictures.
+struct Part<'a> {
+    region: Option<usize>,
+    /// Of how many windows.
+    windows: usize,
+    /// Height and width of each.
+    size: [usize; 2],
+    /// `(windows · B, h, w, C)`.
+    x: &'a [f32],
+    /// For each of them.
+    timesteps: &'a [f32],
+    /// `(windows · B, h, w, E)`, where it is not the whole.
+    extra: Option<Vec<f32>>,
 }
 
 /// The last timesteps of the pictures, and what comes of them.
@@ -86,12 +115,21 @@ impl<B: Backend> CfgPredictor<B> {
         guidance_scale: f32,
         shape: [usize; 4],
     ) -> Result<Self> {
-        let (prepared, time) = (Vec::new(), Times::new(Vec::new()));
-        let extra_channels = None;
-        let mut guided =
-            Self { backend, unet, conditioning, prepared, time, evaluation: 0, guidance_scale, shape, extra_channels };
+        let mut guided = Self {
+            backend,
+            unet,
+            conditioning,
+            prepared: Vec::new(),
+            time: Times::new(Vec::new()),
+            evaluation: 0,
+            guidance_scale,
+            shape,
+            extra_channels: None,
+            whole_extra: None,
+            windows: None,
+        };
         for texts in passes(&guided.conditioning.at(0)) {
-            guided.prepare(&texts)?;
+            guided.prepare(&Texts { region: None, texts, windows: 1 })?;
         }
         Ok(guided)
     }
@@ -100,25 +138,42 @@ impl<B: Backend> CfgPredictor<B> {
     ///
     /// # Errors
     /// It has not that many numbers.
-    pub fn with_extra_channels(self, channels: Vec<f32>, count: usize) -> Result<Self> {
+    pub fn with_extra_channels(mut self, channels: Vec<f32>, count: usize) -> Result<Self> {
         let [batch, h, w, _] = self.shape;
-        let one = self.backend.from_f32([batch, h, w, count].into(), channels.clone())?;
-        let two = self.backend.from_f32([2 * batch, h, w, count].into(), channels.repeat(2))?;
-        Ok(Self { extra_channels: Some([one, two]), ..self })
+        if self.windows.is_none() {
+            let one = self.backend.from_f32([batch, h, w, count].into(), channels.clone())?;
+            let two = self.backend.from_f32([2 * batch, h, w, count].into(), channels.repeat(2))?;
+            self.whole_extra = Some([one, two]);
+        }
+        Ok(Self { extra_channels: Some((channels, count)), ..self })
+    }
+
+    /// The same for a UNet that sees parts of the latents, whose predictions are put together. Call it before
+    /// [`Self::with_extra_channels`].
+    pub(crate) fn with_windows(self, windows: Windows) -> Self {
+        // What was prepared is of one window.
+        Self { windows: Some(Arc::new(windows)), prepared: Vec::new(), ..self }
+    }
+
+    /// The texts of a region, or of the whole.
+    fn texts_of(&self, region: Option<usize>) -> &Conditioning {
+        region.and_then(|region| self.conditioning.regions.get(region)).unwrap_or(&self.conditioning)
     }
 
     /// Makes sure that the keys and values of `texts`, each for all pictures, are the last of [`Self::prepared`].
-    fn prepare(&mut self, texts: &[ContextRef]) -> Result<()> {
+    fn prepare(&mut self, texts: &Texts) -> Result<()> {
         if let Some(at) = self.prepared.iter().position(|(of, _)| of == texts) {
             self.prepared[at..].rotate_left(1);
             return Ok(());
         }
         let [pictures, ..] = self.shape;
-        let rows: Vec<f32> = texts.iter().flat_map(|&text| self.conditioning.rows(text, pictures)).collect();
-        let length = texts.first().map_or(0, |text| text.length);
-        let shape = [texts.len() * pictures, length, self.conditioning.width()];
+        let conditioning = self.texts_of(texts.region);
+        let of_text = |&text: &ContextRef| conditioning.rows(text, pictures).repeat(texts.windows);
+        let rows: Vec<f32> = texts.texts.iter().flat_map(of_text).collect();
+        let length = texts.texts.first().map_or(0, |text| text.length);
+        let shape = [texts.texts.len() * texts.windows * pictures, length, conditioning.width()];
         let context = self.unet.prepare(&self.backend, &self.backend.from_f32(shape.into(), rows)?)?;
-        self.prepared.push((texts.to_vec(), context));
+        self.prepared.push((texts.clone(), context));
         // The oldest go, but never the one in use.
         let mut room = MAX_KEPT;
         let fitting = self.prepared.iter().rev().take_while(|(_, context)| {
@@ -132,41 +187,83 @@ impl<B: Backend> CfgPredictor<B> {
         Ok(())
     }
 
-    /// The UNet's predictions with each of `texts`, one after the other.
-    fn forward(&mut self, texts: &[ContextRef], x: &[f32], timesteps: &[f32]) -> Result<Vec<f32>> {
-        self.prepare(texts)?;
-        let [pictures, h, w, c] = self.shape;
+    /// The UNet's predictions of a part with each of `texts`, one after the other.
+    fn forward(&mut self, texts: Vec<ContextRef>, part: &Part<'_>) -> Result<Vec<f32>> {
+        let &Part { region, windows, size: [h, w], x, timesteps, ref extra } = part;
+        let count = texts.len();
+        self.prepare(&Texts { region, texts, windows })?;
+        let [pictures, .., c] = self.shape;
+        let seen = count * windows * pictures;
         if self.time.timesteps != timesteps {
             self.time = Times::new(timesteps.to_vec());
         }
         let [one, two] = &mut self.time.embeddings;
-        let time = match if texts.len() == 1 { one } else { two } {
+        let time = match if count == 1 { one } else { two } {
             Some(time) => time,
-            none => none.insert(self.unet.time_embedding(&self.backend, &timesteps.repeat(texts.len()), None)?),
+            none => none.insert(self.unet.time_embedding(&self.backend, &timesteps.repeat(count), None)?),
         };
-        let latents = self.backend.from_f32([texts.len() * pictures, h, w, c].into(), x.repeat(texts.len()))?;
-        let extra_channels = self.extra_channels.as_ref().map(|[one, two]| if texts.len() == 1 { one } else { two });
+        let latents = self.backend.from_f32([seen, h, w, c].into(), x.repeat(count))?;
+        let of_part = match (extra, &self.extra_channels) {
+            (Some(extra), &Some((_, channels))) => {
+                Some(self.backend.from_f32([seen, h, w, channels].into(), extra.repeat(count))?)
+            }
+            _ => None,
+        };
+        let whole = self.whole_extra.as_ref().map(|[one, two]| if count == 1 { one } else { two });
+        let extra_channels = of_part.as_ref().or(whole);
         let Some((_, context)) = self.prepared.last() else { return Ok(Vec::new()) };
         let inputs = UNetInputs { extra_channels, ..UNetInputs::new(&latents, time, context) };
         Ok(self.backend.to_f32(&self.unet.forward(&self.backend, &inputs)?)?)
     }
 
-    /// The guided prediction with each picture at its timestep, and the unconditional one if there is guidance.
-    fn guide(&mut self, x: &Latents, timesteps: &[f32]) -> Result<(Latents, Option<Latents>)> {
-        let holding = self.conditioning.at(self.evaluation);
-        self.evaluation += 1;
+    /// The guided prediction of a part at an evaluation, and the unconditional one if there is guidance.
+    fn guide_part(&mut self, part: &Part<'_>, evaluation: usize) -> Result<(Vec<f32>, Option<Vec<f32>>)> {
+        let holding = self.texts_of(part.region).at(evaluation);
         let mut predicted = Vec::new();
         for texts in passes(&holding) {
-            predicted.extend(self.forward(&texts, x.data(), timesteps)?);
+            predicted.extend(self.forward(texts, part)?);
         }
         if holding.uncond.is_none() {
-            return Ok((x.with_data(predicted)?, None));
+            return Ok((predicted, None));
         }
-        let mut predictions = predicted.chunks_exact(x.data().len().max(1));
+        let mut predictions = predicted.chunks_exact(part.x.len().max(1));
         let uncond = predictions.next().unwrap_or_default();
         let scales = holding.parts.iter().map(|(_, weight)| weight * self.guidance_scale);
         let conds: Vec<(&[f32], f32)> = predictions.zip(scales).collect();
-        Ok((x.with_data(compose(uncond, &conds)?)?, Some(x.with_data(uncond.to_vec())?)))
+        Ok((compose(uncond, &conds)?, Some(uncond.to_vec())))
+    }
+
+    /// The guided prediction with each picture at its timestep, and the unconditional one if there is guidance.
+    fn guide(&mut self, x: &Latents, timesteps: &[f32]) -> Result<(Latents, Option<Latents>)> {
+        let evaluation = self.evaluation;
+        self.evaluation += 1;
+        let [pictures, h, w, channels] = self.shape;
+        let Some(windows) = self.windows.clone() else {
+            let whole = Part { region: None, windows: 1, size: [h, w], x: x.data(), timesteps, extra: None };
+            let (guided, uncond) = self.guide_part(&whole, evaluation)?;
+            return Ok((x.with_data(guided)?, uncond.map(|uncond| x.with_data(uncond)).transpose()?));
+        };
+        let mut guided = Canvas::new(&windows, pictures, channels);
+        let mut uncond: Option<Canvas<'_>> = None;
+        for batch in windows.batches() {
+            let count = batch.corners.len();
+            let crop = |values: &[f32]| windows.crop(batch, values, pictures);
+            let part = Part {
+                region: batch.region,
+                windows: count,
+                size: batch.size,
+                x: &crop(x.data()),
+                timesteps: &timesteps.repeat(count),
+                extra: self.extra_channels.as_ref().map(|(extra, _)| crop(extra)),
+            };
+            let (of_part, without) = self.guide_part(&part, evaluation)?;
+            guided.add(batch, &of_part);
+            if let Some(without) = without {
+                uncond.get_or_insert_with(|| Canvas::new(&windows, pictures, channels)).add(batch, &without);
+            }
+        }
+        let uncond = uncond.map(|uncond| x.with_data(uncond.finish())).transpose()?;
+        Ok((x.with_data(guided.finish())?, uncond))
     }
 }
 

@@ -38,6 +38,7 @@ mod networks;
 mod pipeline;
 mod prepare;
 mod preview;
+mod tiles;
 mod warning;
 
 pub mod adapters;

@@ -27,6 +27,16 @@ impl Encoder<'_> {
     /// # Errors
     /// A prompt is far too long, or the text encoder fails.
     pub(crate) fn conditioning(&self, inputs: &PromptInputs) -> Result<(Conditioning, Vec<Warning>)> {
+        let (mut conditioning, mut warnings) = self.of_prompts(inputs)?;
+        for region in &inputs.regions {
+            let (of_region, more) = self.of_prompts(region)?;
+            conditioning.regions.push(of_region);
+            warnings.extend(more);
+        }
+        Ok((conditioning, warnings))
+    }
+
+    fn of_prompts(&self, inputs: &PromptInputs) -> Result<(Conditioning, Vec<Warning>)> {
         match &inputs.prompts {
             Prompts::Plain { prompt, negative } => self.plain(prompt, negative.as_deref(), inputs.clip_skip),
             Prompts::A1111 { prompt, negative } => self.a1111(prompt, negative.as_ref(), inputs),

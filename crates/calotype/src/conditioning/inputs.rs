@@ -5,7 +5,7 @@ use calotype_text::{
     Tokenizer,
 };
 
-use crate::{Error, Request, Result};
+use crate::{Error, Request, Result, tiles};
 
 /// The most chunks of one text.
 const MAX_TEXT_CHUNKS: usize = 64;
@@ -16,6 +16,8 @@ pub(crate) struct PromptInputs {
     pub(super) prompts: Prompts,
     pub(super) emphasis: Emphasis,
     pub(super) clip_skip: usize,
+    /// Those of the regions of tiled diffusion.
+    pub(super) regions: Vec<PromptInputs>,
 }
 
 /// A prompt, and a negative one where the pass needs it.
@@ -34,10 +36,20 @@ impl PromptInputs {
     /// # Errors
     /// A prompt can't be parsed.
     pub(crate) fn parse(prompt: &str, request: &Request, timeline: Timeline) -> Result<Self> {
-        let &Request { prompt_style, emphasis, clip_skip, ref negative_prompt, .. } = request;
+        let regions = tiles::regions(request.tiles.as_ref());
+        let regions = regions.iter().map(|region| {
+            let negative = region.negative_prompt.as_deref().unwrap_or(&request.negative_prompt);
+            Self::parse_one(&region.prompt, negative, request, timeline)
+        });
+        let regions = regions.collect::<Result<_>>()?;
+        Ok(Self { regions, ..Self::parse_one(prompt, &request.negative_prompt, request, timeline)? })
+    }
+
+    fn parse_one(prompt: &str, negative_prompt: &str, request: &Request, timeline: Timeline) -> Result<Self> {
+        let &Request { prompt_style, emphasis, clip_skip, .. } = request;
         let prompts = match prompt_style {
             PromptStyle::Plain => {
-                let negative = request.guides().then(|| negative_prompt.clone());
+                let negative = request.guides().then(|| negative_prompt.to_owned());
                 Prompts::Plain { prompt: prompt.to_owned(), negative }
             }
             PromptStyle::A1111 => {
@@ -49,7 +61,7 @@ impl PromptInputs {
                 Prompts::A1111 { prompt, negative: negative.transpose()? }
             }
         };
-        Ok(Self { prompts, emphasis, clip_skip })
+        Ok(Self { prompts, emphasis, clip_skip, regions: Vec::new() })
     }
 
     /// Rows of the longest context that comes of them, found without a text encoder and for embeddings of one token.
@@ -64,7 +76,9 @@ impl PromptInputs {
                 all.iter().map(|texts| texts.first().map_or(0, Vec::len)).max().unwrap_or(1)
             }
         };
-        Ok(chunks * MAX_LENGTH)
+        let own = chunks * MAX_LENGTH;
+        let mut of_regions = self.regions.iter().map(|region| region.context_length(tokenizer));
+        of_regions.try_fold(own, |longest, length| Ok(longest.max(length?)))
     }
 }
 

@@ -22,6 +22,8 @@ pub struct Conditioning {
     uncond: Option<PromptSchedule>,
     /// What `AND` joins, one at least.
     parts: Vec<(PromptSchedule, f32)>,
+    /// Those of the regions of tiled diffusion.
+    pub(crate) regions: Vec<Conditioning>,
 }
 
 /// The text encoder's output for one text.

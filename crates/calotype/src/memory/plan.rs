@@ -116,6 +116,8 @@ pub(crate) struct PassSize {
     pub(crate) context_length: usize,
     /// Width and height of the image that the VAE's encoder sees, if it is needed.
     pub(crate) encoded: Option<[usize; 2]>,
+    /// What the UNet sees at once, `[B, h, w]`, where it sees parts of the latents.
+    pub(crate) windows: Option<[[usize; 3]; 2]>,
 }
 
 /// What the networks of one pass need.
@@ -148,7 +150,15 @@ impl PassNeed {
         let decoder = if in_bands { NetworkNeed::tiled_decoder } else { NetworkNeed::decoder };
         Ok(Self {
             text_encoder: NetworkNeed::text_encoder(&auxiliary, model.text_config())?,
-            unet: NetworkNeed::unet(&main, model.unet_config(), [pass.batch, h, w], pass.context_length)?,
+            unet: match pass.windows {
+                None => NetworkNeed::unet(&main, model.unet_config(), [pass.batch, h, w], pass.context_length)?,
+                Some([windows, region]) => {
+                    let need = |shape| NetworkNeed::unet(&main, model.unet_config(), shape, pass.context_length);
+                    let first = need(windows)?;
+                    let of_region = if region == windows { first } else { need(region)? };
+                    NetworkNeed { arena: first.arena.max(of_region.arena), ..first }
+                }
+            },
             decoder: decoder(&of_vae, vae, [h, w])?,
             encoder: pass.encoded.map(|size| NetworkNeed::encoder(&of_vae, vae, latents(size))).transpose()?,
         })

@@ -7,7 +7,7 @@ use super::{BatchMetadata, Metadata};
 use crate::{
     adapters,
     checkpoint::ZERO_TERMINAL_SNR,
-    request::{Fill, Hires, Inpaint, Tiling, Upscaler},
+    request::{Fill, Hires, Inpaint, TileMethod, Tiles, Tiling, Upscaler},
 };
 
 /// How many digits of the model's hash A1111's text has.
@@ -359,6 +359,38 @@ pub(super) const FIELDS: &[Field] = &[
             };
             true
         },
+    },
+    Field {
+        key: "Tiled Diffusion method",
+        write: |m| {
+            let method = m.request.tiles.as_ref()?.method;
+            TileMethod::LABELS.iter().find(|(known, _)| *known == method).map(|(_, label)| (*label).to_owned())
+        },
+        read: |m, value| {
+            let known = TileMethod::LABELS.iter().find(|(_, label)| *label == value);
+            m.request.tiles = known.map(|&(method, _)| Tiles { method, ..Tiles::default() });
+            known.is_some()
+        },
+    },
+    Field {
+        key: "Tiled Diffusion tile width",
+        write: |m| m.request.tiles.as_ref().map(|tiles| tiles.width.to_string()),
+        read: |m, value| m.request.tiles.as_mut().is_some_and(|tiles| number(&mut tiles.width, value)),
+    },
+    Field {
+        key: "Tiled Diffusion tile height",
+        write: |m| m.request.tiles.as_ref().map(|tiles| tiles.height.to_string()),
+        read: |m, value| m.request.tiles.as_mut().is_some_and(|tiles| number(&mut tiles.height, value)),
+    },
+    Field {
+        key: "Tiled Diffusion overlap",
+        write: |m| m.request.tiles.as_ref().map(|tiles| tiles.overlap.to_string()),
+        read: |m, value| m.request.tiles.as_mut().is_some_and(|tiles| number(&mut tiles.overlap, value)),
+    },
+    Field {
+        key: "Tiled Diffusion batch size",
+        write: |m| m.request.tiles.as_ref().map(|tiles| tiles.batch_size.to_string()),
+        read: |m, value| m.request.tiles.as_mut().is_some_and(|tiles| number(&mut tiles.batch_size, value)),
     },
     Field {
         key: "Variation seed",

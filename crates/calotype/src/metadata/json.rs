@@ -44,7 +44,7 @@ fn group(key: &str) -> usize {
         "adapters" => 1,
         "width" | "height" => 3,
         "model" | "model_hash" | "noise_schedule" | "precision" | "vae_precision" => 4,
-        "latents" | "init" | "hires" | "tiling" => 5,
+        "latents" | "init" | "hires" | "tiling" | "tiles" => 5,
         "digital_source_type" | "postprocessing" | "watermark" => 6,
         _ => 2,
     }

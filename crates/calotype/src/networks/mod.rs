@@ -20,6 +20,7 @@ use crate::{
     error::NotFinite,
     memory::{PassNeed, PassSize},
     sampling::Conditioning,
+    tiles::Windows,
 };
 
 /// The networks of a model on a device. Each is read when it is asked for, unless it is kept in memory, and stays there as long
@@ -107,6 +108,8 @@ pub(crate) struct GuidedPass {
     /// What an inpainting model takes beside the latents, `(B, h, w, 1 + C)`.
     pub(crate) extra_channels: Option<Vec<f32>>,
     pub(crate) wrap: CircularPadding,
+    /// The parts of the latents that the UNet sees, if not all at once.
+    pub(crate) windows: Option<Windows>,
     /// Bytes of its tensors.
     pub(crate) arena: u64,
 }

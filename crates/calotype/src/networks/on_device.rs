@@ -168,11 +168,14 @@ impl<D: Device> EncodeText for TextEncoderOn<D> {
 impl<D: Device> PredictNoise for UNetOn<D> {
     fn guided(self: Box<Self>, pass: GuidedPass) -> Result<BoxPredictor> {
         let Resident { backend, mut network } = *self;
-        let GuidedPass { conditioning, guidance_scale, shape, extra_channels, wrap, arena } = pass;
-        network.set_wrap(wrap);
+        let GuidedPass { conditioning, guidance_scale, shape, extra_channels, wrap, windows, arena } = pass;
+        network.set_wrap(windows.as_ref().map_or(wrap, |windows| windows.own_wrap(wrap)));
         backend.reserve(usize::try_from(arena).unwrap_or(usize::MAX))?;
         let threads = backend.threads().clone();
         let mut predictor = CfgPredictor::with_conditioning(backend, network, conditioning, guidance_scale, shape)?;
+        if let Some(windows) = windows {
+            predictor = predictor.with_windows(windows);
+        }
         if let Some(extra) = extra_channels {
             predictor = predictor.with_extra_channels(extra, 1 + shape[3])?;
         }

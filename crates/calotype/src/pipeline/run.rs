@@ -21,6 +21,7 @@ use crate::{
     networks::{EncodeImage, EncodeText, GuidedPass, Lease},
     prepare::Overlay,
     sampling::Conditioning,
+    tiles::Windows,
     upscale::{Target, Upscaler},
 };
 
@@ -376,6 +377,10 @@ impl Run {
             shape,
             extra_channels: start.extra_channels.clone(),
             wrap: request.tiling.wrap(),
+            windows: request
+                .tiles
+                .as_ref()
+                .map(|tiles| Windows::new(tiles, [shape[1], shape[2]], request.tiling.wrap())),
             arena: plan.need_of(self.in_second_pass).unet.arena,
         })?;
         let inner = ModelDenoiser::new(predictor, pipeline.model().prediction_type());

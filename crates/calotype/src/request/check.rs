@@ -16,6 +16,7 @@ use crate::{
     networks::Networks,
     prepare,
     request::{Hires, Init, ResizeMode, Tiling, Upscaler},
+    tiles::Windows,
 };
 
 /// The most pictures made at once.
@@ -203,6 +204,9 @@ impl Check<'_> {
         if request.tiling != Tiling::None && pipeline.vae_tiling {
             return conflict("seamless tiling needs the whole picture decoded at once: leave out the tiled VAE");
         }
+        if let Some(tiles) = &request.tiles {
+            tiles.check()?;
+        }
         let Size { size: [width, height], canvas } = self.size()?;
         let encoded = match &request.init {
             Some(init) => Some(encoded_size(init, [width, height], canvas)?),
@@ -279,7 +283,6 @@ impl Check<'_> {
         let downscale = model.vae_config().downscale();
         let prompts = PromptInputs::parse(&tags.prompt, request, timeline)?;
         let context_length = prompts.context_length(model.tokenizer())?;
-        let pass = PassSize { batch: request.batch_size, width, height, context_length, encoded };
         let wrap = request.tiling.wrap();
         for (name, side, wraps) in [("width", width, wrap.x), ("height", height, wrap.y)] {
             match wraps {
@@ -289,8 +292,10 @@ impl Check<'_> {
         }
         request.check_noise(downscale)?;
         let channels = model.vae_config().latent_channels;
-        let shape = [request.batch_size, height / downscale, width / downscale, channels];
-        Ok((pass, shape, Arc::new(prompts)))
+        let [batch, h, w] = [request.batch_size, height / downscale, width / downscale];
+        let windows = request.tiles.as_ref().map(|tiles| Windows::new(tiles, [h, w], wrap).largest(batch));
+        let pass = PassSize { batch, width, height, context_length, encoded, windows };
+        Ok((pass, [batch, h, w, channels], Arc::new(prompts)))
     }
 
     /// Checks the second pass after a first one of this size.

@@ -26,6 +26,7 @@ mod noise;
 mod place;
 mod scheduler;
 mod size;
+mod tiles;
 mod words;
 
 use std::sync::Arc;
@@ -42,6 +43,7 @@ pub use image::{FileRef, InputImage};
 pub use init::{Fill, Init, Inpaint, ResizeMode, Sides, StrengthRule};
 pub use place::{BatchPlace, OneOf};
 pub use size::check_side;
+pub use tiles::{Region, TileMethod, Tiles};
 
 use crate::{Latents, adapters::AdapterOptions, sampling::guides};
 use json::is_default;
@@ -147,6 +149,9 @@ pub struct Request {
     /// Whether images go on at their other edge, so that copies side by side have no seams.
     #[serde(skip_serializing_if = "is_default")]
     pub tiling: Tiling,
+    /// Whether latents are worked on in overlapping windows.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tiles: Option<Tiles>,
 }
 
 impl Request {
@@ -209,6 +214,7 @@ impl Default for Request {
             init: None,
             hires: None,
             tiling: Tiling::None,
+            tiles: None,
         }
     }
 }

@@ -14,6 +14,7 @@ mod safety;
 mod sampling;
 mod scheduler;
 mod settings;
+mod tiles;
 mod upscaler;
 
 use std::path::PathBuf;
@@ -227,6 +228,7 @@ impl LineArgs {
         self.scheduler.apply(request);
         self.noise.apply(request, &given);
         self.picture.size.apply(request, &given);
+        self.picture.tiles.apply(request, &given);
     }
 }
 

@@ -3,7 +3,7 @@
 use calotype::{Request, request::Tiling};
 use clap::Args;
 
-use super::Given;
+use super::{Given, tiles::TileArgs};
 use crate::args::choices::choices;
 
 /// Size and number of images.
@@ -12,6 +12,8 @@ use crate::args::choices::choices;
 pub(crate) struct PictureArgs {
     #[command(flatten)]
     pub(crate) size: SizeArgs,
+    #[command(flatten)]
+    pub(crate) tiles: TileArgs,
     /// Images generated at once [default: 1, or as many as --latents has]
     #[arg(long, value_name = "N", alias = "n_samples")]
     pub(crate) batch_size: Option<usize>,
