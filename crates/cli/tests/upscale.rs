@@ -111,6 +111,89 @@ fn images_and_folders_are_enlarged() {
     assert!(row["equal"] == true && row["psnr"].is_null() && row["ssim"] == 1.0);
 }
 
+/// VGG16 whose first block gives the colours on and whose others give nothing, with heads: in a file that `compare` takes.
+fn write_vgg(path: &Path, heads: [f32; 3]) {
+    const CONVOLUTIONS: [[usize; 3]; 13] = [
+        [0, 3, 64],
+        [2, 64, 64],
+        [5, 64, 128],
+        [7, 128, 128],
+        [10, 128, 256],
+        [12, 256, 256],
+        [14, 256, 256],
+        [17, 256, 512],
+        [19, 512, 512],
+        [21, 512, 512],
+        [24, 512, 512],
+        [26, 512, 512],
+        [28, 512, 512],
+    ];
+    let mut tensors = Vec::new();
+    let mut add = |name: String, shape: Vec<usize>, values: &[(usize, f32)]| {
+        let mut data = vec![0.0; shape.iter().product()];
+        values.iter().for_each(|&(at, value)| data[at] = value);
+        tensors.push((name, DType::F32, shape, Cow::from(encode_f32(&data, DType::F32).unwrap())));
+    };
+    for [place, inputs, outputs] in CONVOLUTIONS {
+        // The middle of a kernel is its fifth number.
+        let middle: Vec<(usize, f32)> = (0..3).map(|c| ((c * inputs + c) * 9 + 4, 1.0)).collect();
+        let values = if place <= 2 { middle } else { Vec::new() };
+        add(format!("features.{place}.weight"), vec![outputs, inputs, 3, 3], &values);
+        add(format!("features.{place}.bias"), vec![outputs], &[]);
+    }
+    for (n, width) in [64, 128, 256, 512, 512].into_iter().enumerate() {
+        let values: Vec<(usize, f32)> = heads.into_iter().enumerate().collect();
+        add(format!("lin{n}.model.1.weight"), vec![1, width, 1, 1], if n == 0 { &values } else { &[] });
+    }
+    write_safetensors(path, tensors, &BTreeMap::new()).unwrap();
+}
+
+/// Of one colour each, LPIPS is the weighted square of how their directions differ.
+#[test]
+fn images_are_compared_by_lpips() {
+    let folder = TempDir::new().unwrap();
+    let folder = folder.path();
+    let heads = [0.5, 2.0, 1.25];
+    write_vgg(&folder.join("vgg.safetensors"), heads);
+    let colours = [[250, 180, 200], [160, 240, 210]];
+    for (name, [side, n]) in [("a", [16, 0]), ("b", [16, 1]), ("small", [15, 0])] {
+        let words = (0..side * side * 3).map(|at| colours[n][at % 3]).collect();
+        let picture = DeepImage::new(side as u32, side as u32, 3, Samples::Bytes(words)).unwrap();
+        fs::write(folder.join(format!("{name}.png")), picture.encode_png(&[]).unwrap()).unwrap();
+    }
+    // PyPI lpips' scaling of colours in -1..1.
+    let direction = |colour: [u8; 3]| {
+        let scaled = [0, 1, 2].map(|c| {
+            let x = f64::from(colour[c]) / 127.5 - 1.0;
+            (x - [-0.030, -0.088, -0.188][c]) / [0.458, 0.448, 0.450][c]
+        });
+        let length = scaled.iter().map(|x| x * x).sum::<f64>().sqrt();
+        scaled.map(|x| x / length)
+    };
+    let [x, y] = colours.map(direction);
+    let expected: f64 = (0..3).map(|c| f64::from(heads[c]) * (x[c] - y[c]).powi(2)).sum();
+    assert!(expected > 0.05);
+    let printed = done(folder, "compare a.png b.png a.png --json --lpips vgg.safetensors");
+    let rows: Vec<Value> = printed.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert!((rows[0]["lpips"].as_f64().unwrap() - expected).abs() < 1e-5 * expected.max(1.0), "{printed} {expected}");
+    assert_eq!(rows[1]["lpips"], 0.0);
+    let printed = done(folder, "compare a.png b.png --lpips vgg.safetensors --lpips-heads vgg.safetensors");
+    assert!(printed.contains(&format!("LPIPS {expected:.4}")), "{printed}");
+    refused(
+        folder,
+        "compare small.png small.png --lpips vgg.safetensors",
+        1,
+        "LPIPS needs sides of at least 16 pixels",
+    );
+    write_network(&folder.join("other.safetensors"), 1);
+    refused(
+        folder,
+        "compare a.png b.png --lpips other.safetensors",
+        1,
+        "other.safetensors: tensor net.slice1.0.weight is missing",
+    );
+}
+
 #[test]
 fn what_can_not_be_done_is_said_in_a_line() {
     let folder = TempDir::new().unwrap();

@@ -125,6 +125,7 @@ impl Error {
             Self::Calotype(calotype::Error::OutOfRange { field, .. }) => Some(field),
             Self::Calotype(calotype::Error::Json { field, .. }) => Some(field),
             Self::Calotype(calotype::Error::Prompt(_)) => Some("prompt"),
+            Self::Calotype(calotype::Error::UnknownName { kind: "network", .. }) => Some("hires.network"),
             Self::Publish(error) => match **error {
                 calotype_publish::Error::Refused { .. } => Some("prompt"),
                 calotype_publish::Error::WatermarkRequired { .. } => Some("width"),

@@ -69,6 +69,16 @@ pub struct Preparation {
     pub chunks: usize,
 }
 
+/// Refuses a second pass that a network is to enlarge, of which there are none here.
+fn check_network(request: &Request) -> Result<()> {
+    let Some(name) = request.hires.as_ref().and_then(|hires| hires.network.as_ref()) else { return Ok(()) };
+    let message = format!(
+        "there are no networks for super-resolution here, such as {:?}: leave out hires.network, and choose hires.upscaler",
+        calotype::checkpoint::brief(name)
+    );
+    Err(calotype::Error::UnknownName { kind: "network", name: name.clone(), message }.into())
+}
+
 impl Engine {
     /// Checks what an order asks for, as far as it can be known before it is made.
     ///
@@ -77,6 +87,7 @@ impl Engine {
     pub fn prepare(&self, order: &Order) -> Result<Preparation> {
         let Shared { catalogue, loaded, publisher, options, rates, .. } = &*self.shared;
         options.limits.check_numbers(&order.request)?;
+        check_network(&order.request)?;
         let mut request = order.request.clone();
         catalogue.place_adapters(&mut request)?;
         open_images(&mut request, |sha256| self.shared.input(sha256))?;

@@ -13,7 +13,7 @@ use std::{
 
 use calotype::{
     CancelToken, CpuDevice, CpuDeviceOptions, Device, Pipeline, Precision, Request, metadata,
-    request::{Init, InputImage},
+    request::{Hires, Init, InputImage},
 };
 use calotype_engine::{
     Asked, BUILT_IN, Card, Engine, EngineOptions, Error, Format, Notice, Order, OutputFormat, Submission,
@@ -189,6 +189,13 @@ fn what_can_not_be_made_is_refused_before_it_is_taken() {
     let nowhere = InputImage::from(calotype::RgbaImage::filled(8, 8, [1, 2, 3, 255]));
     let error = with(&|order| order.request.init = Some(Init::new(nowhere.clone())));
     assert_eq!(error.code(), "input_not_found");
+    let network = Some("RealESRGAN_x4plus".to_owned());
+    let hires = Hires { width: 128, height: 128, network, ..Hires::default() };
+    let error = with(&|order| order.request.hires = Some(hires.clone()));
+    assert_eq!((error.code(), error.field()), ("unknown_name", Some("hires.network")));
+    let expected =
+        "there are no networks for super-resolution here, such as \"RealESRGAN_x4plus\": leave out hires.network";
+    assert!(error.to_string().starts_with(expected), "{error}");
     assert_eq!(engine.list(&Default::default()).unwrap().len(), 0);
 
     let mut full = options(&folder.path().join("full"));
