@@ -2,8 +2,6 @@
 
 #![allow(clippy::unwrap_used, reason = "these are tests")]
 
-mod common;
-
 use std::sync::Arc;
 use std::{
     collections::BTreeMap,
@@ -16,9 +14,10 @@ use calotype::{
     adapters::{AdapterFile, AdapterFolders, AdapterOptions, EmbeddingOptions, LoraOptions},
     metadata::Metadata,
 };
-use common::{Sizes, Tensors, begin, distance, values, write_weights};
 use serde::Deserialize;
 use tempfile::TempDir;
+
+use crate::common::{Sizes, Tensors, begin, distance, values, write_weights};
 
 #[derive(Deserialize)]
 struct Golden {

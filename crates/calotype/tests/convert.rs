@@ -2,8 +2,6 @@
 
 #![allow(clippy::unwrap_used, reason = "these are tests")]
 
-mod common;
-
 use std::{collections::BTreeMap, fs, path::Path};
 
 use calotype::{
@@ -12,12 +10,13 @@ use calotype::{
 };
 use calotype_checkpoint::{ConvertOptions, ConvertTo, Inspection, convert, inspect, list, verify};
 use calotype_formats::{Checkpoint, encode_f32, write_safetensors};
-use common::{
+use tempfile::TempDir;
+
+use crate::common::{
     Tensors, distance,
     family::{Family, SD1, SD2, UNET, VAE, latents, only, renamed, write},
     write_weights,
 };
-use tempfile::TempDir;
 
 const DIFFUSERS: ConvertOptions = ConvertOptions { to: ConvertTo::Diffusers, dtype: None };
 const COMPVIS: ConvertOptions = ConvertOptions { to: ConvertTo::CompVis, dtype: None };
@@ -235,7 +234,7 @@ fn nothing_half_written_is_left() {
     refused(&model, &path("new.safetensors"), COMPVIS, "new.yaml: is there already");
     let half = ConvertOptions { dtype: Some(DType::F16), ..DIFFUSERS };
     refused(&model, &path("half"), half, "conv_out.bias has numbers too large for f16: convert to bf16 or f32");
-    common::Sizes::default().write(&{
+    crate::common::Sizes::default().write(&{
         fs::create_dir(path("narrow")).unwrap();
         path("narrow")
     });
@@ -251,7 +250,7 @@ fn nothing_half_written_is_left() {
 fn added_tokens_go_along_or_are_refused() {
     let place = TempDir::new().unwrap();
     let path = |name: &str| place.path().join(name);
-    let mut sizes = common::Sizes::default();
+    let mut sizes = crate::common::Sizes::default();
     sizes.text.vocab_size += 2;
     sizes.write(&path("model"));
     fs::create_dir(path("model/tokenizer")).unwrap();
@@ -328,7 +327,7 @@ fn trees_of_other_programs_are_listed() {
     let extra =
         format!("a:\n  base_path: {}\n  loras: |\n    more\n    none\n", place.path().join("elsewhere").display());
     fs::write(place.path().join("comfy/extra_model_paths.yaml"), extra).unwrap();
-    common::Sizes::default().write(&folder("hub/models--org--name/snapshots/abc"));
+    crate::common::Sizes::default().write(&folder("hub/models--org--name/snapshots/abc"));
     fs::create_dir_all(place.path().join("hub/models--org--name/refs")).unwrap();
     fs::write(place.path().join("hub/models--org--name/refs/main"), "abc").unwrap();
     let found = list(&["a1111", "comfy", "hub"].map(|name| place.path().join(name))).unwrap();

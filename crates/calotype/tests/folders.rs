@@ -2,14 +2,13 @@
 
 #![allow(clippy::unwrap_used, reason = "these are tests")]
 
-mod common;
-
 use std::{fs, path::Path};
 
 use calotype::{Model, ModelOptions};
 use calotype_checkpoint::{Inspection, inspect};
-use common::{Sizes, tensors, write_weights};
 use tempfile::TempDir;
+
+use crate::common::{Sizes, tensors, write_weights};
 
 const UNET: &str = "unet/diffusion_pytorch_model.safetensors";
 const VAE: &str = "vae/diffusion_pytorch_model.safetensors";
@@ -128,7 +127,7 @@ fn damaged_weights() {
     let error = Model::open(folder.path()).err().unwrap().to_string();
     assert!(error.contains(UNET) && error.contains("is cut off") && !error.contains('\n'), "{error}");
 
-    let change = |change: fn(&mut common::Tensors)| {
+    let change = |change: fn(&mut crate::common::Tensors)| {
         move |folder: &Path| {
             let mut unet = tensors(&Sizes::default().unet);
             change(&mut unet);

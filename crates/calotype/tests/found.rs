@@ -2,20 +2,19 @@
 
 #![allow(clippy::unwrap_used, reason = "these are tests")]
 
-mod common;
-
 use std::{borrow::Cow, collections::BTreeMap, fs, path::Path};
 
 use calotype::{Model, ModelOptions, checkpoint::DType};
 use calotype_checkpoint::{ConvertOptions, ConvertTo, Inspection, convert, inspect};
 use calotype_formats::{Checkpoint, encode_f32, write_safetensors};
-use common::{
+use serde_json::Value;
+use tempfile::TempDir;
+
+use crate::common::{
     Sizes, Tensors,
     family::{SD1, UNET, latents, only, renamed, write},
     write_weights,
 };
-use serde_json::Value;
-use tempfile::TempDir;
 
 /// `reference/saved_configs.py`.
 fn saved() -> Value {
@@ -168,7 +167,7 @@ fn floats_of_eight_bits_are_run_and_converted() {
         assert_eq!(unet.get("conv_in.weight").unwrap().dtype, dtype, "{name}");
         let (_, data) = &tensors[&format!("{UNET}input_blocks.0.0.weight")];
         assert_eq!(unet.read_f32("conv_in.weight").unwrap(), *data, "{name}");
-        let distance = common::distance(&latents(&file, &options), &latents(&expected, &options));
+        let distance = crate::common::distance(&latents(&file, &options), &latents(&expected, &options));
         assert!(distance <= 1e-6, "{name}: {distance}");
     }
 }

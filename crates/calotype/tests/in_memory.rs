@@ -2,16 +2,15 @@
 
 #![allow(clippy::unwrap_used, reason = "these are tests")]
 
-mod common;
-
 use std::{collections::BTreeMap, fs, path::Path, sync::Arc};
 
 use calotype::{Latents, Model, ModelOptions, Pipeline, PipelineOptions, Request};
-use common::{
+use tempfile::TempDir;
+
+use crate::common::{
     Sizes,
     family::{SD1, write},
 };
-use tempfile::TempDir;
 
 fn latents(model: Model) -> Latents {
     let pipeline = Pipeline::load(Arc::new(model), PipelineOptions::default()).unwrap();

@@ -2,8 +2,6 @@
 
 #![allow(clippy::unwrap_used, reason = "these are tests")]
 
-mod common;
-
 use std::{borrow::Cow, collections::BTreeMap, fs, path::Path, time::Instant};
 
 use calotype::{
@@ -12,12 +10,13 @@ use calotype::{
 };
 use calotype_checkpoint::{AdapterInspection, FileInspection, Inspection, ModelInspection, inspect, inspect_for};
 use calotype_formats::{encode_f32, write_safetensors};
-use common::{
+use tempfile::TempDir;
+
+use crate::common::{
     Sizes, Tensors,
     family::{SD1, UNET, renamed, write},
     write_weights,
 };
-use tempfile::TempDir;
 
 fn file(path: &Path) -> FileInspection {
     match inspect(path, &ModelOptions::default()).unwrap() {

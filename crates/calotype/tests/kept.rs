@@ -2,8 +2,6 @@
 
 #![allow(clippy::unwrap_used, reason = "these are tests")]
 
-mod common;
-
 use std::sync::Arc;
 
 use calotype::{
@@ -13,8 +11,9 @@ use calotype::{
     sampling::ScheduleKind,
 };
 use calotype_image::GrayImage;
-use common::{Sizes, begin, values};
 use tempfile::TempDir;
+
+use crate::common::{Sizes, begin, values};
 
 /// No whole number of the small model's latents, of 4 x 4 pixels.
 const SIZE: [u32; 2] = [35, 26];

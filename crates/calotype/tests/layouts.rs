@@ -2,18 +2,17 @@
 
 #![allow(clippy::unwrap_used, reason = "these are tests")]
 
-mod common;
-
 use std::{fs, path::Path};
 
 use calotype::{Model, ModelOptions, checkpoint::WeightSet, sampling::PredictionType};
 use calotype_models::{ModelConfig, PerBlock};
-use common::{
+use tempfile::TempDir;
+
+use crate::common::{
     Sizes, Tensors, begin, distance,
     family::{SD1, SD2, UNET, VAE, latents, only, renamed, vae, write},
     write_weights,
 };
-use tempfile::TempDir;
 
 /// Each layout's latents are the folder's, and those are the reference's.
 #[test]

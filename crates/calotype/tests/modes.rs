@@ -2,8 +2,6 @@
 
 #![allow(clippy::print_stdout, clippy::unwrap_used, reason = "these are tests")]
 
-mod common;
-
 use std::path::Path;
 use std::sync::Arc;
 
@@ -15,9 +13,10 @@ use calotype::{
 use calotype_diffusion::{SampleOptions, Sampler};
 use calotype_image::encode_png;
 use calotype_models::{DownBlockType as Down, TinyBlocks, UNetConfig, UpBlockType as Up, VaeConfig};
-use common::{Sizes, begin, distance, values};
 use serde_json::Value;
 use tempfile::TempDir;
+
+use crate::common::{Sizes, begin, distance, values};
 
 /// The picture of `reference/modes.py`.
 fn picture(width: usize, height: usize) -> RgbImage {
@@ -232,7 +231,7 @@ fn requests_that_cannot_be_met_are_refused() {
     let (_folder, model) = model(&Sizes::default());
     let init = || Init::new(file(files.path(), "init.png", &picture(32, 24)));
     let refused = |request: Request, options: PipelineOptions, message: &str| {
-        let error = common::plan_with(&model, &request, options).expect_err(message);
+        let error = crate::common::plan_with(&model, &request, options).expect_err(message);
         assert!(error.is_request(), "{error}");
         assert_eq!(error.to_string(), message);
     };
@@ -298,7 +297,7 @@ fn noise_over_a_picture_is_multiplied() {
     assert!(distance(with(1.0, 1.0, 0.0).data(), expected.data()) > 1e-3);
     for (init_noise_multiplier, extra_noise) in [(1.6, 0.0), (-0.1, 0.0), (1.0, 1.1), (f64::NAN, 0.0)] {
         let request = Request { init_noise_multiplier, extra_noise, ..base.clone() };
-        let error = common::plan(&model, &request).unwrap_err();
+        let error = crate::common::plan(&model, &request).unwrap_err();
         assert!(error.is_request() && error.to_string().contains("is out of range: give 0 to 1"), "{error}");
     }
 }
@@ -312,7 +311,7 @@ fn strength_rules_leave_different_steps() {
         let init = Some(Init { strength: 0.6, strength_rule: rule, ..init.clone() });
         let request =
             Request { num_inference_steps: 20, sampler: "euler".parse().unwrap(), init, ..Default::default() };
-        assert_eq!(common::plan(&model, &request).unwrap().steps(), steps, "{rule:?}");
+        assert_eq!(crate::common::plan(&model, &request).unwrap().steps(), steps, "{rule:?}");
     }
     // All steps of a second pass are taken, whatever its strength.
     let hires = Some(Hires { width: 0, height: 48, num_inference_steps: Some(7), strength: 0.3, ..Hires::default() });
@@ -324,7 +323,7 @@ fn strength_rules_leave_different_steps() {
         hires,
         ..Default::default()
     };
-    let plan = common::plan(&model, &request).unwrap();
+    let plan = crate::common::plan(&model, &request).unwrap();
     assert_eq!((plan.steps(), plan.final_shape()), (12, [1, 12, 24, 4]));
 }
 
@@ -352,10 +351,10 @@ fn prompts_are_checked_before_the_work() {
     let (_folder, model) = model(&Sizes::default());
     let request =
         |prompt: &str| Request { prompt: prompt.into(), prompt_style: PromptStyle::A1111, ..Default::default() };
-    let arena = |prompt: &str| common::plan(&model, &request(prompt)).unwrap().arena_bytes();
+    let arena = |prompt: &str| crate::common::plan(&model, &request(prompt)).unwrap().arena_bytes();
     assert!(arena(&"word ".repeat(750)) > arena("word"));
     for prompt in ["(a:1.2.3)", &"word ".repeat(75 * 65)] {
-        let error = common::plan(&model, &request(prompt)).unwrap_err();
+        let error = crate::common::plan(&model, &request(prompt)).unwrap_err();
         assert!(error.is_request() && !error.to_string().contains('\n'), "{error}");
     }
 }

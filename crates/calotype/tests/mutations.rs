@@ -4,10 +4,6 @@
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
-mod common;
-#[path = "../../../fuzz/mutator.rs"]
-mod mutator;
-
 use std::fs;
 
 use calotype::{
@@ -15,8 +11,9 @@ use calotype::{
     metadata::{Metadata, Reading, read},
 };
 use calotype_image::{RgbImage, encode_png};
-use common::Sizes;
 use tempfile::TempDir;
+
+use crate::common::Sizes;
 
 /// A1111's text, with all that it may say.
 const TEXTS: [&str; 3] = [
@@ -41,7 +38,7 @@ fn texts_that_are_wrong() {
         b"Schedule type: x",
         b"\\",
     ];
-    mutator::run("metadata", &TEXTS.map(|text| text.as_bytes().to_vec()), &words, |bytes| {
+    crate::mutator::run("metadata", &TEXTS.map(|text| text.as_bytes().to_vec()), &words, |bytes| {
         let Reading { metadata: read, unread, .. } = Metadata::from_parameters(&String::from_utf8_lossy(&bytes));
         // Infinity and NaN, which a text may have, JSON has not.
         if let Ok(again) = Metadata::from_json(&read.to_json()) {
@@ -57,7 +54,7 @@ fn json_that_is_wrong() {
     let corpus = TEXTS.map(|text| Metadata::from_parameters(text).metadata.to_json().into_bytes());
     let words: [&[u8]; 10] =
         [b"null", b"true", b"{}", b"[]", b"-1", b"1e999", b"18446744073709551616", b"\"\"", b",", b":"];
-    mutator::run("metadata_json", &corpus, &words, |bytes| {
+    crate::mutator::run("metadata_json", &corpus, &words, |bytes| {
         one_line(Metadata::from_json(&String::from_utf8_lossy(&bytes)).and_then(|read| read.request(&[])))
     });
 }
@@ -118,7 +115,7 @@ fn what_others_write_wrongly() {
         let sound = encode_png(&picture, &[(keyword, text)]).unwrap();
         assert!(read(&sound).is_ok_and(|reading| !reading.is_complete), "{keyword}: {text}");
         let corpus = [text.as_bytes().to_vec()];
-        mutator::run_part(10, &format!("others_{number}"), &corpus, &words, |bytes| {
+        crate::mutator::run_part(10, &format!("others_{number}"), &corpus, &words, |bytes| {
             let text = String::from_utf8_lossy(&bytes);
             let file = encode_png(&picture, &[(keyword, &text)]).unwrap();
             let reading = read(&file);
@@ -151,7 +148,7 @@ fn folders_that_are_wrong() {
             b"18446744073709551615",
             b",",
         ];
-        mutator::run_part(20, name, std::slice::from_ref(&sound), &words, |bytes| {
+        crate::mutator::run_part(20, name, std::slice::from_ref(&sound), &words, |bytes| {
             fs::write(&path, bytes).unwrap();
             one_line(Model::open(folder.path()).map_err(calotype::Error::from))
         });

@@ -2,16 +2,15 @@
 
 #![allow(clippy::unwrap_used, reason = "these are tests")]
 
-mod common;
-
 use calotype::{
     Keep, Latents, Model, Pipeline, PipelineOptions, Plan, Precision, Request,
     metadata::Metadata,
     request::{BatchPlace, OneOf},
     sampling::{Rng, SeedPer},
 };
-use common::{Sizes, model};
 use std::sync::Arc;
+
+use crate::common::{Sizes, model};
 
 fn ways() -> Vec<Request> {
     let base = Request::default();

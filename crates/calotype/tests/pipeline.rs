@@ -2,16 +2,15 @@
 
 #![allow(clippy::print_stdout, clippy::unwrap_used, reason = "these are tests")]
 
-mod common;
-
 use calotype::{
     Event, Keep, Latents, Model, Pipeline, PipelineOptions, Precision, Request, Stage, Step,
     latents::{read_latents, write_latents},
     metadata::Metadata,
 };
 use calotype_tensor::cpu::{CpuDevice, CpuDeviceOptions};
-use common::{Sizes, conditioning, distance, golden::Golden, model, plan};
 use std::sync::Arc;
+
+use crate::common::{Sizes, conditioning, distance, golden::Golden, model, plan};
 
 fn load(model: &Arc<Model>) -> Pipeline {
     Pipeline::load(Arc::clone(model), PipelineOptions { keep: Keep::All, ..Default::default() }).unwrap()

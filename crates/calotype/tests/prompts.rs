@@ -2,8 +2,6 @@
 
 #![allow(clippy::print_stdout, clippy::unwrap_used, reason = "these are tests")]
 
-mod common;
-
 use std::cell::Cell;
 use std::sync::Arc;
 
@@ -15,9 +13,10 @@ use calotype::{
 };
 use calotype_diffusion::{BatchNoise, ModelDenoiser, Predictor, SampleOptions, Sampler};
 use calotype_models::TextConfig;
-use common::{Sizes, begin, distance};
 use serde_json::Value;
 use tempfile::TempDir;
+
+use crate::common::{Sizes, begin, distance};
 
 fn model() -> (TempDir, Arc<Model>) {
     model_of_layers(3)
@@ -78,7 +77,7 @@ fn check_contexts(pipeline: &Pipeline, cases: &[Value]) {
             num_inference_steps: case["steps"].as_u64().unwrap() as usize,
             ..a1111(case["prompt"].as_str().unwrap(), "")
         };
-        let (conditioning, _) = common::conditioning(pipeline, &request).unwrap();
+        let (conditioning, _) = crate::common::conditioning(pipeline, &request).unwrap();
         for (index, part) in case["parts"].as_array().unwrap().iter().enumerate() {
             for entry in part[1].as_array().unwrap() {
                 // An entry holds at its last step whatever the one before did.
@@ -190,7 +189,7 @@ fn schedules_of_second_order_samplers_run_over_twice_the_steps() {
     let (_folder, model) = model();
     let pipeline = load(&model);
     let request = Request { sampler: SamplerKind::Heun, ..a1111("[a:b:0.5]", "") };
-    let (conditioning, _) = common::conditioning(&pipeline, &request).unwrap();
+    let (conditioning, _) = crate::common::conditioning(&pipeline, &request).unwrap();
     let held: Vec<usize> = (0..12).map(|call| conditioning.at(call).parts[0].0.context).collect();
     assert_eq!(held, [1, 1, 1, 1, 1, 1, 1, 2, 2, 2, 2, 2]);
 }
@@ -204,7 +203,7 @@ fn clip_skip_takes_layers_away_in_both_styles() {
         let skipped: Vec<Latents> = (1..=3).map(|clip_skip| latents(&pipeline, &with(clip_skip, style))).collect();
         assert!(skipped[0] != skipped[1] && skipped[1] != skipped[2]);
         for clip_skip in [0, 4] {
-            let error = common::plan(&model, &with(clip_skip, style)).unwrap_err();
+            let error = crate::common::plan(&model, &with(clip_skip, style)).unwrap_err();
             assert!(error.is_request());
             assert!(error.to_string().contains(&format!("clip skip {clip_skip} ")), "{error}");
         }
@@ -219,11 +218,11 @@ fn what_cannot_be_done_is_said() {
     for (prompt, message) in
         [("(a:1.2.3)", "weight 1.2.3"), (&long, "at most 1024 and 64"), (&"a".repeat(70000), "70000 bytes long")]
     {
-        let error = common::conditioning(&pipeline, &a1111(prompt, "")).unwrap_err();
+        let error = crate::common::conditioning(&pipeline, &a1111(prompt, "")).unwrap_err();
         assert!(error.is_request() && error.to_string().contains(message), "{error}");
         assert!(!error.to_string().contains('\n'));
     }
-    let (_, warnings) = common::conditioning(&pipeline, &a1111("a <magic:x:0.5> cat", "")).unwrap();
+    let (_, warnings) = crate::common::conditioning(&pipeline, &a1111("a <magic:x:0.5> cat", "")).unwrap();
     assert_eq!(warnings, [Warning::Network { tag: "<magic:x:0.5>".into() }]);
 }
 
@@ -231,7 +230,7 @@ fn what_cannot_be_done_is_said() {
 fn metadata_say_how_prompts_were_read() {
     let (_folder, model) = model();
     let request = Request { clip_skip: 2, emphasis: Emphasis::NoNorm, ..a1111("(a:1.2)", "") };
-    let plan = common::plan(&model, &request).unwrap();
+    let plan = crate::common::plan(&model, &request).unwrap();
     let metadata = Metadata::new(&model, &plan, Precision::default(), 0).unwrap();
     let text = metadata.parameters();
     for setting in [", Clip skip: 2,", ", Emphasis: No norm, Prompt style: a1111, Version: calotype "] {

@@ -2,16 +2,15 @@
 
 #![allow(clippy::unwrap_used, reason = "these are tests")]
 
-mod common;
-
 use calotype::{
     Error, Latents, Pipeline, PipelineOptions, Plan, Request, RgbImage,
     adapters::{AdapterFile, AdapterOptions, EmbeddingOptions, HypernetworkOptions, LoraOptions},
     request::{Hires, Init, Inpaint, InputImage, StrengthRule, Upscaler},
     sampling::{SamplerKind, SeedPer},
 };
-use common::{Sizes, model};
 use serde_json::json;
+
+use crate::common::{Sizes, model};
 
 #[test]
 fn what_is_left_out_is_as_by_default() {

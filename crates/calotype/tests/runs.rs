@@ -2,8 +2,6 @@
 
 #![allow(clippy::unwrap_used, reason = "these are tests")]
 
-mod common;
-
 use std::{
     collections::HashMap,
     path::Path,
@@ -27,7 +25,8 @@ use calotype_diffusion::{Denoiser, Latents, NoiseLevel};
 use calotype_image::{RgbImage, encode_png};
 use calotype_models::Component;
 use calotype_tensor::reference::ReferenceDevice;
-use common::{Sizes, distance, model};
+
+use crate::common::{Sizes, distance, model};
 
 fn short(prompt: &str) -> Request {
     Request { num_inference_steps: 3, ..Request::new(prompt) }
@@ -384,7 +383,7 @@ fn weights_that_are_no_numbers_end_in_an_error_that_names_the_network() {
             Component::Vae => "decoder.conv_out.bias",
         };
         let [(stem, ending), _] = network.weight_files();
-        common::spoil(&folder.path().join(format!("{}/{stem}.{ending}", network.id())), tensor);
+        crate::common::spoil(&folder.path().join(format!("{}/{stem}.{ending}", network.id())), tensor);
         let model = Arc::new(Model::open(folder.path()).unwrap());
         for precision in [Precision::F32, Precision::F16] {
             let pipeline = load(&model, PipelineOptions { precision, ..Default::default() });

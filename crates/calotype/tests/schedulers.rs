@@ -2,8 +2,6 @@
 
 #![allow(clippy::unwrap_used, reason = "these are tests")]
 
-mod common;
-
 use std::{fs, path::Path};
 
 use calotype::{
@@ -12,10 +10,11 @@ use calotype::{
     sampling::{FinalSigmas, PredictionType, SamplerKind, ScheduleKind, SchedulerSettings, TimestepSpacing},
 };
 use calotype_checkpoint::{ConvertOptions, ConvertTo, Inspection, convert, inspect};
-use common::{Sizes, begin, distance, family};
 use serde::Deserialize;
 use serde_json::{Value, json};
 use tempfile::TempDir;
+
+use crate::common::{Sizes, begin, distance, family};
 
 /// A case of `reference/scheduler_matrix.py`.
 #[derive(Deserialize)]

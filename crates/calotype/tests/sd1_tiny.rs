@@ -2,16 +2,15 @@
 
 #![allow(clippy::print_stdout, clippy::unwrap_used, reason = "these are tests")]
 
-mod common;
-
 use std::sync::Arc;
 
 use calotype::{Keep, Model, Pipeline, PipelineOptions, Precision};
-use common::{
+use serde_json::Value;
+
+use crate::common::{
     distance,
     sd1_tiny::{Golden, folder, rms_distance},
 };
-use serde_json::Value;
 
 fn load(model: &Arc<Model>, precision: Precision) -> Pipeline {
     Pipeline::load(Arc::clone(model), PipelineOptions { precision, keep: Keep::All, ..Default::default() }).unwrap()

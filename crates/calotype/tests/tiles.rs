@@ -2,8 +2,6 @@
 
 #![allow(clippy::print_stdout, clippy::unwrap_used, reason = "these are tests")]
 
-mod common;
-
 use std::sync::Arc;
 
 use calotype::{
@@ -13,9 +11,10 @@ use calotype::{
 };
 use calotype_image::encode_png;
 use calotype_models::VaeConfig;
-use common::{Sizes, distance, model, plan};
 use serde_json::Value;
 use tempfile::TempDir;
+
+use crate::common::{Sizes, distance, model, plan};
 
 fn load(model: &Arc<Model>) -> Pipeline {
     Pipeline::load(Arc::clone(model), PipelineOptions { keep: Keep::All, ..Default::default() }).unwrap()

@@ -2,8 +2,6 @@
 
 #![allow(clippy::unwrap_used, reason = "these are tests")]
 
-mod common;
-
 use std::{
     fs,
     path::{Path, PathBuf},
@@ -18,8 +16,9 @@ use calotype::{
 use calotype_formats::Checkpoint;
 use calotype_image::encode_png;
 use calotype_models::{ModelConfig, TinyBlocks, VaeConfig};
-use common::{Sizes, Tensors, tensors, write_weights};
 use tempfile::TempDir;
+
+use crate::common::{Sizes, Tensors, tensors, write_weights};
 
 /// Of the model's downscale.
 fn vae() -> VaeConfig {

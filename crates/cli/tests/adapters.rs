@@ -2,10 +2,6 @@
 
 #![allow(clippy::unwrap_used, reason = "these are tests")]
 
-#[path = "../../calotype/tests/common/mod.rs"]
-mod common;
-mod notes;
-
 use std::{
     borrow::Cow,
     collections::BTreeMap,
@@ -15,8 +11,9 @@ use std::{
 };
 
 use calotype_formats::{DType, encode_f32, write_safetensors};
-use common::{Sizes, values};
 use tempfile::TempDir;
+
+use crate::models::{Sizes, values};
 
 fn run(folder: &Path, args: &[&str]) -> Output {
     let mut command = Command::new(env!("CARGO_BIN_EXE_calotype"));
@@ -28,7 +25,7 @@ fn run(folder: &Path, args: &[&str]) -> Output {
 fn done(folder: &Path, args: &[&str]) {
     let output = run(folder, args);
     let said = String::from_utf8_lossy(&output.stderr);
-    assert_eq!((output.status.code(), notes::without(&said)), (Some(0), ""), "{args:?}");
+    assert_eq!((output.status.code(), crate::notes::without(&said)), (Some(0), ""), "{args:?}");
 }
 
 fn bytes(folder: &Path, name: &str) -> Vec<u8> {

@@ -2,10 +2,6 @@
 
 #![allow(clippy::unwrap_used, reason = "these are tests")]
 
-#[path = "../../calotype/tests/common/mod.rs"]
-mod common;
-mod notes;
-
 use std::{
     fs,
     path::Path,
@@ -15,9 +11,10 @@ use std::{
 
 use calotype::sampling::SamplerKind;
 use calotype_image::{Limits, read_png_text};
-use common::Sizes;
 use serde_json::Value;
 use tempfile::TempDir;
+
+use crate::models::Sizes;
 
 /// A folder to work in, with a small model in `model`.
 fn workplace() -> TempDir {
@@ -46,7 +43,7 @@ fn stdout(output: &Output) -> &str {
 }
 
 fn stderr(output: &Output) -> &str {
-    notes::without(std::str::from_utf8(&output.stderr).unwrap())
+    crate::notes::without(std::str::from_utf8(&output.stderr).unwrap())
 }
 
 /// It worked, and this is what it printed.

@@ -3,19 +3,17 @@
 
 #![allow(clippy::print_stdout, clippy::unwrap_used, reason = "these are tests")]
 
-#[path = "../../calotype/tests/common/mod.rs"]
-mod common;
-#[path = "../../formats/tests/common/mod.rs"]
-mod torch_files;
-
 use std::{fs, path::Path, process::Command};
 
 use calotype::{RgbImage, latents::read_latents};
 use calotype_image::{Limits, decode, encode_png};
-use common::{Tensors, distance, family::SD1, values, write_weights};
 use serde::Deserialize;
 use tempfile::TempDir;
-use torch_files::{pickle::Pickle, torch_zip};
+
+use crate::{
+    models::{Tensors, distance, family::SD1, values, write_weights},
+    torch_files::{pickle::Pickle, torch_zip},
+};
 
 /// A run of one of the scripts.
 #[derive(Deserialize)]

@@ -2,15 +2,13 @@
 
 #![allow(clippy::unwrap_used, reason = "these are tests")]
 
-#[path = "common/line.rs"]
-mod line;
-
 use std::{fs, path::Path};
 
 use calotype_image::{Limits, PictureTexts, RgbImage, decode, encode_png, psnr, read_png_text};
-use line::{run, said};
 use serde_json::Value;
 use tempfile::TempDir;
+
+use crate::line::{run, said};
 
 /// It worked, and this is what it said.
 fn done(folder: &Path, args: &str) -> String {

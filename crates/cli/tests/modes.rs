@@ -2,10 +2,6 @@
 
 #![allow(clippy::unwrap_used, reason = "these are tests")]
 
-#[path = "../../calotype/tests/common/mod.rs"]
-mod common;
-mod notes;
-
 use std::{
     fs,
     io::Write,
@@ -14,8 +10,9 @@ use std::{
 };
 
 use calotype_image::{Limits, RgbImage, decode, encode_png, read_png_text};
-use common::{Sizes, values};
 use tempfile::TempDir;
+
+use crate::models::{Sizes, values};
 
 /// A folder with a small model in `model`, a picture `init.png` and a mask `mask.png`, and both of a size that is no whole
 /// number of latents.
@@ -47,7 +44,7 @@ fn command(folder: &Path, args: &str) -> Command {
 fn done(folder: &Path, args: &str) -> String {
     let output = command(folder, args).output().unwrap();
     let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).unwrap();
-    assert_eq!((output.status.code(), notes::without(&text(&output.stderr))), (Some(0), ""), "{args}");
+    assert_eq!((output.status.code(), crate::notes::without(&text(&output.stderr))), (Some(0), ""), "{args}");
     text(&output.stdout)
 }
 
@@ -172,7 +169,7 @@ fn a_strangers_picture_is_remade_as_far_as_it_goes() {
     let said = String::from_utf8_lossy(&output.stderr).into_owned();
     let warnings = "warning: not honoured: Face restoration: GFPGAN\n\
         warning: made with model other (0123456789), not with model\n";
-    assert_eq!((output.status.code(), notes::without(&said)), (Some(0), warnings));
+    assert_eq!((output.status.code(), crate::notes::without(&said)), (Some(0), warnings));
     let ours = read_png_text(&fs::read(folder.join("ours.png")).unwrap()).unwrap();
     assert!(ours[0].1.contains("Sampler: Euler a, Schedule type: Automatic, CFG scale: 7, Seed: 5, Size: 24x32"));
 }
@@ -255,7 +252,7 @@ fn lines_have_options_of_their_own() {
     let output =
         command(folder, "txt2img --from-file tags.txt --model model --steps 1 --output tags").output().unwrap();
     let said = String::from_utf8_lossy(&output.stderr);
-    let said = notes::without(&said);
+    let said = crate::notes::without(&said);
     assert_eq!((output.status.code(), said.lines().next()), (Some(2), Some(format!("error: {lora}").as_str())));
     fs::write(folder.join("grammar.txt"), "a\n# b\n\n(c:1.2.3)").unwrap();
     let output = command(folder, "txt2img --from-file grammar.txt --prompt-style a1111 --model model --output late")
@@ -371,7 +368,7 @@ fn hints_are_given() {
     ] {
         let output = command(folder, &format!("{args} {rest}")).output().unwrap();
         let stderr = String::from_utf8_lossy(&output.stderr);
-        assert_eq!((output.status.code(), notes::without(&stderr)), (Some(0), said), "{args}");
+        assert_eq!((output.status.code(), crate::notes::without(&stderr)), (Some(0), said), "{args}");
     }
     let hinted = |args: &str, lines: &[&str]| {
         let output = command(folder, args).output().unwrap();

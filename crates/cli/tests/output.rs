@@ -2,8 +2,6 @@
 
 #![allow(clippy::unwrap_used, reason = "these are tests")]
 
-mod notes;
-
 use std::{
     fs,
     path::Path,
@@ -22,7 +20,7 @@ fn txt2img(folder: &Path, args: &[&str]) -> Output {
 }
 
 fn stderr(output: &Output) -> String {
-    notes::without(std::str::from_utf8(&output.stderr).unwrap()).to_owned()
+    crate::notes::without(std::str::from_utf8(&output.stderr).unwrap()).to_owned()
 }
 
 #[test]

@@ -2,12 +2,6 @@
 
 #![allow(clippy::unwrap_used, reason = "these are tests")]
 
-mod notes;
-#[path = "../../hub/tests/common/mod.rs"]
-mod server;
-#[path = "../../calotype/tests/common/mod.rs"]
-mod small_model;
-
 use std::{
     fs,
     path::{Path, PathBuf},
@@ -17,9 +11,12 @@ use std::{
 };
 
 use serde_json::Value;
-use server::{COMMIT, Fault, Server, bytes, sha256};
-use small_model::Sizes;
 use tempfile::TempDir;
+
+use crate::{
+    hub::{COMMIT, Fault, Server, bytes, sha256},
+    models::Sizes,
+};
 
 /// A command that has the cache in `home`, and nothing else in its environment.
 fn command(server: &Server, home: &Path, args: &[&str]) -> Command {
@@ -40,7 +37,7 @@ fn pull(server: &Server, home: &Path, more: &[&str]) -> Output {
 /// It worked, and this is what it printed.
 fn done(output: &Output) -> &str {
     let said = std::str::from_utf8(&output.stderr).unwrap();
-    assert_eq!((output.status.code(), notes::without(said)), (Some(0), ""));
+    assert_eq!((output.status.code(), crate::notes::without(said)), (Some(0), ""));
     std::str::from_utf8(&output.stdout).unwrap()
 }
 
@@ -143,7 +140,7 @@ fn the_licence_is_accepted_first() {
 #[test]
 fn json_says_what_was_done() {
     let home = TempDir::new().unwrap();
-    let server = server::folder();
+    let server = crate::hub::folder();
     let pull = || -> Value {
         serde_json::from_str(done(&pull(&server, home.path(), &["--json", "--accept-license"]))).unwrap()
     };

@@ -3,10 +3,6 @@
 
 #![allow(clippy::unwrap_used, reason = "these are tests")]
 
-#[path = "../../calotype/tests/common/mod.rs"]
-mod common;
-mod notes;
-
 use std::{
     borrow::Cow,
     collections::BTreeMap,
@@ -21,8 +17,9 @@ use calotype::{
 };
 use calotype_formats::{DType, encode_f32, write_safetensors};
 use calotype_image::{Limits, decode, encode_png, read_png_text};
-use common::{Sizes, values};
 use tempfile::TempDir;
+
+use crate::models::{Sizes, values};
 
 /// The names of the goldens, the arguments after which each was made with the small model, and which picture of the run
 /// it is. Made by version 0.1.0, commit 6337cc6, on the portable kernels.
@@ -122,7 +119,7 @@ fn run<'a>(folder: &Path, args: impl IntoIterator<Item = &'a str>) {
     command.current_dir(folder).args(args).args(["--model", "model", "--quiet"]);
     let output = command.env("CALOTYPE_ISA", "portable").stdin(Stdio::null()).output().unwrap();
     let said = String::from_utf8_lossy(&output.stderr);
-    assert_eq!((output.status.code(), notes::without(&said)), (Some(0), ""));
+    assert_eq!((output.status.code(), crate::notes::without(&said)), (Some(0), ""));
 }
 
 fn make(folder: &Path, args: &str, index: usize) -> Vec<u8> {

@@ -2,8 +2,6 @@
 
 #![allow(clippy::unwrap_used, reason = "these are tests")]
 
-mod common;
-
 use std::{
     collections::BTreeMap,
     fs,
@@ -16,8 +14,9 @@ use calotype_safety::{
     audit::{Log, Query},
     review::list,
 };
-use common::{calotype, classifier, lines, text};
 use serde_json::Value;
+
+use crate::common::{calotype, classifier, lines, text};
 
 /// Makes a classifier that finds something in every image, and a policy that does `action` with them.
 fn policy(folder: &Path, action: &str) {

@@ -2,15 +2,13 @@
 
 #![allow(clippy::unwrap_used, reason = "these are tests")]
 
-mod common;
-mod notes;
-
 use std::{fs, process::Output};
 
 use calotype_image::{RgbImage, encode_png, read_png_text};
 use calotype_safety::audit::{Entry, Kind, Log, Query, publish};
-use common::{calotype, classifier, lines, text};
 use serde_json::Value;
+
+use crate::common::{calotype, classifier, lines, text};
 
 fn picture() -> RgbImage {
     let data = (0..256 * 256).flat_map(|i| [(i % 256) as u8 / 2 + 40, (i / 256) as u8 / 3 + 60, 120]).collect();
@@ -152,7 +150,7 @@ fn images_are_what_the_policy_lets_through() {
     // What is harmless stays.
     classifier(&folder.join("vit"), -5.0);
     let made = make(txt2img, "harmless.png", safe);
-    assert!(made.status.success() && notes::without(text(&made.stderr)).is_empty(), "{made:?}");
+    assert!(made.status.success() && crate::notes::without(text(&made.stderr)).is_empty(), "{made:?}");
     assert_eq!(fs::read(folder.join("harmless.png")).unwrap(), plain);
 }
 

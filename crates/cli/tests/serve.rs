@@ -2,10 +2,6 @@
 
 #![allow(clippy::unwrap_used, clippy::print_stdout, reason = "these are tests")]
 
-#[path = "../../server/tests/common/client.rs"]
-#[allow(dead_code, reason = "the server's own tests use all of it")]
-mod client;
-
 use std::{
     collections::BTreeMap,
     io::{BufRead, BufReader},
@@ -20,10 +16,11 @@ use std::{
     time::{Duration, Instant},
 };
 
-use client::{fox, send, serving_address};
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 use tempfile::TempDir;
+
+use crate::client::{fox, send, serving_address};
 
 struct Serving {
     child: Child,
@@ -65,7 +62,7 @@ impl Serving {
         Self { child, address, log }
     }
 
-    fn send(&self, method: &str, path: &str, body: Option<&Value>) -> client::Answer {
+    fn send(&self, method: &str, path: &str, body: Option<&Value>) -> crate::client::Answer {
         let body = body.map(|body| body.to_string().into_bytes()).unwrap_or_default();
         send(self.address, method, path, &[("content-type", "application/json")], &body).unwrap()
     }

@@ -2,10 +2,6 @@
 
 #![allow(clippy::unwrap_used, reason = "these are tests")]
 
-#[path = "../../calotype/tests/common/mod.rs"]
-mod common;
-mod notes;
-
 use std::{
     fs,
     path::Path,
@@ -13,8 +9,9 @@ use std::{
 };
 
 use calotype_image::{Limits, RgbImage, decode, encode_png, read_png_text};
-use common::Sizes;
 use tempfile::TempDir;
+
+use crate::models::Sizes;
 
 /// A folder with a small model in `model`.
 fn workplace() -> TempDir {
@@ -37,7 +34,7 @@ fn run(folder: &Path, args: &[&str]) -> Output {
 fn remade(folder: &Path, file: &str, more: &[&str]) -> (String, String, (u32, u32)) {
     let args = [&["remake", file, "--model", "model", "--output", "ours.png", "--quiet"], more].concat();
     let output = run(folder, &args);
-    let said = notes::without(&String::from_utf8_lossy(&output.stderr)).to_owned();
+    let said = crate::notes::without(&String::from_utf8_lossy(&output.stderr)).to_owned();
     assert_eq!(output.status.code(), Some(0), "{said}");
     let ours = fs::read(folder.join("ours.png")).unwrap();
     let picture = decode(&ours, &Limits::default()).unwrap();

@@ -2,17 +2,15 @@
 
 #![allow(clippy::unwrap_used, reason = "these are tests")]
 
-#[path = "common/line.rs"]
-mod line;
-
 use std::{borrow::Cow, collections::BTreeMap, fs, path::Path};
 
 use calotype_formats::{DType, encode_f32, write_safetensors};
 use calotype_image::{DeepImage, Limits, Samples, read_png_text};
 use calotype_models::{CompactConfig, ParamSource, Random, UpscalerConfig};
-use line::{run, said};
 use serde_json::Value;
 use tempfile::TempDir;
+
+use crate::line::{run, said};
 
 /// It worked, and this is what it printed.
 fn done(folder: &Path, args: &str) -> String {

@@ -2,14 +2,13 @@
 
 #![allow(clippy::unwrap_used, reason = "these are tests")]
 
-mod common;
-
 use std::collections::BTreeMap;
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use calotype_server::{KeyStore, NewKey, Scope};
-use common::{Events, Running, fox, start, start_with_keys};
 use serde_json::{Value, json};
+
+use crate::common::{Events, Running, fox, start, start_with_keys};
 
 /// Routes that need no key, and what scope the others need.
 const SCOPES: &[(&str, &str, Option<Scope>)] = &[
@@ -288,7 +287,7 @@ fn a_server_without_a_login_is_for_this_machine_alone() {
     assert!(answer.header("access-control-allow-origin").is_none());
     assert!(answer.header("content-security-policy").unwrap().contains("frame-ancestors 'none'"));
     assert_eq!(answer.header("x-content-type-options"), Some("nosniff"));
-    let mut open = common::config(server.folder.as_ref().unwrap().path().join("open").as_path());
+    let mut open = crate::common::config(server.folder.as_ref().unwrap().path().join("open").as_path());
     open.listen = "0.0.0.0:0".parse().unwrap();
     let refused = calotype_server::Server::open(open).err().unwrap();
     assert!(refused.to_string().contains("there is no key: make one with calotype keys new"), "{refused}");
@@ -343,11 +342,11 @@ fn wrong_keys_are_counted() {
 fn slow_chopped_and_large_requests_end() {
     use std::io::{Read, Write};
     let folder = tempfile::TempDir::new().unwrap();
-    let mut config = common::config(folder.path());
+    let mut config = crate::common::config(folder.path());
     config.http.header_seconds = 1;
     config.http.body_seconds = 1;
     config.http.max_body_mb = 1;
-    let server: Running = common::start_with(config);
+    let server: Running = crate::common::start_with(config);
     let host = server.address;
     // A head that never ends.
     let mut slow = server.connect();
@@ -377,7 +376,7 @@ fn slow_chopped_and_large_requests_end() {
         stream.write_all(&[b'1', b'\r', b'\n', byte, b'\r', b'\n']).unwrap();
     }
     stream.write_all(b"0\r\n\r\n").unwrap();
-    assert_eq!(common::read(&mut stream).unwrap().status, 202);
+    assert_eq!(crate::common::read(&mut stream).unwrap().status, 202);
     // What is no HTTP, or says two things.
     for bad in [
         "NONSENSE\r\n\r\n".to_owned(),

@@ -5,12 +5,11 @@
 
 #![allow(clippy::unwrap_used, reason = "these are tests")]
 
-mod common;
-
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use calotype_image::decode;
-use common::{Answer, start};
 use serde_json::Value;
+
+use crate::common::{Answer, start};
 
 const REQUESTS: &str = include_str!("fixtures/requests.jsonl");
 

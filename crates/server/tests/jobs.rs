@@ -2,11 +2,10 @@
 
 #![allow(clippy::unwrap_used, reason = "these are tests")]
 
-mod common;
-
 use calotype::metadata;
-use common::{Events, fox, start, start_with_keys};
 use serde_json::{Value, json};
+
+use crate::common::{Events, fox, start, start_with_keys};
 
 #[test]
 fn a_job_becomes_an_image() {
@@ -241,9 +240,9 @@ fn events_are_told_and_told_again() {
 #[test]
 fn a_server_ends_in_good_order_and_goes_on_where_it_was() {
     let folder = tempfile::TempDir::new().unwrap();
-    let mut config = common::config(folder.path());
+    let mut config = crate::common::config(folder.path());
     config.drain_seconds = 2;
-    let mut server = common::start_with(config.clone());
+    let mut server = crate::common::start_with(config.clone());
     let done = server.done(&fox(2));
     let long = server
         .post("/v1/jobs", &json!({"prompt": "a fox", "steps": 150, "width": 512, "height": 512, "seed": 1}))
@@ -258,7 +257,7 @@ fn a_server_ends_in_good_order_and_goes_on_where_it_was() {
         assert!(stream.any(|event| event.name == "bye"));
     }
 
-    let server = common::start_with(config);
+    let server = crate::common::start_with(config);
     assert_eq!(server.get(done["results"][0]["url"].as_str().unwrap()).status, 200);
     let again = server.until(&long, |job| job["state"] == "running");
     assert_eq!(again["request"]["seed"], 1);

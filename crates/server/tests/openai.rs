@@ -2,8 +2,6 @@
 
 #![allow(clippy::unwrap_used, reason = "these are tests")]
 
-mod common;
-
 use std::{
     io::{BufReader, Write},
     thread,
@@ -13,8 +11,9 @@ use std::{
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use calotype::metadata;
 use calotype_image::{RgbImage, decode, encode_png};
-use common::{Answer, Events, Running, start, start_with_keys};
 use serde_json::{Value, json};
+
+use crate::common::{Answer, Events, Running, start, start_with_keys};
 
 const GENERATIONS: &str = "/v1/images/generations";
 
@@ -206,9 +205,9 @@ fn refusals_are_moderation() {
     let folder = tempfile::TempDir::new().unwrap();
     let rules = folder.path().join("rules.toml");
     std::fs::write(&rules, "[[deny]]\nid = \"no-wolves\"\nword = \"wolf\"\n").unwrap();
-    let mut config = common::config(&folder.path().join("data"));
+    let mut config = crate::common::config(&folder.path().join("data"));
     config.safety.rules = Some(rules);
-    let server = common::start_with(config);
+    let server = crate::common::start_with(config);
     let refused = server.post(GENERATIONS, &json!({"prompt": "a wolf"}));
     let error = refused.json()["error"].clone();
     assert_eq!(
@@ -373,16 +372,17 @@ fn retries_are_one_job() {
     drop(first);
     let mut second = send(&body, "1");
     let mut third = send(&body, "2");
-    let answers = [common::read(&mut second).unwrap(), common::read(&mut third).unwrap()].map(|answer| data(&answer));
+    let answers = [crate::common::read(&mut second).unwrap(), crate::common::read(&mut third).unwrap()]
+        .map(|answer| data(&answer));
     assert_eq!((answers[0].len(), &answers[0]), (1, &answers[1]));
     assert_eq!(jobs().len(), 1);
     // What is sent for the first time is another, and so is another body.
     let mut again = send(&body, "0");
-    assert_eq!(common::read(&mut again).unwrap().status, 200);
+    assert_eq!(crate::common::read(&mut again).unwrap().status, 200);
     assert_eq!(jobs().len(), 2);
     body.insert(body.len() - 1, ' ');
     let mut other = send(&body, "1");
-    assert_eq!(common::read(&mut other).unwrap().status, 200);
+    assert_eq!(crate::common::read(&mut other).unwrap().status, 200);
     assert_eq!(jobs().len(), 3);
     // With a key of its own it is one for a day.
     let headers = [("content-type", "application/json"), ("idempotency-key", "k1")];

@@ -2,12 +2,11 @@
 
 #![allow(clippy::unwrap_used, reason = "these are tests")]
 
-mod common;
-
 use std::io::Write;
 
-use common::{fox, start};
 use serde_json::{Value, json};
+
+use crate::common::{fox, start};
 
 /// Ways to write a file that is not to be opened.
 fn payloads() -> Vec<String> {
@@ -63,9 +62,9 @@ fn payloads() -> Vec<String> {
 #[test]
 fn names_are_not_paths() {
     let folder = tempfile::TempDir::new().unwrap();
-    let mut config = common::config(folder.path());
+    let mut config = crate::common::config(folder.path());
     config.http.requests_per_minute = u32::MAX;
-    let server = common::start_with(config);
+    let server = crate::common::start_with(config);
     let data = folder.path().display().to_string();
     let mut tried = 0;
     for payload in payloads() {
@@ -107,7 +106,7 @@ fn addresses_are_not_paths() {
                 let head =
                     format!("GET {prefix}{text} HTTP/1.1\r\nhost: {}\r\nconnection: close\r\n\r\n", server.address);
                 stream.write_all(head.as_bytes()).unwrap();
-                let Ok(answer) = common::read(&mut stream) else { continue };
+                let Ok(answer) = crate::common::read(&mut stream) else { continue };
                 let is_page = prefix == "/" && answer.status == 200 && answer.text().starts_with("<!doctype html>");
                 assert!(is_page || matches!(answer.status, 400 | 404 | 405 | 422), "{prefix}{text}: {}", answer.status);
                 assert!(!answer.text().contains("root:x"), "{prefix}{text}");

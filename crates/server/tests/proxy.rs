@@ -2,11 +2,9 @@
 
 #![allow(clippy::unwrap_used, reason = "these are tests")]
 
-mod common;
+use crate::common::{Running, start, start_with_keys};
 
-use common::{Running, start, start_with_keys};
-
-fn login(server: &Running, key: &str, headers: &[(&str, &str)]) -> common::Answer {
+fn login(server: &Running, key: &str, headers: &[(&str, &str)]) -> crate::common::Answer {
     let headers = [&[("content-type", "application/json")], headers].concat();
     server.send("POST", "/v1/session", &headers, format!("{{\"key\": \"{key}\"}}").as_bytes())
 }

@@ -2,16 +2,15 @@
 
 #![allow(clippy::unwrap_used, reason = "these are tests")]
 
-#[path = "../../publish/tests/common/classifier.rs"]
-mod classifier;
-mod common;
-
 use std::fs;
 
 use calotype_server::{KeyStore, NewKey, Scope};
-use classifier::classifier;
-use common::{Running, fox, start_with_keys};
 use serde_json::{Value, json};
+
+use crate::{
+    classifier::classifier,
+    common::{Running, fox, start_with_keys},
+};
 
 /// A server whose policy does `action` with every image; the secrets of alice, and of a reviewer.
 fn start(action: &str) -> (Running, String, String) {

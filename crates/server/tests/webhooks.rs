@@ -2,18 +2,17 @@
 
 #![allow(clippy::unwrap_used, reason = "these are tests")]
 
-mod common;
-
 use std::{
     io::{BufReader, Read, Write},
     net::TcpListener,
 };
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
-use common::{config, fox, start_with};
 use hmac::{Hmac, KeyInit, Mac};
 use serde_json::{Value, json};
 use sha2::Sha256;
+
+use crate::common::{config, fox, start_with};
 
 /// Takes a message, and answers it with a status.
 fn take(listener: &TcpListener, status: u16) -> (Vec<(String, String)>, Vec<u8>) {
@@ -74,7 +73,7 @@ fn a_job_that_is_over_is_told_until_somebody_listens() {
 
 #[test]
 fn without_hosts_nobody_is_told() {
-    let server = common::start();
+    let server = crate::common::start();
     let refused = server.post("/v1/jobs", &json!({"prompt": "x", "webhook": "https://example.com/"}));
     assert!(refused.status == 422 && refused.text().contains("tells nobody"));
     let folder = tempfile::TempDir::new().unwrap();
