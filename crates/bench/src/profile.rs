@@ -2,13 +2,13 @@
 
 use calotype_tensor::{
     cpu::{Arithmetic, Cpu},
-    profile::{Total, totals},
+    profile::{Call, Total, totals},
 };
 use serde::Serialize;
 
 use calotype::{Precision, Result};
 
-use crate::whole::Run;
+use crate::Work;
 
 /// Where the time went, per kind of operation and per block of each network.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -92,6 +92,15 @@ impl Peaks {
         let peak_gflops = peaks.iter().find(|peak| peak.arithmetic == arithmetic).map_or(f64::NAN, |peak| peak.gflops);
         Ok(Self { arithmetic, peak_gflops, peaks })
     }
+}
+
+/// One run of a part.
+pub(crate) struct Run {
+    pub(crate) seconds: f64,
+    /// Its operations, when they are timed.
+    pub(crate) calls: Vec<Call>,
+    /// What it asked of the device, where that counts.
+    pub(crate) work: Option<Work>,
 }
 
 /// The profile of a run, whose blocks are named by the first `names` names of a layer's path.

@@ -18,7 +18,10 @@ use calotype_tensor::{
 use calotype_text::MAX_LENGTH;
 use serde::Serialize;
 
-use crate::{BenchProfile, Machine, PartProfile, Work, profile::part};
+use crate::{
+    BenchProfile, Machine, PartProfile, Work,
+    profile::{Run, part},
+};
 
 /// A timestep in the middle of the schedule.
 pub(crate) const TIMESTEP: f64 = 500.0;
@@ -141,15 +144,6 @@ pub fn bench<D: Device>(
         peaks,
     };
     Ok(report(machine, options, networks, timed, Some(parts)))
-}
-
-/// One run of a part.
-pub(crate) struct Run {
-    pub(crate) seconds: f64,
-    /// Its operations, when they are timed.
-    pub(crate) calls: Vec<Call>,
-    /// What it asked of the device, where that counts.
-    work: Option<Work>,
 }
 
 /// The runs of each part.
