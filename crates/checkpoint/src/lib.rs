@@ -45,7 +45,7 @@ pub use inspect::{
     LoraInspection, ModelInspection, SchedulerInspection, TensorGroup, Training, WeightSets, inspect, inspect_for,
 };
 pub use license::{License, LicenseSource, USE_RESTRICTIONS};
-pub use list::{Listed, ListedKind, data_folder, list, usual_places};
+pub use list::{Listed, ListedKind, cache_folder, data_folder, list, usual_places};
 pub use model::{MAX_SIDE, Model, ZERO_TERMINAL_SNR};
 pub use network::NetworkFiles;
 pub use options::ModelOptions;

@@ -123,6 +123,16 @@ pub fn data_folder() -> PathBuf {
     var("XDG_DATA_HOME").unwrap_or_else(|| home().join(".local/share")).join("calotype")
 }
 
+/// What this program can make again lies here: `CALOTYPE_CACHE`, else `calotype` in the user's cache folder; none without a home.
+#[must_use]
+pub fn cache_folder() -> Option<PathBuf> {
+    let of_user = || {
+        var("XDG_CACHE_HOME")
+            .or_else(|| Some(home()).filter(|home| home != Path::new("")).map(|home| home.join(".cache")))
+    };
+    var("CALOTYPE_CACHE").or_else(|| Some(of_user()?.join("calotype")))
+}
+
 fn home() -> PathBuf {
     var("HOME").or_else(|| var("USERPROFILE")).unwrap_or_default()
 }

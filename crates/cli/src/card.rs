@@ -1,12 +1,13 @@
 //! Graphics cards, as they are asked for.
 
 use std::{
-    path::PathBuf,
     sync::{Arc, Mutex},
     time::{Duration, Instant},
 };
 
-use calotype::{CpuDevice, Device, Model, Pipeline, PipelineOptions, Precision, memory::MemoryBudget};
+use calotype::{
+    CpuDevice, Device, Model, Pipeline, PipelineOptions, Precision, checkpoint::cache_folder, memory::MemoryBudget,
+};
 use calotype_gpu::{Compiled, GpuDevice, GpuDeviceOptions, WatchCompiling};
 use calotype_tensor::BackendOptions;
 
@@ -38,7 +39,7 @@ impl Card {
             GpuDevice::new(GpuDeviceOptions {
                 adapter,
                 threads: Some(cpu.threads().clone()),
-                cache: cache(),
+                cache: cache_folder().map(|folder| folder.join("gpu")),
                 watch: Some(watch()),
                 timestamps,
                 ..Default::default()
@@ -85,15 +86,6 @@ impl Card {
         };
         calotype_server::Card::new(make, falls_back)
     }
-}
-
-/// Where compiled kernels are kept: `CALOTYPE_CACHE`, else `calotype` in `XDG_CACHE_HOME`, else in `~/.cache`; nowhere without a home.
-fn cache() -> Option<PathBuf> {
-    let path = |name| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
-    let caches =
-        || path("XDG_CACHE_HOME").or_else(|| Some(path("HOME").or_else(|| path("USERPROFILE"))?.join(".cache")));
-    let own = path("CALOTYPE_CACHE").or_else(|| Some(caches()?.join("calotype")));
-    own.map(|own| own.join("gpu"))
 }
 
 /// How long kernels are compiled before it is said, and between two times that it is.
