@@ -7,6 +7,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use calotype::memory::trim_heap;
 use calotype_publish::{self as review, Entry};
 use calotype_queue::{Beat, Decision, Job, JobId, List, Queue, State, wall_clock};
 
@@ -14,6 +15,8 @@ use crate::{Error, Order, Result, shared::Shared};
 
 /// How often leases are renewed and deadlines looked at.
 const OFTEN: Duration = Duration::from_secs(2);
+/// How often the allocator gives back what was freed.
+const EACH_MINUTE: Duration = Duration::from_secs(60);
 /// How often what is kept no longer is removed.
 const RARELY: Duration = Duration::from_secs(600);
 /// How many jobs are forgotten in one transaction.
@@ -23,7 +26,7 @@ const KEEP_INPUTS: Duration = Duration::from_secs(24 * 3600);
 
 /// Keeps house until the engine ends.
 pub(crate) fn keep(shared: &Shared) {
-    let (mut often, mut rarely) = (Instant::now(), Instant::now());
+    let (mut often, mut minute, mut rarely) = (Instant::now(), Instant::now(), Instant::now());
     while !shared.is_draining() || !shared.live.leases().is_empty() {
         thread::sleep(Duration::from_millis(50));
         if often.elapsed() >= OFTEN {
@@ -33,6 +36,10 @@ pub(crate) fn keep(shared: &Shared) {
                 tracing::warn!(%error, "deadlines can't be looked at");
             }
             shared.tell_events();
+        }
+        if minute.elapsed() >= EACH_MINUTE {
+            minute = Instant::now();
+            trim_heap();
         }
         if rarely.elapsed() >= RARELY {
             rarely = Instant::now();

@@ -35,7 +35,7 @@ pub use dtype::DType;
 pub use error::{Error, Result};
 pub use gradients::{AdamW, Differentiable};
 pub use layout::{from_file_layout, to_file_layout};
-pub use memory::{Intervals, Memory, MemoryPlan, PlannedParam, PlannedTensor};
+pub use memory::{Intervals, Memory, MemoryPlan, PlannedParam, PlannedTensor, trim_heap};
 pub use op::Op;
 pub use param_data::ParamData;
 pub use precision::Precision;

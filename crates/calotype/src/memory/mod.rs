@@ -6,6 +6,7 @@ mod plan;
 mod system;
 
 pub use budget::{MemoryBudget, Reservation};
+pub use calotype_tensor::trim_heap;
 pub use plan::NetworkNeed;
 pub(crate) use plan::{PassNeed, PassSize, needs_bands};
 pub use system::{available as available_memory, peak_memory, resident as resident_memory};

@@ -1,11 +1,13 @@
 //! What a run will need of memory, found before it computes anything.
 
 mod intervals;
+mod trim;
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::{Backend, DType, Fusion, Op, ParamData, ParamRole, Result, Shape, Threads, op_shapes};
 pub use intervals::Intervals;
+pub use trim::trim_heap;
 
 /// What a backend takes of memory: what [`MemoryPlan`] asks it.
 ///
