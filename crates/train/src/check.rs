@@ -29,14 +29,14 @@ const MAY_CHANGE: [&str; 11] = [
 pub(crate) trait Config: Clone + Serialize + DeserializeOwned {
     /// What is trained by it.
     const KIND: RunKind;
-    /// Every path, to be taken from the config file's folder.
+    /// Every path, to be taken from the config file's folder; `builtin` in the place of a model is none.
     fn paths(&mut self) -> Vec<&mut PathBuf>;
     /// The first rule that a value breaks: the key, what was expected, what was got.
     fn problem(&self) -> Option<String>;
     /// The whole config as a file, its paths from the root.
     fn whole(&self) -> Result<String> {
         let mut config = self.clone();
-        for path in config.paths().into_iter().filter(|path| !is_built_in(path)) {
+        for path in config.paths() {
             *path = std::path::absolute(&*path).map_err(|e| Error::io(path, "find the path", e))?;
         }
         let kind = Self::KIND.name();
@@ -98,7 +98,7 @@ pub(crate) fn read<C: Config>(file: &Path, set: &[String]) -> Result<Read<C>> {
     if let Some(problem) = config.problem() {
         return Err(Error::config(file, problem));
     }
-    for path in config.paths().into_iter().filter(|path| !is_built_in(path)) {
+    for path in config.paths() {
         *path = folder.join(&*path);
     }
     Ok(Read { config, filled })
@@ -240,7 +240,7 @@ impl Config for AutoencoderConfig {
     fn paths(&mut self) -> Vec<&mut PathBuf> {
         let mut paths = vec![&mut self.output, &mut self.data.folder];
         paths.extend(self.data.held_out.as_mut());
-        paths.extend(self.train.init_from.as_mut());
+        paths.extend(self.train.init_from.as_mut().filter(|from| !is_built_in(from)));
         match &mut self.loss.perceptual {
             Some(PerceptualNetwork::EfficientnetLite0(file)) => paths.push(file),
             Some(PerceptualNetwork::Lpips { trunk, heads }) => paths.extend([trunk, heads]),
@@ -281,9 +281,10 @@ impl Config for DiffusionConfig {
     const KIND: RunKind = RunKind::Diffusion;
 
     fn paths(&mut self) -> Vec<&mut PathBuf> {
-        let mut paths = vec![&mut self.output, &mut self.data.folder, &mut self.model.autoencoder];
+        let mut paths = vec![&mut self.output, &mut self.data.folder];
+        paths.extend(Some(&mut self.model.autoencoder).filter(|from| !is_built_in(from)));
         paths.extend(self.data.held_out.as_mut());
-        paths.extend(self.train.init_from.as_mut());
+        paths.extend(self.train.init_from.as_mut().filter(|from| !is_built_in(from)));
         paths
     }
 

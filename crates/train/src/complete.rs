@@ -115,13 +115,13 @@ impl Filled<'_> {
             self.put(&train, "gradient_accumulation", PICTURES / at_once);
         }
         self.put(&train, "steps", STEPS);
-        if !has(self, "learning_rate") {
-            let rate = if kind == RunKind::Lora { LORA_LEARNING_RATE } else { LEARNING_RATE };
-            self.put(&train, "learning_rate", rate);
-            self.put(&train, "decay", "constant");
-        }
         if kind == RunKind::Lora {
+            self.put(&train, "learning_rate", LORA_LEARNING_RATE);
+            self.put(&train, "decay", "constant");
             self.put(&train, "ema_decay", 0.0);
+        } else if !has(self, "learning_rate") {
+            self.put(&train, "learning_rate", LEARNING_RATE);
+            self.put(&train, "decay", "constant");
         }
     }
 }

@@ -51,8 +51,21 @@ pub struct DiffusionConfig {
 
 /// Training of a LoRA: `calotype train lora --config FILE`. The keys are those of [`DiffusionConfig`], with `[lora]`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(transparent)]
-pub struct LoraConfig(pub DiffusionConfig);
+#[serde(from = "DiffusionConfig", into = "DiffusionConfig")]
+pub struct LoraConfig(pub(crate) DiffusionConfig);
+
+impl From<DiffusionConfig> for LoraConfig {
+    /// With the usual `[lora]` where there is none.
+    fn from(config: DiffusionConfig) -> Self {
+        Self(DiffusionConfig { lora: Some(config.lora.unwrap_or_default()), ..config })
+    }
+}
+
+impl From<LoraConfig> for DiffusionConfig {
+    fn from(LoraConfig(config): LoraConfig) -> Self {
+        config
+    }
+}
 
 /// `[lora]`: which weights get a change of low rank (Hu et al. 2021), and of which rank.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

@@ -32,6 +32,8 @@ enum In {
     Only(RunKind),
     /// Of latent diffusion, its weights trained or a LoRA.
     Latents,
+    /// Of a model's own weights.
+    Weights,
 }
 
 /// What a template says of a key that is left out.
@@ -66,7 +68,7 @@ macro_rules! keys {
     };
 }
 
-use In::{All, Latents, Only};
+use In::{All, Latents, Only, Weights};
 use RunKind::{Autoencoder, Diffusion, Lora};
 use Value::{Default, Needed, Off, Unsaid};
 
@@ -115,18 +117,19 @@ const KEYS: &[Key] = keys! {
     "train" "steps" All, Unsaid("10000"), "Steps of the optimiser in the whole run.", "max_train_steps", "max_train_steps";
     "train" "learning_rate" All, Unsaid("1e-4"), "Learning rate after warm-up.", "learning_rate", "learning_rate";
     "train" "warmup_steps" All, Default("0"), "Steps in which the learning rate rises to it.", "lr_warmup_steps", "lr_warmup_steps";
-    "train" "decay" All, Default("\"cosine\""), "How it falls afterwards: \"cosine\", \"linear\" or \"constant\".", "lr_scheduler", "lr_scheduler";
+    "train" "decay" Weights, Default("\"cosine\""), "How it falls afterwards: \"cosine\", \"linear\" or \"constant\".", "lr_scheduler", "lr_scheduler";
+    "train" "decay" Only(Lora), Default("\"constant\""), "How it falls afterwards: \"cosine\", \"linear\" or \"constant\".", "lr_scheduler", "lr_scheduler";
     "train" "final_ratio" All, Default("0.0"), "What is left of it at the end, as a share.", "lr_scheduler_min_lr_ratio", "";
     "train" "weight_decay" All, Default("0.01"), "Decoupled weight decay of convolutions and linear maps.", "optimizer_args", "adam_weight_decay";
     "train" "betas" All, Default("[0.9, 0.999]"), "Decay of AdamW's two moments.", "optimizer_args", "adam_beta1";
     "train" "eps" All, Default("1e-8"), "AdamW's epsilon.", "optimizer_args", "adam_epsilon";
     "train" "gradient_clip" All, Default("1.0"), "The gradient is scaled down to this norm; 0 for never.", "max_grad_norm", "max_grad_norm";
-    "train" "ema_decay" All, Default("0.999"), "Decay of the weights' moving average, which is what the run ends in; 0 for none.", "", "use_ema";
+    "train" "ema_decay" Weights, Default("0.999"), "Decay of the weights' moving average, which is what the run ends in; 0 for none.", "", "use_ema";
+    "train" "ema_decay" Only(Lora), Default("0.0"), "Decay of the weights' moving average, which is what the run ends in; 0 for none.", "", "use_ema";
     "train" "seed" All, Default("0"), "Everything random follows from it.", "seed", "seed";
     "train" "checkpointing" All, Default("false"), "Compute the blocks again for the gradient, which saves memory.", "gradient_checkpointing", "gradient_checkpointing";
     "train" "mixed_precision" All, Default("\"no\""), "What products are computed in: \"no\" (f32) or \"bf16\" (processors with AVX-512 BF16).", "mixed_precision", "mixed_precision";
-    "train" "init_from" Only(Autoencoder), Off("\"model.safetensors\""), "A model whose weights are the start, or \"builtin\"; what is left out above is as there.", "pretrained_model_name_or_path", "pretrained_model_name_or_path";
-    "train" "init_from" Only(Diffusion), Off("\"model.safetensors\""), "A model whose weights are the start, or \"builtin\"; what is left out above is as there.", "pretrained_model_name_or_path", "pretrained_model_name_or_path";
+    "train" "init_from" Weights, Off("\"model.safetensors\""), "A model whose weights are the start, or \"builtin\"; what is left out above is as there.", "pretrained_model_name_or_path", "pretrained_model_name_or_path";
     "train" "init_from" Only(Lora), Needed("\"builtin\""), "The model that gets the LoRA: a file, a folder, or \"builtin\".", "pretrained_model_name_or_path", "pretrained_model_name_or_path";
 
     "lora" "rank" Only(Lora), Default("16"), "Rank of linear maps and 1×1 convolutions.", "network_dim", "rank";
@@ -155,6 +158,7 @@ impl Key {
             All => true,
             Only(only) => only == kind,
             Latents => kind != Autoencoder,
+            Weights => kind != Lora,
         }
     }
 
@@ -278,7 +282,9 @@ mod tests {
         assert_eq!(all, read::<C>(&needed(C::KIND)), "the defaults are those of the code");
         // With what is off by default, which serde leaves out or writes as null.
         let is_off = |line: &&str| line.starts_with("# ") && line.split(' ').nth(2) == Some("=");
-        let on: Vec<&str> = text.lines().map(|line| if is_off(&line) { &line[2..] } else { line }).collect();
+        // But for a start, which would have to be there.
+        let on = |line| if is_off(&line) && !line.starts_with("# init_from") { &line[2..] } else { line };
+        let on: Vec<&str> = text.lines().map(on).collect();
         let on: C = read(&on.join("\n").replace("random_crop = 256", "random_crop = 512"));
         assert_eq!(read::<C>(&on.whole().unwrap()).whole().unwrap(), on.whole().unwrap(), "what a run keeps");
         let mut found = BTreeSet::new();

@@ -102,11 +102,10 @@ pub fn train_diffusion(config: &Path, options: RunOptions<'_>) -> Result<Summary
 /// As [`train_autoencoder`]; also when the model that the run starts from is not there.
 pub fn train_lora(config: &Path, options: RunOptions<'_>) -> Result<Summary> {
     let Read { config, filled } = check::read::<LoraConfig>(config, options.set)?;
-    let with_lora = DiffusionConfig { lora: Some(config.0.lora.clone().unwrap_or_default()), ..config.0.clone() };
-    diffusion(&with_lora, &config, &filled, options)
+    diffusion(&config.0, &config, &filled, options)
 }
 
-/// Trains latent diffusion; `config` as it was given.
+/// Trains latent diffusion, or a LoRA of it: `settings` are those of `config`.
 fn diffusion<C: Config>(
     settings: &DiffusionConfig,
     config: &C,
