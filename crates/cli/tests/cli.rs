@@ -467,6 +467,9 @@ fn a_lora_of_the_model_inside_is_trained_and_used() {
     assert!(output.status.success() && stdout(&output).contains("LoRA: "), "{}", stderr(&output));
     let filled = stderr(&output).lines().find(|line| line.contains("not given, so as in the model")).unwrap();
     assert!(filled.contains("model.autoencoder = \"builtin\"") && filled.contains("train.ema_decay = 0.0"), "{filled}");
+    assert!(!stderr(&output).contains("warning"), "{}", stderr(&output));
+    let kept = fs::read_to_string(folder.path().join("ink/run.toml")).unwrap();
+    assert!(kept.contains("[lora]\nrank = 16\n"), "{kept}");
 
     let draw = ["txt2img", "a cat", "--steps", "2", "--seed", "1", "--output"];
     done(&calotype(folder.path(), &[&draw[..], &["plain.png"]].concat()));

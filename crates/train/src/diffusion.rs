@@ -145,7 +145,8 @@ impl<B: Differentiable> DiffusionTask<B> {
             ("model.norm_num_groups", unet_config.norm_num_groups),
             ("norm_num_groups of model.autoencoder", vae_config.norm_num_groups),
         ];
-        if let Some(reason) = start::stays_a_folder(&groups, Some(&text_config)) {
+        // The files of a LoRA are of no layout.
+        if let Some(reason) = start::stays_a_folder(&groups, Some(&text_config)).filter(|_| lora.is_none()) {
             (options.tell)(&Notice::Warning(reason));
         }
         let vae_weights = Weights::read(&vae_config, &network)?;
