@@ -10,11 +10,15 @@ mod common;
 mod hub;
 #[path = "common/line.rs"]
 mod line;
+#[path = "../../calotype/tests/common/listed.rs"]
+mod listed;
 #[path = "../../calotype/tests/common/mod.rs"]
 mod models;
 mod notes;
 #[path = "../../formats/tests/common/mod.rs"]
 mod torch_files;
+#[path = "../../models/tests/common/vgg.rs"]
+mod vgg;
 
 mod adapters;
 mod cli;
@@ -34,15 +38,7 @@ mod serve;
 mod strangers;
 mod upscale;
 
-use std::{fs, path::Path};
-
 #[test]
 fn every_file_of_this_folder_is_a_module_or_a_program_of_its_own() {
-    let manifest = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("Cargo.toml")).unwrap();
-    for entry in fs::read_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests")).unwrap() {
-        let name = entry.unwrap().file_name().into_string().unwrap();
-        let Some(stem) = name.strip_suffix(".rs") else { continue };
-        let module = include_str!("all.rs").lines().any(|line| line == format!("mod {stem};"));
-        assert!(module || manifest.contains(&format!("path = \"tests/{name}\"")), "{name}");
-    }
+    listed::check(env!("CARGO_MANIFEST_DIR"), include_str!("all.rs"));
 }

@@ -10,7 +10,10 @@ use calotype_models::{CompactConfig, ParamSource, Random, UpscalerConfig};
 use serde_json::Value;
 use tempfile::TempDir;
 
-use crate::line::{run, said};
+use crate::{
+    line::{run, said},
+    vgg::VGG,
+};
 
 /// It worked, and this is what it printed.
 fn done(folder: &Path, args: &str) -> String {
@@ -111,28 +114,13 @@ fn images_and_folders_are_enlarged() {
 
 /// VGG16 whose first block gives the colours on and whose others give nothing, with heads: in a file that `compare` takes.
 fn write_vgg(path: &Path, heads: [f32; 3]) {
-    const CONVOLUTIONS: [[usize; 3]; 13] = [
-        [0, 3, 64],
-        [2, 64, 64],
-        [5, 64, 128],
-        [7, 128, 128],
-        [10, 128, 256],
-        [12, 256, 256],
-        [14, 256, 256],
-        [17, 256, 512],
-        [19, 512, 512],
-        [21, 512, 512],
-        [24, 512, 512],
-        [26, 512, 512],
-        [28, 512, 512],
-    ];
     let mut tensors = Vec::new();
     let mut add = |name: String, shape: Vec<usize>, values: &[(usize, f32)]| {
         let mut data = vec![0.0; shape.iter().product()];
         values.iter().for_each(|&(at, value)| data[at] = value);
         tensors.push((name, DType::F32, shape, Cow::from(encode_f32(&data, DType::F32).unwrap())));
     };
-    for [place, inputs, outputs] in CONVOLUTIONS {
+    for [place, inputs, outputs] in VGG {
         // The middle of a kernel is its fifth number.
         let middle: Vec<(usize, f32)> = (0..3).map(|c| ((c * inputs + c) * 9 + 4, 1.0)).collect();
         let values = if place <= 2 { middle } else { Vec::new() };

@@ -3,6 +3,8 @@
 #![allow(clippy::unwrap_used, reason = "these are tests")]
 
 mod common;
+#[path = "common/vgg.rs"]
+mod vgg;
 
 use std::{borrow::Cow, collections::BTreeMap, path::Path};
 
@@ -11,6 +13,7 @@ use calotype_models::{DiscriminatorConfig, EfficientNetLite0, PerceptualDistance
 use calotype_tensor::{Backend, cpu::Cpu, tape::Tape};
 use common::values;
 use serde_json::Value;
+use vgg::VGG;
 
 fn golden() -> Value {
     let path = format!("{}/tests/goldens/perceptual.json", env!("CARGO_MANIFEST_DIR"));
@@ -26,23 +29,6 @@ fn write(path: &Path, tensors: &[(String, Vec<usize>)], value: impl Fn(&str, &[u
     };
     write_safetensors(path, tensors.iter().map(tensor), &BTreeMap::new()).unwrap();
 }
-
-/// VGG16's convolutions, by their places in torchvision's `features`, with inputs and outputs.
-const VGG: [[usize; 3]; 13] = [
-    [0, 3, 64],
-    [2, 64, 64],
-    [5, 64, 128],
-    [7, 128, 128],
-    [10, 128, 256],
-    [12, 256, 256],
-    [14, 256, 256],
-    [17, 256, 512],
-    [19, 512, 512],
-    [21, 512, 512],
-    [24, 512, 512],
-    [26, 512, 512],
-    [28, 512, 512],
-];
 
 fn write_vgg(path: &Path, name_of: impl Fn(usize) -> String) {
     let mut tensors = Vec::new();

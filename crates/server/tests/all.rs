@@ -5,6 +5,8 @@
 #[path = "../../publish/tests/common/classifier.rs"]
 mod classifier;
 mod common;
+#[path = "../../calotype/tests/common/listed.rs"]
+mod listed;
 
 mod access;
 mod clients;
@@ -16,15 +18,7 @@ mod proxy;
 mod review;
 mod webhooks;
 
-use std::{fs, path::Path};
-
 #[test]
 fn every_file_of_this_folder_is_a_module_or_a_program_of_its_own() {
-    let manifest = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("Cargo.toml")).unwrap();
-    for entry in fs::read_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests")).unwrap() {
-        let name = entry.unwrap().file_name().into_string().unwrap();
-        let Some(stem) = name.strip_suffix(".rs") else { continue };
-        let module = include_str!("all.rs").lines().any(|line| line == format!("mod {stem};"));
-        assert!(module || manifest.contains(&format!("path = \"tests/{name}\"")), "{name}");
-    }
+    listed::check(env!("CARGO_MANIFEST_DIR"), include_str!("all.rs"));
 }
