@@ -4,6 +4,11 @@ use calotype_tensor::{Activation, Backend, Conv2d, Error, Padding, ParamKind, Re
 
 use crate::{CircularPadding, Init, Result, Scope, upsample_odd::upsample_to};
 
+/// How PyTorch begins the weights and biases of a convolution.
+fn uniform(inputs: usize, kernel: usize) -> Init {
+    Init::Uniform(((inputs * kernel * kernel) as f32).sqrt().recip())
+}
+
 /// A convolution, `weight` and perhaps `bias`.
 #[derive(Clone, Debug)]
 pub(crate) struct Conv<P> {
@@ -17,22 +22,18 @@ pub(crate) struct Conv<P> {
 impl<P> Conv<P> {
     /// A square kernel of an odd side that keeps the picture's size.
     pub(crate) fn new(mut scope: Scope<'_, P>, inputs: usize, outputs: usize, kernel: usize) -> Result<Self> {
-        let init = Init::Uniform(((inputs * kernel * kernel) as f32).sqrt().recip());
-        Ok(Self {
-            weight: scope.param("weight", ParamKind::Conv, &[outputs, inputs, kernel, kernel], init)?,
-            bias: Some(scope.param("bias", ParamKind::Vector, &[outputs], init)?),
-            options: Conv2d::padded(kernel / 2),
-            wrap: CircularPadding::default(),
-        })
+        let unbiased = Self::unbiased(scope.here(), inputs, outputs, kernel)?;
+        let bias = scope.param("bias", ParamKind::Vector, &[outputs], uniform(inputs, kernel))?;
+        Ok(Self { bias: Some(bias), ..unbiased })
     }
 
-    /// A 3×3 kernel at every second pixel, without a bias.
-    pub(crate) fn halving_unbiased(mut scope: Scope<'_, P>, channels: usize) -> Result<Self> {
-        let init = Init::Uniform(((channels * 9) as f32).sqrt().recip());
+    /// Without a bias.
+    pub(crate) fn unbiased(mut scope: Scope<'_, P>, inputs: usize, outputs: usize, kernel: usize) -> Result<Self> {
+        let shape = [outputs, inputs, kernel, kernel];
         Ok(Self {
-            weight: scope.param("weight", ParamKind::Conv, &[channels, channels, 3, 3], init)?,
+            weight: scope.param("weight", ParamKind::Conv, &shape, uniform(inputs, kernel))?,
             bias: None,
-            options: Conv2d { stride: 2, ..Conv2d::padded(1) },
+            options: Conv2d::padded(kernel / 2),
             wrap: CircularPadding::default(),
         })
     }
@@ -100,17 +101,14 @@ pub(crate) struct Upsampler<P> {
 impl<P> Upsampler<P> {
     pub(crate) fn new(mut scope: Scope<'_, P>, channels: usize) -> Result<Self> {
         let unbiased = Self::unbiased(scope.here(), channels)?;
-        Ok(Self { bias: Some(scope.param("bias", ParamKind::Vector, &[channels], Self::init(channels))?), ..unbiased })
+        let bias = scope.param("bias", ParamKind::Vector, &[channels], uniform(channels, 3))?;
+        Ok(Self { bias: Some(bias), ..unbiased })
     }
 
     pub(crate) fn unbiased(mut scope: Scope<'_, P>, channels: usize) -> Result<Self> {
         let kind = ParamKind::UpsampledConv;
-        let weight = scope.param("weight", kind, &[channels, channels, 3, 3], Self::init(channels))?;
+        let weight = scope.param("weight", kind, &[channels, channels, 3, 3], uniform(channels, 3))?;
         Ok(Self { weight, bias: None, wrap: CircularPadding::default() })
-    }
-
-    fn init(channels: usize) -> Init {
-        Init::Uniform(((channels * 9) as f32).sqrt().recip())
     }
 
     /// `x (B, H, W, C)` to `(B, 2H, 2W, C)`.

@@ -193,6 +193,7 @@ pub(super) fn vae(file: &Checkpoint, layout: &Layout, compvis: &CompVisConfig) -
     config.validate()?;
     Ok(config)
 }
+
 /// The config of an `AutoencoderTiny`, by its two sequences of layers.
 fn tiny_vae(shapes: &Shapes<'_>) -> Result<VaeConfig> {
     let [(encoder, first, _), (decoder, decoder_first, last)] =

@@ -8,7 +8,8 @@ use crate::{
     AutoencoderKl, Component, Layout, ParamSource, Result, Scope, VaeDecoder, VaeEncoder, params::with_backend,
 };
 
-/// The config of diffusers' `AutoencoderKL`, or of its `AutoencoderTiny`, where [`Self::tiny`] says so. Lists run from the highest resolution to the lowest.
+/// The config of diffusers' `AutoencoderKL`, or of its `AutoencoderTiny`, where [`Self::tiny`] says so. Lists run from the highest
+/// resolution to the lowest.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, tag = "_class_name", rename = "AutoencoderKL")]
 pub struct VaeConfig {

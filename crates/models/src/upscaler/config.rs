@@ -116,13 +116,10 @@ impl UpscalerConfig {
                 format!("{name} ×{scale}, {} channels, {} convolutions", config.channels, config.convolutions)
             }
             Self::Span(config) => format!("{name} ×{scale}, {} channels", config.channels),
-            Self::SwinIr(config) => {
-                let blocks: usize = config.groups.iter().map(|[blocks, _]| blocks).sum();
-                format!("{name} ×{scale}, {} channels, {blocks} blocks, windows of {}", config.channels, config.window)
-            }
-            Self::Hat(config) => {
-                let blocks: usize = config.groups.iter().map(|[blocks, _]| blocks).sum();
-                format!("{name} ×{scale}, {} channels, {blocks} blocks, windows of {}", config.channels, config.window)
+            Self::SwinIr(SwinIrConfig { groups, channels, window, .. })
+            | Self::Hat(HatConfig { groups, channels, window, .. }) => {
+                let blocks: usize = groups.iter().map(|[blocks, _]| blocks).sum();
+                format!("{name} ×{scale}, {channels} channels, {blocks} blocks, windows of {window}")
             }
         }
     }

@@ -85,7 +85,7 @@ impl<P> TinyEncoder<P> {
         for (i, (&blocks, &width)) in tiny.encoder.iter().zip(&config.block_out_channels).enumerate() {
             let conv = match i {
                 0 => Conv::new(places.next().unquantised(), config.in_channels, width, 3)?,
-                _ => Conv::halving_unbiased(places.next(), width)?,
+                _ => Conv::unbiased(places.next(), width, width, 3)?.with(2, Activation::None),
             };
             levels.push((conv, places.blocks(blocks, width)?));
         }
