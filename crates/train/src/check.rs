@@ -76,7 +76,7 @@ pub(crate) fn read<C: Config>(file: &Path, set: &[String]) -> Result<Read<C>> {
         [] => toml::from_str(&text).map_err(|error| refused(&error)),
         _ => C::deserialize(table.clone()).map_err(unplaced),
     };
-    let starts = table.get("train").and_then(|train| train.get("init_from")).is_some_and(toml::Value::is_str);
+    let from = table.get("train").and_then(|train| Some(train.get("init_from")?.as_str()?.to_owned()));
     let lacks = match &as_given {
         // The defaults are for runs from nothing.
         Ok(_) => C::KIND == RunKind::Autoencoder,
@@ -84,16 +84,16 @@ pub(crate) fn read<C: Config>(file: &Path, set: &[String]) -> Result<Read<C>> {
         Err(_) => false,
     };
     let mut filled = Vec::new();
-    let mut config = match as_given {
-        _ if lacks && starts => {
-            filled = complete(C::KIND, &mut table, folder)?;
+    let mut config = match (as_given, from) {
+        (_, Some(from)) if lacks => {
+            filled = complete(C::KIND, &mut table, &from, folder)?;
             C::deserialize(table).map_err(unplaced)?
         }
-        Err(Error::Config { file, problem }) if lacks => {
+        (Err(Error::Config { file, problem }), None) if lacks => {
             let problem = format!("{problem}: give it, or train.init_from, a model to start from that says it");
             return Err(Error::Config { file, problem });
         }
-        given => given?,
+        (given, _) => given?,
     };
     if let Some(problem) = config.problem() {
         return Err(Error::config(file, problem));

@@ -22,25 +22,19 @@ const LEARNING_RATE: f64 = 1e-5;
 /// That of kohya's and diffusers' guides to LoRA.
 const LORA_LEARNING_RATE: f64 = 1e-4;
 
-/// Puts into the config of a run of this kind what it leaves out; nothing unless it starts from a model. Gives what was put there.
-pub(crate) fn complete(kind: RunKind, table: &mut Table, folder: &Path) -> Result<Vec<String>> {
-    let Some(from) = text(table, "train", "init_from") else { return Ok(Vec::new()) };
-    let path = if is_built_in(Path::new(&from)) { PathBuf::from(&from) } else { folder.join(&from) };
+/// Puts into the config of a run of this kind, which starts from the model `from`, what it leaves out. Gives what was put there.
+pub(crate) fn complete(kind: RunKind, table: &mut Table, from: &str, folder: &Path) -> Result<Vec<String>> {
+    let path = if is_built_in(Path::new(from)) { PathBuf::from(from) } else { folder.join(from) };
     let mut filled = Filled { table, told: Vec::new() };
     let side = match kind {
         RunKind::Autoencoder => filled.autoencoder(&path)?,
-        RunKind::Diffusion | RunKind::Lora => filled.diffusion(&path, &from)?,
+        RunKind::Diffusion | RunKind::Lora => filled.diffusion(&path, from)?,
     };
     if let Some(side) = side {
         filled.put(&["data"], "size", side as i64);
     }
     filled.training(kind);
     Ok(filled.told)
-}
-
-/// A text in a table.
-fn text(table: &Table, name: &str, key: &str) -> Option<String> {
-    Some(table.get(name)?.get(key)?.as_str()?.to_owned())
 }
 
 /// A config on its way to be whole.

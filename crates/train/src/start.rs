@@ -7,10 +7,11 @@ use calotype_checkpoint::{NetworkFiles, TokenizerFolder};
 use calotype_diffusion::{NoiseSchedule, PredictionType};
 use calotype_models::{DownBlockType, PerBlock, TextConfig, UNetConfig, VaeConfig};
 use calotype_text::{MAX_LENGTH, Tokenizer, clip_files};
+use serde::Serialize;
 use serde_json::{Value, json};
 
 use crate::{
-    DiffusionSizes, Error, Prediction, Result, TextEncoderSizes,
+    AutoencoderSizes, DiffusionSizes, Error, Prediction, Result, TextEncoderSizes,
     config::{BUILT_IN, is_built_in},
     folders::{noise_schedule, scheduler_config},
 };
@@ -183,8 +184,7 @@ impl Start {
             attention_heads: plain(&given.attention_heads, levels),
             ..given.clone()
         };
-        let json = |sizes: &DiffusionSizes| serde_json::to_value(sizes).unwrap_or_default();
-        disagreement(from, "model", &json(&given), &json(&own))?;
+        disagreement(from, "model", &given, &own)?;
         let (unet, text) = (unet.config(), text.config());
         if [unet.in_channels, unet.out_channels] != [latent_channels; 2] {
             let problem = format!(
@@ -211,7 +211,8 @@ fn plain(setting: &PerBlock, levels: usize) -> PerBlock {
 }
 
 /// Refuses the first value of a table that is given and that the model has otherwise.
-fn disagreement(from: &Path, table: &str, given: &Value, own: &Value) -> Result<()> {
+fn disagreement(from: &Path, table: &str, given: &impl Serialize, own: &impl Serialize) -> Result<()> {
+    let [given, own] = [serde_json::to_value(given), serde_json::to_value(own)].map(Result::unwrap_or_default);
     let pairs = given.as_object().into_iter().flatten();
     for (key, given) in pairs.filter(|(key, given)| *key != "autoencoder" && !given.is_null()) {
         let path = format!("{table}.{key}");
@@ -228,19 +229,15 @@ fn disagreement(from: &Path, table: &str, given: &Value, own: &Value) -> Result<
 }
 
 /// Refuses to start from an autoencoder of other sizes than `given`.
-pub(crate) fn check_vae(from: &Path, own: &VaeConfig, given: &crate::AutoencoderSizes) -> Result<()> {
-    let of = |config: &crate::AutoencoderSizes| {
-        json!({
-            "block_out_channels": config.block_out_channels, "layers_per_block": config.layers_per_block,
-            "latent_channels": config.latent_channels, "norm_num_groups": config.norm_num_groups,
-        })
-    };
-    disagreement(from, "model", &of(given), &of(&autoencoder_sizes(own)))
+pub(crate) fn check_vae(from: &Path, own: &VaeConfig, given: &AutoencoderSizes) -> Result<()> {
+    // What learns is no size.
+    let own = AutoencoderSizes { freeze_encoder: given.freeze_encoder, ..autoencoder_sizes(own) };
+    disagreement(from, "model", given, &own)
 }
 
 /// What `[model]` says of an autoencoder.
-pub(crate) fn autoencoder_sizes(config: &VaeConfig) -> crate::AutoencoderSizes {
-    crate::AutoencoderSizes {
+pub(crate) fn autoencoder_sizes(config: &VaeConfig) -> AutoencoderSizes {
+    AutoencoderSizes {
         block_out_channels: config.block_out_channels.clone(),
         layers_per_block: config.layers_per_block,
         latent_channels: config.latent_channels,

@@ -71,11 +71,7 @@ impl Weights {
     }
 
     /// The values of a parameter.
-    pub(crate) fn value(&self, spec: &ParamSpec) -> Result<&[f32]> {
-        Ok(self.get(spec)?)
-    }
-
-    fn get(&self, spec: &ParamSpec) -> Result<&Vec<f32>, ModelError> {
+    pub(crate) fn get(&self, spec: &ParamSpec) -> Result<&Vec<f32>, ModelError> {
         let missing = || ModelError::Missing {
             source_label: "the run's weights".into(),
             tensor: spec.name.clone(),

@@ -27,7 +27,7 @@ fn tensors(modules: &[Module], weights: &Weights, form: Form, dtype: DType) -> R
         let [down, up] = module.factors();
         let scale = if form == Form::Diffusers { module.scale() } else { 1.0 };
         for (part, spec, scale) in [(DOWN, down, 1.0), (UP, up, scale)] {
-            let values: Vec<f32> = weights.value(&spec)?.iter().map(|value| value * scale).collect();
+            let values: Vec<f32> = weights.get(&spec)?.iter().map(|value| value * scale).collect();
             tensors.push((module.key(form, part), dtype, spec.shape, Cow::from(encode_f32(&values, dtype)?)));
         }
         if form == Form::Kohya {
