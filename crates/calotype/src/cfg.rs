@@ -38,11 +38,16 @@ pub struct CfgPredictor<B: Backend> {
     guidance_scale: f32,
     /// `[B, h, w, C]` of the latents.
     shape: [usize; 4],
-    /// More input channels of the UNet, `(B, h, w, E)`, and their number.
-    extra_channels: Option<(Vec<f32>, usize)>,
-    /// The same for one text and for two at once, where they go in whole.
-    whole_extra: Option<[B::Tensor; 2]>,
+    extra_channels: Option<ExtraChannels<B::Tensor>>,
     windows: Option<Arc<Windows>>,
+}
+
+/// More input channels of the UNet.
+enum ExtraChannels<T> {
+    /// For one text and for two at once.
+    Whole([T; 2]),
+    /// `(B, h, w, E)` and `E`, of which windows see parts.
+    InParts(Vec<f32>, usize),
 }
 
 /// Texts that go through the UNet at once.
@@ -125,7 +130,6 @@ impl<B: Backend> CfgPredictor<B> {
             guidance_scale,
             shape,
             extra_channels: None,
-            whole_extra: None,
             windows: None,
         };
         for texts in passes(&guided.conditioning.at(0)) {
@@ -138,14 +142,16 @@ impl<B: Backend> CfgPredictor<B> {
     ///
     /// # Errors
     /// It has not that many numbers.
-    pub fn with_extra_channels(mut self, channels: Vec<f32>, count: usize) -> Result<Self> {
+    pub fn with_extra_channels(self, channels: Vec<f32>, count: usize) -> Result<Self> {
         let [batch, h, w, _] = self.shape;
-        if self.windows.is_none() {
-            let one = self.backend.from_f32([batch, h, w, count].into(), channels.clone())?;
-            let two = self.backend.from_f32([2 * batch, h, w, count].into(), channels.repeat(2))?;
-            self.whole_extra = Some([one, two]);
-        }
-        Ok(Self { extra_channels: Some((channels, count)), ..self })
+        let extra = match self.windows {
+            Some(_) => ExtraChannels::InParts(channels, count),
+            None => ExtraChannels::Whole([
+                self.backend.from_f32([batch, h, w, count].into(), channels.clone())?,
+                self.backend.from_f32([2 * batch, h, w, count].into(), channels.repeat(2))?,
+            ]),
+        };
+        Ok(Self { extra_channels: Some(extra), ..self })
     }
 
     /// The same for a UNet that sees parts of the latents, whose predictions are put together. Call it before
@@ -203,14 +209,15 @@ impl<B: Backend> CfgPredictor<B> {
             none => none.insert(self.unet.time_embedding(&self.backend, &timesteps.repeat(count), None)?),
         };
         let latents = self.backend.from_f32([seen, h, w, c].into(), x.repeat(count))?;
-        let of_part = match (extra, &self.extra_channels) {
-            (Some(extra), &Some((_, channels))) => {
-                Some(self.backend.from_f32([seen, h, w, channels].into(), extra.repeat(count))?)
+        let of_part;
+        let extra_channels = match (&self.extra_channels, extra) {
+            (Some(ExtraChannels::Whole([one, two])), _) => Some(if count == 1 { one } else { two }),
+            (&Some(ExtraChannels::InParts(_, channels)), Some(extra)) => {
+                of_part = self.backend.from_f32([seen, h, w, channels].into(), extra.repeat(count))?;
+                Some(&of_part)
             }
             _ => None,
         };
-        let whole = self.whole_extra.as_ref().map(|[one, two]| if count == 1 { one } else { two });
-        let extra_channels = of_part.as_ref().or(whole);
         let Some((_, context)) = self.prepared.last() else { return Ok(Vec::new()) };
         let inputs = UNetInputs { extra_channels, ..UNetInputs::new(&latents, time, context) };
         Ok(self.backend.to_f32(&self.unet.forward(&self.backend, &inputs)?)?)
@@ -254,7 +261,10 @@ impl<B: Backend> CfgPredictor<B> {
                 size: batch.size,
                 x: &crop(x.data()),
                 timesteps: &timesteps.repeat(count),
-                extra: self.extra_channels.as_ref().map(|(extra, _)| crop(extra)),
+                extra: match &self.extra_channels {
+                    Some(ExtraChannels::InParts(extra, _)) => Some(crop(extra)),
+                    _ => None,
+                },
             };
             let (of_part, without) = self.guide_part(&part, evaluation)?;
             guided.add(batch, &of_part);

@@ -4,7 +4,7 @@ use std::{f64::consts::PI, sync::Arc};
 
 use calotype_models::CircularPadding;
 
-use crate::request::{Region, TileMethod, Tiles};
+use crate::request::{TileMethod, Tiles};
 
 /// The variance of Mixture of Diffusers' bell, for a window of side 1.
 const VARIANCE: f64 = 0.01;
@@ -228,14 +228,10 @@ fn feathered([h, w]: [usize; 2], part: f64) -> Vec<f32> {
     (0..h).flat_map(|y| (0..w).map(move |x| (y, x))).map(|(y, x)| weight(y, x)).collect()
 }
 
-/// Whether a request has regions.
-pub(crate) fn regions(tiles: Option<&Tiles>) -> &[Region] {
-    tiles.map_or(&[], |tiles| &tiles.regions)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::request::Region;
 
     const NO_WRAP: CircularPadding = CircularPadding { x: false, y: false };
 

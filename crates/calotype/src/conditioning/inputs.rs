@@ -5,7 +5,7 @@ use calotype_text::{
     Tokenizer,
 };
 
-use crate::{Error, Request, Result, tiles};
+use crate::{Error, Request, Result};
 
 /// The most chunks of one text.
 const MAX_TEXT_CHUNKS: usize = 64;
@@ -36,8 +36,7 @@ impl PromptInputs {
     /// # Errors
     /// A prompt can't be parsed.
     pub(crate) fn parse(prompt: &str, request: &Request, timeline: Timeline) -> Result<Self> {
-        let regions = tiles::regions(request.tiles.as_ref());
-        let regions = regions.iter().map(|region| {
+        let regions = request.tiles.iter().flat_map(|tiles| &tiles.regions).map(|region| {
             let negative = region.negative_prompt.as_deref().unwrap_or(&request.negative_prompt);
             Self::parse_one(&region.prompt, negative, request, timeline)
         });

@@ -25,6 +25,17 @@ pub(super) struct Field {
     pub(super) read: fn(&mut Metadata, &str) -> bool,
 }
 
+/// A number of tiled diffusion.
+macro_rules! tile_size {
+    ($key:literal, $field:ident) => {
+        Field {
+            key: $key,
+            write: |m| m.request.tiles.as_ref().map(|tiles| tiles.$field.to_string()),
+            read: |m, value| m.request.tiles.as_mut().is_some_and(|tiles| number(&mut tiles.$field, value)),
+        }
+    };
+}
+
 /// All settings, in the order in which A1111 writes them.
 pub(super) const FIELDS: &[Field] = &[
     Field {
@@ -372,26 +383,10 @@ pub(super) const FIELDS: &[Field] = &[
             known.is_some()
         },
     },
-    Field {
-        key: "Tiled Diffusion tile width",
-        write: |m| m.request.tiles.as_ref().map(|tiles| tiles.width.to_string()),
-        read: |m, value| m.request.tiles.as_mut().is_some_and(|tiles| number(&mut tiles.width, value)),
-    },
-    Field {
-        key: "Tiled Diffusion tile height",
-        write: |m| m.request.tiles.as_ref().map(|tiles| tiles.height.to_string()),
-        read: |m, value| m.request.tiles.as_mut().is_some_and(|tiles| number(&mut tiles.height, value)),
-    },
-    Field {
-        key: "Tiled Diffusion overlap",
-        write: |m| m.request.tiles.as_ref().map(|tiles| tiles.overlap.to_string()),
-        read: |m, value| m.request.tiles.as_mut().is_some_and(|tiles| number(&mut tiles.overlap, value)),
-    },
-    Field {
-        key: "Tiled Diffusion batch size",
-        write: |m| m.request.tiles.as_ref().map(|tiles| tiles.batch_size.to_string()),
-        read: |m, value| m.request.tiles.as_mut().is_some_and(|tiles| number(&mut tiles.batch_size, value)),
-    },
+    tile_size!("Tiled Diffusion tile width", width),
+    tile_size!("Tiled Diffusion tile height", height),
+    tile_size!("Tiled Diffusion overlap", overlap),
+    tile_size!("Tiled Diffusion batch size", batch_size),
     Field {
         key: "Variation seed",
         write: |m| m.request.variation_seed.map(|seed| seed.to_string()),
