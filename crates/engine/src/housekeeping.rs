@@ -24,28 +24,46 @@ const PRUNED: usize = 200;
 /// Input images that no job refers to are kept so long.
 const KEEP_INPUTS: Duration = Duration::from_secs(24 * 3600);
 
+/// What is done again after a time.
+struct Every {
+    time: Duration,
+    last: Instant,
+}
+
+impl Every {
+    fn new(time: Duration) -> Self {
+        Self { time, last: Instant::now() }
+    }
+
+    /// Whether the time is over; then it begins anew.
+    fn is_due(&mut self) -> bool {
+        let is_due = self.last.elapsed() >= self.time;
+        if is_due {
+            self.last = Instant::now();
+        }
+        is_due
+    }
+}
+
 /// Keeps house until the engine ends.
 pub(crate) fn keep(shared: &Shared) {
-    let (mut often, mut minute, mut rarely) = (Instant::now(), Instant::now(), Instant::now());
+    let [mut often, mut each_minute, mut rarely] = [OFTEN, EACH_MINUTE, RARELY].map(Every::new);
     while !shared.is_draining() || !shared.live.leases().is_empty() {
         thread::sleep(Duration::from_millis(50));
-        if often.elapsed() >= OFTEN {
-            often = Instant::now();
+        if often.is_due() {
             beat(shared);
             if let Err(error) = shared.queue.tend() {
                 tracing::warn!(%error, "deadlines can't be looked at");
             }
             shared.tell_events();
         }
-        if minute.elapsed() >= EACH_MINUTE {
-            minute = Instant::now();
+        if each_minute.is_due() {
             trim_heap();
         }
-        if rarely.elapsed() >= RARELY {
-            rarely = Instant::now();
-            if let Err(error) = sweep(shared) {
-                tracing::warn!(%error, "what is kept no longer can't be removed");
-            }
+        if rarely.is_due()
+            && let Err(error) = sweep(shared)
+        {
+            tracing::warn!(%error, "what is kept no longer can't be removed");
         }
     }
 }
